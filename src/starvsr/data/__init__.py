@@ -1,0 +1,1 @@
+"""Training data: clips, photos with synthetic motion, pairs."""

@@ -1,0 +1,1 @@
+"""How sharp clips are made bad on purpose: blur, resize, noise, compression."""

@@ -1,0 +1,1 @@
+"""Noise schedules, denoiser wrappers, samplers and noise. Knows nothing of networks or media."""

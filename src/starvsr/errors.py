@@ -1,0 +1,72 @@
+"""Every exception starvsr raises on purpose.
+
+A message says what went wrong, why, and what to do next, in one line::
+
+    StarVsrError                 catch this one to catch all
+    ├── InputError               the input cannot be used
+    │   ├── InputNotFoundError   there is no such file or folder
+    │   ├── UnreadableInputError not a video, empty, truncated, or its codec is unknown
+    │   └── CorruptFrameError    damaged in the middle
+    ├── OutputError              the output cannot be written
+    │   ├── OutputExistsError    refused without overwrite
+    │   └── OutputNotWritableError  folder missing, no permission, disk full
+    ├── OptionError              an option has a wrong value, or two contradict each other
+    ├── WeightsError             weights missing, damaged, or not of this model
+    ├── ResourceError            not enough memory or disk for the plan
+    ├── DataError                a dataset or training recipe cannot be used
+    └── Cancelled                the user stopped the job
+"""
+
+from __future__ import annotations
+
+
+class StarVsrError(Exception):
+    """Base of all errors that starvsr raises on purpose."""
+
+
+class InputError(StarVsrError):
+    """The input cannot be used."""
+
+
+class InputNotFoundError(InputError):
+    """There is no such file or folder."""
+
+
+class UnreadableInputError(InputError):
+    """The input is not a video, is empty or truncated, or its codec is unknown."""
+
+
+class CorruptFrameError(InputError):
+    """The input is damaged in the middle."""
+
+
+class OutputError(StarVsrError):
+    """The output cannot be written."""
+
+
+class OutputExistsError(OutputError):
+    """The output is already there and overwriting was not asked for."""
+
+
+class OutputNotWritableError(OutputError):
+    """The output folder is missing or closed to us, or the disk is full."""
+
+
+class OptionError(StarVsrError, ValueError):
+    """An option has a wrong value, or two options contradict each other."""
+
+
+class WeightsError(StarVsrError):
+    """Weights are missing, damaged, or belong to another model."""
+
+
+class ResourceError(StarVsrError):
+    """There is not enough memory or disk for the plan."""
+
+
+class DataError(StarVsrError):
+    """A dataset or a training recipe cannot be used."""
+
+
+class Cancelled(StarVsrError):  # noqa: N818 - it is a wish, not an error
+    """The user stopped the job."""

@@ -1,0 +1,1 @@
+"""Measuring results: fidelity, perception, temporal stability."""

@@ -1,0 +1,1 @@
+"""Networks, codecs and where their weights come from."""

@@ -1,0 +1,1 @@
+"""From low-quality frames to high-quality frames: options, families, colour, streaming."""

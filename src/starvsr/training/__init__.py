@@ -1,0 +1,1 @@
+"""Training: recipes, losses, objectives, the loop, checkpoints."""

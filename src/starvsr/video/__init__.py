@@ -1,0 +1,1 @@
+"""Media in and out: probe, read, write, pixel ranges, scene cuts. Knows nothing of networks."""
