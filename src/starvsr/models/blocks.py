@@ -1,0 +1,224 @@
+"""The building blocks of the STAR UNet: residual, temporal, transformer, down and up.
+
+Inside the network a clip [B, C, T, h, w] is kept with batch and frames merged, [B*T, C, h, w] in channels-last
+memory, so that going between the spatial and the temporal view costs nothing. Attribute names follow the
+published checkpoints (``temopral_conv`` included), which is what lets those load strictly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from starvsr.models.attention import Attention, FeedForward
+from starvsr.models.liem import SpaceGate, TimeGate
+
+NormMaker = Callable[[int, float], nn.Module]
+"""Makes the norm of a feature map from its channels and eps."""
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class ChannelNorm(nn.Module):
+    """Normalise each position over its channels only.
+
+    Unlike GroupNorm it does not look at the rest of the frame or clip, so a result does not depend on how a
+    video is cut into tiles and windows. star-small uses it; the published STAR uses GroupNorm.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        """Build for maps of ``channels`` channels."""
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return normalised features [N, C, ...]."""
+        last = features.movedim(1, -1)
+        return F.layer_norm(last, last.shape[-1:], self.weight, self.bias, self.eps).movedim(-1, 1)
+
+
+def clip_view(features: Tensor, num_frames: int) -> Tensor:
+    """View [B*T, C, h, w] as [B, C, T, h, w] without copying."""
+    return features.unflatten(0, (-1, num_frames)).transpose(1, 2)
+
+
+def frame_view(features: Tensor) -> Tensor:
+    """View [B, C, T, h, w] as [B*T, C, h, w]; no copy for what :func:`clip_view` made."""
+    return features.transpose(1, 2).flatten(0, 1)
+
+
+class TemporalConvBlock(nn.Module):
+    """Mix neighbouring frames: norm, SiLU, (3,1,1) convolution, several times, with a residual."""
+
+    def __init__(self, channels: int, stages: int, norm: NormMaker, dropout: float) -> None:
+        """Build ``stages`` convolutions ``conv1`` .. ``conv<stages>``; the last one starts at zero."""
+        super().__init__()
+        self.stages = stages
+        for stage in range(1, stages + 1):
+            conv = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0))
+            if stage == stages:
+                conv = _zeroed(conv)
+            drop = [nn.Dropout(dropout)] if stage > 1 else []
+            self.add_module(f"conv{stage}", nn.Sequential(norm(channels, 1e-5), nn.SiLU(), *drop, conv))
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Return a clip of the shape [B, C, T, h, w] given."""
+        mixed = clip
+        for stage in range(1, self.stages + 1):
+            mixed = self.get_submodule(f"conv{stage}")(mixed)
+        return clip + mixed
+
+
+class ResBlock(nn.Module):
+    """Two 3x3 convolutions with the time embedding added between them, then a temporal block."""
+
+    def __init__(
+        self, cin: int, cout: int, emb_dim: int, norm: NormMaker, temporal_stages: int = 4, dropout: float = 0.1
+    ) -> None:
+        """Build for ``cin`` -> ``cout`` channels; ``temporal_stages`` 0 leaves the frames apart."""
+        super().__init__()
+        self.in_layers = nn.Sequential(norm(cin, 1e-5), nn.SiLU(), nn.Conv2d(cin, cout, 3, padding=1))
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_dim, cout))
+        self.out_layers = nn.Sequential(
+            norm(cout, 1e-5), nn.SiLU(), nn.Dropout(dropout), _zeroed(nn.Conv2d(cout, cout, 3, padding=1))
+        )
+        self.skip_connection = nn.Identity() if cin == cout else nn.Conv2d(cin, cout, 1)
+        if temporal_stages:
+            self.temopral_conv = TemporalConvBlock(cout, temporal_stages, norm, dropout)
+        self.has_temporal = temporal_stages > 0
+
+    def forward(self, features: Tensor, embedding: Tensor, num_frames: int) -> Tensor:
+        """Return [B*T, cout, h, w] for features [B*T, cin, h, w] and embedding [B, D]."""
+        shift = self.emb_layers(embedding).repeat_interleave(num_frames, 0)[:, :, None, None]
+        hidden = self.in_layers(features) + shift
+        hidden = self.out_layers(hidden) + self.skip_connection(features)
+        if not self.has_temporal:
+            return hidden
+        return frame_view(self.temopral_conv(clip_view(hidden, num_frames)))
+
+
+class SpatialBlock(nn.Module):
+    """Gate and self-attend within a frame, attend to the text, feed forward."""
+
+    def __init__(self, width: int, head_dim: int, context_dim: int) -> None:
+        """Build for ``width`` features and a context of ``context_dim``."""
+        super().__init__()
+        self.attn1 = Attention(width, head_dim)
+        self.ff = FeedForward(width)
+        self.attn2 = Attention(width, head_dim, context_dim)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
+        self.local1 = SpaceGate()
+
+    def forward(self, tokens: Tensor, context: Tensor, height: int) -> Tensor:
+        """Return tokens [B*T, h*w, D] mixed with themselves and with context [B, L, E]."""
+        gated = self.local1(rearrange(tokens, "n (h w) d -> n d h w", h=height))
+        tokens = tokens + self.attn1(self.norm1(rearrange(gated, "n d h w -> n (h w) d")))
+        tokens = tokens + self.attn2(self.norm2(tokens), context)
+        return tokens + self.ff(self.norm3(tokens))
+
+
+class TemporalBlock(nn.Module):
+    """Gate and self-attend over the frames of a pixel, twice, then feed forward."""
+
+    def __init__(self, width: int, head_dim: int) -> None:
+        """Build for ``width`` features."""
+        super().__init__()
+        self.attn1 = Attention(width, head_dim)
+        self.ff = FeedForward(width)
+        self.attn2 = Attention(width, head_dim)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
+        self.local1, self.local2 = TimeGate(), TimeGate()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return tokens [B*h*w, T, D] mixed along T."""
+        tokens = tokens + self.attn1(self.norm1(self.local1(tokens)))
+        tokens = tokens + self.attn2(self.norm2(self.local2(tokens)))
+        return tokens + self.ff(self.norm3(tokens))
+
+
+class SpatialTransformer(nn.Module):
+    """Attention within each frame and to the text, as a residual on the feature map."""
+
+    def __init__(self, channels: int, head_dim: int, context_dim: int, norm: NormMaker) -> None:
+        """Build for ``channels`` channels, which is also the inner width."""
+        super().__init__()
+        self.norm = norm(channels, 1e-6)
+        self.proj_in = nn.Linear(channels, channels)
+        self.transformer_blocks = nn.ModuleList([SpatialBlock(channels, head_dim, context_dim)])
+        self.proj_out = _zeroed(nn.Linear(channels, channels))
+
+    def forward(self, features: Tensor, context: Tensor) -> Tensor:
+        """Return [B*T, C, h, w] for features of that shape and context [B, L, E]."""
+        height = features.shape[-2]
+        tokens = self.proj_in(rearrange(self.norm(features), "n c h w -> n (h w) c"))
+        for block in self.transformer_blocks:
+            tokens = block(tokens, context, height)
+        return features + rearrange(self.proj_out(tokens), "n (h w) c -> n c h w", h=height)
+
+
+class TemporalTransformer(nn.Module):
+    """Attention along time for each pixel, as a residual on the feature map; no positions, no mask."""
+
+    def __init__(self, channels: int, inner: int, head_dim: int, norm: NormMaker) -> None:
+        """Build for ``channels`` channels with ``inner`` features inside."""
+        super().__init__()
+        self.norm = norm(channels, 1e-6)
+        self.proj_in = nn.Conv1d(channels, inner, 1)
+        self.transformer_blocks = nn.ModuleList([TemporalBlock(inner, head_dim)])
+        self.proj_out = _zeroed(nn.Conv1d(inner, channels, 1))
+
+    def forward(self, features: Tensor, num_frames: int) -> Tensor:
+        """Return [B*T, C, h, w] for features of that shape."""
+        height = features.shape[-2]
+        normed = frame_view(self.norm(clip_view(features, num_frames)))
+        tokens = rearrange(normed, "(b t) c h w -> (b h w) t c", t=num_frames)
+        tokens = F.linear(tokens, self.proj_in.weight[..., 0], self.proj_in.bias)
+        for block in self.transformer_blocks:
+            tokens = block(tokens)
+        tokens = F.linear(tokens, self.proj_out.weight[..., 0], self.proj_out.bias)
+        return features + rearrange(
+            tokens, "(b h w) t c -> (b t) c h w", h=height, b=features.shape[0] // num_frames
+        )
+
+
+class Downsample(nn.Module):
+    """Halve height and width with a strided convolution (two rows and one column of padding)."""
+
+    def __init__(self, channels: int) -> None:
+        """Build for ``channels`` channels."""
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=(2, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [N, C, (h+1)//2 + 1, (w+1)//2]."""
+        out: Tensor = self.op(features)
+        return out
+
+
+class Upsample(nn.Module):
+    """Double height and width by repetition, drop the first and last row, convolve."""
+
+    def __init__(self, channels: int) -> None:
+        """Build for ``channels`` channels."""
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [N, C, 2h - 2, 2w]."""
+        out: Tensor = self.conv(F.interpolate(features, scale_factor=2, mode="nearest")[..., 1:-1, :])
+        return out
+
+
+def _zeroed(layer: Layer) -> Layer:
+    """Start a layer at zero, so that a fresh network is the identity around it."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

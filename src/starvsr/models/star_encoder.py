@@ -1,0 +1,166 @@
+"""The half that the STAR UNet and its ControlNet have in common: configuration, encoder, middle.
+
+Source: STAR (arXiv 2501.02976) on I2VGen-XL. Module positions inside ``input_blocks`` and ``middle_block`` are
+those of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from starvsr.models.attention import sinusoidal_embedding
+from starvsr.models.blocks import (
+    ChannelNorm,
+    Downsample,
+    NormMaker,
+    ResBlock,
+    SpatialTransformer,
+    TemporalTransformer,
+    Upsample,
+)
+
+
+@dataclass(frozen=True)
+class StarUNetConfig:
+    """Every number of a STAR network; the defaults are the published 2.04 B model."""
+
+    in_channels: int = 4
+    out_channels: int = 4
+    width: int = 320
+    """Channels at full latent resolution."""
+    multipliers: tuple[int | float, ...] = (1, 2, 4, 4)
+    """Channels of each level, as factors on ``width``."""
+    num_res_blocks: int = 2
+    head_dim: int = 64
+    first_heads: int = 8
+    """Heads of the temporal transformer behind the first convolution; 0 leaves it out."""
+    attn_scales: tuple[float, ...] = (1.0, 0.5, 0.25)
+    """Resolutions, relative to the latent grid, that have transformers; the middle always has them."""
+    context_dim: int = 1024
+    norm: Literal["group", "channel"] = "group"
+    temporal_stages: tuple[int, ...] = (4, 4, 4, 4)
+    """Convolutions in the temporal block of each level (the last entry also serves the middle)."""
+    dropout: float = 0.1
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of each level."""
+        return tuple(round(self.width * factor) for factor in self.multipliers)
+
+    @property
+    def row_step(self) -> int:
+        """Latent heights must be 2 modulo this; latent widths 0 modulo this."""
+        return int(2 ** (len(self.multipliers) - 1))
+
+    @classmethod
+    def from_reference(cls, names: Mapping[str, Any]) -> StarUNetConfig:
+        """Translate the constructor arguments of the published code (dim, dim_mult, num_heads, ...)."""
+        return cls(
+            in_channels=names["in_dim"],
+            out_channels=names["out_dim"],
+            width=names["dim"],
+            multipliers=tuple(names["dim_mult"]),
+            num_res_blocks=names["num_res_blocks"],
+            head_dim=names["head_dim"],
+            first_heads=names["num_heads"],
+            attn_scales=tuple(names["attn_scales"]),
+            context_dim=names["context_dim"],
+            temporal_stages=(4,) * len(names["dim_mult"]),
+        )
+
+    def make_norm(self) -> NormMaker:
+        """Return the maker of this network's norms."""
+        if self.norm == "channel":
+            return ChannelNorm
+        return lambda channels, eps: nn.GroupNorm(32, channels, eps)
+
+
+class StarEncoder(nn.Module):
+    """Time embedding, encoder blocks and middle; base of :class:`StarUNet` and :class:`StarControlNet`."""
+
+    def __init__(self, config: StarUNetConfig) -> None:
+        """Build encoder and middle."""
+        super().__init__()
+        self.config = config
+        self.activation_checkpointing = False
+        self.skip_channels: list[int] = []
+        emb_dim = 4 * config.width
+        self.time_embed = nn.Sequential(
+            nn.Linear(config.width, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim)
+        )
+        self.input_blocks = nn.ModuleList(self._encoder_blocks())
+        self.middle_block = nn.ModuleList(self._middle_blocks())
+
+    def _encoder_blocks(self) -> Iterator[nn.Module]:
+        config, norm = self.config, self.config.make_norm()
+        first: list[nn.Module] = [nn.Conv2d(config.in_channels, config.width, 3, padding=1)]
+        if config.first_heads:
+            inner = config.first_heads * config.head_dim
+            first.append(TemporalTransformer(config.width, inner, config.head_dim, norm))
+        yield nn.ModuleList(first)
+        self.skip_channels.append(config.width)
+        current, scale, last = config.width, 1.0, len(config.channels) - 1
+        for level, channels in enumerate(config.channels):
+            for _ in range(config.num_res_blocks):
+                yield self._level_block(current, channels, level, scale)
+                current = channels
+                self.skip_channels.append(current)
+            if level != last:
+                yield Downsample(current)
+                self.skip_channels.append(current)
+                scale /= 2
+
+    def _level_block(self, cin: int, cout: int, level: int, scale: float) -> nn.ModuleList:
+        """One ResBlock, with both transformers where this scale has attention."""
+        config, norm = self.config, self.config.make_norm()
+        stages = config.temporal_stages[level]
+        block: list[nn.Module] = [ResBlock(cin, cout, 4 * config.width, norm, stages, config.dropout)]
+        if scale in config.attn_scales:
+            block.append(SpatialTransformer(cout, config.head_dim, config.context_dim, norm))
+            block.append(TemporalTransformer(cout, cout, config.head_dim, norm))
+        return nn.ModuleList(block)
+
+    def _middle_blocks(self) -> Iterator[nn.Module]:
+        config, norm = self.config, self.config.make_norm()
+        channels, stages = config.channels[-1], config.temporal_stages[-1]
+        yield ResBlock(channels, channels, 4 * config.width, norm, stages, config.dropout)
+        yield SpatialTransformer(channels, config.head_dim, config.context_dim, norm)
+        yield TemporalTransformer(channels, channels, config.head_dim, norm)
+        yield ResBlock(channels, channels, 4 * config.width, norm, stages, config.dropout)
+
+    def embed(self, timesteps: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the time embedding [B, 4*width] of timesteps [B]."""
+        out: Tensor = self.time_embed(sinusoidal_embedding(timesteps, self.config.width).to(dtype))
+        return out
+
+    def run_block(
+        self, block: nn.Module, features: Tensor, embedding: Tensor, context: Tensor, num_frames: int
+    ) -> Tensor:
+        """Run one block, recomputing it in the backward pass if ``activation_checkpointing`` is set."""
+        args = (block, features, embedding, context, num_frames)
+        if self.activation_checkpointing and torch.is_grad_enabled():
+            out: Tensor = checkpoint(_run, *args, use_reentrant=False)
+            return out
+        return _run(*args)
+
+
+def _run(block: nn.Module, features: Tensor, embedding: Tensor, context: Tensor, num_frames: int) -> Tensor:
+    """Hand each kind of module the inputs it needs."""
+    if isinstance(block, nn.ModuleList):
+        for module in block:
+            features = _run(module, features, embedding, context, num_frames)
+        return features
+    if isinstance(block, ResBlock):
+        return block(features, embedding, num_frames)  # type: ignore[no-any-return]
+    if isinstance(block, SpatialTransformer):
+        return block(features, context)  # type: ignore[no-any-return]
+    if isinstance(block, TemporalTransformer):
+        return block(features, num_frames)  # type: ignore[no-any-return]
+    assert isinstance(block, nn.Conv2d | Downsample | Upsample)
+    return block(features)  # type: ignore[no-any-return]

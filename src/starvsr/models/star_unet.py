@@ -1,0 +1,90 @@
+"""The STAR network: a video UNet steered by a ControlNet that reads the low-quality clip.
+
+Source: STAR (arXiv 2501.02976) on I2VGen-XL. One class for every width: the published light and heavy
+checkpoints (2.04 B parameters) and star-small differ in :class:`StarUNetConfig` only. Knows nothing of pixels,
+schedules or text; models/registry.py says which configuration belongs to which checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from starvsr.models.blocks import Upsample
+from starvsr.models.star_control import StarControlNet
+from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
+
+__all__ = ["StarUNet", "StarUNetConfig"]
+
+
+class StarUNet(StarEncoder):
+    """Predict the velocity of a noisy clip, given text and the low-quality clip.
+
+    Latent heights must be 2 and widths 0 modulo ``config.row_step`` (8 for the published models): the published
+    down- and upsampling only fit then.
+    """
+
+    def __init__(self, config: StarUNetConfig) -> None:
+        """Build encoder, middle, decoder, head and ControlNet."""
+        super().__init__(config)
+        self.output_blocks = nn.ModuleList(self._decoder_blocks())
+        head = nn.Conv2d(config.width, config.out_channels, 3, padding=1)
+        nn.init.zeros_(head.weight)
+        self.out = nn.Sequential(config.make_norm()(config.channels[0], 1e-5), nn.SiLU(), head)
+        self.VideoControlNet = StarControlNet(config)
+
+    def _decoder_blocks(self) -> Iterator[nn.ModuleList]:
+        config, skips = self.config, list(self.skip_channels)
+        current, scale = config.channels[-1], 0.5 ** (len(config.channels) - 1)
+        for level in reversed(range(len(config.channels))):
+            channels = config.channels[level]
+            for index in range(config.num_res_blocks + 1):
+                block = self._level_block(current + skips.pop(), channels, level, scale)
+                current = channels
+                if level and index == config.num_res_blocks:
+                    block.append(Upsample(current))
+                    scale *= 2
+                yield block
+
+    def forward(
+        self, x: Tensor, timesteps: Tensor, context: Tensor, hint: Tensor | None = None
+    ) -> Tensor:
+        """Return the velocity [B, C, T, h, w] of the noisy latents.
+
+        Args:
+            x: noisy latents [B, C, T, h, w].
+            timesteps: integer timesteps [B], 0 (clean) .. 999 (noise).
+            context: text features [B, L, D].
+            hint: low-quality latents [B, C, T, h, w]; None runs the ControlNet without them.
+        """
+        num_frames = x.shape[2]
+        frames = _merge(x)
+        hint_frames = None if hint is None else _merge(hint)
+        controls = self.VideoControlNet(frames, timesteps, context, hint_frames, num_frames)
+        velocity = self.decode(frames, timesteps, context, controls, num_frames)
+        return rearrange(velocity, "(b t) c h w -> b c t h w", t=num_frames)
+
+    def decode(
+        self, frames: Tensor, timesteps: Tensor, context: Tensor, controls: list[Tensor], num_frames: int
+    ) -> Tensor:
+        """Run the UNet proper on merged frames [B*T, C, h, w]; empties ``controls`` as it goes."""
+        embedding = self.embed(timesteps, frames.dtype)
+        features, skips = frames, []
+        for block in self.input_blocks:
+            features = self.run_block(block, features, embedding, context, num_frames)
+            skips.append(features)
+        features = self.run_block(self.middle_block, features, embedding, context, num_frames)
+        features = features + controls.pop()
+        for block in self.output_blocks:
+            features = torch.cat([features, skips.pop() + controls.pop()], dim=1)
+            features = self.run_block(block, features, embedding, context, num_frames)
+        out: Tensor = self.out(features)
+        return out
+
+
+def _merge(clip: Tensor) -> Tensor:
+    """Merge batch and frames, channels last in memory."""
+    return rearrange(clip, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
