@@ -1,1 +1,1 @@
-"""How sharp clips are made bad on purpose: blur, resize, noise, compression."""
+"""Making low-quality clips out of sharp ones: kernels, noise, compression, and recipes that combine them."""

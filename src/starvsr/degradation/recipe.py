@@ -1,0 +1,350 @@
+"""Recipes that turn a sharp clip into an ordinary low-quality one, and the presets.
+
+A recipe says what may happen; `draw_plan` decides it once for a whole clip (one kernel, resize factor, noise kind,
+JPEG quality and codec a clip); `apply_plan` carries it out (noise values are new for every frame). The order is the
+second-order chain of Real-ESRGAN with video codecs behind its stages.
+
+Source: Real-ESRGAN (arXiv 2107.10833), RealBasicVSR (arXiv 2111.12704) for codecs on whole clips, STAR
+(arXiv 2501.02976) for the numbers of `heavy`. Unlike STAR's released script everything is drawn per clip, the second
+resize takes the right width, and the ground truth is not sharpened; `starvsr.degradation.released` has that script's
+behaviour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from starvsr.degradation.compression import CodecDraw, CodecRange, apply_codec, draw_codec, jpeg
+from starvsr.degradation.kernels import KernelRanges, draw_final_sinc, draw_kernel, filter_clip
+from starvsr.degradation.noise import NoiseDraw, NoiseRanges, add_noise, draw_noise
+from starvsr.errors import OptionError
+
+
+@dataclass(frozen=True)
+class ResizeRanges:
+    """Random rescaling: up, down or kept with these probabilities, by factors from these ranges.
+
+    `modes` are names of torch's interpolations; a name ending in "_aa" filters against aliasing.
+    """
+
+    probabilities: tuple[float, float, float] = (0.2, 0.7, 0.1)
+    up: tuple[float, float] = (1.0, 1.5)
+    down: tuple[float, float] = (0.15, 1.0)
+    modes: tuple[str, ...] = ("area", "bilinear", "bicubic")
+
+
+@dataclass(frozen=True)
+class StageRecipe:
+    """One round of blur, resize, noise, JPEG."""
+
+    kernel: KernelRanges
+    resize: ResizeRanges
+    noise: NoiseRanges
+    blur_probability: float = 1.0
+    jpeg_probability: float = 1.0
+    jpeg_quality: tuple[float, float] = (30.0, 95.0)
+
+
+@dataclass(frozen=True)
+class DegradationRecipe:
+    """All that may happen to a clip, in order: first stage, codec, second stage, resize to LQ, sinc, codec.
+
+    Attributes:
+        name: for records.
+        first: first stage, at GT size.
+        second: second stage, around LQ size; None for none. Its resize factors are relative to LQ size.
+        codec_between: codecs that may follow the first stage.
+        codec_between_probability: how often they do.
+        codec_final: codecs that may end the chain, at LQ size.
+        codec_final_probability: how often they do.
+        final_sinc_probability: how often a ringing filter follows the resize to LQ size.
+        final_modes: interpolations of that resize.
+    """
+
+    name: str
+    first: StageRecipe
+    second: StageRecipe | None
+    codec_final: tuple[CodecRange, ...]
+    codec_final_probability: float = 1.0
+    codec_between: tuple[CodecRange, ...] = ()
+    codec_between_probability: float = 0.0
+    final_sinc_probability: float = 0.0
+    final_modes: tuple[str, ...] = ("area", "bilinear_aa", "bicubic_aa")
+
+
+@dataclass(frozen=True)
+class RecipeMix:
+    """Recipes to choose from, one a clip, with relative frequencies."""
+
+    name: str
+    recipes: tuple[DegradationRecipe, ...]
+    weights: tuple[float, ...]
+
+    def draw(self, rng: np.random.Generator) -> DegradationRecipe:
+        """Choose a recipe."""
+        shares = np.array(self.weights) / sum(self.weights)
+        return self.recipes[int(rng.choice(len(self.recipes), p=shares))]
+
+
+@dataclass(frozen=True, eq=False)
+class StagePlan:
+    """What one stage does to one clip; None where a step is left out."""
+
+    kernel: np.ndarray | None
+    resize_factor: float
+    resize_mode: str
+    noise: NoiseDraw | None
+    jpeg_quality: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class DegradationPlan:
+    """Everything decided for one clip."""
+
+    recipe: str
+    first: StagePlan
+    codec_between: CodecDraw | None
+    second: StagePlan | None
+    final_mode: str
+    final_sinc: np.ndarray | None
+    jpeg_last: bool
+    codec_final: CodecDraw | None
+    codec_lead: int
+    frame_rate: int
+
+
+def degrade_clip(
+    gt: torch.Tensor | np.ndarray,
+    recipe: DegradationRecipe | RecipeMix | str,
+    rng: np.random.Generator,
+    scale: int = 4,
+) -> torch.Tensor:
+    """Degrade a sharp clip.
+
+    Args:
+        gt: float [T, 3, H, W] in [0, 1], or uint8 of the same layout.
+        recipe: a recipe, a mix of them, or the name of a preset ("light", "medium", "heavy", "mixed").
+        rng: source of every draw; the same state gives the same bytes.
+        scale: LQ size is H // scale, W // scale; rows and columns beyond a multiple of `scale` are cut off first,
+            so that LQ lies exactly on the GT.
+
+    Returns:
+        float32 [T, 3, H // scale, W // scale] in [0, 1], multiples of 1/255.
+
+    Raises:
+        OptionError: wrong shape, a clip smaller than one LQ pixel, or an unknown preset.
+    """
+    chosen = get_recipe(recipe)
+    chosen = chosen.draw(rng) if isinstance(chosen, RecipeMix) else chosen
+    return apply_plan(gt, draw_plan(chosen, rng), rng, scale)
+
+
+def get_recipe(recipe: DegradationRecipe | RecipeMix | str) -> DegradationRecipe | RecipeMix:
+    """Look a preset up by name; recipes and mixes are returned as they are.
+
+    Raises:
+        OptionError: unknown name.
+    """
+    if not isinstance(recipe, str):
+        return recipe
+    if recipe not in PRESETS:
+        raise OptionError(f"unknown degradation {recipe!r}; use one of {', '.join(PRESETS)}")
+    return PRESETS[recipe]
+
+
+def draw_plan(recipe: DegradationRecipe, rng: np.random.Generator) -> DegradationPlan:
+    """Decide everything for one clip."""
+    return DegradationPlan(
+        recipe=recipe.name,
+        first=_draw_stage(recipe.first, rng),
+        codec_between=draw_codec(rng, recipe.codec_between, recipe.codec_between_probability),
+        second=_draw_stage(recipe.second, rng) if recipe.second else None,
+        final_mode=str(rng.choice(recipe.final_modes)),
+        final_sinc=draw_final_sinc(rng) if rng.random() < recipe.final_sinc_probability else None,
+        jpeg_last=bool(rng.random() < 0.5),
+        codec_final=draw_codec(rng, recipe.codec_final, recipe.codec_final_probability),
+        codec_lead=int(rng.integers(0, 5)),
+        frame_rate=int(rng.choice((15, 24, 25, 30))),
+    )
+
+
+def apply_plan(
+    gt: torch.Tensor | np.ndarray, plan: DegradationPlan, rng: np.random.Generator, scale: int = 4
+) -> torch.Tensor:
+    """Carry a plan out; shapes and errors as in `degrade_clip`, `rng` only gives the noise values."""
+    clip = _checked(gt, scale)
+    height, width = clip.shape[-2:]
+    lq_size = (height // scale, width // scale)
+    clip = _apply_stage(clip, plan.first, (height, width), rng)
+    if plan.codec_between is not None:
+        clip = apply_codec(clip, plan.codec_between, plan.frame_rate)
+    if plan.second is None:
+        clip = _to_lq(clip, plan, lq_size)
+    else:
+        quality = plan.second.jpeg_quality
+        clip = _apply_stage(clip, plan.second, lq_size, rng, with_jpeg=not plan.jpeg_last)
+        clip = _to_lq(clip, plan, lq_size)
+        if plan.jpeg_last and quality is not None:
+            clip = jpeg(clip.clamp(0, 1), quality)
+    if plan.codec_final is not None:
+        clip = apply_codec(clip, plan.codec_final, plan.frame_rate, phase=plan.codec_lead)
+    return clip.clamp(0, 1).mul(255).round_().div_(255)
+
+
+def resize_clip(clip: torch.Tensor, size: tuple[int, int], mode: str) -> torch.Tensor:
+    """Resize float [T, C, H, W] to `size` (height, width); see `ResizeRanges` for the names of modes."""
+    if tuple(clip.shape[-2:]) == size:
+        return clip
+    if mode == "area":
+        return F.interpolate(clip, size=size, mode="area")
+    return F.interpolate(clip, size=size, mode=mode.removesuffix("_aa"), antialias=mode.endswith("_aa"))
+
+
+def _checked(gt: torch.Tensor | np.ndarray, scale: int) -> torch.Tensor:
+    clip = torch.as_tensor(gt)
+    if clip.ndim != 4 or clip.shape[1] != 3 or clip.shape[0] < 1:
+        raise OptionError(f"gt must be [T, 3, H, W], got {list(clip.shape)}")
+    if min(clip.shape[-2:]) < scale:
+        raise OptionError(f"gt of {list(clip.shape)} is smaller than one LQ pixel; use clips of at least {scale} px")
+    clip = clip.float() / 255.0 if clip.dtype == torch.uint8 else clip.float()
+    height, width = (side // scale * scale for side in clip.shape[-2:])
+    return clip[..., :height, :width].contiguous()
+
+
+def _draw_stage(stage: StageRecipe, rng: np.random.Generator) -> StagePlan:
+    blurred = rng.random() < stage.blur_probability
+    kernel = draw_kernel(rng, stage.kernel)
+    direction = int(rng.choice(3, p=stage.resize.probabilities))
+    factor = (rng.uniform(*stage.resize.up), rng.uniform(*stage.resize.down), 1.0)[direction]
+    mode = str(rng.choice(stage.resize.modes))
+    noise = draw_noise(rng, stage.noise)
+    coded = rng.random() < stage.jpeg_probability
+    quality = rng.uniform(*stage.jpeg_quality)
+    return StagePlan(kernel if blurred else None, factor, mode, noise, quality if coded else None)
+
+
+def _apply_stage(
+    clip: torch.Tensor,
+    plan: StagePlan,
+    base_size: tuple[int, int],
+    rng: np.random.Generator,
+    with_jpeg: bool = True,
+) -> torch.Tensor:
+    if plan.kernel is not None:
+        clip = filter_clip(clip, plan.kernel)
+    height, width = (max(round(side * plan.resize_factor), 2) for side in base_size)
+    clip = resize_clip(clip, (height, width), plan.resize_mode)
+    if plan.noise is not None:
+        clip = add_noise(clip, plan.noise, rng)
+    if plan.jpeg_quality is not None and with_jpeg:
+        clip = jpeg(clip.clamp(0, 1), plan.jpeg_quality)
+    return clip
+
+
+def _to_lq(clip: torch.Tensor, plan: DegradationPlan, lq_size: tuple[int, int]) -> torch.Tensor:
+    clip = resize_clip(clip, lq_size, plan.final_mode)
+    return clip if plan.final_sinc is None else filter_clip(clip, plan.final_sinc)
+
+
+_NO_RESIZE = ResizeRanges(probabilities=(0.0, 0.0, 1.0))
+
+_WEB_CODECS = (
+    CodecRange("libx264", 6.0, (18, 28), presets=("veryfast", "superfast", "ultrafast")),
+    CodecRange("libx265", 1.0, (20, 30), presets=("ultrafast", "superfast")),
+    CodecRange("mpeg4", 1.0, (2, 5)),
+    CodecRange("libvpx-vp9", 1.5, (20, 38)),
+)
+_POOR_CODECS = (
+    CodecRange("libx264", 5.0, (24, 34), (0.06, 0.3), 0.3, ("veryfast", "superfast", "ultrafast"), 0.2),
+    CodecRange("libx265", 1.0, (26, 35), (0.05, 0.2), 0.3, ("ultrafast", "superfast")),
+    CodecRange("mpeg4", 1.5, (4, 10)),
+    CodecRange("libvpx-vp9", 1.5, (32, 50)),
+)
+_BAD_CODECS = (
+    CodecRange("libx264", 5.0, (26, 38), (0.03, 0.2), 0.4, ("veryfast", "superfast", "ultrafast"), 0.3),
+    CodecRange("libx265", 1.0, (28, 38), (0.03, 0.15), 0.4, ("ultrafast", "superfast")),
+    CodecRange("mpeg4", 2.0, (5, 16)),
+    CodecRange("libvpx-vp9", 1.5, (36, 57)),
+)
+
+LIGHT = DegradationRecipe(
+    name="light",
+    first=StageRecipe(
+        kernel=KernelRanges(sizes=(7, 9, 11, 13), sigma=(0.2, 1.2), sinc_probability=0.05),
+        resize=_NO_RESIZE,
+        noise=NoiseRanges(probability=0.5, gaussian_sigma=(1.0, 6.0), poisson_scale=(0.05, 0.6)),
+        blur_probability=0.7,
+        jpeg_probability=0.0,
+    ),
+    second=None,
+    codec_final=_WEB_CODECS,
+    codec_final_probability=0.95,
+)
+"""Ordinary web video: mildly soft, little noise, decent compression."""
+
+MEDIUM = DegradationRecipe(
+    name="medium",
+    first=StageRecipe(
+        kernel=KernelRanges(sigma=(0.2, 2.0)),
+        resize=ResizeRanges((0.1, 0.6, 0.3), (1.0, 1.2), (0.4, 1.0), ("area", "bilinear", "bicubic", "bicubic_aa")),
+        noise=NoiseRanges(probability=0.8, gaussian_sigma=(1.0, 12.0), poisson_scale=(0.05, 1.2)),
+        blur_probability=0.9,
+        jpeg_probability=0.5,
+        jpeg_quality=(50.0, 95.0),
+    ),
+    second=StageRecipe(
+        kernel=KernelRanges(sigma=(0.2, 1.0)),
+        resize=ResizeRanges((0.3, 0.2, 0.5), (1.0, 1.2), (0.6, 1.0), ("area", "bilinear", "bicubic")),
+        noise=NoiseRanges(probability=0.5, gaussian_sigma=(1.0, 8.0), poisson_scale=(0.05, 0.8)),
+        blur_probability=0.4,
+        jpeg_probability=0.3,
+        jpeg_quality=(50.0, 95.0),
+    ),
+    codec_final=_POOR_CODECS,
+    final_sinc_probability=0.4,
+)
+"""Between light and heavy: a shared, re-encoded upload."""
+
+HEAVY = DegradationRecipe(
+    name="heavy",
+    first=StageRecipe(kernel=KernelRanges(), resize=ResizeRanges(), noise=NoiseRanges()),
+    second=StageRecipe(
+        kernel=KernelRanges(sigma=(0.2, 1.5)),
+        resize=ResizeRanges(probabilities=(0.3, 0.4, 0.3), up=(1.0, 1.2), down=(0.3, 1.0)),
+        noise=NoiseRanges(gaussian_sigma=(1.0, 25.0), poisson_scale=(0.05, 2.5)),
+        blur_probability=0.8,
+    ),
+    codec_between=_POOR_CODECS,
+    codec_between_probability=0.3,
+    codec_final=_BAD_CODECS,
+    final_sinc_probability=0.8,
+    final_modes=("area", "bilinear", "bicubic"),
+)
+"""Bad old web video: the whole second-order chain with STAR's ranges, then a starved codec."""
+
+CODEC_ONLY = DegradationRecipe(
+    name="codec",
+    first=StageRecipe(
+        kernel=KernelRanges(sizes=(7,), sigma=(0.2, 0.8), sinc_probability=0.0),
+        resize=_NO_RESIZE,
+        noise=NoiseRanges(probability=0.2, gaussian_sigma=(1.0, 4.0), poisson_scale=(0.05, 0.4)),
+        blur_probability=0.3,
+        jpeg_probability=0.0,
+    ),
+    second=None,
+    codec_final=_BAD_CODECS,
+)
+"""A clean small video that a codec has starved: blocks and smear, nothing else."""
+
+MIXED = RecipeMix("mixed", (LIGHT, MEDIUM, HEAVY, CODEC_ONLY), (0.35, 0.3, 0.15, 0.2))
+"""For training: from light to heavy, with a share of plain compression."""
+
+PRESETS: dict[str, DegradationRecipe | RecipeMix] = {
+    recipe.name: recipe for recipe in (LIGHT, MEDIUM, HEAVY, CODEC_ONLY, MIXED)
+}
+"""Recipes by name."""

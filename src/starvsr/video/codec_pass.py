@@ -1,0 +1,229 @@
+"""Put a clip through a video codec in memory, and read short clips into arrays.
+
+Holds the codec side of degradation and of the training data: encode and decode a whole clip without a file, decode
+a stretch of a file into one array, write a small clip. It knows nothing of what the clips are for, and it is no
+streaming reader: everything here is held in memory at once.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+
+from starvsr.errors import InputNotFoundError, OptionError, UnreadableInputError
+
+DECODERS = {"libx264": "h264", "libx265": "hevc", "mpeg4": "mpeg4", "libvpx-vp9": "vp9"}
+"""Decoder that reads what each supported encoder writes."""
+
+_CRF_LIMITS = {"libx264": (0, 51), "libx265": (0, 51), "mpeg4": (1, 31), "libvpx-vp9": (0, 63)}
+_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+
+
+def compress_clip(
+    frames: np.ndarray,
+    codec: str = "libx264",
+    *,
+    crf: int | None = None,
+    bit_rate: int | None = None,
+    frame_rate: Fraction | int = 25,
+    preset: str | None = None,
+    gop: int | None = None,
+    deblock: bool = True,
+) -> np.ndarray:
+    """Encode and decode a whole clip in memory, 4:2:0, one thread, always the same bytes for the same input.
+
+    Args:
+        frames: uint8 [T, H, W, 3] RGB; odd sizes are padded by edge pixels for the encoder and cut again.
+        codec: "libx264", "libx265", "mpeg4" or "libvpx-vp9".
+        crf: constant quality on the codec's own scale (0..51 for x264 and x265, 0..63 for VP9; for mpeg4 the fixed
+            quantiser, 1..31). None when `bit_rate` is given.
+        bit_rate: bits per second, with a buffer of half a second so that short clips are starved too.
+        frame_rate: frames per second; only the bit rate depends on it.
+        preset: x264/x265 speed preset ("veryfast" when None); not used by the other codecs.
+        gop: distance between key frames; None for the codec's habit.
+        deblock: False switches the in-loop filter of H.264 and H.265 off, as old players and encoders did.
+
+    Returns:
+        uint8 [T, H, W, 3] RGB, decoded.
+
+    Raises:
+        OptionError: unknown codec, both or neither of `crf` and `bit_rate`, a value out of range, wrong shape.
+    """
+    _check_request(frames, codec, crf, bit_rate)
+    num_frames, height, width, _ = frames.shape
+    padded = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    encoder = _open_encoder(codec, padded.shape[2], padded.shape[1], Fraction(frame_rate), bit_rate)
+    encoder.options = _encoder_options(codec, crf, bit_rate, preset, deblock)
+    if gop is not None:
+        encoder.gop_size = gop
+    decoder: Any = av.CodecContext.create(DECODERS[codec], "r")
+    decoder.thread_count = 1
+    decoded: list[np.ndarray] = []
+    for packet in _encode(encoder, padded):
+        decoded.extend(_decoded_rgb(decoder.decode(packet)))
+    decoded.extend(_decoded_rgb(decoder.decode(None)))
+    if len(decoded) != num_frames:
+        raise UnreadableInputError(
+            f"{codec} gave back {len(decoded)} of {num_frames} frames; use another codec for this clip"
+        )
+    return np.stack(decoded)[:, :height, :width]
+
+
+def read_clip(path: str | Path, start: int = 0, num_frames: int | None = None, step: int = 1) -> np.ndarray:
+    """Decode frames start, start + step, ... of a video into one array.
+
+    Untagged video is taken as BT.709 from 720 lines on and as BT.601 below; full-range sources are read as such.
+
+    Args:
+        path: a file that FFmpeg can read.
+        start: index of the first frame wanted, in presentation order.
+        num_frames: how many frames to return at most; None for all that are there.
+        step: distance between the frames returned.
+
+    Returns:
+        uint8 [T, H, W, 3] RGB full range, T may be less than asked for at the end of the video.
+
+    Raises:
+        InputNotFoundError: there is no such file.
+        UnreadableInputError: not a video, or no frame from `start` on.
+    """
+    if not Path(path).is_file():
+        raise InputNotFoundError(f"there is no file {path}; check the path")
+    frames: list[np.ndarray] = []
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            for index, frame in enumerate(container.decode(stream)):
+                if index >= start and (index - start) % step == 0:
+                    frames.append(_to_rgb(frame))
+                if num_frames is not None and len(frames) >= num_frames:
+                    break
+    except (av.FFmpegError, IndexError) as error:
+        raise UnreadableInputError(f"{path} cannot be decoded as video ({error})") from error
+    if not frames:
+        raise UnreadableInputError(f"{path} has no frame from index {start} on; ask for an earlier one")
+    return np.stack(frames)
+
+
+def hdr_transfer(path: str | Path) -> str | None:
+    """Name the HDR transfer curve of a video ("PQ" or "HLG"), None for ordinary video.
+
+    Raises:
+        UnreadableInputError: the file cannot be opened as video.
+    """
+    try:
+        with av.open(str(path)) as container:
+            context: Any = container.streams.video[0].codec_context
+            return _HDR_TRANSFERS.get(int(context.color_trc))
+    except (av.FFmpegError, IndexError) as error:
+        raise UnreadableInputError(f"{path} cannot be opened as video ({error})") from error
+
+
+def write_lossless(path: str | Path, frames: np.ndarray, frame_rate: Fraction | int = 25) -> None:
+    """Write uint8 [T, H, W, 3] RGB as FFV1 with RGB planes, bit for bit reversible, in Matroska.
+
+    Args:
+        path: target, ending in .mkv; replaced when there.
+        frames: uint8 [T, H, W, 3] RGB.
+        frame_rate: frames per second.
+    """
+    with av.open(str(path), "w", format="matroska") as container:
+        stream: Any = container.add_stream("ffv1", rate=Fraction(frame_rate))
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "gbrp"
+        stream.options = {"level": "3", "slicecrc": "1", "g": "1"}
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def _check_request(frames: np.ndarray, codec: str, crf: int | None, bit_rate: int | None) -> None:
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
+        raise OptionError(f"frames must be uint8 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}")
+    if codec not in DECODERS:
+        raise OptionError(f"unknown codec {codec!r}; use one of {', '.join(DECODERS)}")
+    if (crf is None) == (bit_rate is None):
+        raise OptionError("give exactly one of crf and bit_rate")
+    low, high = _CRF_LIMITS[codec]
+    if crf is not None and not low <= crf <= high:
+        raise OptionError(f"crf of {codec} must be in {low}..{high}, got {crf}")
+    if bit_rate is not None and bit_rate < 1:
+        raise OptionError(f"bit_rate must be positive, got {bit_rate}")
+
+
+def _open_encoder(codec: str, width: int, height: int, frame_rate: Fraction, bit_rate: int | None) -> Any:
+    encoder: Any = av.CodecContext.create(codec, "w")
+    encoder.width, encoder.height = width, height
+    encoder.pix_fmt = "yuv420p"
+    encoder.time_base = 1 / frame_rate
+    encoder.framerate = frame_rate
+    encoder.thread_count = 1
+    encoder.colorspace = 5  # BT.470BG, that is BT.601
+    encoder.color_range = 1
+    if bit_rate is not None:
+        encoder.bit_rate = bit_rate
+    return encoder
+
+
+def _encoder_options(
+    codec: str, crf: int | None, bit_rate: int | None, preset: str | None, deblock: bool
+) -> dict[str, str]:
+    quality = {} if crf is None else {"crf": str(crf)}
+    if codec == "mpeg4":
+        return {} if crf is None else {"qmin": str(crf), "qmax": str(crf)}
+    if codec == "libvpx-vp9":
+        speed = {"deadline": "realtime", "cpu-used": "6", "lag-in-frames": "0", "row-mt": "0"}
+        return {**quality, **speed, **({"b": "0"} if bit_rate is None else {})}
+    extra = [] if deblock else ["no-deblock=1"]
+    if bit_rate is not None:
+        kbit = max(bit_rate // 1000, 1)
+        extra += [f"vbv-maxrate={kbit}", f"vbv-bufsize={max(kbit // 2, 1)}"]
+    if codec == "libx265":
+        extra += ["log-level=none", "pools=none", "frame-threads=1", "wpp=0"]
+    options = {**quality, "preset": preset or "veryfast"}
+    if extra:
+        options["x264-params" if codec == "libx264" else "x265-params"] = ":".join(extra)
+    return options
+
+
+def _encode(encoder: Any, frames: np.ndarray) -> list[Any]:
+    packets: list[Any] = []
+    for index, pixels in enumerate(frames):
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
+        )
+        frame.pts, frame.time_base = index, encoder.time_base
+        packets.extend(encoder.encode(frame))
+    packets.extend(encoder.encode(None))
+    return packets
+
+
+def _decoded_rgb(frames: list[Any]) -> list[np.ndarray]:
+    return [
+        frame.reformat(
+            format="rgb24",
+            src_colorspace=Colorspace.ITU601,
+            src_color_range=ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG,
+        ).to_ndarray()
+        for frame in frames
+    ]
+
+
+def _to_rgb(frame: Any) -> np.ndarray:
+    matrix = {1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601}.get(
+        int(frame.colorspace), Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601
+    )
+    full = int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
+    converted = frame.reformat(
+        format="rgb24",
+        src_colorspace=matrix,
+        src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG,
+    )
+    return np.asarray(converted.to_ndarray())
