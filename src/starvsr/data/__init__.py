@@ -1,1 +1,1 @@
-"""Training data: clips, photos with synthetic motion, pairs."""
+"""Clips for training and evaluation: sharp sources, degraded pools, fixed pairs."""
