@@ -5,13 +5,14 @@ A schedule is two float32 tables, `alphas` and `sigmas`, one entry per integer t
     x_t = alphas[t] * x0 + sigmas[t] * noise          (alphas**2 + sigmas**2 = 1)
     v   = alphas[t] * noise - sigmas[t] * x0
 
-Solvers do not count in timesteps but in *levels* k = sigma / alpha, which fall from "only noise" (inf) to 0. Between two
-integer timesteps the logarithm of the level is interpolated linearly.
+Solvers do not count in timesteps but in *levels* k = sigma / alpha, which fall from "only noise" (inf) to 0.
+Between two integer timesteps the logarithm of the level is interpolated linearly.
 
 This file knows neither networks nor solvers.
 
-Source: STAR (arXiv 2501.02976) as released for I2VGen-XL; Progressive Distillation (arXiv 2202.00512) for v; "Common
-Diffusion Noise Schedules and Sample Steps are Flawed" (arXiv 2305.08891) for the zero terminal signal.
+Source: STAR (arXiv 2501.02976) as released for I2VGen-XL; Progressive Distillation (arXiv 2202.00512) for v;
+"Common Diffusion Noise Schedules and Sample Steps are Flawed" (arXiv 2305.08891) for the zero terminal
+signal.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class NoiseSchedule:
         return alpha * x0 + sigma * noise
 
     def velocity(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Training target of a v-predicting network: alpha * noise - sigma * x0 (all [B, ...], t int64 [B])."""
+        """Training target of a v-predicting network: alpha * noise - sigma * x0 ([B, ...], t int64 [B])."""
         alpha, sigma = self.coefficients(t, x0)
         return alpha * noise - sigma * x0
 
@@ -143,8 +144,8 @@ class NoiseSchedule:
     def timestep_at(self, level: Tensor) -> Tensor:
         """Fractional timestep of solver levels, the inverse of `level_at`.
 
-        Float32 throughout, like the reference: a coarser or finer arithmetic would round timesteps that fall halfway
-        between two integers to the other neighbour.
+        Float32 throughout, like the reference: a coarser or finer arithmetic would round timesteps that fall
+        halfway between two integers to the other neighbour.
 
         Args:
             level: float [n], >= 0; levels outside the table give its first or last timestep.
@@ -161,14 +162,14 @@ class NoiseSchedule:
         return torch.where(level.isposinf(), float(self.num_levels - 1), t)
 
     def integer_timestep_at(self, level: Tensor) -> Tensor:
-        """Timestep to hand to the network at a solver level: `timestep_at`, rounded half to even. int64 [n]."""
+        """Timestep for the network at a solver level: `timestep_at`, rounded half to even, int64 [n]."""
         return self.timestep_at(level).round().long()
 
     def levels_of(self, timesteps: list[float]) -> Tensor:
         """Turn the timesteps of a step list into solver levels.
 
-        Appends the clean level 0 and drops the last noisy level ("discard penultimate"), so m timesteps give m - 1
-        network evaluations.
+        Appends the clean level 0 and drops the last noisy level ("discard penultimate"), so m timesteps give
+        m - 1 network evaluations.
 
         Returns:
             float32 [m]: falling, the last one 0; the first is inf if the first timestep has no signal left.
@@ -238,7 +239,7 @@ def sigmas_from_log_snr(log_snr: Tensor) -> Tensor:
 
 
 def rescale_to_zero_terminal_snr(sigmas: Tensor) -> Tensor:
-    """Stretch rising sigmas [N] linearly so that the last one is exactly 1 (no signal left) and the first one stays."""
+    """Stretch rising sigmas [N] linearly so that the last is exactly 1 (no signal) and the first stays."""
     first, last = sigmas.min(), sigmas.max()
     return first + (1 - first) / (last - first) * (sigmas - first)
 

@@ -1,0 +1,117 @@
+"""Colour transfer: give the result the colours of the input.
+
+Generative upscalers drift in brightness and tint. Both functions take pixels [B, 3, T, H, W] in [-1, 1] and
+return such pixels. Source: the colour fix of the released STAR code, after StableSR (arXiv 2305.07015).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from starvsr.errors import OptionError
+
+WAVELET_LEVELS = 5
+_VARIANCE_FLOOR = 1e-5  # on pixels in [0, 1]
+
+
+def adain(target: Tensor, source: Tensor, *, smooth_frames: int = 0) -> Tensor:
+    """Match mean and standard deviation of each frame and channel to the source's.
+
+    Args:
+        target: result to correct, [B, 3, T, H, W] in [-1, 1].
+        source: the input, the same B, 3 and T, any height and width (not enlarged).
+        smooth_frames: average the statistics over this many frames on each side, so that the correction
+            itself cannot flicker; 0 treats each frame alone as the released code does. Segments must then
+            overlap by as much to give the same pixels for every cut.
+
+    Returns:
+        [B, 3, T, H, W], clamped to [-1, 1].
+
+    Raises:
+        OptionError: the clips do not belong together.
+    """
+    if target.shape[:3] != source.shape[:3]:
+        raise OptionError(f"cannot match colours of clips {tuple(target.shape)} and {tuple(source.shape)}")
+    target_mean, target_std = _statistics(_to_01(target), smooth_frames)
+    source_mean, source_std = _statistics(_to_01(source), smooth_frames)
+    gain = source_std / target_std
+    return _from_01((_to_01(target) - target_mean) * gain + source_mean)
+
+
+def wavelet(target: Tensor, source: Tensor) -> Tensor:
+    """Keep the target's detail and take everything coarser than about 32 pixels from the source.
+
+    Args:
+        target: result to correct, [B, 3, T, H, W] in [-1, 1].
+        source: the input enlarged to the same shape.
+
+    Returns:
+        [B, 3, T, H, W], clamped to [-1, 1].
+
+    Raises:
+        OptionError: the shapes differ.
+    """
+    if target.shape != source.shape:
+        raise OptionError(
+            f"wavelet colour transfer needs clips of one shape, not {tuple(target.shape)} and "
+            f"{tuple(source.shape)}: enlarge the source first"
+        )
+    num_frames = target.shape[2]
+    high, _ = wavelet_split(_frames(_to_01(target)))
+    _, low = wavelet_split(_frames(_to_01(source)))
+    return _from_01(rearrange(high + low, "(b t) c h w -> b c t h w", t=num_frames))
+
+
+def wavelet_split(pictures: Tensor, levels: int = WAVELET_LEVELS) -> tuple[Tensor, Tensor]:
+    """Split pictures [N, C, H, W] into detail and coarse colour, which sum to the picture.
+
+    The a-trous transform: blur with [1 2 1] x [1 2 1] / 16, its taps 2**i apart at level i, edges repeated.
+    """
+    high = torch.zeros_like(pictures)
+    low = pictures
+    for level in range(levels):
+        blurred = _blur(low, 2**level)
+        high = high + (low - blurred)
+        low = blurred
+    return high, low
+
+
+def _blur(pictures: Tensor, spacing: int) -> Tensor:
+    taps = torch.tensor([1.0, 2.0, 1.0], device=pictures.device, dtype=pictures.dtype)
+    channels = pictures.shape[1]
+    kernel = (torch.outer(taps, taps) / 16).expand(channels, 1, 3, 3)
+    padded = F.pad(pictures, (spacing,) * 4, mode="replicate")
+    return F.conv2d(padded, kernel, groups=channels, dilation=spacing)
+
+
+def _statistics(pixels: Tensor, smooth_frames: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each frame and channel, [B, 3, T, 1, 1]."""
+    mean = pixels.mean(dim=(-2, -1), keepdim=True)
+    has_spread = pixels.shape[-2] * pixels.shape[-1] > 1  # unbiased variance of one pixel would be 0 / 0
+    variance = pixels.var(dim=(-2, -1), keepdim=True, correction=int(has_spread))
+    if smooth_frames > 0:
+        mean, variance = _average_over_time(mean, smooth_frames), _average_over_time(variance, smooth_frames)
+    return mean, (variance + _VARIANCE_FLOOR).sqrt()
+
+
+def _average_over_time(values: Tensor, radius: int) -> Tensor:
+    """Moving average over the frames [B, C, T, 1, 1], shorter at both ends."""
+    flat = values.flatten(2)
+    return F.avg_pool1d(flat, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False).view_as(
+        values
+    )
+
+
+def _frames(pixels: Tensor) -> Tensor:
+    return rearrange(pixels, "b c t h w -> (b t) c h w")
+
+
+def _to_01(pixels: Tensor) -> Tensor:
+    return pixels * 0.5 + 0.5
+
+
+def _from_01(pixels: Tensor) -> Tensor:
+    return pixels.clamp(0, 1) * 2 - 1
