@@ -260,16 +260,16 @@ _WEB_CODECS = (
     CodecRange("libvpx-vp9", 1.5, (20, 38)),
 )
 _POOR_CODECS = (
-    CodecRange("libx264", 5.0, (24, 34), (0.06, 0.3), 0.3, ("veryfast", "superfast", "ultrafast"), 0.2),
-    CodecRange("libx265", 1.0, (26, 35), (0.05, 0.2), 0.3, ("ultrafast", "superfast")),
-    CodecRange("mpeg4", 1.5, (4, 10)),
-    CodecRange("libvpx-vp9", 1.5, (32, 50)),
+    CodecRange("libx264", 5.0, (24, 33), (0.15, 0.6), 0.25, ("veryfast", "superfast", "ultrafast"), 0.2),
+    CodecRange("libx265", 1.0, (26, 34), (0.12, 0.5), 0.25, ("ultrafast", "superfast")),
+    CodecRange("mpeg4", 1.5, (4, 9)),
+    CodecRange("libvpx-vp9", 1.5, (32, 48)),
 )
 _BAD_CODECS = (
-    CodecRange("libx264", 5.0, (26, 38), (0.03, 0.2), 0.4, ("veryfast", "superfast", "ultrafast"), 0.3),
-    CodecRange("libx265", 1.0, (28, 38), (0.03, 0.15), 0.4, ("ultrafast", "superfast")),
-    CodecRange("mpeg4", 2.0, (5, 16)),
-    CodecRange("libvpx-vp9", 1.5, (36, 57)),
+    CodecRange("libx264", 5.0, (26, 36), (0.1, 0.5), 0.35, ("veryfast", "superfast", "ultrafast"), 0.3),
+    CodecRange("libx265", 1.0, (28, 36), (0.1, 0.4), 0.35, ("ultrafast", "superfast")),
+    CodecRange("mpeg4", 2.0, (5, 14)),
+    CodecRange("libvpx-vp9", 1.5, (36, 54)),
 )
 
 LIGHT = DegradationRecipe(

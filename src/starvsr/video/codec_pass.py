@@ -21,6 +21,8 @@ DECODERS = {"libx264": "h264", "libx265": "hevc", "mpeg4": "mpeg4", "libvpx-vp9"
 """Decoder that reads what each supported encoder writes."""
 
 _CRF_LIMITS = {"libx264": (0, 51), "libx265": (0, 51), "mpeg4": (1, 31), "libvpx-vp9": (0, 63)}
+_HEADER_KBIT = 6
+"""Room for parameter sets and encoder notes, which would eat the whole first frame of a tiny clip."""
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 
 
@@ -42,7 +44,7 @@ def compress_clip(
         codec: "libx264", "libx265", "mpeg4" or "libvpx-vp9".
         crf: constant quality on the codec's own scale (0..51 for x264 and x265, 0..63 for VP9; for mpeg4 the fixed
             quantiser, 1..31). None when `bit_rate` is given.
-        bit_rate: bits per second, with a buffer of half a second so that short clips are starved too.
+        bit_rate: bits per second, with a buffer of one second so that short clips are starved too.
         frame_rate: frames per second; only the bit rate depends on it.
         preset: x264/x265 speed preset ("veryfast" when None); not used by the other codecs.
         gop: distance between key frames; None for the codec's habit.
@@ -182,7 +184,7 @@ def _encoder_options(
     extra = [] if deblock else ["no-deblock=1"]
     if bit_rate is not None:
         kbit = max(bit_rate // 1000, 1)
-        extra += [f"vbv-maxrate={kbit}", f"vbv-bufsize={max(kbit // 2, 1)}"]
+        extra += [f"vbv-maxrate={kbit}", f"vbv-bufsize={kbit + _HEADER_KBIT}"]
     if codec == "libx265":
         extra += ["log-level=none", "pools=none", "frame-threads=1", "wpp=0"]
     options = {**quality, "preset": preset or "veryfast"}
