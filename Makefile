@@ -1,0 +1,64 @@
+# make demo    upscale a sample clip and say where the result lies
+# make test    run the tests
+# make check   style, format, types, import rules
+# make format  let ruff fix style and format
+#
+# Nothing needs to be installed first but Python 3.10 or newer (with its venv module).
+# PYTHON=... picks the interpreter, PIP_ARGS=... goes to pip, for example
+#   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"   (a smaller torch, no CUDA)
+#   make test PYTEST_ARGS="-k reader"
+
+VENV ?= .venv
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# the first interpreter that runs, is new enough and can make environments
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 \
+	&& { echo "$$p"; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format clean
+
+help:
+	@sed -n 's/^# \(make [a-z]*  .*\)/\1/p' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.10 or newer with the venv module was found."; \
+	  echo "Install one (Debian, Ubuntu: apt install python3-venv) or pass PYTHON=/path/to/python3."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet $(PIP_ARGS) "pip>=23.1"
+
+$(VENV)/.demo-installed: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) install $(PIP_ARGS) -c constraints.txt -e ".[demo]"
+	@touch $@
+
+$(VENV)/.dev-installed: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) install $(PIP_ARGS) -c constraints.txt -e ".[dev]"
+	@touch $@ $(VENV)/.demo-installed
+
+demo: $(VENV)/.demo-installed
+	@mkdir -p demo
+	$(BIN)/python -m starvsr.data.sample demo/sample.mp4
+	$(BIN)/starvsr upscale demo/sample.mp4 -o demo/sample_x4.mp4 --compare --overwrite
+	@echo
+	@echo "Done. Look at these:"
+	@ls -1 demo/* | sed 's/^/  /'
+
+test: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev-installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
