@@ -1,0 +1,341 @@
+"""What a user may ask of an upscaling job: one frozen dataclass, from which flags and web fields are made.
+
+Each field of :class:`UpscaleOptions` carries an :class:`OptionInfo` in its metadata (help, group, unit, choices, range).
+The command line, the web page and the provenance record are generated from it, so a new option is added here alone.
+Loads no torch: the command line reads this file to print its help.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+from starvsr.errors import OptionError
+from starvsr.pipelines.quantities import format_size, parse_size, parse_time
+
+Kind = Literal["flag", "int", "float", "text", "time", "size"]
+
+
+@dataclass(frozen=True)
+class OptionInfo:
+    """How one option is shown and checked.
+
+    Args:
+        help: One sentence for people.
+        group: Heading under which it is listed.
+        kind: Type of the value; ``time`` becomes a Fraction of seconds, ``size`` a number of bytes.
+        unit: Unit of the number, if any.
+        choices: The words that are allowed; for numbers, words allowed beside the number (as "auto").
+        minimum: Smallest number allowed.
+        maximum: Largest number allowed.
+        model: True when only some models honour it; the others refuse it.
+    """
+
+    help: str
+    group: str
+    kind: Kind
+    unit: str | None = None
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    model: bool = False
+
+    def check(self, name: str, value: object) -> Any:
+        """Return the value in its final type, or raise OptionError that names the option."""
+        try:
+            return _CHECKS[self.kind](self, value)
+        except ValueError as error:
+            raise OptionError(f"{flag_name(name)} is {value!r}: {error}") from None
+
+    def check_range(self, number: Any) -> Any:
+        """Return the number, or raise ValueError when it lies outside the range."""
+        unit = f" {self.unit}" if self.unit else ""
+        if self.minimum is not None and number < self.minimum:
+            raise ValueError(f"give at least {self.minimum:g}{unit}")
+        if self.maximum is not None and number > self.maximum:
+            raise ValueError(f"give at most {self.maximum:g}{unit}")
+        return number
+
+    def wanted(self) -> str:
+        """Say which values are right, for messages."""
+        numbers = {"int": "a whole number", "float": "a number"}.get(self.kind)
+        words = ", ".join(self.choices)
+        return " or ".join(part for part in (numbers, words) if part)
+
+
+def _check_flag(info: OptionInfo, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("give True or False")
+    return value
+
+
+def _check_number(info: OptionInfo, value: object) -> int | float | str:
+    if isinstance(value, str) and value in info.choices:
+        return value
+    if isinstance(value, bool):
+        raise ValueError(f"give {info.wanted()}")
+    try:
+        number = float(value)  # type: ignore[arg-type]
+        if info.kind == "int":
+            if number != int(number):
+                raise ValueError
+            return int(info.check_range(int(value)))  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError) as error:
+        if str(error).startswith("give "):
+            raise
+        raise ValueError(f"give {info.wanted()}") from None
+    if number != number or abs(number) == float("inf"):
+        raise ValueError(f"give {info.wanted()}")
+    return float(info.check_range(number))
+
+
+def _check_text(info: OptionInfo, value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("give text")
+    if info.choices and value not in info.choices:
+        raise ValueError(f"give one of {', '.join(info.choices)}")
+    return value
+
+
+def _check_time(info: OptionInfo, value: object) -> Fraction:
+    return Fraction(info.check_range(parse_time(value)))
+
+
+def _check_size(info: OptionInfo, value: object) -> int | str:
+    if isinstance(value, str) and value in info.choices:
+        return value
+    return int(info.check_range(parse_size(value)))
+
+
+_CHECKS: dict[str, Callable[[OptionInfo, object], Any]] = {
+    "flag": _check_flag,
+    "int": _check_number,
+    "float": _check_number,
+    "text": _check_text,
+    "time": _check_time,
+    "size": _check_size,
+}
+
+
+def _option(default: Any, help: str, group: str, kind: Kind, **details: Any) -> Any:
+    return field(default=default, metadata={"option": OptionInfo(help, group, kind, **details)})
+
+
+MODEL, RANGE, CUTS, PICTURE, FILE, RUN = "Model", "Part of the input", "Memory and cuts", "Picture", "Output", "Run"
+
+
+@dataclass(frozen=True)
+class UpscaleOptions:
+    """Everything a user may ask of an upscaling job. None means: the model's, the file's or the encoder's own default.
+
+    Raises:
+        OptionError: a value has a wrong type or lies outside its range, or two values contradict each other.
+    """
+
+    model: str = _option("star-small", "Model to use; `starvsr models list` shows them.", MODEL, "text")
+    scale: float = _option(
+        4.0,
+        "How many times larger. Models enlarge 4 times; less than that is made from their result with an antialiased filter.",
+        MODEL,
+        "float",
+        minimum=1,
+        maximum=4,
+    )
+    steps: int | None = _option(
+        None, "Sampling steps (default: the model's own).", MODEL, "int", minimum=1, maximum=1000, model=True
+    )
+    seed: int | None = _option(
+        None, "Seed of the noise (default: 0). Same seed, same bytes.", MODEL, "int", minimum=0, maximum=2**63 - 1, model=True
+    )
+    prompt: str | None = _option(None, "What the video shows, for models that read text.", MODEL, "text", model=True)
+    window: int | None = _option(
+        None, "Frames that the network sees at once.", MODEL, "int", unit="frames", minimum=1, model=True
+    )
+    precision: str | None = _option(
+        None,
+        "Number type of the network (default: the model's own).",
+        MODEL,
+        "text",
+        choices=("float32", "bfloat16", "float16"),
+        model=True,
+    )
+    color: str | None = _option(
+        None,
+        "Transfer of the input's colours onto the result (default: the model's own).",
+        PICTURE,
+        "text",
+        choices=("none", "adain", "wavelet"),
+    )
+    deinterlace: str = _option(
+        "auto",
+        "Deinterlace the input: when it says that it is interlaced (auto), always or never.",
+        PICTURE,
+        "text",
+        choices=("auto", "on", "off"),
+    )
+    start: Fraction | None = _option(None, "Begin here: seconds or h:mm:ss.", RANGE, "time", unit="s")
+    duration: Fraction | None = _option(None, "Length to upscale: seconds or h:mm:ss.", RANGE, "time", unit="s")
+    on_corrupt: str = _option(
+        "error", "On a damaged frame: stop with an error, or skip it.", RANGE, "text", choices=("error", "skip")
+    )
+    segment: int | str = _option(
+        "auto",
+        "Frames held in memory and upscaled together.",
+        CUTS,
+        "int",
+        unit="frames",
+        choices=("auto",),
+        minimum=1,
+        maximum=10_000,
+    )
+    overlap: int | None = _option(
+        None,
+        "Frames of context that the network sees before and after each segment (default: the model's own).",
+        CUTS,
+        "int",
+        unit="frames",
+        minimum=0,
+        maximum=1000,
+    )
+    crossfade: int = _option(
+        0,
+        "Frames over which neighbouring segments are blended into each other; at most twice the overlap.",
+        CUTS,
+        "int",
+        unit="frames",
+        minimum=0,
+        maximum=2000,
+    )
+    scene_cuts: bool = _option(True, "Never let a segment reach across a scene cut.", CUTS, "flag")
+    tile: int | str = _option(
+        "auto",
+        "Side of the square tiles the input is cut into, in input pixels; `off` for whole frames.",
+        CUTS,
+        "int",
+        unit="px",
+        choices=("auto", "off"),
+        minimum=16,
+        maximum=65_536,
+    )
+    tile_overlap: int | None = _option(
+        None,
+        "Input pixels over which neighbouring tiles are blended (default: the model's own).",
+        CUTS,
+        "int",
+        unit="px",
+        minimum=0,
+        maximum=1024,
+    )
+    memory: int | str = _option(
+        "auto",
+        "Memory to stay below, as 800MB or 2GB; chooses segments and tiles.",
+        CUTS,
+        "size",
+        choices=("auto",),
+        minimum=1,
+    )
+    codec: str | None = _option(
+        None, "Video encoder: libx264, libx265, libsvtav1, libvpx-vp9, prores_ks, ffv1, png, ...", FILE, "text"
+    )
+    crf: float | None = _option(
+        None, "Quality of the encoder: lower is better and larger.", FILE, "float", minimum=0, maximum=63
+    )
+    preset: str | None = _option(None, "Speed of the encoder, in its own words.", FILE, "text")
+    pixel_format: str | None = _option(None, "Pixel format of the output, as yuv420p10le.", FILE, "text")
+    compare: bool = _option(
+        False, "Also write OUT_compare.png and OUT_compare.mp4: bicubic beside the result.", FILE, "flag"
+    )
+    overwrite: bool = _option(False, "Replace an output that is already there.", FILE, "flag")
+    device: str = _option(
+        "auto", "Where to compute: auto, cpu, cuda, cuda:1, mps, ...", RUN, "text"
+    )
+    threads: int | None = _option(
+        None, "Processor threads for the network (default: all cores).", RUN, "int", minimum=1, maximum=1024
+    )
+    on_error: str = _option(
+        "stop", "With several inputs, when one fails: stop, or skip it and go on.", RUN, "text", choices=("stop", "skip")
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value and bring it to its final type."""
+        for name, info in option_infos():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, info.check(name, value))
+            elif not _may_be_none(name):
+                raise OptionError(f"{flag_name(name)} is None: leave it out for the default")
+        if self.duration is not None and self.duration == 0:
+            raise OptionError("--duration is 0: give the seconds to upscale, or leave it out for all of them")
+        if self.overlap is not None and self.crossfade > 2 * self.overlap:
+            raise OptionError(
+                f"--crossfade {self.crossfade} needs frames that both segments see: give --overlap {-(-self.crossfade // 2)} or more"
+            )
+        if isinstance(self.tile, int) and self.tile_overlap is not None and 2 * self.tile_overlap >= self.tile:
+            raise OptionError(
+                f"--tile-overlap {self.tile_overlap} leaves nothing of a tile of {self.tile} px: give less than {self.tile // 2}"
+            )
+
+    def changed(self) -> dict[str, Any]:
+        """Return the options that differ from their defaults, by name."""
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        return {name: value for name, value in self.as_dict().items() if value != defaults[name]}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every option by name, in the order of the fields."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def as_flags(self) -> list[str]:
+        """Return the command-line words that give these options (defaults left out)."""
+        words: list[str] = []
+        for name, value in self.changed().items():
+            flag = flag_name(name)
+            if isinstance(value, bool):
+                words.append(flag if value else flag.replace("--", "--no-", 1))
+            else:
+                words += [flag, _as_word(value)]
+        return words
+
+
+def option_infos() -> Iterator[tuple[str, OptionInfo]]:
+    """Yield the name and the description of each option, in the order of the fields."""
+    for f in dataclasses.fields(UpscaleOptions):
+        yield f.name, f.metadata["option"]
+
+
+def default_of(name: str) -> Any:
+    """Return an option's default."""
+    return next(f.default for f in dataclasses.fields(UpscaleOptions) if f.name == name)
+
+
+def flag_name(name: str) -> str:
+    """Return the command-line flag of an option: ``tile_overlap`` -> ``--tile-overlap``."""
+    return "--" + name.replace("_", "-")
+
+
+def options_from(values: dict[str, Any]) -> UpscaleOptions:
+    """Build options from names and values; an unknown name is refused with the nearest known one."""
+    import difflib
+
+    known = [name for name, _ in option_infos()]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known options: {', '.join(known)}"
+            raise OptionError(f"there is no option {name!r}: {hint}")
+    return UpscaleOptions(**values)
+
+
+def _may_be_none(name: str) -> bool:
+    return default_of(name) is None
+
+
+def _as_word(value: object) -> str:
+    if isinstance(value, float) and value == int(value):
+        return str(int(value))
+    return str(value)
+
+
+__all__ = ["OptionInfo", "UpscaleOptions", "default_of", "flag_name", "format_size", "option_infos", "options_from"]

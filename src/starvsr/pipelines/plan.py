@@ -1,0 +1,190 @@
+"""The plan of a job: how the video is cut in time and space so that it stays within its memory.
+
+Made once from the input's size, the model's traits and the options; never from the memory that happens to be free, so
+that the same input and options give the same bytes on every machine. Arithmetic only: no torch, no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from starvsr.errors import OptionError, ResourceError
+from starvsr.pipelines.base import ModelTraits
+from starvsr.pipelines.options import UpscaleOptions
+from starvsr.pipelines.quantities import format_size
+from starvsr.pipelines.segments import longest_crossfade
+from starvsr.pipelines.tiles import TileGrid, grid_of_counts, grid_of_tiles
+
+MB = 2**20
+PROCESS_BYTES = 400 * MB  # interpreter, torch, FFmpeg
+DEFAULT_BUDGET = 1000 * MB  # beside the model's own weights
+LARGEST_DEFAULT_BUDGET = 2000 * MB  # for frames that cannot be done within DEFAULT_BUDGET
+ENCODER_FRAMES = 50  # frames an encoder holds to look ahead
+ENCODER_BYTES = 300 * MB  # beyond this, the writer shortens the encoder's look-ahead
+LONGEST_SEGMENT = 16
+SHORTEST_TILE = 48
+_LENGTHS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+_TILE_COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a video is cut.
+
+    Args:
+        length: Frames kept per segment.
+        overlap: Frames of context on each side.
+        crossfade: Frames over which neighbouring segments are blended.
+        grid: Tiles of a frame.
+        memory: Estimated peak memory of the process in bytes.
+        budget: The memory that the cut was made for.
+    """
+
+    length: int
+    overlap: int
+    crossfade: int
+    grid: TileGrid
+    memory: int
+    budget: int
+
+    @property
+    def work(self) -> float:
+        """Input pixels that the network sees for each input pixel: 1 for one piece, more with overlaps."""
+        frames = (self.length + 2 * self.overlap) / self.length
+        return frames * self.grid.work_px / (self.grid.height * self.grid.width)
+
+    def describe(self) -> str:
+        """Say the cut in words."""
+        tiles = f"{len(self.grid.columns)} x {len(self.grid.rows)} tiles" if self.grid.num_tiles > 1 else "whole frames"
+        fade = f", {self.crossfade} cross-faded" if self.crossfade else ""
+        return f"segments of {self.length} frames with {self.overlap} of context on each side{fade}; {tiles}"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes that memory depends on: the input, the network's result, the output, in pixels; bytes per sample."""
+
+    height: int
+    width: int
+    model_scale: int
+    out_height: int
+    out_width: int
+    sample_bytes: int = 1
+    channels: int = 3
+
+    @property
+    def network_px(self) -> int:
+        """Pixels of a frame as the network makes it."""
+        return self.height * self.width * self.model_scale**2
+
+    @property
+    def out_px(self) -> int:
+        """Pixels of a frame as it is written."""
+        return self.out_height * self.out_width
+
+
+def plan_cut(sizes: Sizes, traits: ModelTraits, options: UpscaleOptions) -> Cut:
+    """Choose segments and tiles: the least overlapping work that fits the memory.
+
+    Raises:
+        ResourceError: nothing fits, or what the user fixed does not fit the memory that the user fixed.
+        OptionError: the cross-fade does not fit the segments.
+    """
+    overlap = traits.overlap if options.overlap is None else options.overlap
+    overlap = max(overlap, -(-options.crossfade // 2))
+    limits = [options.memory] if isinstance(options.memory, int) else _default_budgets(traits)
+    candidates = list(_candidates(sizes, traits, options, overlap))
+    for budget in limits:
+        cuts = [_cut(sizes, traits, options, length, overlap, grid, budget) for length, grid in candidates]
+        fitting = [cut for cut in cuts if cut.memory <= budget]
+        if fitting:
+            return min(fitting, key=lambda cut: (round(cut.work, 3), cut.memory))
+    smallest = min(cuts, key=lambda cut: cut.memory)
+    if options.memory == "auto":
+        return smallest
+    raise ResourceError(
+        f"frames of {sizes.width}x{sizes.height} need {format_size(smallest.memory)} at least and --memory is "
+        f"{format_size(limits[0])}: raise it{_loosen(options)}"
+    )
+
+
+def _loosen(options: UpscaleOptions) -> str:
+    fixed = [flag for flag, value in (("--segment", options.segment), ("--tile", options.tile)) if value != "auto"]
+    return f", or leave out {' and '.join(fixed)}" if fixed else ""
+
+
+def _default_budgets(traits: ModelTraits) -> list[int]:
+    return [traits.fixed_bytes + budget for budget in (DEFAULT_BUDGET, LARGEST_DEFAULT_BUDGET)]
+
+
+def _candidates(
+    sizes: Sizes, traits: ModelTraits, options: UpscaleOptions, overlap: int
+) -> Iterator[tuple[int, TileGrid]]:
+    grids = list(_grids(sizes, traits, options))
+    for length in _lengths(traits, options):
+        for grid in grids:
+            yield length, grid
+
+
+def _lengths(traits: ModelTraits, options: UpscaleOptions) -> list[int]:
+    if isinstance(options.segment, int):
+        if options.crossfade > longest_crossfade(options.segment):
+            raise OptionError(
+                f"--crossfade {options.crossfade} does not fit --segment {options.segment}: give at most "
+                f"{longest_crossfade(options.segment)} frames of cross-fade or segments of {2 * options.crossfade}"
+            )
+        return [options.segment]
+    longest = max(traits.segment or LONGEST_SEGMENT, 2 * options.crossfade)
+    lengths = [n for n in _LENGTHS if n < longest] + [longest]
+    return [n for n in lengths if longest_crossfade(n) >= options.crossfade]
+
+
+def _grids(sizes: Sizes, traits: ModelTraits, options: UpscaleOptions) -> Iterator[TileGrid]:
+    overlap = traits.tile_overlap if options.tile_overlap is None else options.tile_overlap
+    if options.tile == "off":
+        yield grid_of_tiles(sizes.height, sizes.width, None, 0)
+    elif isinstance(options.tile, int):
+        yield grid_of_tiles(sizes.height, sizes.width, options.tile, min(overlap, (options.tile - 1) // 2))
+    else:
+        shortest = max(SHORTEST_TILE, 3 * overlap)
+        for num_rows in _counts(sizes.height, shortest):
+            for num_columns in _counts(sizes.width, shortest):
+                yield grid_of_counts(sizes.height, sizes.width, num_rows, num_columns, overlap)
+
+
+def _counts(length: int, shortest: int) -> list[int]:
+    return [n for n in _TILE_COUNTS if n == 1 or length // n >= shortest]
+
+
+def _cut(
+    sizes: Sizes,
+    traits: ModelTraits,
+    options: UpscaleOptions,
+    length: int,
+    overlap: int,
+    grid: TileGrid,
+    budget: int,
+) -> Cut:
+    memory = estimate_memory(sizes, traits, options, length, overlap, grid)
+    return Cut(length, overlap, options.crossfade, grid, memory, budget)
+
+
+def estimate_memory(
+    sizes: Sizes, traits: ModelTraits, options: UpscaleOptions, length: int, overlap: int, grid: TileGrid
+) -> int:
+    """Estimate the peak memory of the process in bytes."""
+    seen = length + 2 * overlap
+    network = traits.bytes_per_pixel * seen * grid.tile_px
+    store = (length + 2 * options.crossfade) * sizes.network_px * 3 * 2
+    waiting = 3 * sizes.out_px * sizes.channels * sizes.sample_bytes
+    color = options.color or traits.color
+    finishing = 4 * 3 * (sizes.network_px * {"none": 0, "adain": 4, "wavelet": 9}[color])
+    if sizes.out_px != sizes.network_px:
+        finishing += 4 * 3 * 2 * (sizes.network_px + sizes.out_px)
+    held = (max(2 * length, length + overlap) + overlap + 6) * sizes.height * sizes.width * sizes.channels
+    encoder = min(ENCODER_BYTES, ENCODER_FRAMES * sizes.out_px * 3 // 2 * sizes.sample_bytes)
+    encoder = max(encoder, 8 * sizes.out_px * 3 // 2 * sizes.sample_bytes)
+    # the network's work and a frame's finishing never happen at once
+    peak = store + waiting + held * sizes.sample_bytes + encoder + max(network, finishing)
+    return PROCESS_BYTES + traits.fixed_bytes + peak

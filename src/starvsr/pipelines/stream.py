@@ -1,0 +1,201 @@
+"""Frames in, enlarged frames out, in constant memory: read ahead, cut at scenes, segments, network, finish, write behind.
+
+Works on any iterable of frames and any sink, so it knows no files; ``api`` connects it to them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from starvsr.pipelines.base import (
+    CancelToken,
+    ClipUpscaler,
+    Progress,
+    ProgressCallback,
+    peak_memory_bytes,
+)
+from starvsr.pipelines.finish import Finish
+from starvsr.pipelines.plan import Cut
+from starvsr.pipelines.render import Pixels, Store, join_segments, upscale_segment
+from starvsr.pipelines.segments import Segment, SegmentPlanner, group_frames
+from starvsr.pipelines.threads import ReadAhead, WriteBehind
+
+READ_AHEAD = 4
+WRITE_BEHIND = 2
+
+
+class Frame(Protocol):
+    """What the stream needs of a frame: `starvsr.video.VideoFrame` has it."""
+
+    @property
+    def pixels(self) -> Pixels:
+        """Uint8 or uint16 [H, W, 3 or 4], full range."""
+        ...
+
+    @property
+    def pts(self) -> int:
+        """Time in ticks."""
+        ...
+
+    @property
+    def duration(self) -> int:
+        """Length in ticks."""
+        ...
+
+
+class CutDetector(Protocol):
+    """Says whether a new shot begins with a frame: `starvsr.video.SceneDetector` does."""
+
+    def is_cut(self, pixels: Pixels) -> bool:
+        """Look at the next frame."""
+        ...
+
+
+Sink = Callable[[Pixels, int, int], None]
+"""Takes pixels [H, W, 3 or 4], time and length in ticks."""
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """What the stream does with frames.
+
+    Args:
+        cut: The cut in time and space.
+        finish: What is done to each enlarged frame.
+        seed: Seed of the noise.
+        num_steps: Sampling steps.
+        device: Where the network computes.
+        first_frame: Index of the first frame in the whole video; keys the noise.
+    """
+
+    cut: Cut
+    finish: Finish
+    seed: int = 0
+    num_steps: int = 1
+    device: str = "cpu"
+    first_frame: int = 0
+
+
+class Meter:
+    """Counts frames and tells the listener."""
+
+    def __init__(self, listener: ProgressCallback | None, num_frames: int | None) -> None:
+        self._listener = listener
+        self._num_frames = num_frames
+        self._began = time.monotonic()
+        self.num_done = 0
+
+    @property
+    def seconds(self) -> float:
+        """Time since the work began."""
+        return time.monotonic() - self._began
+
+    def tell(self, stage: str = "upscaling", fraction: float = 0.0) -> None:
+        """Report; ``fraction`` is the share of the coming frames that is done, in frames."""
+        if self._listener is not None:
+            report = Progress(stage, self.num_done, self._num_frames, self.seconds, fraction, peak_memory_bytes())
+            self._listener(report)
+
+
+def upscale_stream(
+    frames: Iterable[Frame],
+    sink: Sink,
+    upscaler: ClipUpscaler,
+    settings: StreamSettings,
+    *,
+    detector: CutDetector | None = None,
+    meter: Meter | None = None,
+    cancel: CancelToken | None = None,
+) -> int:
+    """Upscale frames into a sink.
+
+    Args:
+        frames: Frames in order, read in a thread of their own.
+        sink: Called in order in a thread of its own.
+        upscaler: The model.
+        settings: Cut, finish, seed, steps.
+        detector: Finds scene cuts; None takes everything for one shot.
+        meter: Counts frames and reports progress.
+        cancel: Looked at between tiles and frames.
+
+    Returns:
+        The number of frames handed to the sink.
+
+    Raises:
+        Cancelled: ``cancel`` was called.
+        StarVsrError: whatever the source, the network or the sink raise.
+    """
+    cancel = cancel or CancelToken()
+    meter = meter or Meter(None, None)
+    with (
+        torch.inference_mode(),
+        ReadAhead(_with_cuts(frames, detector), READ_AHEAD, cancel) as ahead,
+        WriteBehind[tuple[Pixels, int, int]](lambda item: sink(*item), WRITE_BEHIND, cancel) as behind,
+    ):
+        for pixels, frame in _enlarged(ahead, upscaler, settings, meter, cancel):
+            behind.put((pixels, frame.pts, frame.duration))
+            meter.num_done += 1
+            meter.tell()
+            cancel.raise_if_cancelled()
+    return meter.num_done
+
+
+def _with_cuts(frames: Iterable[Frame], detector: CutDetector | None) -> Iterator[tuple[Frame, bool]]:
+    for frame in frames:
+        yield frame, detector is not None and detector.is_cut(frame.pixels)
+
+
+def _enlarged(
+    frames: Iterable[tuple[Frame, bool]],
+    upscaler: ClipUpscaler,
+    settings: StreamSettings,
+    meter: Meter,
+    cancel: CancelToken,
+) -> Iterator[tuple[Pixels, Frame]]:
+    """Yield each finished frame with the input frame that it comes from."""
+    cut = settings.cut
+    planner = SegmentPlanner(cut.length, cut.overlap, cut.crossfade)
+    inputs: dict[int, Frame] = {}  # frames whose results are not out yet
+
+    def rendered() -> Iterator[tuple[Segment, Store]]:
+        for segment, members in group_frames(frames, planner):
+            inputs.update(zip(range(segment.start, segment.stop), members, strict=True))
+            yield segment, _render(upscaler, members, segment, settings, meter, cancel)
+
+    for index, codes in join_segments(rendered()):
+        frame = inputs[index]
+        yield settings.finish(codes, frame.pixels), frame
+        for old in [i for i in inputs if i <= index]:
+            del inputs[old]
+
+
+def _render(
+    upscaler: ClipUpscaler,
+    members: list[Frame],
+    segment: Segment,
+    settings: StreamSettings,
+    meter: Meter,
+    cancel: CancelToken,
+) -> Store:
+    kept = segment.keep_stop - segment.keep_start
+
+    def on_fraction(share: float) -> None:
+        cancel.raise_if_cancelled()
+        meter.tell(fraction=share * kept)
+
+    return upscale_segment(
+        upscaler,
+        [frame.pixels for frame in members],
+        segment,
+        settings.cut.grid,
+        seed=settings.seed,
+        first_frame=settings.first_frame + segment.start,
+        num_steps=settings.num_steps,
+        device=settings.device,
+        on_fraction=on_fraction,
+    )
