@@ -1,1 +1,53 @@
-"""Media in and out: probe, read, write, pixel ranges, scene cuts. Knows nothing of networks."""
+"""Media in and out: probe, read, write, pixel ranges, scene cuts. Knows nothing of networks.
+
+The names below are imported on first use, so that ``import starvsr.video`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starvsr.video.encoders import EncodeOptions as EncodeOptions
+    from starvsr.video.encoders import probe_encoder as probe_encoder
+    from starvsr.video.info import ColorTags as ColorTags
+    from starvsr.video.info import StreamInfo as StreamInfo
+    from starvsr.video.info import VideoInfo as VideoInfo
+    from starvsr.video.probing import probe as probe
+    from starvsr.video.reader import VideoFrame as VideoFrame
+    from starvsr.video.reader import VideoReader as VideoReader
+    from starvsr.video.scenes import SceneDetector as SceneDetector
+    from starvsr.video.writer import VideoWriter as VideoWriter
+
+_HOMES = {
+    "ColorTags": "info",
+    "EncodeOptions": "encoders",
+    "SceneDetector": "scenes",
+    "StreamInfo": "info",
+    "VideoFrame": "reader",
+    "VideoInfo": "info",
+    "VideoReader": "reader",
+    "VideoWriter": "writer",
+    "probe": "probing",
+    "probe_encoder": "encoders",
+}
+
+__all__ = [
+    "ColorTags",
+    "EncodeOptions",
+    "SceneDetector",
+    "StreamInfo",
+    "VideoFrame",
+    "VideoInfo",
+    "VideoReader",
+    "VideoWriter",
+    "probe",
+    "probe_encoder",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

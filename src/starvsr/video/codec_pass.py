@@ -127,7 +127,7 @@ def hdr_transfer(path: str | Path) -> str | None:
 
 
 def write_lossless(path: str | Path, frames: np.ndarray, frame_rate: Fraction | int = 25) -> None:
-    """Write uint8 [T, H, W, 3] RGB as FFV1 with RGB planes, bit for bit reversible, in Matroska.
+    """Write uint8 [T, H, W, 3] RGB as FFV1 in RGB, bit for bit reversible, in Matroska.
 
     Args:
         path: target, ending in .mkv; replaced when there.
@@ -137,10 +137,11 @@ def write_lossless(path: str | Path, frames: np.ndarray, frame_rate: Fraction | 
     with av.open(str(path), "w", format="matroska") as container:
         stream: Any = container.add_stream("ffv1", rate=Fraction(frame_rate))
         stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "gbrp"
+        stream.pix_fmt = "bgr0"
         stream.options = {"level": "3", "slicecrc": "1", "g": "1"}
         for pixels in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="bgr0")))
         container.mux(stream.encode(None))
 
 
@@ -218,6 +219,8 @@ def _decoded_rgb(frames: list[Any]) -> list[np.ndarray]:
 
 
 def _to_rgb(frame: Any) -> np.ndarray:
+    if frame.format.is_rgb:
+        return np.asarray(frame.reformat(format="rgb24").to_ndarray())
     matrix = {1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601}.get(
         int(frame.colorspace), Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601
     )

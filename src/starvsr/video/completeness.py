@@ -1,0 +1,79 @@
+"""Find out before any work is done whether a file was cut off, from its index or its tail."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import av
+
+from starvsr.video.info import VideoInfo
+from starvsr.video.opening import open_input
+from starvsr.video.probing import video_stream
+
+_TAIL = 2  # seconds before the promised end where the tail is looked for
+_TOLERANCE = Fraction(3, 2)
+
+
+def find_missing_part(info: VideoInfo) -> str | None:
+    """Say what is missing at the end of a file, e.g. ``57 of 100 frames are in the file``; None when whole.
+
+    MP4, MOV and AVI carry an index, which is compared with the size of the file. Other containers that
+    promise a duration are asked for their last packets. Neither costs a pass over the file.
+    """
+    if info.container.startswith(("mov", "avi")):
+        return _by_index(info)
+    if info.duration is None or not info.has_timestamps or info.container.startswith(("mpeg", "gif")):
+        return None
+    return _by_tail(info)
+
+
+def _by_index(info: VideoInfo) -> str | None:
+    size = info.path.stat().st_size
+    with open_input(info.path) as container:
+        entries = video_stream(container, info.path).index_entries
+        total, inside = 0, 0
+        for entry in entries:
+            total += 1
+            inside += entry.pos + entry.size <= size
+    return f"{inside} of {total} frames are in the file" if inside < total else None
+
+
+def _by_tail(info: VideoInfo) -> str | None:
+    with open_input(info.path) as container:
+        if not container.duration:
+            return None
+        promised = Fraction(container.duration, 1_000_000) + Fraction(container.start_time or 0, 1_000_000)
+        end = _last_time(container, promised)
+    if end is None or end >= promised - _TOLERANCE:
+        return None
+    return f"it promises {float(promised):.2f} s and ends at {float(end):.2f} s ({count_packets(info)} frames)"
+
+
+def _last_time(container: Any, promised: Fraction) -> Fraction | None:
+    """Give the end of the last packet of any stream, reading the tail only where seeking works."""
+    try:
+        container.seek(int((promised - _TAIL) * 1_000_000))
+    except av.error.FFmpegError:
+        container.seek(0)
+    last: Fraction | None = None
+    try:
+        for packet in container.demux():
+            if packet.pts is not None and packet.time_base:
+                end = (packet.pts + (packet.duration or 0)) * Fraction(packet.time_base)
+                last = end if last is None else max(last, end)
+    except av.error.FFmpegError:
+        pass
+    return last
+
+
+def count_packets(info: VideoInfo) -> int:
+    """Count the packets of the video stream by reading the whole file, without decoding."""
+    total = 0
+    with open_input(info.path) as container:
+        try:
+            for packet in container.demux(video_stream(container, info.path)):
+                total += packet.size > 0 and not packet.is_discard
+        except av.error.FFmpegError:
+            pass
+    return total

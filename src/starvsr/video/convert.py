@@ -1,0 +1,301 @@
+"""YUV frames of FFmpeg to RGB arrays and back, by the tagged matrix and range.
+
+8-bit limited-range frames, the bulk of all video, go through swscale, whose result is within half a
+code there. Above 8 bits, and for full range, swscale shifts where it should scale (white of 10 bits
+becomes 65472 of 65535) and loses half a code of chroma; such frames are converted here in float32,
+with swscale only resampling the chroma planes, where it was measured to be unbiased.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation
+from numpy.typing import NDArray
+
+from starvsr.errors import UnreadableInputError
+from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags
+
+_FLAGS = int(
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+    | Interpolation.BITEXACT
+)
+# Kr, Kb of ITU-T H.273, table 4
+_WEIGHTS = {
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+    10: (0.2627, 0.0593),
+}
+_SWS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_BAND = 128  # rows converted at once: temporaries stay in the cache
+
+Frame = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+def resolve_tags(tags: ColorTags, pixel_format: str, width: int, height: int) -> ColorTags:
+    """Fill in what the file does not say, the way players do.
+
+    Untagged matrix: BT.601 below 720 rows and 1280 columns, BT.709 above. Untagged range: full for
+    yuvj and RGB formats, else limited.
+
+    Raises:
+        UnreadableInputError: The matrix is one that cannot be converted linearly (YCgCo, ICtCp).
+    """
+    name = _base_name(pixel_format)
+    is_rgb = _is_rgb(name)
+    matrix = tags.matrix
+    if not is_rgb and matrix in (0, 3, UNSPECIFIED):
+        matrix = 1 if width >= 1280 or height >= 720 else 5
+    if not is_rgb and matrix not in _WEIGHTS:
+        raise UnreadableInputError(
+            f"the colour matrix {tags.describe()} is not supported; convert the input to BT.709 or BT.2020 first"
+        )
+    full = tags.range == FULL or name.startswith("yuvj") or (is_rgb and tags.range != LIMITED)
+    return replace(tags, matrix=0 if is_rgb else matrix, range=FULL if full else LIMITED)
+
+
+def to_rgb(frame: av.VideoFrame, tags: ColorTags, *, alpha: bool) -> Frame:
+    """Convert a decoded frame to full-range RGB.
+
+    Args:
+        frame: Any pixel format FFmpeg knows.
+        tags: Resolved colour tags (see ``resolve_tags``).
+        alpha: Whether to return the alpha channel too.
+
+    Returns:
+        [H, W, 3] or [H, W, 4], uint8 up to 8 bits, else uint16 over 0..65535.
+    """
+    name = frame.format.name
+    bits = max(part.bits for part in frame.format.components)
+    if _is_exact_in_swscale(name, bits, tags):
+        target = ("rgba" if alpha else "rgb24") if bits <= 8 else ("rgba64le" if alpha else "rgb48le")
+        return _as_array(_reformat(frame, target, tags, FULL))
+    return _from_planes(frame, bits, tags, alpha)
+
+
+def from_rgb(pixels: Frame, pixel_format: str, tags: ColorTags) -> av.VideoFrame:
+    """Convert a full-range RGB array to a frame that an encoder takes.
+
+    Args:
+        pixels: [H, W, 3 or 4] uint8 or uint16 (0..65535).
+        pixel_format: The format that the encoder wants.
+        tags: Matrix and range to use, all resolved.
+
+    Returns:
+        The frame with its colour fields set, without a timestamp.
+    """
+    fmt = av.VideoFormat(pixel_format)
+    bits = max(part.bits for part in fmt.components)
+    has_alpha = pixels.shape[2] == 4
+    wide = pixels.dtype == np.uint16
+    if _is_rgb(pixel_format) and not pixel_format.startswith("gbr"):
+        packed = pixels if wide == (bits > 8) else (_widen(pixels) if bits > 8 else _narrow(pixels))
+        source = _from_array(packed)
+        frame = source if source.format.name == pixel_format else _reformat(source, pixel_format, tags, FULL)
+    elif not wide and bits <= 8 and _is_exact_in_swscale(pixel_format, bits, tags):
+        source = _from_array(pixels)
+        frame = _reformat(source, pixel_format, tags, tags.range)
+    else:
+        frame = _to_planes(pixels, fmt, bits, tags, has_alpha)
+    frame.color_range = tags.range
+    frame.colorspace = tags.matrix
+    frame.color_primaries = tags.primaries
+    frame.color_trc = tags.transfer
+    return frame
+
+
+def _base_name(pixel_format: str) -> str:
+    return pixel_format.removesuffix("le").removesuffix("be")
+
+
+def _is_rgb(name: str) -> bool:
+    return av.VideoFormat(name).is_rgb or name.startswith(("gbr", "pal8", "mono", "bayer", "xyz", "x2"))
+
+
+def _is_exact_in_swscale(name: str, bits: int, tags: ColorTags) -> bool:
+    if _is_rgb(name):
+        return not (name.startswith("gbr") and bits > 8)
+    return bits <= 8 and tags.range == LIMITED and not name.startswith(("gray", "ya"))
+
+
+def _reformat(frame: av.VideoFrame, name: str, tags: ColorTags, out_range: int) -> av.VideoFrame:
+    """Let swscale convert; for RGB to YUV the tags are those of the YUV side."""
+    to_yuv = _is_rgb(frame.format.name)
+    matrix = _SWS.get(tags.matrix, 1)
+    result: av.VideoFrame = frame.reformat(
+        format=name,
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        interpolation=_FLAGS,
+        src_color_range=FULL if to_yuv else tags.range,
+        dst_color_range=out_range,
+    )
+    return result
+
+
+def _resample(frame: av.VideoFrame, name: str, range_: int) -> av.VideoFrame:
+    """Change chroma resolution or packing only: same depth, matrix and range on both sides."""
+    if frame.format.name == name:
+        return frame
+    result: av.VideoFrame = frame.reformat(
+        format=name, interpolation=_FLAGS, src_color_range=range_, dst_color_range=range_
+    )
+    return result
+
+
+def _plane(frame: av.VideoFrame, index: int, dtype: Any) -> NDArray[Any]:
+    """View a plane as [rows, columns]; writes go to the frame."""
+    plane = frame.planes[index]
+    rows = np.frombuffer(plane, dtype=dtype).reshape(plane.height, -1)
+    return rows[:, : plane.width]
+
+
+def _as_array(frame: av.VideoFrame) -> Frame:
+    """Copy a packed RGB(A) frame of 8 or 16 bits into [H, W, C]."""
+    wide = "48" in frame.format.name or "64" in frame.format.name
+    channels = 4 if frame.format.name.startswith("rgba") else 3
+    dtype = np.uint16 if wide else np.uint8
+    plane = frame.planes[0]
+    rows = np.frombuffer(plane, dtype=dtype).reshape(plane.height, -1)
+    return rows[:, : frame.width * channels].reshape(frame.height, frame.width, channels).copy()
+
+
+def _from_array(pixels: Frame) -> av.VideoFrame:
+    wide = pixels.dtype == np.uint16
+    channels = pixels.shape[2]
+    name = ("rgba64le" if wide else "rgba") if channels == 4 else ("rgb48le" if wide else "rgb24")
+    frame = av.VideoFrame(pixels.shape[1], pixels.shape[0], name)
+    plane = frame.planes[0]
+    rows = np.frombuffer(plane, dtype=pixels.dtype).reshape(plane.height, -1)
+    rows[:, : pixels.shape[1] * channels] = pixels.reshape(pixels.shape[0], -1)
+    frame.color_range = FULL
+    return frame
+
+
+def _widen(pixels: Frame) -> NDArray[np.uint16]:
+    return pixels.astype(np.uint16) * np.uint16(257)
+
+
+def _narrow(pixels: Frame) -> NDArray[np.uint8]:
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _planar_name(bits: int, alpha: bool) -> str:
+    """Name the 4:4:4 planar format of a depth (9 and 14 bits have no alpha twin, so 10 and 16 stand in)."""
+    depth = "" if bits <= 8 else f"{bits}le"
+    return f"yuv{'a' if alpha else ''}444p{depth}"
+
+
+def _from_planes(frame: av.VideoFrame, bits: int, tags: ColorTags, alpha: bool) -> Frame:
+    dtype: Any = np.uint8 if bits <= 8 else np.uint16
+    name = frame.format.name
+    if name.startswith("gbr"):
+        depth = "" if bits <= 8 else f"{bits}le"
+        planar = _resample(frame, f"gbr{'a' if alpha else ''}p{depth}", FULL)
+        green, blue, red, *rest = (_plane(planar, i, dtype) for i in range(4 if alpha else 3))
+        planes = [red, green, blue, *rest]
+    elif name.startswith("gray"):
+        planes = [_plane(_resample(frame, f"gray{'' if bits <= 8 else f'{bits}le'}", tags.range), 0, dtype)]
+    elif name.startswith("ya"):
+        planes = _gray_alpha_planes(frame, bits)[: 2 if alpha else 1]
+    else:
+        planar = _resample(frame, _planar_name(bits, alpha), tags.range)
+        planes = [_plane(planar, i, dtype) for i in range(4 if alpha else 3)]
+    return _mix_to_rgb(planes, name, bits, tags, alpha)
+
+
+def _gray_alpha_planes(frame: av.VideoFrame, bits: int) -> list[NDArray[Any]]:
+    big = frame.format.name.endswith("be")
+    dtype: Any = np.dtype(np.uint8) if bits <= 8 else np.dtype(">u2" if big else "<u2")
+    plane = frame.planes[0]
+    rows = np.frombuffer(plane, dtype=dtype).reshape(plane.height, -1)[:, : frame.width * 2]
+    pairs = rows.reshape(frame.height, frame.width, 2)
+    return [pairs[..., 0], pairs[..., 1]]
+
+
+def _mix_to_rgb(planes: list[NDArray[Any]], name: str, bits: int, tags: ColorTags, alpha: bool) -> Frame:
+    height, width = planes[0].shape
+    top = 255.0 if bits <= 8 else 65535.0
+    code_top = float((1 << bits) - 1)
+    out: Frame = np.empty((height, width, 4 if alpha else 3), np.uint8 if bits <= 8 else np.uint16)
+    for y in range(0, height, _BAND):
+        band = [plane[y : y + _BAND].astype(np.float32) for plane in planes]
+        if name.startswith("gbr"):
+            rgb = [part * np.float32(1 / code_top) for part in band[:3]]
+        elif name.startswith(("gray", "ya")):
+            rgb = [_luma_to_unit(band[0], bits, tags.range)] * 3
+        else:
+            rgb = _yuv_to_unit(band, bits, tags)
+        parts = [*rgb, band[-1] * np.float32(1 / code_top)] if alpha else rgb
+        for channel, part in enumerate(parts):
+            out[y : y + _BAND, :, channel] = np.rint(np.clip(part, 0, 1) * np.float32(top))
+    return out
+
+
+def _luma_to_unit(luma: NDArray[np.float32], bits: int, range_: int) -> NDArray[np.float32]:
+    if range_ == FULL:
+        return luma * np.float32(1 / ((1 << bits) - 1))
+    step = 1 << (bits - 8)
+    return (luma - np.float32(16 * step)) * np.float32(1 / (219 * step))
+
+
+def _yuv_to_unit(planes: list[NDArray[np.float32]], bits: int, tags: ColorTags) -> list[NDArray[np.float32]]:
+    kr, kb = _WEIGHTS[tags.matrix]
+    kg = 1 - kr - kb
+    step = 1 << (bits - 8)
+    chroma = 1 / ((1 << bits) - 1) if tags.range == FULL else 1 / (224 * step)
+    luma = _luma_to_unit(planes[0], bits, tags.range)
+    blue_diff = (planes[1] - np.float32(128 * step)) * np.float32(chroma * 2 * (1 - kb))
+    red_diff = (planes[2] - np.float32(128 * step)) * np.float32(chroma * 2 * (1 - kr))
+    green = luma - np.float32(kr / kg) * red_diff - np.float32(kb / kg) * blue_diff
+    return [luma + red_diff, green, luma + blue_diff]
+
+
+def _to_planes(pixels: Frame, fmt: Any, bits: int, tags: ColorTags, has_alpha: bool) -> av.VideoFrame:
+    height, width = pixels.shape[:2]
+    dtype: Any = np.uint8 if bits <= 8 else np.uint16
+    wants_alpha = has_alpha and any(part.is_alpha for part in fmt.components)
+    is_rgb = fmt.name.startswith("gbr")
+    if is_rgb or fmt.name.startswith("gray"):
+        work = av.VideoFrame(width, height, fmt.name)
+    else:
+        work = av.VideoFrame(width, height, _planar_name(bits, wants_alpha))
+    targets = [_plane(work, i, dtype) for i in range(len(work.planes))]
+    for y in range(0, height, _BAND):
+        band = pixels[y : y + _BAND].astype(np.float32) * np.float32(1 / np.iinfo(pixels.dtype).max)
+        parts = _unit_to_codes(band, fmt.name, bits, tags)
+        if len(targets) == 4:
+            opacity = band[..., 3] if has_alpha else np.ones_like(band[..., 0])
+            parts.append(opacity * np.float32((1 << bits) - 1))
+        for target, part in zip(targets, parts, strict=True):
+            target[y : y + _BAND] = np.rint(np.clip(part, 0, (1 << bits) - 1))
+    return _resample(work, fmt.name, FULL if is_rgb else tags.range)
+
+
+def _unit_to_codes(band: NDArray[np.float32], name: str, bits: int, tags: ColorTags) -> list[NDArray[Any]]:
+    red, green, blue = band[..., 0], band[..., 1], band[..., 2]
+    top = np.float32((1 << bits) - 1)
+    if name.startswith("gbr"):
+        return [green * top, blue * top, red * top]
+    kr, kb = _WEIGHTS[tags.matrix]
+    step = 1 << (bits - 8)
+    luma = np.float32(kr) * red + np.float32(1 - kr - kb) * green + np.float32(kb) * blue
+    full = tags.range == FULL
+    luma_codes = luma * top if full else luma * np.float32(219 * step) + np.float32(16 * step)
+    if name.startswith("gray"):
+        return [luma_codes]
+    scale = float(top) if full else 224.0 * step
+    middle = np.float32(128 * step)
+    blue_codes = (blue - luma) * np.float32(scale / (2 * (1 - kb))) + middle
+    red_codes = (red - luma) * np.float32(scale / (2 * (1 - kr))) + middle
+    return [luma_codes, blue_codes, red_codes]

@@ -1,0 +1,347 @@
+"""``probe``: find out what an input is, by its headers and its first decoded frame."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from starvsr.errors import InputNotFoundError, UnreadableInputError
+from starvsr.video.images import is_pattern, list_images
+from starvsr.video.info import FULL, Chapter, ColorTags, MasteringDisplay, StreamInfo, VideoInfo
+from starvsr.video.opening import has_arbitrary_clock, open_input, reason
+
+DEFAULT_IMAGE_RATE = Fraction(24)
+_FIELD_ORDERS = {0: "progressive", 1: "progressive", 2: "top", 3: "bottom", 4: "top", 5: "bottom"}
+_IDENTITY = (1, 0, 0, 1)
+_ROTATIONS = {(1, 0, 0, 1): 0, (0, 1, -1, 0): 90, (-1, 0, 0, -1): 180, (0, -1, 1, 0): 270}
+_ALPHA_SCAN_LIMIT = 500
+
+
+def probe(path: str | Path, *, frame_rate: Fraction | None = None) -> VideoInfo:
+    """Look at a video, an image, a folder of images, or a numbered pattern.
+
+    Args:
+        path: The input.
+        frame_rate: Rate for inputs without timestamps (images, raw streams); None means 24 for images
+            and what the stream says for raw streams.
+
+    Returns:
+        What was found; sizes are those after rotation.
+
+    Raises:
+        InputNotFoundError: There is no such file or folder.
+        UnreadableInputError: It is empty, not media, has no video stream, no frame, or an unknown codec.
+    """
+    path = Path(path)
+    if path.is_dir() or (is_pattern(path) and not path.exists()):
+        return _probe_images(path, frame_rate or DEFAULT_IMAGE_RATE)
+    if is_animated_webp(path):
+        return _probe_webp(path)
+    with open_input(path) as container:
+        stream = video_stream(container, path)
+        frame = _first_frame(container, stream, path)
+        return _describe(path, container, stream, frame, frame_rate)
+
+
+def video_stream(container: Any, path: Path) -> Any:
+    """Choose the video stream to work on: the best one that is not cover art.
+
+    Raises:
+        UnreadableInputError: There is none, or its codec is unknown.
+    """
+    streams = [s for s in container.streams.video if not is_cover(s)]
+    if not streams:
+        kinds = sorted({s.type for s in container.streams}) or ["nothing"]
+        raise UnreadableInputError(f"{path}: no video in this file (it holds {', '.join(kinds)}); give a video")
+    best = container.streams.best("video")
+    chosen = best if best is not None and any(s.index == best.index for s in streams) else streams[0]
+    if chosen.codec_context is None:
+        raise UnreadableInputError(f"{path}: its video codec is unknown to this FFmpeg; convert it to H.264 first")
+    return chosen
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a video stream is cover art or thumbnails rather than moving pictures."""
+    flags = av.stream.Disposition
+    return bool(stream.disposition & (flags.attached_pic | flags.timed_thumbnails))
+
+
+def decoder_for(stream: Any) -> Any:
+    """Give the decoder of a stream; VP8/VP9 with alpha need libvpx, FFmpeg's own drops the alpha."""
+    context = stream.codec_context
+    if stream.metadata.get("alpha_mode") == "1" and context.name in ("vp8", "vp9"):
+        twin = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[context.name], "r")
+        twin.extradata = context.extradata
+        return twin
+    return context
+
+
+def is_animated_webp(path: Path) -> bool:
+    """Whether the file is a WebP with the animation flag (FFmpeg cannot decode those, Pillow can)."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)
+    except OSError:
+        return False
+    is_extended = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) > 20
+    return is_extended and bool(head[20] & 0x02)
+
+
+def orientation(frame: Any) -> tuple[int, int, int, int] | None:
+    """Read how a frame is turned for display; None for turns that are no multiple of 90 degrees."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d, *_ = struct.unpack("<9i", bytes(data)[:36])
+            unit = tuple(round(value / 65536) for value in (a, b, c, d))
+            exact = all(abs(value / 65536 - whole) < 0.01 for value, whole in zip((a, b, c, d), unit, strict=True))
+            is_turn = abs(unit[0] * unit[3] - unit[1] * unit[2]) == 1 and all(abs(v) <= 1 for v in unit)
+            return unit if exact and is_turn else None  # type: ignore[return-value]
+    return _IDENTITY
+
+
+def color_tags(frame: Any) -> ColorTags:
+    """Read the colour tags of a decoded frame, HDR10 side data included."""
+    mastering, light = None, None
+    for data in frame.side_data:
+        if data.type.name == "MASTERING_DISPLAY_METADATA":
+            mastering = _mastering(bytes(data))
+        elif data.type.name == "CONTENT_LIGHT_LEVEL":
+            light = struct.unpack("<2I", bytes(data)[:8])
+    return ColorTags(
+        matrix=int(frame.colorspace),
+        range=FULL if frame.format.name.startswith("yuvj") else int(frame.color_range),
+        primaries=int(frame.color_primaries),
+        transfer=int(frame.color_trc),
+        mastering=mastering,
+        content_light=light,  # type: ignore[arg-type]
+    )
+
+
+def _mastering(data: bytes) -> MasteringDisplay | None:
+    """Parse FFmpeg's AVMasteringDisplayMetadata: ten rationals and two flags."""
+    values = struct.unpack("<22i", data[:88])
+    if not (values[20] and values[21]) or 0 in values[1:20:2]:
+        return None
+    parts = [Fraction(values[i], values[i + 1]) for i in range(0, 20, 2)]
+    return MasteringDisplay(
+        red=(parts[0], parts[1]),
+        green=(parts[2], parts[3]),
+        blue=(parts[4], parts[5]),
+        white=(parts[6], parts[7]),
+        min_luminance=parts[8],
+        max_luminance=parts[9],
+    )
+
+
+def _first_frame(container: Any, stream: Any, path: Path) -> Any:
+    """Decode until a frame comes out.
+
+    Raises:
+        UnreadableInputError: None comes out.
+    """
+    decoder = decoder_for(stream)
+    why = "it holds no frame"
+    try:
+        for packet in container.demux(stream):
+            try:
+                for frame in decoder.decode(packet):
+                    return frame
+            except av.error.EOFError:
+                break
+            except av.error.FFmpegError as error:
+                why = f"its first frames are damaged ({reason(error)})"
+    except av.error.DecoderNotFoundError:
+        why = f"its codec {stream.codec_context.name} cannot be decoded by this FFmpeg"
+    except av.error.FFmpegError as error:
+        why = reason(error)
+    raise UnreadableInputError(f"{path}: no picture could be decoded: {why}; check or convert the file")
+
+
+def nominal_rate(stream: Any) -> Fraction:
+    """Choose the frame rate: the guessed one, unless the mean is far from it (variable rate)."""
+    mean, guess = stream.average_rate, stream.guessed_rate or stream.base_rate
+    if mean and guess and abs(guess - mean) > mean / 10:
+        guess = mean
+    rate = Fraction(guess or mean or 25)
+    return rate if 0 < rate < 100_000 else Fraction(25)
+
+
+def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fraction | None) -> VideoInfo:
+    matrix = orientation(frame)
+    notes = () if matrix else (f"{path.name}: turned by an odd angle, which is not kept",)
+    matrix = matrix or _IDENTITY
+    is_turned = matrix[0] == 0
+    width, height = (frame.height, frame.width) if is_turned else (frame.width, frame.height)
+    aspect = Fraction(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1) or Fraction(1)
+    has_times = frame.pts is not None and frame.time_base is not None
+    is_still = container.format.name.endswith("_pipe") or container.format.name == "image2"
+    native_rate = nominal_rate(stream)
+    frame_rate = (rate or DEFAULT_IMAGE_RATE) if is_still else (native_rate if has_times else rate or native_rate)
+    has_times = has_times and not is_still
+    time_base = Fraction(stream.time_base) if has_times else 1 / frame_rate
+    origin = _origin(container, frame) if has_times else Fraction(0)
+    count = 1 if is_still else _promised_frames(stream)
+    return VideoInfo(
+        path=path,
+        kind="image" if is_still else "video",
+        container=container.format.name,
+        codec=stream.codec_context.name,
+        width=width,
+        height=height,
+        coded_width=frame.width,
+        coded_height=frame.height,
+        rotation=_ROTATIONS.get(matrix, 0),
+        display_matrix=matrix,
+        sample_aspect_ratio=1 / aspect if is_turned else aspect,
+        frame_rate=frame_rate,
+        time_base=time_base,
+        num_frames=count,
+        duration=1 / frame_rate if is_still else _duration(container, stream),
+        start_time=frame.pts * Fraction(frame.time_base) - origin if has_times else Fraction(0),
+        origin=origin,
+        pixel_format=frame.format.name,
+        bit_depth=max(part.bits for part in frame.format.components),
+        has_alpha=_has_alpha(path, stream, frame),
+        field_order=_field_order(stream, frame),
+        color=color_tags(frame),
+        has_timestamps=has_times,
+        streams=tuple(_stream_info(s) for s in container.streams),
+        metadata=dict(container.metadata),
+        chapters=_chapters(container),
+        notes=notes,
+    )
+
+
+def _origin(container: Any, frame: Any) -> Fraction:
+    if not has_arbitrary_clock(container.format.name):
+        return Fraction(0)
+    starts = [s.start_time * Fraction(s.time_base) for s in container.streams if s.start_time is not None]
+    return min([*starts, frame.pts * Fraction(frame.time_base)])
+
+
+def _promised_frames(stream: Any) -> int | None:
+    """Count the index entries that are shown (edit lists hide some), else take the header's word."""
+    if stream.frames and len(stream.index_entries) == stream.frames:
+        return sum(not entry.is_discard for entry in stream.index_entries)
+    return stream.frames or None
+
+
+def _duration(container: Any, stream: Any) -> Fraction | None:
+    if stream.duration and stream.time_base:
+        return Fraction(stream.duration * stream.time_base)
+    return Fraction(container.duration, 1_000_000) if container.duration else None
+
+
+def _field_order(stream: Any, frame: Any) -> str:
+    order = _FIELD_ORDERS.get(int(getattr(stream.codec_context, "field_order", 0) or 0), "progressive")
+    return "unknown" if order == "progressive" and frame.interlaced_frame else order
+
+
+def _format_has_alpha(frame: Any) -> bool:
+    return frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components)
+
+
+def _has_alpha(path: Path, stream: Any, frame: Any) -> bool:
+    """Whether there is transparency; formats that always decode with alpha are looked at frame by frame."""
+    if not _format_has_alpha(frame):
+        return False
+    if stream.codec_context.name not in ("apng", "gif", "png", "webp", "tiff", "bmp", "qtrle"):
+        return True
+    with open_input(path) as container:
+        for count, picture in enumerate(container.decode(video=0)):
+            alpha = picture.to_ndarray(format="rgba")[..., 3]
+            if int(alpha.min()) < 255:
+                return True
+            if count >= _ALPHA_SCAN_LIMIT:
+                break
+    return False
+
+
+def _stream_info(stream: Any) -> StreamInfo:
+    context = stream.codec_context
+    is_picture = stream.type == "video" and is_cover(stream)
+    detail = ""
+    if stream.type == "audio" and context is not None:
+        detail = f"{context.sample_rate} Hz, {context.layout.name}"
+    elif stream.type == "video" and context is not None:
+        detail = f"{context.width}x{context.height} {context.pix_fmt or ''}".strip()
+    elif stream.type == "attachment":
+        detail = stream.metadata.get("filename", "")
+    language = stream.metadata.get("language")
+    return StreamInfo(
+        index=stream.index,
+        kind="cover" if is_picture else stream.type,
+        codec=context.name if context is not None else "unknown",
+        language=None if language == "und" else language,
+        title=stream.metadata.get("title"),
+        detail=detail,
+    )
+
+
+def _chapters(container: Any) -> tuple[Chapter, ...]:
+    if not hasattr(container, "chapters"):
+        return ()
+    return tuple(
+        Chapter(c["start"], c["end"], Fraction(c["time_base"] or Fraction(1, 1_000_000_000)), dict(c["metadata"]))
+        for c in container.chapters()
+    )
+
+
+def _probe_images(path: Path, rate: Fraction) -> VideoInfo:
+    from dataclasses import replace
+
+    files, notes = list_images(path)
+    if not files:
+        raise InputNotFoundError(f"{path}: no images found")
+    first = probe(files[0], frame_rate=rate)
+    return replace(
+        first,
+        path=path,
+        kind="images",
+        container="images",
+        num_frames=len(files),
+        duration=len(files) / rate,
+        files=files,
+        streams=(),
+        metadata={},
+        notes=notes,
+    )
+
+
+def _probe_webp(path: Path) -> VideoInfo:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            durations = []
+            has_alpha = False
+            for index in range(image.n_frames):
+                image.seek(index)
+                image.load()
+                durations.append(int(image.info.get("duration", 40)) or 40)
+                if image.mode == "RGBA" and index < _ALPHA_SCAN_LIMIT:
+                    has_alpha = has_alpha or image.getextrema()[3][0] < 255
+            width, height = image.size
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UnreadableInputError(f"{path}: damaged WebP ({reason(error)}); get the whole file") from None
+    total = Fraction(sum(durations), 1000)
+    return VideoInfo(
+        path=path,
+        kind="animation",
+        container="webp",
+        codec="webp",
+        width=width,
+        height=height,
+        coded_width=width,
+        coded_height=height,
+        frame_rate=len(durations) / total,
+        time_base=Fraction(1, 1000),
+        num_frames=len(durations),
+        duration=total,
+        pixel_format="rgba" if has_alpha else "rgb24",
+        has_alpha=has_alpha,
+    )
