@@ -268,6 +268,14 @@ def move_photo(photo: np.ndarray, path: np.ndarray, size: int, reduction: float)
     return np.stack(frames)
 
 
+def resize_frames(frames: np.ndarray, factor: float) -> np.ndarray:
+    """Rescale uint8 [T, H, W, 3] by a factor with an antialiasing filter; 1 gives the frames back."""
+    if factor == 1.0:
+        return frames
+    height, width = (max(round(side * factor), 1) for side in frames.shape[1:3])
+    return np.stack([_resized(frame, height, width) for frame in frames])
+
+
 def _camera_matrix(
     shift_x: float, shift_y: float, zoom: float, angle: float, size: int, image_size: tuple[int, int]
 ) -> tuple[float, ...]:
@@ -306,10 +314,7 @@ def _decode(path: Path, sharp_scale: float) -> np.ndarray:
             frames = np.asarray(image.convert("RGB"))[None]
     else:
         frames = read_clip(path)
-    if sharp_scale == 1.0:
-        return frames
-    height, width = (round(side * sharp_scale) for side in frames.shape[1:3])
-    return np.stack([_resized(frame, height, width) for frame in frames])
+    return resize_frames(frames, sharp_scale)
 
 
 def _resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:

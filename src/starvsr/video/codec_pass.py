@@ -33,6 +33,7 @@ def compress_clip(
     crf: int | None = None,
     bit_rate: int | None = None,
     frame_rate: Fraction | int = 25,
+    buffer_s: float | None = 1.0,
     preset: str | None = None,
     gop: int | None = None,
     deblock: bool = True,
@@ -44,7 +45,9 @@ def compress_clip(
         codec: "libx264", "libx265", "mpeg4" or "libvpx-vp9".
         crf: constant quality on the codec's own scale (0..51 for x264 and x265, 0..63 for VP9; for mpeg4 the fixed
             quantiser, 1..31). None when `bit_rate` is given.
-        bit_rate: bits per second, with a buffer of one second so that short clips are starved too.
+        bit_rate: bits per second.
+        buffer_s: decoder buffer of x264 and x265 in seconds for `bit_rate`, which starves short clips too; None for
+            an average rate alone.
         frame_rate: frames per second; only the bit rate depends on it.
         preset: x264/x265 speed preset ("veryfast" when None); not used by the other codecs.
         gop: distance between key frames; None for the codec's habit.
@@ -60,7 +63,8 @@ def compress_clip(
     num_frames, height, width, _ = frames.shape
     padded = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     encoder = _open_encoder(codec, padded.shape[2], padded.shape[1], Fraction(frame_rate), bit_rate)
-    encoder.options = _encoder_options(codec, crf, bit_rate, preset, deblock)
+    buffered = None if bit_rate is None or buffer_s is None else (bit_rate, buffer_s)
+    encoder.options = _encoder_options(codec, crf, buffered, preset, deblock)
     if gop is not None:
         encoder.gop_size = gop
     decoder: Any = av.CodecContext.create(DECODERS[codec], "r")
@@ -126,6 +130,19 @@ def hdr_transfer(path: str | Path) -> str | None:
         raise UnreadableInputError(f"{path} cannot be opened as video ({error})") from error
 
 
+def clip_frame_rate(path: str | Path) -> Fraction:
+    """Return the average frame rate of a video, 25 where the file does not tell.
+
+    Raises:
+        UnreadableInputError: the file cannot be opened as video.
+    """
+    try:
+        with av.open(str(path)) as container:
+            return Fraction(container.streams.video[0].average_rate or 25)
+    except (av.FFmpegError, IndexError) as error:
+        raise UnreadableInputError(f"{path} cannot be opened as video ({error})") from error
+
+
 def write_lossless(path: str | Path, frames: np.ndarray, frame_rate: Fraction | int = 25) -> None:
     """Write uint8 [T, H, W, 3] RGB as FFV1 in RGB, bit for bit reversible, in Matroska.
 
@@ -174,18 +191,18 @@ def _open_encoder(codec: str, width: int, height: int, frame_rate: Fraction, bit
 
 
 def _encoder_options(
-    codec: str, crf: int | None, bit_rate: int | None, preset: str | None, deblock: bool
+    codec: str, crf: int | None, buffered: tuple[int, float] | None, preset: str | None, deblock: bool
 ) -> dict[str, str]:
     quality = {} if crf is None else {"crf": str(crf)}
     if codec == "mpeg4":
         return {} if crf is None else {"qmin": str(crf), "qmax": str(crf)}
     if codec == "libvpx-vp9":
         speed = {"deadline": "realtime", "cpu-used": "6", "lag-in-frames": "0", "row-mt": "0"}
-        return {**quality, **speed, **({"b": "0"} if bit_rate is None else {})}
+        return {**quality, **speed, **({} if crf is None else {"b": "0"})}
     extra = [] if deblock else ["no-deblock=1"]
-    if bit_rate is not None:
-        kbit = max(bit_rate // 1000, 1)
-        extra += [f"vbv-maxrate={kbit}", f"vbv-bufsize={kbit + _HEADER_KBIT}"]
+    if buffered is not None:
+        kbit = max(buffered[0] // 1000, 1)
+        extra += [f"vbv-maxrate={kbit}", f"vbv-bufsize={round(kbit * buffered[1]) + _HEADER_KBIT}"]
     if codec == "libx265":
         extra += ["log-level=none", "pools=none", "frame-threads=1", "wpp=0"]
     options = {**quality, "preset": preset or "veryfast"}
