@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-import tests.parity.star  # noqa: F401 - registers its checks
+import tests.parity.star
+import tests.parity.star_training  # noqa: F401 - these register their checks
 from tests.parity.checks import check_case
 from tests.parity.golden import read_folder
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -30,19 +32,15 @@ FAMILY = "star"
 
 
 def is_network(stem: str) -> Callable[[Case], bool]:
-    return lambda case: (
-        case.stem.startswith(stem) and str(case.meta.get("file", "")).endswith(".safetensors")
-    )
+    return lambda case: case.stem.startswith(stem) and str(case.meta.get("file", "")).endswith(".safetensors")
 
 
 def group_norm(channels: int, eps: float) -> nn.Module:
     return nn.GroupNorm(32, channels, eps)
 
 
-def build_unet(case: Case, config: dict) -> StarUNet:  # type: ignore[type-arg]
-    network = filled(
-        lambda: StarUNet(StarUNetConfig.from_reference(config)), salt=case.salt, prefix=case.prefix()
-    )
+def build_unet(case: Case, config: dict[str, Any]) -> StarUNet:
+    network = filled(lambda: StarUNet(StarUNetConfig.from_reference(config)), salt=case.salt, prefix=case.prefix())
     assert isinstance(network, StarUNet)
     return network
 
@@ -101,7 +99,7 @@ def check_unet(case: Case) -> None:
 
 def _watch(unet: StarUNet, inside: dict[str, Tensor]) -> list[torch.utils.hooks.RemovableHandle]:
     """Record what the last module of each block returns."""
-    modules = {"time_embed": unet.time_embed}
+    modules: dict[str, nn.Module] = {"time_embed": unet.time_embed}
     for group in ("input_blocks", "output_blocks"):
         for i, block in enumerate(getattr(unet, group)):
             modules[f"{group}.{i}"] = block[-1] if isinstance(block, nn.ModuleList) else block
@@ -136,20 +134,30 @@ def _compare_gradients(case: Case, unet: StarUNet, out: Tensor) -> None:
         sorted(name for name, gradient in gradients.items() if gradient is None),
         sorted(case.meta.get("parameters_without_gradient", [])),
     )
+    floor = _gradient_floor(case, gradients, to_max)
     for match in case.names("grad/(.*)"):
         gradient = gradients.get(match.group(1))
         if gradient is None:
             raise ValueError(f"no gradient for {match.group(1)}")
-        case.compare(match.group(0), gradient, to_max=to_max)
+        case.compare(match.group(0), gradient, absolute=floor, to_max=to_max)
     if "grad_norm_controlnet" in case.tensors:
         control = [g for name, g in gradients.items() if name.startswith("VideoControlNet.") and g is not None]
         norm = torch.stack([gradient.norm() for gradient in control]).norm()
         case.compare("grad_norm_controlnet", norm, to_max=to_max)
 
 
-def _compare_controls(
-    case: Case, unet: StarUNet, x: Tensor, t: Tensor, context: Tensor, hint: Tensor
-) -> None:
+def _gradient_floor(case: Case, gradients: dict[str, Tensor | None], to_max: float) -> float:
+    """What float32 can resolve in a gradient: 16 units of the last place of the network's largest one.
+
+    The gates stand before a LayerNorm, which nearly cancels them, so many of their gradients are 1e-7 of the
+    largest and hold rounding noise: against float64 the recorded ones are off by up to 9 % of their own
+    maximum. Where the file says "relative to the maximum" this is 1000 times stricter than the network's.
+    """
+    largest = max(gradient.abs().max().item() for gradient in gradients.values() if gradient is not None)
+    return min(16 * torch.finfo(torch.float32).eps, to_max) * largest
+
+
+def _compare_controls(case: Case, unet: StarUNet, x: Tensor, t: Tensor, context: Tensor, hint: Tensor) -> None:
     merge = "b c t h w -> (b t) c h w"
     controls = unet.VideoControlNet(rearrange(x, merge), t, context, rearrange(hint, merge), x.shape[2])
     absolute = case.tolerance("control_abs")
@@ -163,10 +171,10 @@ def _compare_controls(
 @check(FAMILY, is_network("modules"))
 def check_modules(case: Case) -> None:
     for name, entry in case.meta["cases"].items():
-        case.part(f"{name}/out", lambda name=name, entry=entry: _check_module(case, name, entry))
+        case.part(f"{name}/out", partial(_check_module, case, name, entry))
 
 
-def _check_module(case: Case, name: str, entry: dict) -> None:  # type: ignore[type-arg]
+def _check_module(case: Case, name: str, entry: dict[str, Any]) -> None:
     inputs = [case.input(match.group(0)) for match in case.names(f"{re.escape(name)}/in\\d+")]
     if name.startswith("sinusoid"):
         absolute = entry.get("tolerance_abs") or case.tolerance("sinusoid_abs")

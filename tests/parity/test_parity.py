@@ -1,0 +1,118 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from starvsr.diffusion.schedules import star_schedule
+from tests.parity.__main__ import main
+from tests.parity.golden import Case, fill, read_folder
+
+DATA = Path(__file__).parent / "data" / "star"
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def copy_case(stem: str, folder: Path) -> tuple[Path, Path]:
+    paths = [DATA / f"{stem}{suffix}" for suffix in (".json", ".safetensors")]
+    copies = [Path(shutil.copy(path, folder)) for path in paths]
+    return copies[0], copies[1]
+
+
+@pytest.mark.parametrize("stem", [path.stem for path in sorted(DATA.glob("*.json"))])
+def test_the_package_gives_the_recorded_numbers(stem, capsys):
+    code = main([str(DATA), "--only", stem])
+    report = capsys.readouterr().out
+    assert code == 0, report
+    assert f"{stem}/" in report and " ok" in report
+
+
+def test_fill_rule_gives_the_published_values():
+    first = fill("time_embed.0.weight", (1280, 320)).flatten()[:4]
+    torch.testing.assert_close(
+        first, torch.tensor([-0.04746619, 0.06771037, 0.00946957, 0.13208063]), atol=1e-8, rtol=0
+    )
+
+
+def test_a_single_changed_value_fails(tmp_path, capsys):
+    _, tensors_path = copy_case("guidance", tmp_path)
+    tensors = load_file(tensors_path)
+    tensors["x0_scale7.5_rescale0.2"][0, 0, 0, 0, 0] += 1e-4
+    save_file(tensors, tensors_path)
+    assert main([str(tmp_path)]) == 1
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.endswith("FAIL")]
+    assert [line.split()[0] for line in failed] == ["guidance/x0_scale7.5_rescale0.2"]
+
+
+def test_a_value_that_is_no_number_fails(tmp_path, capsys):
+    _, tensors_path = copy_case("color_fix", tmp_path)
+    tensors = load_file(tensors_path)
+    tensors["wavelet"][0, 0, 0, 0] = torch.nan
+    save_file(tensors, tensors_path)
+    assert main([str(tmp_path)]) == 1
+
+
+def test_other_weights_fail(tmp_path, capsys):
+    json_path, _ = copy_case("modules", tmp_path)
+    meta = json.loads(json_path.read_text(encoding="utf-8"))
+    json_path.write_text(json.dumps(meta | {"salt": "another "}), encoding="utf-8")
+    assert main([str(tmp_path)]) == 1
+    failed = [line.split("/")[0] for line in capsys.readouterr().out.splitlines() if line.endswith("FAIL")]
+    assert len(failed) > 10
+
+
+def test_a_table_row_that_differs_fails(tmp_path, capsys):
+    tables = json.loads((DATA / "tables.json").read_text(encoding="utf-8"))
+    tables["pad_to_fit"]["rows"][3][4] += 1
+    (tmp_path / "tables.json").write_text(json.dumps(tables), encoding="utf-8")
+    assert main([str(tmp_path)]) == 1
+    assert "tables/pad_to_fit" in capsys.readouterr().out
+
+
+def test_a_case_with_other_numbers_is_followed(tmp_path, capsys):
+    """Another step list than the stored ones: the checker must take it from the names."""
+    _, tensors_path = copy_case("schedule", tmp_path)
+    tensors = {name: value for name, value in load_file(tensors_path).items() if "_tmax" not in name}
+    schedule = star_schedule()
+    levels = schedule.normal(7, t_max=950)
+    tensors["normal7_tmax950.sigmas"] = levels
+    tensors["normal7_tmax950.t_model"] = schedule.integer_timestep_at(levels[:-1])
+    tensors["normal7_tmax950.alpha_in"] = 1 / (levels[:-1] ** 2 + 1).sqrt()
+    save_file(tensors, tensors_path)
+    assert main([str(tmp_path)]) == 0
+    assert "schedule/normal7_tmax950.t_model" in capsys.readouterr().out
+
+
+def test_nothing_to_check_is_a_failure(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 1
+    (tmp_path / "riddle.json").write_text('{"what": "something else"}', encoding="utf-8")
+    assert main([str(tmp_path)]) == 1
+    assert "riddle/*  not checked" in capsys.readouterr().out
+    assert main([str(tmp_path / "missing")]) == 1
+
+
+def test_a_missing_tensor_file_fails_and_does_not_stop_the_rest(tmp_path, capsys):
+    _, tensors_path = copy_case("guidance", tmp_path)
+    tensors_path.unlink()
+    shutil.copy(DATA / "tables.json", tmp_path)
+    assert main([str(tmp_path)]) == 1
+    report = capsys.readouterr().out
+    assert "guidance/*  FAIL" in report and "tables/make_chunks" in report
+
+
+def test_unknown_tensors_are_named():
+    case = Case(DATA / "guidance.json", json.loads((DATA / "guidance.json").read_text(encoding="utf-8")))
+    case.touched.update(name for name in case.tensors if name != "xt")
+    case.close_report()
+    assert [row.name for row in case.rows] == ["xt"]
+
+
+def test_every_stored_case_is_read():
+    assert {case.stem for case in read_folder(DATA)} == {path.stem for path in DATA.glob("*.json")}
