@@ -101,6 +101,24 @@ def pad_kernel(kernel: np.ndarray, size: int) -> np.ndarray:
     return np.pad(kernel, margin)
 
 
+def trim_kernel(kernel: np.ndarray, negligible: float = 1e-4) -> np.ndarray:
+    """Cut off outer rings that hold next to nothing; narrow kernels in wide frames cost as much as wide ones.
+
+    Args:
+        kernel: [k, k], sum 1.
+        negligible: largest total weight that may go at each cut.
+
+    Returns:
+        [m, m] with m <= k, sum 1.
+    """
+    while kernel.shape[0] > 3:
+        inner = kernel[1:-1, 1:-1]
+        if np.abs(kernel).sum() - np.abs(inner).sum() > negligible:
+            break
+        kernel = inner / inner.sum()
+    return kernel
+
+
 def draw_kernel(rng: np.random.Generator, ranges: KernelRanges) -> np.ndarray:
     """Draw one blur kernel, float64 [size, size]."""
     size = int(rng.choice(ranges.sizes))
@@ -112,7 +130,7 @@ def draw_kernel(rng: np.random.Generator, ranges: KernelRanges) -> np.ndarray:
     if rng.random() < ranges.stretched_share[index]:
         sigma_y, theta = rng.uniform(*ranges.sigma), rng.uniform(-math.pi, math.pi)
     beta = _draw_beta(rng, (1.0, 1.0), ranges.beta_generalized, ranges.beta_plateau)[index]
-    return _trimmed(bell_kernel(size, sigma_x, sigma_y, theta, shape=SHAPES[index], beta=beta))
+    return bell_kernel(size, sigma_x, sigma_y, theta, shape=SHAPES[index], beta=beta)
 
 
 def draw_final_sinc(rng: np.random.Generator, sizes: tuple[int, ...] = KERNEL_SIZES) -> np.ndarray:
@@ -137,16 +155,6 @@ def filter_clip(clip: torch.Tensor, kernel: np.ndarray) -> torch.Tensor:
     padded = F.pad(planes, (margin,) * 4, mode=mode)
     weight = torch.as_tensor(kernel, dtype=clip.dtype)[None, None].expand(planes.shape[1], 1, -1, -1)
     return F.conv2d(padded, weight.contiguous(), groups=planes.shape[1]).view_as(clip)
-
-
-def _trimmed(kernel: np.ndarray, negligible: float = 1e-4) -> np.ndarray:
-    """Cut off rings that hold next to nothing: narrow kernels come in large frames and would cost as much."""
-    while kernel.shape[0] > 3:
-        inner = kernel[1:-1, 1:-1]
-        if 1.0 - inner.sum() > negligible:
-            break
-        kernel = inner / inner.sum()
-    return kernel
 
 
 def _draw_beta(rng: np.random.Generator, *ranges: tuple[float, float]) -> list[float]:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from starvsr.degradation.compression import CodecDraw, CodecRange, apply_codec, draw_codec, jpeg
-from starvsr.degradation.kernels import KernelRanges, draw_final_sinc, draw_kernel, filter_clip
+from starvsr.degradation.kernels import KernelRanges, draw_final_sinc, draw_kernel, filter_clip, trim_kernel
 from starvsr.degradation.noise import NoiseDraw, NoiseRanges, add_noise, draw_noise
 from starvsr.errors import OptionError
 
@@ -218,7 +218,7 @@ def _checked(gt: torch.Tensor | np.ndarray, scale: int) -> torch.Tensor:
 
 def _draw_stage(stage: StageRecipe, rng: np.random.Generator) -> StagePlan:
     blurred = rng.random() < stage.blur_probability
-    kernel = draw_kernel(rng, stage.kernel)
+    kernel = trim_kernel(draw_kernel(rng, stage.kernel))
     direction = int(rng.choice(3, p=stage.resize.probabilities))
     factor = (rng.uniform(*stage.resize.up), rng.uniform(*stage.resize.down), 1.0)[direction]
     mode = str(rng.choice(stage.resize.modes))
