@@ -162,6 +162,45 @@ def write_lossless(path: str | Path, frames: np.ndarray, frame_rate: Fraction | 
         container.mux(stream.encode(None))
 
 
+def write_clip(
+    path: str | Path,
+    frames: np.ndarray,
+    frame_rate: Fraction | int = 25,
+    *,
+    crf: int = 20,
+    sound: np.ndarray | None = None,
+    sample_rate: int = 48000,
+) -> None:
+    """Write a small H.264 clip, with AAC sound if given, in the container that the name asks for.
+
+    Args:
+        path: target; replaced when there.
+        frames: uint8 [T, H, W, 3] RGB with even sides.
+        frame_rate: frames per second.
+        crf: x264 quality, 0..51.
+        sound: float32 [2, N] stereo samples in [-1, 1], or None.
+        sample_rate: samples per second of `sound`.
+    """
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("libx264", rate=Fraction(frame_rate))
+        video.height, video.width = frames.shape[1:3]
+        video.pix_fmt = "yuv420p"
+        video.options = {"crf": str(crf)}
+        video.codec_context.thread_count = 1
+        video.codec_context.colorspace, video.codec_context.color_range = 6, 1
+        video.codec_context.color_primaries, video.codec_context.color_trc = 6, 6
+        audio: Any = container.add_stream("aac", rate=sample_rate, layout="stereo") if sound is not None else None
+        for pixels in frames:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            container.mux(video.encode(_to_yuv420(frame)))
+        container.mux(video.encode(None))
+        if audio is not None and sound is not None:
+            samples = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound), format="fltp", layout="stereo")
+            samples.sample_rate, samples.pts = sample_rate, 0
+            container.mux(audio.encode(samples))
+            container.mux(audio.encode(None))
+
+
 def _check_request(frames: np.ndarray, codec: str, crf: int | None, bit_rate: int | None) -> None:
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise OptionError(f"frames must be uint8 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}")
@@ -214,13 +253,15 @@ def _encoder_options(
 def _encode(encoder: Any, frames: np.ndarray) -> list[Any]:
     packets: list[Any] = []
     for index, pixels in enumerate(frames):
-        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
-        )
+        frame = _to_yuv420(av.VideoFrame.from_ndarray(pixels, format="rgb24"))
         frame.pts, frame.time_base = index, encoder.time_base
         packets.extend(encoder.encode(frame))
     packets.extend(encoder.encode(None))
     return packets
+
+
+def _to_yuv420(frame: Any) -> Any:
+    return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG)
 
 
 def _decoded_rgb(frames: list[Any]) -> list[np.ndarray]:

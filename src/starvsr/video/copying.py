@@ -1,0 +1,310 @@
+"""Copy what is not the picture: sound, subtitles, attachments, cover art, chapters and tags, untouched.
+
+Nothing is decoded. What a container cannot hold is left out and named in the notes. With a time range
+only packets that start inside are kept (so sound is cut at packet borders, about 20 ms), subtitles that
+were already on screen start at 0, and all times move by the same amount.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+
+from starvsr.video.info import Chapter, VideoInfo
+from starvsr.video.opening import captured_log, open_input
+from starvsr.video.probing import is_cover, video_stream
+
+_KIND_WORDS = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment", "video": "video"}
+_DROPPED_TAGS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
+# facts about the old video stream, which no longer hold
+_STALE_STREAM_TAGS = frozenset(
+    {"encoder", "vendor_id", "duration", "bps", "number_of_frames", "number_of_bytes", "rotate", "alpha_mode"}
+)
+# what the MP4 and MOV writers store under their own names; other keys need "use_metadata_tags"
+_MP4_TAGS = frozenset(
+    "title author composer album_artist album artist comment genre copyright grouping lyrics date description synopsis"
+    " show episode_id network keywords season_number episode_sort media_type hd_video gapless_playback compilation"
+    " track disc encoding_tool creation_time sort_name location".split()
+)
+_COVER_SUFFIX = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "webp": ("webp", "image/webp")}
+
+
+@dataclass
+class _Copied:
+    """A stream that is copied: where it comes from, where it goes."""
+
+    source: Any
+    target: Any
+    shift: int
+    is_late: bool = False
+
+
+class StreamCopier:
+    """Copies the other streams of ``source`` into an output container, in step with the video.
+
+    Args:
+        source: The input.
+        output: The open output container of PyAV.
+        muxer: Its FFmpeg name.
+        time_range: Seconds (start, stop) on the input's timeline to keep; None keeps all and all times.
+    """
+
+    def __init__(
+        self, source: VideoInfo, output: Any, muxer: str, time_range: tuple[Fraction, Fraction | None] | None
+    ) -> None:
+        self._info = source
+        self._output = output
+        self._muxer = muxer
+        self._range = time_range
+        self._streams: dict[int, _Copied] = {}
+        self._packets: Iterator[Any] = iter(())
+        self._next: Any = None
+        self.left_out: list[str] = []
+        self.notes: list[str] = []
+        self._input = open_input(source.path)
+        self._video = video_stream(self._input, source.path)
+
+    def before_video(self) -> None:
+        """Add the streams that come before the video stream, to keep the order."""
+        self._add([s for s in self._input.streams if s.index < self._video.index])
+
+    def after_video(self, target: Any) -> None:
+        """Add the streams behind the video stream, and the tags and chapters of the container."""
+        _copy_tags(self._video, target)
+        target.disposition = self._video.disposition
+        self._add([s for s in self._input.streams if s.index > self._video.index])
+        tags = {k: v for k, v in self._input.metadata.items() if k.lower() not in _DROPPED_TAGS}
+        self._output.metadata.update(tags)
+
+    def begin(self, first_time: Fraction) -> None:
+        """Fix the shift of all times, once the first frame's time is known; add the chapters.
+
+        Args:
+            first_time: Seconds of the first written frame on the input's timeline.
+        """
+        moved = first_time if self._range is not None else Fraction(0)
+        for copied in self._streams.values():
+            copied.shift = round((self._info.origin + moved) / Fraction(copied.source.time_base))
+        self._write_chapters(moved)
+
+    def start_reading(self) -> None:
+        """Read covers and queue the first packet; the header must be written by now."""
+        wanted = [copied.source for copied in self._streams.values()]
+        chosen = {stream.index for stream in wanted}
+        for stream in self._input.streams:
+            if stream.index not in chosen:
+                stream.discard = av.stream.Discard.all
+        if wanted:
+            self._seek_to_start()
+            self._packets = iter(self._input.demux(wanted))
+        self._next = self._fetch()
+
+    def advance(self, until: Fraction | None) -> None:
+        """Copy all packets due before a time (seconds in the output); None copies the rest."""
+        while self._next is not None:
+            copied, packet = self._next
+            due = packet.dts if packet.dts is not None else packet.pts
+            if until is not None and due is not None and due * Fraction(packet.time_base) > until:
+                return
+            packet.stream = copied.target
+            self._output.mux_one(packet)
+            self._next = self._fetch()
+
+    def close(self) -> None:
+        """Close the input."""
+        self._input.close()
+
+    # ---- streams
+
+    def _add(self, streams: list[Any]) -> None:
+        for stream in streams:
+            problem = self._add_one(stream)
+            if problem:
+                self.left_out.append(f"stream {stream.index} ({_words(stream)}) is left out: {problem}")
+
+    def _add_one(self, stream: Any) -> str | None:
+        """Add a stream; say why not where that fails."""
+        if stream.type == "attachment" or (stream.type == "video" and is_cover(stream)):
+            return self._add_attachment(stream)
+        if stream.codec_context is None and stream.type != "data":
+            return "its codec is unknown"
+        problem = why_not_copyable(stream, self._muxer)
+        if problem:
+            return problem
+        target = _twin(self._output, stream)
+        self._streams[stream.index] = _Copied(stream, target, 0)
+        if stream.type == "video":
+            self.notes.append(f"stream {stream.index} (a second video) is copied as it is, not enlarged")
+        if self._muxer == "mp4" and stream.codec_context is not None and stream.codec_context.name.startswith("pcm_"):
+            self.notes.append("uncompressed sound in MP4 is silent in some players; .mov or .mkv are safer")
+        return None
+
+    def _add_attachment(self, stream: Any) -> str | None:
+        if self._muxer in ("mp4", "mov") and stream.type == "video":
+            problem = why_not_copyable(stream, self._muxer)
+            if problem is None:
+                self._streams[stream.index] = _Copied(stream, _twin(self._output, stream), 0)
+            return problem
+        if self._muxer != "matroska":
+            return f"{self._muxer} holds no attachments; .mkv does"
+        if stream.type == "attachment":
+            name = stream.metadata.get("filename", f"attachment{stream.index}")
+            target = self._output.add_attachment(name, stream.mimetype or "application/octet-stream", stream.data)
+            _copy_tags(stream, target)
+            return None
+        return self._attach_cover(stream)
+
+    def _attach_cover(self, stream: Any) -> str | None:
+        suffix, mime = _COVER_SUFFIX.get(stream.codec_context.name, ("bin", "application/octet-stream"))
+        with open_input(self._info.path) as container:
+            packet = next((p for p in container.demux(container.streams[stream.index]) if p.size), None)
+        if packet is None:
+            return "the picture is missing in the input"
+        name = stream.metadata.get("filename", f"cover.{suffix}")
+        target = self._output.add_attachment(name, stream.metadata.get("mimetype", mime), bytes(packet))
+        _copy_tags(stream, target)
+        return None
+
+    # ---- packets
+
+    def _seek_to_start(self) -> None:
+        if self._range is None:
+            return
+        target = self._range[0] + self._info.origin - 10  # subtitles may have begun well before
+        if target > 0:
+            try:
+                self._input.seek(int(target * 1_000_000))
+            except av.error.FFmpegError:
+                self._input.seek(0)
+
+    def _fetch(self) -> tuple[_Copied, Any] | None:
+        for packet in self._packets:
+            copied = self._streams[packet.stream.index]
+            if packet.size == 0 or not self._is_wanted(copied, packet):
+                continue
+            if packet.pts is not None:
+                packet.pts -= copied.shift
+            if packet.dts is not None:
+                packet.dts -= copied.shift
+            self._trim_front(copied, packet)
+            return copied, packet
+        return None
+
+    def _is_wanted(self, copied: _Copied, packet: Any) -> bool:
+        if is_cover_stream(copied.source) or self._range is None or packet.pts is None:
+            return True
+        base = Fraction(packet.time_base)
+        start = (packet.pts - copied.shift) * base
+        stop = self._range[1]
+        if stop is not None and start >= stop - self._range[0]:
+            return False
+        if copied.source.type == "subtitle" and packet.duration:
+            return start + packet.duration * base > 0
+        return start >= 0
+
+    def _trim_front(self, copied: _Copied, packet: Any) -> None:
+        """Let a subtitle that was already on screen begin at 0."""
+        is_early = self._range is not None and packet.pts is not None and packet.pts < 0
+        if is_early and copied.source.type == "subtitle":
+            packet.duration += packet.pts
+            packet.pts = packet.dts = 0
+
+    # ---- chapters
+
+    def _write_chapters(self, moved: Fraction) -> None:
+        chapters = list(self._cut_chapters(moved))
+        if not chapters:
+            return
+        if self._muxer == "webm" or not hasattr(self._output, "set_chapters"):
+            where = "WebM" if self._muxer == "webm" else "this version of PyAV"
+            self.left_out.append(f"chapters are left out: {where} cannot write them")
+            return
+        self._output.set_chapters(chapters)
+
+    def _cut_chapters(self, moved: Fraction) -> Iterator[dict[str, Any]]:
+        stop = None if self._range is None or self._range[1] is None else self._range[1] - moved
+        for number, chapter in enumerate(self._info.chapters):
+            base = chapter.time_base
+            shift = round((moved + self._info.origin) / base)
+            start, end = chapter.start - shift, chapter.end - shift
+            if self._range is not None:
+                start = max(start, 0)
+                end = end if stop is None else min(end, round(stop / base))
+                if end <= start:
+                    continue
+            yield _chapter_dict(number, chapter, start, end)
+
+
+def needs_free_tags(source: VideoInfo) -> bool:
+    """Whether an MP4/MOV must store tags under free names to keep all of them."""
+    return any(key.lower() not in _MP4_TAGS | _DROPPED_TAGS for key in source.metadata)
+
+
+def why_not_copyable(stream: Any, muxer: str) -> str | None:
+    """Try a stream in an empty file of that kind in memory; say why it does not fit, or None."""
+    try:
+        with captured_log() as log:
+            trial = av.open(io.BytesIO(), "w", format=muxer)
+            try:
+                _twin(trial, stream)
+                trial.start_encoding()
+            finally:
+                _close_quietly(trial)
+    except (av.error.FFmpegError, ValueError, RuntimeError):
+        del log
+        better = " (.mkv holds nearly everything)" if muxer != "matroska" else ""
+        return f"{_muxer_word(muxer)} cannot hold it{better}"
+    return None
+
+
+def is_cover_stream(stream: Any) -> bool:
+    """Whether a stream is cover art."""
+    return stream.type == "video" and is_cover(stream)
+
+
+def _close_quietly(container: Any) -> None:
+    try:
+        container.close()
+    except (av.error.FFmpegError, ValueError, RuntimeError):
+        pass
+
+
+def _muxer_word(muxer: str) -> str:
+    return {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska", "webm": "WebM"}.get(muxer, muxer)
+
+
+def _twin(output: Any, stream: Any) -> Any:
+    """Add a stream like another one, with its tags and flags."""
+    target = output.add_stream_from_template(stream, opaque=True)
+    target.disposition = stream.disposition
+    _copy_tags(stream, target)
+    return target
+
+
+def _copy_tags(stream: Any, target: Any) -> None:
+    is_video = stream.type == "video" and not is_cover(stream)
+    for key, value in stream.metadata.items():
+        stale = key.lower().split("-")[0] in _STALE_STREAM_TAGS or key.startswith("_STATISTICS")
+        if not (is_video and stale):
+            target.metadata[key] = value
+
+
+def _words(stream: Any) -> str:
+    codec = stream.codec_context.name if stream.codec_context is not None else "unknown codec"
+    kind = "cover art" if is_cover_stream(stream) else _KIND_WORDS.get(stream.type, stream.type)
+    return f"{kind}, {codec}" if stream.type != "attachment" else kind
+
+
+def _chapter_dict(number: int, chapter: Chapter, start: int, end: int) -> dict[str, Any]:
+    return {
+        "id": number,
+        "start": start,
+        "end": end,
+        "time_base": chapter.time_base,
+        "metadata": dict(chapter.metadata),
+    }

@@ -1,0 +1,371 @@
+"""Which encoder, pixel format and settings an output gets: defaults by name, refusals with a reason.
+
+Odd widths or heights cannot be stored as 4:2:0 H.264/H.265, so those two fall back to 4:4:4 there
+(exact size, fewer players) and say so; at scale 2 and 4 all sizes are even.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import av
+
+from starvsr.errors import OptionError
+from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags, MasteringDisplay, VideoInfo
+from starvsr.video.opening import captured_log, reason
+
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+_HARDWARE = ("_nvenc", "_videotoolbox", "_qsv", "_vaapi", "_amf", "_mf")
+_DEFAULT_CRF = {"libx264": 17, "libx265": 18, "libsvtav1": 22, "libvpx-vp9": 22}
+_DEFAULT_PRESET = {"libx264": "medium", "libx265": "medium", "libsvtav1": "8", "libvpx-vp9": "4"}
+_CRF_TOP = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63}
+_CODECS_OF = {
+    "mp4": ("libx264", "libx265", "libsvtav1", "libvpx-vp9"),
+    "mov": ("libx264", "libx265", "prores_ks"),
+    "matroska": ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1"),
+    "webm": ("libvpx-vp9", "libsvtav1"),
+}
+_SHORT = {
+    "av1": "libsvtav1",
+    "h264": "libx264",
+    "h265": "libx265",
+    "hevc": "libx265",
+    "prores": "prores_ks",
+    "vp9": "libvpx-vp9",
+    "x264": "libx264",
+    "x265": "libx265",
+}
+_MAX_SIDE = {"libx264": 16384, "libx265": 16384, "libsvtav1": 16384, "libvpx-vp9": 65535}
+# two fixed threads: encoders cut frames by thread count, and equal input must give equal bytes anywhere
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How the output is encoded; None leaves the choice to the output's name and the input.
+
+    Attributes:
+        codec: ``libx264``, ``libx265``, ``libsvtav1``, ``libvpx-vp9``, ``prores_ks``, ``ffv1`` (or ``h264``,
+            ``hevc``, ``av1``, ``vp9``, ``prores``), or a hardware encoder such as ``h264_nvenc``.
+        crf: Constant quality, lower is better: 0..51 for H.264/H.265, 0..63 for AV1/VP9.
+        preset: Speed word or number of the encoder.
+        pixel_format: FFmpeg's name, e.g. ``yuv444p10le``.
+        alpha: ``keep`` refuses outputs that cannot hold the transparency, ``drop`` shows it on black.
+        missing_streams: ``note`` leaves out streams the container cannot hold and says so, ``error`` refuses.
+        faststart: Put the index of MP4/MOV in front, so that browsers start at once.
+        extra: More options for the encoder, by FFmpeg's names.
+    """
+
+    codec: str | None = None
+    crf: int | None = None
+    preset: str | None = None
+    pixel_format: str | None = None
+    alpha: str = "keep"
+    missing_streams: str = "note"
+    faststart: bool = True
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EncodePlan:
+    """What was decided.
+
+    Attributes:
+        codec: Encoder name of FFmpeg.
+        pixel_format: Pixel format that is encoded.
+        color: Resolved tags that are written, and that RGB is converted with.
+        settings: Encoder options.
+        tag: Four-character code, or None for FFmpeg's choice.
+        has_alpha: Whether frames are written with four channels.
+        notes: What the user should know.
+    """
+
+    codec: str
+    pixel_format: str
+    color: ColorTags
+    settings: dict[str, str]
+    tag: str | None = None
+    has_alpha: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def container_of(name: str, suffix: str) -> str:
+    """Give FFmpeg's muxer for a file name.
+
+    Raises:
+        OptionError: The suffix is none we write.
+    """
+    muxer = CONTAINERS.get(suffix.lower())
+    if muxer is None:
+        kinds = ", ".join(CONTAINERS)
+        raise OptionError(f"{name}: cannot write {suffix or 'a file without suffix'}; choose {kinds}, or a PNG folder")
+    return muxer
+
+
+def plan_encoding(
+    name: str,
+    container: str,
+    *,
+    width: int,
+    height: int,
+    source: VideoInfo | None,
+    has_alpha: bool,
+    bit_depth: int,
+    options: EncodeOptions,
+) -> EncodePlan:
+    """Decide codec, pixel format, colour and settings for one output.
+
+    Raises:
+        OptionError: The options contradict each other, the container or the size.
+    """
+    _check_choices(options)
+    keep_alpha = has_alpha and options.alpha == "keep"
+    codec = _SHORT.get(options.codec or "", options.codec) or _default_codec(container, bit_depth, keep_alpha)
+    _check_codec(name, container, codec)
+    _check_size(codec, width, height)
+    notes: list[str] = []
+    pixel_format = options.pixel_format or _default_format(codec, container, bit_depth, keep_alpha)
+    if options.pixel_format is None:
+        pixel_format = _even_or_444(codec, pixel_format, width, height, notes)
+    _check_format(codec, pixel_format)
+    if keep_alpha and not _holds_alpha(pixel_format):
+        raise OptionError(
+            f"{name}: {codec} as {pixel_format} cannot hold the transparency of the input; write .mov (ProRes 4444),"
+            " .webm, .mkv or a PNG folder, or drop it with alpha=drop"
+        )
+    if has_alpha and not keep_alpha:
+        notes.append("the transparency was dropped (shown on black), as asked")
+    depth = _depth(pixel_format)
+    if depth < min(bit_depth, 12):
+        notes.append(f"{name}: {codec} as {pixel_format} keeps {depth} of the input's {bit_depth} bits per sample")
+    color = output_color(source, pixel_format)
+    if width > 4096 or height > 2304:
+        notes.append(f"{width}x{height} is larger than most phones and browsers play; .mkv with hevc or av1 may help")
+    return EncodePlan(
+        codec=codec,
+        pixel_format=pixel_format,
+        color=color,
+        settings=_settings(codec, pixel_format, width, height, color, keep_alpha, options),
+        tag="hvc1" if codec in ("libx265", "hevc_nvenc") and container in ("mp4", "mov") else None,
+        has_alpha=keep_alpha,
+        notes=tuple(notes),
+    )
+
+
+def output_color(source: VideoInfo | None, pixel_format: str) -> ColorTags:
+    """Carry the input's tags over; what it does not say becomes BT.709, limited range.
+
+    RGB inputs (images, GIF) become BT.709 limited as well, unless the output is RGB too.
+    """
+    tags = source.color if source else ColorTags()
+    is_rgb_out = av.VideoFormat(pixel_format).is_rgb or pixel_format.startswith("gbr")
+    if is_rgb_out:
+        keep = source is not None and tags.primaries != UNSPECIFIED
+        return replace(tags, matrix=0, range=FULL) if keep else ColorTags(0, FULL, 1, tags.transfer)
+    if source is not None and (av.VideoFormat(source.pixel_format).is_rgb or source.pixel_format == "pal8"):
+        tags = replace(tags, matrix=UNSPECIFIED, range=LIMITED)
+    return replace(
+        tags,
+        matrix=tags.matrix if tags.matrix in (1, 4, 5, 6, 7, 9) else 1,
+        range=FULL if tags.range == FULL else LIMITED,
+        primaries=tags.primaries if tags.primaries not in (0, UNSPECIFIED) else 1,
+        transfer=tags.transfer if tags.transfer not in (0, UNSPECIFIED) else 1,
+    )
+
+
+def probe_encoder(codec: str) -> str | None:
+    """Try an encoder on a few small frames.
+
+    Args:
+        codec: FFmpeg's encoder name, e.g. ``h264_nvenc``.
+
+    Returns:
+        None when it works here, else why not, in a few words.
+    """
+    try:
+        with captured_log() as log:
+            context: Any = av.CodecContext.create(codec, "w")
+            formats = [f.name for f in context.codec.video_formats or []]
+            context.width, context.height = 256, 256
+            context.pix_fmt = "yuv420p" if "yuv420p" in formats or not formats else formats[0]
+            context.framerate, context.time_base = Fraction(25), Fraction(1, 25)
+            packets = 0
+            for pts in range(3):
+                frame = av.VideoFrame(256, 256, context.pix_fmt)
+                frame.pts = pts
+                packets += len(context.encode(frame))
+            packets += len(context.encode(None))
+    except (av.error.FFmpegError, ValueError, RuntimeError) as error:
+        return log[-1] if log else reason(error) or type(error).__name__
+    return None if packets else "it gave no output"
+
+
+def quiet_encoders() -> None:
+    """Keep SVT-AV1, which writes to the terminal on its own, from doing so."""
+    os.environ.setdefault("SVT_LOG", "1")
+
+
+def _check_choices(options: EncodeOptions) -> None:
+    for option, choices in (("alpha", ("keep", "drop")), ("missing_streams", ("note", "error"))):
+        if getattr(options, option) not in choices:
+            raise OptionError(f"{option} must be one of {', '.join(choices)}, got {getattr(options, option)!r}")
+
+
+def _is_hardware(codec: str) -> bool:
+    return codec.endswith(_HARDWARE)
+
+
+def _check_codec(name: str, container: str, codec: str) -> None:
+    if _is_hardware(codec):
+        problem = probe_encoder(codec)
+        if problem:
+            raise OptionError(f"{codec} does not work on this machine ({problem}); use libx264 or libx265")
+        return
+    allowed = _CODECS_OF[container]
+    if codec not in allowed:
+        known = {c for codecs in _CODECS_OF.values() for c in codecs}
+        why = f"{name} cannot hold {codec}" if codec in known else f"{codec} is no encoder known here"
+        raise OptionError(f"{why}; choose one of {', '.join(allowed)}")
+    try:
+        av.Codec(codec, "w")
+    except ValueError:
+        raise OptionError(f"this FFmpeg has no {codec}; choose another of {', '.join(allowed)}") from None
+
+
+def _check_size(codec: str, width: int, height: int) -> None:
+    side = _MAX_SIDE.get(codec)
+    if side is not None and max(width, height) > side:
+        raise OptionError(f"{codec} stops at {side} pixels a side, the output is {width}x{height}; write a PNG folder")
+
+
+def _check_format(codec: str, pixel_format: str) -> None:
+    known = [f.name for f in av.Codec(codec, "w").video_formats or []]
+    if known and pixel_format not in known:
+        raise OptionError(f"{codec} does not take {pixel_format}; choose one of {', '.join(known)}")
+
+
+def _default_codec(container: str, bit_depth: int, alpha: bool) -> str:
+    if alpha:
+        return {"mov": "prores_ks", "matroska": "ffv1", "webm": "libvpx-vp9"}.get(container, "libx264")
+    if container == "webm":
+        return "libvpx-vp9" if bit_depth <= 8 else "libsvtav1"
+    if bit_depth <= 8:
+        return "libx264"
+    return "prores_ks" if container == "mov" and bit_depth <= 10 else "libx265"
+
+
+def _default_format(codec: str, container: str, bit_depth: int, alpha: bool) -> str:
+    depth = 8 if bit_depth <= 8 else 10 if bit_depth <= 10 else 12
+    suffix = "" if depth == 8 else f"{depth}le"
+    if codec == "prores_ks":
+        return "yuva444p10le" if alpha else "yuv422p10le"
+    if codec == "ffv1":
+        lossless = "" if bit_depth <= 8 else f"{bit_depth if bit_depth in (10, 12) else 16}le"
+        return f"yuva444p{lossless}" if alpha else f"yuv444p{lossless}"
+    if codec == "libvpx-vp9":
+        return "yuva420p" if alpha else "yuv420p"
+    if codec == "libsvtav1":
+        return "yuv420p" if depth == 8 else "yuv420p10le"
+    if _is_hardware(codec):
+        known = [f.name for f in av.Codec(codec, "w").video_formats or []]
+        wanted = ("yuv420p", "nv12") if depth == 8 else ("p010le", "yuv420p10le")
+        return next((w for w in wanted if w in known), wanted[0])
+    return f"yuv420p{suffix}" if codec != "libx264" or depth <= 10 else "yuv420p10le"
+
+
+def _even_or_444(codec: str, pixel_format: str, width: int, height: int, notes: list[str]) -> str:
+    if width % 2 == 0 and height % 2 == 0:
+        return pixel_format
+    if codec in ("libx264", "libx265"):
+        notes.append(f"{width}x{height} is odd, which 4:2:0 cannot hold exactly: written as 4:4:4, which plays in fewer players")
+        return pixel_format.replace("420", "444")
+    if codec == "libsvtav1" or _is_hardware(codec):
+        raise OptionError(f"{codec} needs even sizes, the output is {width}x{height}; use libx264 or libvpx-vp9")
+    return pixel_format
+
+
+def _holds_alpha(pixel_format: str) -> bool:
+    return any(part.is_alpha for part in av.VideoFormat(pixel_format).components)
+
+
+def _depth(pixel_format: str) -> int:
+    return max(part.bits for part in av.VideoFormat(pixel_format).components)
+
+
+def _settings(
+    codec: str, pixel_format: str, width: int, height: int, color: ColorTags, alpha: bool, options: EncodeOptions
+) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    crf = options.crf if options.crf is not None else _DEFAULT_CRF.get(codec)
+    top = _CRF_TOP.get(codec)
+    if options.crf is not None:
+        if top is None and not _is_hardware(codec):
+            raise OptionError(f"{codec} has no crf; leave it out")
+        if not 0 <= options.crf <= (top or 51):
+            raise OptionError(f"crf of {codec} goes from 0 to {top or 51}, got {options.crf}")
+    if crf is not None:
+        settings["cq" if codec.endswith("_nvenc") else "global_quality" if _is_hardware(codec) else "crf"] = str(crf)
+    preset = options.preset or _DEFAULT_PRESET.get(codec)
+    if options.preset and codec in ("prores_ks", "ffv1"):
+        raise OptionError(f"{codec} has no preset; leave it out")
+    if preset:
+        settings["cpu-used" if codec == "libvpx-vp9" else "preset"] = preset
+    settings |= _special_settings(codec, pixel_format, width * height, color, alpha)
+    return settings | dict(options.extra)
+
+
+def _special_settings(codec: str, pixel_format: str, area: int, color: ColorTags, alpha: bool) -> dict[str, str]:
+    if codec == "libx264":
+        # lookahead frames are kept in memory: 40 frames of 8K are 2 GB
+        return {"rc-lookahead": "10", "threads": str(_THREADS)} if area > 4096 * 2304 else {"threads": str(_THREADS)}
+    if codec == "libx265":
+        return {"x265-params": ":".join(_x265_params(area, color))}
+    if codec == "libsvtav1":
+        return {"svtav1-params": ":".join(_svt_params(color))}
+    if codec == "libvpx-vp9":
+        return {"deadline": "good", "b": "0", "row-mt": "1", "threads": str(_THREADS)} | (
+            {"auto-alt-ref": "0"} if alpha else {}
+        )
+    if codec == "prores_ks":
+        profile = "4444" if "444" in pixel_format else "hq"
+        return {"profile": profile, "vendor": "apl0"} | ({"alpha_bits": "16"} if alpha else {})
+    if codec == "ffv1":
+        return {"level": "3", "slices": "4", "slicecrc": "1", "g": "1"}
+    return {}
+
+
+def _x265_params(area: int, color: ColorTags) -> list[str]:
+    params = ["log-level=none", "frame-threads=2"]
+    if area > 4096 * 2304:
+        params.append("rc-lookahead=10")
+    if color.is_hdr:
+        params += ["hdr10=1", "repeat-headers=1"] if color.transfer == 16 else ["repeat-headers=1"]
+    if color.mastering is not None:
+        params.append(f"master-display={_mastering_text(color.mastering, 50_000, 10_000, whole=True)}")
+    if color.content_light is not None:
+        params.append(f"max-cll={color.content_light[0]},{color.content_light[1]}")
+    return params
+
+
+def _svt_params(color: ColorTags) -> list[str]:
+    params = [f"lp={_THREADS}"]
+    if color.mastering is not None:
+        params.append(f"mastering-display={_mastering_text(color.mastering, 1, 1, whole=False)}")
+    if color.content_light is not None:
+        params.append(f"content-light={color.content_light[0]},{color.content_light[1]}")
+    return params
+
+
+def _mastering_text(display: MasteringDisplay, xy: int, light: int, *, whole: bool) -> str:
+    def number(value: Fraction, unit: int) -> str:
+        return str(round(value * unit)) if whole else f"{float(value * unit):.6f}"
+
+    points = zip("GBR", (display.green, display.blue, display.red), strict=True)
+    parts = [f"{name}({number(x, xy)},{number(y, xy)})" for name, (x, y) in points]
+    parts.append(f"WP({number(display.white[0], xy)},{number(display.white[1], xy)})")
+    parts.append(f"L({number(display.max_luminance, light)},{number(display.min_luminance, light)})")
+    return "".join(parts)

@@ -1,0 +1,128 @@
+"""Outputs appear under their name only when whole: checks before, a partial name meanwhile, a rename after."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from starvsr.errors import OptionError, OutputError, OutputExistsError, OutputNotWritableError
+from starvsr.video.images import IMAGE_SUFFIXES
+
+_NO_SPACE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EFBIG}
+
+
+def partial_path(path: Path) -> Path:
+    """Give the name an output has while it is written: hidden, in the same folder, same suffix."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
+
+
+def check_output(path: Path, *, inputs: tuple[Path, ...], overwrite: bool) -> None:
+    """Refuse an output that cannot or must not be written, before any work is done.
+
+    Raises:
+        OptionError: It is one of the inputs (also through a link).
+        OutputExistsError: It is there and ``overwrite`` is False, or is a folder of other things.
+        OutputNotWritableError: Its folder is missing or closed to us.
+    """
+    for source in inputs:
+        if _is_same(path, source):
+            raise OptionError(f"{path}: the output is the input itself; choose another name")
+    if path.exists() or path.is_symlink():
+        _check_existing(path, overwrite)
+    parent = path.parent
+    if not parent.exists():
+        raise OutputNotWritableError(f"{path}: the folder {parent} does not exist; create it first")
+    if not parent.is_dir():
+        raise OutputNotWritableError(f"{path}: {parent} is no folder; choose another place")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputNotWritableError(f"{path}: no permission to write into {parent}; choose another folder")
+
+
+def _is_same(path: Path, source: Path) -> bool:
+    try:
+        return path.samefile(source)
+    except OSError:
+        return False
+
+
+def _check_existing(path: Path, overwrite: bool) -> None:
+    if path.is_dir():
+        content = list(path.iterdir())
+        if not content:
+            return
+        if any(entry.suffix.lower() not in IMAGE_SUFFIXES or entry.is_dir() for entry in content):
+            raise OutputExistsError(f"{path}: the folder holds other files, it is not replaced; choose a new name")
+    if not overwrite:
+        raise OutputExistsError(f"{path}: already there; use --overwrite, or choose another name")
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Flush ``partial`` (a file or a folder) to disk and give it its name, in one step.
+
+    Raises:
+        OutputNotWritableError: The system refuses.
+    """
+    try:
+        for file in sorted(partial.iterdir()) if partial.is_dir() else [partial]:
+            _sync(file)
+        if partial.is_dir() and path.is_dir():
+            _replace_folder(partial, path)
+        else:
+            os.replace(partial, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise as_output_error(path, error) from None
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb+") as handle:
+        os.fsync(handle.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _replace_folder(partial: Path, path: Path) -> None:
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    os.replace(path, old)
+    try:
+        os.replace(partial, path)
+    except OSError:
+        os.replace(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def discard(partial: Path) -> None:
+    """Remove what was half written; never raises."""
+    if partial.is_dir():
+        shutil.rmtree(partial, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def as_output_error(path: Path, error: BaseException) -> OutputError:
+    """Turn an error of the system or of FFmpeg while writing into one of ours."""
+    number = getattr(error, "errno", None)
+    if number in _NO_SPACE:
+        return OutputNotWritableError(f"{path}: the disk is full (or a quota is reached); free some space and try again")
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return OutputNotWritableError(f"{path}: not writable ({os.strerror(number)}); choose another folder")
+    if number in (errno.ENOENT, errno.ESTALE, errno.ENOTDIR):
+        return OutputNotWritableError(f"{path}: its folder has gone away; check the disk and try again")
+    if number == errno.EIO:
+        return OutputNotWritableError(f"{path}: the disk reports an error; check it and try again")
+    text = str(getattr(error, "strerror", None) or error).split("\n", 1)[0]
+    return OutputError(f"{path}: could not be written ({text}); try another container or codec")

@@ -1,0 +1,155 @@
+"""Find scene cuts while frames stream by, one decision per frame, in constant memory.
+
+A cut shows as a jump of both the picture (mean difference of a small luma image, after allowing it to
+shift by a cell) and of its colour histogram, well above what the last frames did. Flashes and fast pans
+are told apart: a flash returns to the picture before it, so the frame after it is no cut; a pan keeps its
+histogram. The frame of the flash itself is brighter everywhere with the same structure, which the
+comparison of mean-free luma sees through.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROWS, _COLUMNS = 24, 32
+_BINS = 8
+
+
+@dataclass(frozen=True)
+class _Sketch:
+    """What is kept of a frame: luma [24, 32] in [0, 1], and a histogram over 8 x 8 x 8 colours."""
+
+    luma: NDArray[np.float32]
+    histogram: NDArray[np.float32]
+
+
+class SceneDetector:
+    """Say for each frame whether it starts a new scene.
+
+    Args:
+        threshold: Score from which a change counts as a cut; scores are in 0..1, 0.30 suits most material.
+        ratio: How many times the recent typical score a cut must reach.
+        memory: Frames that the typical score is taken over.
+        min_length: Frames that must lie between two cuts.
+    """
+
+    def __init__(
+        self, *, threshold: float = 0.30, ratio: float = 3.0, memory: int = 12, min_length: int = 3
+    ) -> None:
+        self._threshold = threshold
+        self._ratio = ratio
+        self._scores: deque[float] = deque(maxlen=memory)
+        self._past: deque[_Sketch] = deque(maxlen=2)
+        self._min_length = min_length
+        self._since_cut = 0
+        self.last_score = 0.0
+
+    def reset(self) -> None:
+        """Forget all frames, as at the start of another video."""
+        self._scores.clear()
+        self._past.clear()
+        self._since_cut = 0
+        self.last_score = 0.0
+
+    def is_cut(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bool:
+        """Look at the next frame.
+
+        Args:
+            pixels: [H, W, 3 or 4] full-range RGB, uint8 or uint16.
+
+        Returns:
+            Whether this frame is the first of a new scene; always False for the very first frame.
+        """
+        sketch = _sketch(pixels)
+        if not self._past:
+            self._past.append(sketch)
+            return False
+        # against both of the last two frames: after a one-frame flash the picture is back at the one before it
+        score = min(_distance(sketch, before) for before in self._past)
+        typical = float(np.median(self._scores)) if self._scores else 0.0
+        self._since_cut += 1
+        is_cut = (
+            score >= max(self._threshold, self._ratio * typical)
+            and self._since_cut >= min(self._min_length, 1 + len(self._scores))
+        )
+        self.last_score = score
+        if is_cut:
+            self._past.clear()
+            self._scores.clear()
+            self._since_cut = 0
+        else:
+            self._scores.append(score)
+        self._past.append(sketch)
+        return is_cut
+
+
+def _sketch(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> _Sketch:
+    """Shrink a frame by averaging a sample of its pixels in each cell."""
+    top = float(np.iinfo(pixels.dtype).max)
+    height, width = pixels.shape[:2]
+    step = max(1, min(height // (_ROWS * 4), width // (_COLUMNS * 4)))
+    sample = pixels[::step, ::step, :3].astype(np.float32) / top
+    luma = sample @ np.array([0.299, 0.587, 0.114], np.float32)
+    codes = np.minimum((sample * _BINS).astype(np.int64), _BINS - 1)
+    flat = (codes[..., 0] * _BINS + codes[..., 1]) * _BINS + codes[..., 2]
+    histogram = np.bincount(flat.ravel(), minlength=_BINS**3).astype(np.float32)
+    return _Sketch(_shrink(luma), histogram / max(histogram.sum(), 1))
+
+
+def _shrink(luma: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Average [H, W] into [24, 32] cells (repeating pixels where there are fewer)."""
+    rows = np.linspace(0, luma.shape[0], _ROWS + 1).astype(int)
+    columns = np.linspace(0, luma.shape[1], _COLUMNS + 1).astype(int)
+    rows[:-1] = np.minimum(rows[:-1], luma.shape[0] - 1)
+    columns[:-1] = np.minimum(columns[:-1], luma.shape[1] - 1)
+    sums = np.add.reduceat(np.add.reduceat(luma, rows[:-1], axis=0), columns[:-1], axis=1)
+    heights = np.maximum(np.diff(rows), 1)[:, None]
+    widths = np.maximum(np.diff(columns), 1)[None, :]
+    return (sums / (heights * widths)).astype(np.float32)
+
+
+def _distance(one: _Sketch, other: _Sketch) -> float:
+    """Give the score of a change in 0..1: geometric mean of structure change and colour change."""
+    structure = _structure_change(one.luma, other.luma)
+    colors = float(0.5 * np.abs(_soften(one.histogram) - _soften(other.histogram)).sum())
+    return float(np.sqrt(structure * max(colors, 0.25 * structure)))
+
+
+def _soften(histogram: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Blur a colour histogram over neighbouring bins, so that a slight change of light is a slight change."""
+    cube = histogram.reshape(_BINS, _BINS, _BINS)
+    for axis in range(3):
+        ahead = np.concatenate([np.take(cube, range(1, _BINS), axis), np.take(cube, [-1], axis)], axis)
+        behind = np.concatenate([np.take(cube, [0], axis), np.take(cube, range(_BINS - 1), axis)], axis)
+        cube = 0.5 * cube + 0.25 * (ahead + behind)
+    return cube.ravel()
+
+
+def _structure_change(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Give 1 - correlation of the two small pictures at the best shift of up to two cells, in 0..1.
+
+    Correlation ignores brightness and contrast (flashes, fades); nearly flat pictures are compared by
+    their mean difference instead, as their correlation is noise.
+    """
+    margin = 2
+    core = one[margin:-margin, margin:-margin]
+    best = 1.0
+    for dy in range(-margin, margin + 1):
+        for dx in range(-margin, margin + 1):
+            rows = slice(margin + dy, _ROWS - margin + dy)
+            columns = slice(margin + dx, _COLUMNS - margin + dx)
+            best = min(best, _uncorrelated(core, other[rows, columns]))
+    return best
+
+
+def _uncorrelated(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    a, b = one - one.mean(), other - other.mean()
+    flat = 0.01  # standard deviation below which a picture counts as flat
+    spread = max(float(a.std()), flat) * max(float(b.std()), flat)
+    if float(a.std()) < flat and float(b.std()) < flat:
+        return min(1.0, float(np.abs(one - other).mean()) * 2)
+    return float(np.clip(1 - (a * b).mean() / spread, 0, 1))
