@@ -35,7 +35,7 @@ class ModelTraits:
         num_steps: Sampling steps when the user names none.
         color: Colour transfer when the user names none.
         fixed_bytes: Memory of the loaded model (weights and what comes with them).
-        bytes_per_pixel: Peak working memory of one call per input pixel and frame, the float32 result included.
+        bytes_per_pixel: Peak working memory of one call per input pixel and frame, float32 result included.
         digest: SHA-256 of the weights, for the provenance record.
     """
 

@@ -1,4 +1,4 @@
-"""Bicubic enlargement behind the face of a model: no network, for comparison and for trying a setting quickly."""
+"""Bicubic enlargement behind the face of a model: no network, for comparison and for trying settings."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ class BicubicUpscaler:
         self.scale = scale
 
     def upscale_clip(
-        self, lq: Tensor, *, seed: int = 0, first_frame: int = 0, num_steps: int = 1, on_step: StepCallback | None = None
+        self,
+        lq: Tensor,
+        *,
+        seed: int = 0,
+        first_frame: int = 0,
+        num_steps: int = 1,
+        on_step: StepCallback | None = None,
     ) -> Tensor:
-        """Enlarge [1, 3, T, H, W] to [1, 3, T, scale * H, scale * W]; seed, index and steps change nothing."""
+        """Enlarge [1, 3, T, H, W] to [1, 3, T, scale * H, scale * W]; nothing else changes the result."""
         frames = rearrange(lq, "b c t h w -> (b t) c h w")
         frames = F.interpolate(frames, scale_factor=float(self.scale), mode="bicubic", align_corners=False)
         return rearrange(frames, "(b t) c h w -> b c t h w", b=lq.shape[0]).clamp_(-1, 1)

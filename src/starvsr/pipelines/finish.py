@@ -1,4 +1,7 @@
-"""From enlarged codes to the frame that is written: colour transfer, final size, alpha, rounding. One frame at a time."""
+"""From enlarged codes to the frame that is written: colour transfer, final size, alpha, rounding.
+
+One frame at a time.
+"""
 
 from __future__ import annotations
 
@@ -69,12 +72,10 @@ def _with_colors(hq: Tensor, lq: Tensor, color: str) -> Tensor:
 
 def resize(picture: Tensor, height: int, width: int) -> Tensor:
     """Resize a picture [C, H, W] by antialiased bicubic interpolation, without overshoot beyond [-1, 1]."""
-    resized = F.interpolate(picture[None], (height, width), mode="bicubic", align_corners=False, antialias=True)
+    size = (height, width)
+    resized = F.interpolate(picture[None], size, mode="bicubic", align_corners=False, antialias=True)
     return resized[0].clamp_(-1, 1)
 
 
 def _rounded(picture: Tensor, dtype: np.dtype) -> NDArray:
     return from_unit(picture[:, None], 8 if dtype == np.uint8 else 16)[0]
-
-
-

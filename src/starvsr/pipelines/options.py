@@ -1,9 +1,11 @@
 """What a user may ask of an upscaling job: one frozen dataclass, from which flags and web fields are made.
 
-Each field of :class:`UpscaleOptions` carries an :class:`OptionInfo` in its metadata (help, group, unit, choices, range).
-The command line, the web page and the provenance record are generated from it, so a new option is added here alone.
-Loads no torch: the command line reads this file to print its help.
+Each field of `UpscaleOptions` carries an `OptionInfo` in its metadata (help, group, unit, choices, range). The
+command line, the web page and the provenance record are generated from it, so a new option is added here
+alone. Loads no torch: the command line reads this file to print its help.
 """
+
+# ruff: noqa: RUF009 - `_option` makes a `dataclasses.field`
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from starvsr.errors import OptionError
-from starvsr.pipelines.quantities import format_size, parse_size, parse_time
+from starvsr.pipelines.quantities import parse_size, parse_time
 
-Kind = Literal["flag", "int", "float", "text", "time", "size"]
+Kind = Literal["flag", "int", "float", "text", "time", "size", "rate"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class OptionInfo:
     Args:
         help: One sentence for people.
         group: Heading under which it is listed.
-        kind: Type of the value; ``time`` becomes a Fraction of seconds, ``size`` a number of bytes.
+        kind: Type of the value; ``time`` becomes a Fraction of seconds, ``size`` a number of bytes, ``rate``
+            a Fraction of frames per second.
         unit: Unit of the number, if any.
         choices: The words that are allowed; for numbers, words allowed beside the number (as "auto").
         minimum: Smallest number allowed.
@@ -110,6 +113,14 @@ def _check_size(info: OptionInfo, value: object) -> int | str:
     return int(info.check_range(parse_size(value)))
 
 
+def _check_rate(info: OptionInfo, value: object) -> Fraction:
+    try:
+        rate = Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("give frames per second, as 25, 23.976 or 24000/1001") from None
+    return Fraction(info.check_range(rate))
+
+
 _CHECKS: dict[str, Callable[[OptionInfo, object], Any]] = {
     "flag": _check_flag,
     "int": _check_number,
@@ -117,6 +128,7 @@ _CHECKS: dict[str, Callable[[OptionInfo, object], Any]] = {
     "text": _check_text,
     "time": _check_time,
     "size": _check_size,
+    "rate": _check_rate,
 }
 
 
@@ -124,12 +136,15 @@ def _option(default: Any, help: str, group: str, kind: Kind, **details: Any) -> 
     return field(default=default, metadata={"option": OptionInfo(help, group, kind, **details)})
 
 
-MODEL, RANGE, CUTS, PICTURE, FILE, RUN = "Model", "Part of the input", "Memory and cuts", "Picture", "Output", "Run"
+MODEL, PICTURE, RANGE = "Model", "Picture", "Input"
+CUTS, FILE, RUN = "Memory and cuts", "Output", "Run"
 
 
 @dataclass(frozen=True)
 class UpscaleOptions:
-    """Everything a user may ask of an upscaling job. None means: the model's, the file's or the encoder's own default.
+    """Everything a user may ask of an upscaling job.
+
+    None means: the model's, the file's or the encoder's own default.
 
     Raises:
         OptionError: a value has a wrong type or lies outside its range, or two values contradict each other.
@@ -138,17 +153,26 @@ class UpscaleOptions:
     model: str = _option("star-small", "Model to use; `starvsr models list` shows them.", MODEL, "text")
     scale: float = _option(
         4.0,
-        "How many times larger. Models enlarge 4 times; less than that is made from their result with an antialiased filter.",
+        "How many times larger. Below the model's own 4, its result is reduced with an antialiased filter.",
         MODEL,
         "float",
         minimum=1,
         maximum=4,
     )
+    weights: str | None = _option(
+        None, "File of weights to use in place of the model's own.", MODEL, "text", model=True
+    )
     steps: int | None = _option(
         None, "Sampling steps (default: the model's own).", MODEL, "int", minimum=1, maximum=1000, model=True
     )
     seed: int | None = _option(
-        None, "Seed of the noise (default: 0). Same seed, same bytes.", MODEL, "int", minimum=0, maximum=2**63 - 1, model=True
+        None,
+        "Seed of the noise (default: 0). Same seed, same bytes.",
+        MODEL,
+        "int",
+        minimum=0,
+        maximum=2**63 - 1,
+        model=True,
     )
     prompt: str | None = _option(None, "What the video shows, for models that read text.", MODEL, "text", model=True)
     window: int | None = _option(
@@ -179,7 +203,20 @@ class UpscaleOptions:
     start: Fraction | None = _option(None, "Begin here: seconds or h:mm:ss.", RANGE, "time", unit="s")
     duration: Fraction | None = _option(None, "Length to upscale: seconds or h:mm:ss.", RANGE, "time", unit="s")
     on_corrupt: str = _option(
-        "error", "On a damaged frame: stop with an error, or skip it.", RANGE, "text", choices=("error", "skip")
+        "error",
+        "On a damaged frame or a cut-off file: stop, leave the frame out, or show the one before in its place.",
+        RANGE,
+        "text",
+        choices=("error", "skip", "conceal"),
+    )
+    frame_rate: Fraction | None = _option(
+        None,
+        "Frame rate of images and raw streams, which carry none (default: 24).",
+        RANGE,
+        "rate",
+        unit="frames/s",
+        minimum=0.001,
+        maximum=1000,
     )
     segment: int | str = _option(
         "auto",
@@ -249,14 +286,16 @@ class UpscaleOptions:
         False, "Also write OUT_compare.png and OUT_compare.mp4: bicubic beside the result.", FILE, "flag"
     )
     overwrite: bool = _option(False, "Replace an output that is already there.", FILE, "flag")
-    device: str = _option(
-        "auto", "Where to compute: auto, cpu, cuda, cuda:1, mps, ...", RUN, "text"
-    )
+    device: str = _option("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps, ...", RUN, "text")
     threads: int | None = _option(
         None, "Processor threads for the network (default: all cores).", RUN, "int", minimum=1, maximum=1024
     )
     on_error: str = _option(
-        "stop", "With several inputs, when one fails: stop, or skip it and go on.", RUN, "text", choices=("stop", "skip")
+        "stop",
+        "With several inputs, when one fails: stop, or skip it and go on.",
+        RUN,
+        "text",
+        choices=("stop", "skip"),
     )
 
     def __post_init__(self) -> None:
@@ -271,11 +310,17 @@ class UpscaleOptions:
             raise OptionError("--duration is 0: give the seconds to upscale, or leave it out for all of them")
         if self.overlap is not None and self.crossfade > 2 * self.overlap:
             raise OptionError(
-                f"--crossfade {self.crossfade} needs frames that both segments see: give --overlap {-(-self.crossfade // 2)} or more"
+                f"--crossfade {self.crossfade} needs frames that both segments see: "
+                f"give --overlap {-(-self.crossfade // 2)} or more"
             )
-        if isinstance(self.tile, int) and self.tile_overlap is not None and 2 * self.tile_overlap >= self.tile:
+        if self.tile_overlap is None:
+            return
+        if self.tile == "off":
+            raise OptionError("--tile-overlap has no meaning with --tile off: leave one of them out")
+        if isinstance(self.tile, int) and 2 * self.tile_overlap >= self.tile:
             raise OptionError(
-                f"--tile-overlap {self.tile_overlap} leaves nothing of a tile of {self.tile} px: give less than {self.tile // 2}"
+                f"--tile-overlap {self.tile_overlap} leaves nothing of a tile of {self.tile} px: "
+                f"give less than {-(-self.tile // 2)}"
             )
 
     def changed(self) -> dict[str, Any]:
@@ -336,6 +381,3 @@ def _as_word(value: object) -> str:
     if isinstance(value, float) and value == int(value):
         return str(int(value))
     return str(value)
-
-
-__all__ = ["OptionInfo", "UpscaleOptions", "default_of", "flag_name", "format_size", "option_infos", "options_from"]

@@ -1,7 +1,7 @@
 """The plan of a job: how the video is cut in time and space so that it stays within its memory.
 
-Made once from the input's size, the model's traits and the options; never from the memory that happens to be free, so
-that the same input and options give the same bytes on every machine. Arithmetic only: no torch, no files.
+Made once from the input's size, the model's traits and the options; never from the memory that happens to be
+free, so that the same input and options give the same bytes on every machine. Arithmetic only.
 """
 
 from __future__ import annotations
@@ -56,14 +56,15 @@ class Cut:
 
     def describe(self) -> str:
         """Say the cut in words."""
-        tiles = f"{len(self.grid.columns)} x {len(self.grid.rows)} tiles" if self.grid.num_tiles > 1 else "whole frames"
+        grid = self.grid
+        tiles = f"{len(grid.columns)} x {len(grid.rows)} tiles" if grid.num_tiles > 1 else "whole frames"
         fade = f", {self.crossfade} cross-faded" if self.crossfade else ""
         return f"segments of {self.length} frames with {self.overlap} of context on each side{fade}; {tiles}"
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes that memory depends on: the input, the network's result, the output, in pixels; bytes per sample."""
+    """Sizes that memory depends on: input, network's result and output in pixels; bytes per sample."""
 
     height: int
     width: int
@@ -104,13 +105,14 @@ def plan_cut(sizes: Sizes, traits: ModelTraits, options: UpscaleOptions) -> Cut:
     if options.memory == "auto":
         return smallest
     raise ResourceError(
-        f"frames of {sizes.width}x{sizes.height} need {format_size(smallest.memory)} at least and --memory is "
-        f"{format_size(limits[0])}: raise it{_loosen(options)}"
+        f"frames of {sizes.width}x{sizes.height} need {format_size(smallest.memory)} at least and --memory "
+        f"is {format_size(limits[0])}: raise it{_loosen(options)}"
     )
 
 
 def _loosen(options: UpscaleOptions) -> str:
-    fixed = [flag for flag, value in (("--segment", options.segment), ("--tile", options.tile)) if value != "auto"]
+    chosen = (("--segment", options.segment), ("--tile", options.tile))
+    fixed = [flag for flag, value in chosen if value != "auto"]
     return f", or leave out {' and '.join(fixed)}" if fixed else ""
 
 
@@ -132,7 +134,7 @@ def _lengths(traits: ModelTraits, options: UpscaleOptions) -> list[int]:
         if options.crossfade > longest_crossfade(options.segment):
             raise OptionError(
                 f"--crossfade {options.crossfade} does not fit --segment {options.segment}: give at most "
-                f"{longest_crossfade(options.segment)} frames of cross-fade or segments of {2 * options.crossfade}"
+                f"{longest_crossfade(options.segment)}, or segments of {2 * options.crossfade} frames"
             )
         return [options.segment]
     longest = max(traits.segment or LONGEST_SEGMENT, 2 * options.crossfade)

@@ -1,6 +1,7 @@
 """Read and write the quantities that people type: times, sizes of memory, counts.
 
-Knows nothing about options or commands; raises plain ``ValueError`` that the caller dresses with the option's name.
+Knows nothing about options or commands; raises plain ``ValueError`` that the caller dresses with the option's
+name.
 """
 
 from __future__ import annotations

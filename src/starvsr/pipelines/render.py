@@ -1,12 +1,13 @@
 """From the frames of one segment to enlarged frames: tiles, network, blending. Knows no files and no threads.
 
-Enlarged frames are held as uint16 [H, W, 3] that spread [-1, 1] over 0..65535: half the memory of float32, exact for
-8 to 12 bits. Tiles and neighbouring segments are added up in these integers.
+Enlarged frames are held as uint16 [H, W, 3] that spread [-1, 1] over 0..65535: half the memory of float32, and
+exact for 8 to 12 bits. Tiles and neighbouring segments are added up in these integers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ def upscale_segment(
 
     Args:
         upscaler: The model.
-        frames: Frames [start, stop) of the segment, each uint8 or uint16 [H, W, 3 or 4]; alpha is not looked at.
+        frames: Frames [start, stop) of the segment, uint8 or uint16 [H, W, 3 or 4]; alpha is not looked at.
         segment: Which of them are kept.
         grid: How each frame is cut into tiles.
         seed: Seed of the noise.
@@ -79,18 +80,21 @@ def upscale_segment(
 
 def _clip_of(frames: Sequence[Pixels], tile: Tile) -> Tensor:
     """Return the tile's part of all frames, float32 [1, 3, T, h, w] in [-1, 1]."""
-    return to_unit(np.stack([frame[tile.rows, tile.columns, :3] for frame in frames]))[None]
+    clip: Any = np.stack([frame[tile.rows, tile.columns, :3] for frame in frames])
+    return to_unit(clip)[None]
 
 
 def _check_size(upscaler: ClipUpscaler, lq: Tensor, hq: Tensor) -> None:
     *front, height, width = lq.shape
     wanted = (*front, height * upscaler.scale, width * upscaler.scale)
     if tuple(hq.shape) != wanted:
-        raise StarVsrError(f"model {upscaler.name} made a clip {tuple(hq.shape)} where {wanted} is wanted: this is a bug")
+        raise StarVsrError(
+            f"model {upscaler.name} made a clip {tuple(hq.shape)} where {wanted} is wanted: please report it"
+        )
 
 
 def _add_tile(store: Store, hq: Tensor, tile: Tile, scale: int) -> None:
-    """Add a weighted tile [3, n, h, w] to the store. Fractions are cut, so sums of weighted tiles cannot overflow."""
+    """Add a weighted tile [3, n, h, w] to the store; fractions are cut, so the sum of tiles cannot overflow."""
     rows = slice(tile.rows.start * scale, tile.rows.stop * scale)
     columns = slice(tile.columns.start * scale, tile.columns.stop * scale)
     weight = _weight_map(tile)
@@ -110,7 +114,7 @@ def _weight_map(tile: Tile) -> Tensor | None:
 
 
 def to_codes(pixels: Tensor) -> Tensor:
-    """Turn pixels in [-1, 1] into rounded float32 codes 0..65535 on the CPU; refuse values that are no numbers."""
+    """Turn pixels in [-1, 1] into rounded float32 codes 0..65535 on the CPU; refuse what is no number."""
     codes = pixels.to("cpu", torch.float32).mul(32767.5).add_(32767.5).clamp_(0, 65535).round_()
     if not bool(torch.isfinite(codes.sum())):
         raise StarVsrError("the network gave values that are no numbers: try --precision float32")

@@ -1,7 +1,7 @@
 """The cut in time: which frames are held and upscaled together, decided while the frames arrive.
 
-The plan depends on the number of frames, the scene cuts and three numbers alone: not on workers, memory at hand or
-interruptions. Index arithmetic only: no pixels, no torch.
+The plan depends on the number of frames, the scene cuts and three numbers alone: not on workers, memory at
+hand or interruptions. Index arithmetic only: no pixels, no torch.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ Item = TypeVar("Item")
 class Segment:
     """Frames [start, stop) to look at, of which [keep_start, keep_stop) are kept.
 
-    The kept parts of all segments cover every frame exactly once. With a cross-fade, ``fade_before`` frames ahead of
-    ``keep_start`` and ``fade_after`` frames from ``keep_stop`` on are kept as well, to be blended with the neighbour's.
+    The kept parts of all segments cover every frame exactly once. With a cross-fade, ``fade_before`` frames
+    ahead of ``keep_start`` and ``fade_after`` frames from ``keep_stop`` on are kept as well, to be blended with
+    the neighbour's.
     """
 
     index: int
@@ -39,19 +40,19 @@ class Segment:
 class SegmentPlanner:
     """Cut a stream of frames into segments, never across a scene cut.
 
-    Push one flag per frame; segments come out as soon as they are certain, at most ``lookahead`` frames later.
-    A shot of more than ``length`` frames is cut into pieces of ``length``; its last two pieces share what is left
-    evenly, so no piece is a lone frame at the end of a shot.
+    Push one flag per frame; segments come out once they are certain, at most ``lookahead`` frames later.
+    A shot of more than ``length`` frames is cut into pieces of ``length``; its last two pieces share what is
+    left evenly, so no piece is a lone frame at the end of a shot.
 
     Args:
         length: Frames kept per segment.
         overlap: Frames of context on each side, inside the shot.
-        crossfade: Frames over which neighbours are blended, at most ``2 * overlap``; an odd number is rounded down.
+        crossfade: Frames over which neighbours are blended, at most ``2 * overlap``; odd ones are rounded down.
     """
 
     def __init__(self, length: int, overlap: int = 0, crossfade: int = 0) -> None:
         if length < 1 or overlap < 0 or not 0 <= crossfade <= min(2 * overlap, longest_crossfade(length)):
-            raise ValueError("length >= 1, overlap >= 0 and a crossfade of at most 2 * overlap and half a piece are needed")
+            raise ValueError("length >= 1, overlap >= 0, crossfade <= 2 * overlap and half a piece are needed")
         self.length = length
         self.overlap = overlap
         self.half_fade = crossfade // 2
@@ -66,7 +67,7 @@ class SegmentPlanner:
         return max(2 * self.length, self.length + self.overlap)
 
     def push(self, is_cut: bool) -> list[Segment]:
-        """Take the next frame; ``is_cut`` says that a new shot begins with it. Return the segments now certain."""
+        """Take the next frame (``is_cut``: a new shot begins with it) and return the segments now certain."""
         ready = self._close_shot() if is_cut and self._num_seen > self._shot_start else []
         self._num_seen += 1
         if self._num_seen - self._position > self.lookahead:
@@ -105,23 +106,21 @@ class SegmentPlanner:
 
 
 def longest_crossfade(length: int) -> int:
-    """Return the longest cross-fade that pieces of a shot cut for this ``length`` have room for at both ends."""
-    return 2 * ((length + 1) // 4)  # the shortest piece is (length + 1) // 2, and fades at its two ends do not meet
+    """Return the longest cross-fade that has room at both ends of the shortest piece of a shot."""
+    return 2 * ((length + 1) // 4)  # the shortest piece is (length + 1) // 2
 
 
 def plan_segments(
     num_frames: int, length: int, overlap: int = 0, crossfade: int = 0, cuts: Iterable[int] = ()
 ) -> list[Segment]:
-    """Return the segments of a video whose frames and scene cuts are known. ``cuts`` are first frames of shots."""
+    """Return the segments of a video whose length is known; ``cuts`` are the first frames of shots."""
     planner = SegmentPlanner(length, overlap, crossfade)
     starts = set(cuts)
     segments = [segment for index in range(num_frames) for segment in planner.push(index in starts)]
     return segments + planner.finish()
 
 
-def group_frames(
-    frames: Iterable[tuple[Item, bool]], planner: SegmentPlanner
-) -> Iterator[tuple[Segment, list[Item]]]:
+def group_frames(frames: Iterable[tuple[Item, bool]], planner: SegmentPlanner) -> Iterator[tuple[Segment, list[Item]]]:
     """Yield each segment with its frames [start, stop), holding no more frames than the planner looks ahead.
 
     Args:

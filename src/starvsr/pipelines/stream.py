@@ -1,5 +1,6 @@
-"""Frames in, enlarged frames out, in constant memory: read ahead, cut at scenes, segments, network, finish, write behind.
+"""Frames in, enlarged frames out, in constant memory.
 
+Reads ahead, cuts at scenes and into segments, runs the network, finishes and writes behind.
 Works on any iterable of frames and any sink, so it knows no files; ``api`` connects it to them.
 """
 
@@ -98,8 +99,8 @@ class Meter:
     def tell(self, stage: str = "upscaling", fraction: float = 0.0) -> None:
         """Report; ``fraction`` is the share of the coming frames that is done, in frames."""
         if self._listener is not None:
-            report = Progress(stage, self.num_done, self._num_frames, self.seconds, fraction, peak_memory_bytes())
-            self._listener(report)
+            peak = peak_memory_bytes()
+            self._listener(Progress(stage, self.num_done, self._num_frames, self.seconds, fraction, peak))
 
 
 def upscale_stream(

@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind the network, each in a thread with a small queue, so that memory stays flat.
+"""Reading ahead and writing behind the network, each in a thread with a small queue: memory stays flat.
 
 An error in a thread comes out in the caller's thread; leaving the ``with`` block stops and joins the thread.
 """
@@ -155,5 +155,5 @@ class WriteBehind(_Worker[Item]):
             del item
 
 
-class _Stopped(Exception):  # noqa: N818 - ends a thread, is no error
+class _Stopped(Exception):
     """The thread was asked to end."""

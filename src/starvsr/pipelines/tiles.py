@@ -12,8 +12,8 @@ from starvsr.windows import Window, blend_weights, split_windows
 class Tile:
     """One tile: the input rows and columns that the network sees, and the weight of each row and column.
 
-    Weights are those of the enlarged tile; the weights of all tiles sum to 1 at each output pixel. None means 1
-    everywhere.
+    Weights are those of the enlarged tile; the weights of all tiles sum to 1 at each output pixel. None means
+    1 everywhere.
     """
 
     rows: slice
@@ -57,7 +57,7 @@ class TileGrid:
 
 
 def grid_of_tiles(height: int, width: int, tile: int | None, overlap: int) -> TileGrid:
-    """Cover a frame with tiles of at most ``tile`` input pixels a side; None leaves the frame in one piece."""
+    """Cover a frame with tiles of at most ``tile`` input pixels a side; None leaves it in one piece."""
     return TileGrid(height, width, _axis(height, tile, overlap), _axis(width, tile, overlap))
 
 
