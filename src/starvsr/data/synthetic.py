@@ -168,7 +168,8 @@ class SharpSource:
         reach = round(1.5 * size * reduction)  # only the part that the camera may see
         top, left = (int(rng.integers(0, max(side - reach, 0) + 1)) for side in (height, width))
         part = photo[top : top + reach, left : left + reach]
-        return move_photo(part, camera_path(rng, num_frames, size, self.motion, still), size, reduction)
+        path = camera_path(rng, num_frames, size, self.motion, still)
+        return move_photo(part, path, (size, size), reduction)
 
 
 def list_media(folder: str | Path | None, suffixes: frozenset[str]) -> list[Path]:
@@ -239,31 +240,33 @@ def camera_path(
     return path
 
 
-def move_photo(photo: np.ndarray, path: np.ndarray, size: int, reduction: float) -> np.ndarray:
+def move_photo(photo: np.ndarray, path: np.ndarray, size: tuple[int, int], reduction: float) -> np.ndarray:
     """Film a photo with a moving camera.
 
-    The photo is first brought to GT density with an antialiasing filter, then enlarged once; every frame is sampled
-    from the enlargement, so that frames are as sharp between pixels as on them.
+    The photo is first brought to GT density with an antialiasing filter, then enlarged once; every frame is
+    sampled from the enlargement, so that frames are as sharp between pixels as on them.
 
     Args:
         photo: uint8 [H, W, 3].
         path: camera path, see `camera_path`; reflected where it leaves the photo.
-        size: side of the frames.
+        size: (height, width) of the frames.
         reduction: photo pixels per GT pixel, at least 1 for sharp frames.
 
     Returns:
-        uint8 [T, size, size, 3].
+        uint8 [T, height, width, 3].
     """
     height, width = (max(round(side / reduction), 2) for side in photo.shape[:2])
     reduced = _resized(photo, height, width) if reduction != 1.0 else photo
-    margin = min(size // 4, height - 1, width - 1)
+    margin = min(max(size) // 4, height - 1, width - 1)
     reduced = np.pad(reduced, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
-    large = tuple(round(side * _OVERSAMPLING) for side in reduced.shape[:2])
-    image = Image.fromarray(_resized(reduced, *large))
+    large_height, large_width = (round(side * _OVERSAMPLING) for side in reduced.shape[:2])
+    image = Image.fromarray(_resized(reduced, large_height, large_width))
     frames = []
     for shift_x, shift_y, log_zoom, angle in path:
         matrix = _camera_matrix(shift_x, shift_y, math.exp(-log_zoom), angle, size, image.size)
-        frame = image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+        frame = image.transform(
+            (size[1], size[0]), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC
+        )
         frames.append(np.asarray(frame))
     return np.stack(frames)
 
@@ -277,15 +280,22 @@ def resize_frames(frames: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _camera_matrix(
-    shift_x: float, shift_y: float, zoom: float, angle: float, size: int, image_size: tuple[int, int]
+    shift_x: float, shift_y: float, zoom: float, angle: float, size: tuple[int, int], image_size: tuple[int, int]
 ) -> tuple[float, ...]:
     """Affine coefficients that take frame pixels to pixels of the enlarged photo."""
     a = _OVERSAMPLING * zoom * math.cos(angle)
     b = -_OVERSAMPLING * zoom * math.sin(angle)
     centre_x = image_size[0] / 2 + _OVERSAMPLING * shift_x
     centre_y = image_size[1] / 2 + _OVERSAMPLING * shift_y
-    half = size / 2
-    return (a, b, centre_x - (a + b) * half, -b, a, centre_y - (a - b) * half)
+    half_height, half_width = size[0] / 2, size[1] / 2
+    return (
+        a,
+        b,
+        centre_x - a * half_width - b * half_height,
+        -b,
+        a,
+        centre_y + b * half_width - a * half_height,
+    )
 
 
 def _moving_mask(rng: np.random.Generator, num_frames: int, size: int, motion: MotionRanges) -> np.ndarray:
