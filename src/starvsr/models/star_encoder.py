@@ -36,7 +36,8 @@ class StarUNetConfig:
     """Channels at full latent resolution."""
     multipliers: tuple[int | float, ...] = (1, 2, 4, 4)
     """Channels of each level, as factors on ``width``."""
-    num_res_blocks: int = 2
+    num_res_blocks: int | tuple[int, ...] = 2
+    """Residual blocks of each encoder level (the decoder has one more); one number serves all levels."""
     head_dim: int = 64
     first_heads: int = 8
     """Heads of the temporal transformer behind the first convolution; 0 leaves it out."""
@@ -52,6 +53,12 @@ class StarUNetConfig:
     def channels(self) -> tuple[int, ...]:
         """Channels of each level."""
         return tuple(round(self.width * factor) for factor in self.multipliers)
+
+    @property
+    def res_blocks(self) -> tuple[int, ...]:
+        """Residual blocks of each encoder level."""
+        blocks = self.num_res_blocks
+        return (blocks,) * len(self.multipliers) if isinstance(blocks, int) else blocks
 
     @property
     def row_step(self) -> int:
@@ -107,7 +114,7 @@ class StarEncoder(nn.Module):
         self.skip_channels.append(config.width)
         current, scale, last = config.width, 1.0, len(config.channels) - 1
         for level, channels in enumerate(config.channels):
-            for _ in range(config.num_res_blocks):
+            for _ in range(config.res_blocks[level]):
                 yield self._level_block(current, channels, level, scale)
                 current = channels
                 self.skip_channels.append(current)

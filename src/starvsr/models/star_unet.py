@@ -41,10 +41,10 @@ class StarUNet(StarEncoder):
         current, scale = config.channels[-1], 0.5 ** (len(config.channels) - 1)
         for level in reversed(range(len(config.channels))):
             channels = config.channels[level]
-            for index in range(config.num_res_blocks + 1):
+            for index in range(config.res_blocks[level] + 1):
                 block = self._level_block(current + skips.pop(), channels, level, scale)
                 current = channels
-                if level and index == config.num_res_blocks:
+                if level and index == config.res_blocks[level]:
                     block.append(Upsample(current))
                     scale *= 2
                 yield block

@@ -1,0 +1,83 @@
+"""One entry per checkpoint: what it is, how it is built, where its weights lie, what may be done with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from starvsr.errors import OptionError
+from starvsr.models.star_unet import StarUNetConfig
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything about a checkpoint but its weights."""
+
+    name: str
+    summary: str
+    unet: StarUNetConfig
+    scale: int
+    """Output pixels per input pixel along each side."""
+    enlarge: str
+    """How the input is brought to output size before encoding: "bilinear" or "bicubic"."""
+    context_tokens: int
+    one_step_timestep: int
+    """Timestep of the one-step mode."""
+    weights: str
+    """File name in the package's folder of weights."""
+    licence: str
+    segment: int
+    """Frames a segment has by default."""
+    overlap: int
+    """Frames of context on each side of a segment."""
+    tile_overlap: int
+    """Input pixels that neighbouring tiles share."""
+
+
+STAR_SMALL = ModelSpec(
+    name="star-small",
+    summary="the STAR network at small width, trained here, in the package: works at once on a CPU",
+    unet=StarUNetConfig(
+        in_channels=48,
+        out_channels=48,
+        width=48,
+        multipliers=(1, 4 / 3, 2),
+        num_res_blocks=(0, 1, 1),
+        head_dim=32,
+        first_heads=0,
+        attn_scales=(),
+        context_dim=64,
+        norm="channel",
+        temporal_stages=(1, 1, 2),
+        dropout=0.0,
+    ),
+    scale=4,
+    enlarge="bicubic",
+    context_tokens=4,
+    one_step_timestep=250,
+    weights="star-small.safetensors",
+    licence="Apache-2.0",
+    segment=16,
+    overlap=2,
+    tile_overlap=16,
+)
+
+MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in [STAR_SMALL]}
+
+
+def get_spec(name: str) -> ModelSpec:
+    """Return the entry of a model.
+
+    Raises:
+        OptionError: there is no model of that name.
+    """
+    if name not in MODELS:
+        raise OptionError(f"unknown model {name!r}: known are {', '.join(MODELS)}; see `starvsr models list`")
+    return MODELS[name]
+
+
+def packaged_weights(spec: ModelSpec) -> Path:
+    """Return the path of the weights that come with the package."""
+    with as_file(files("starvsr") / "weights" / spec.weights) as path:
+        return path

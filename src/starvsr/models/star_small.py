@@ -1,0 +1,49 @@
+"""star-small: the STAR network at small width with a learned context, on the grid of the input.
+
+One step from the low-quality latents themselves, at a fixed timestep, instead of many from noise:
+x_t = lq / alpha_t, so that a velocity of zero gives the low-quality clip back and the network predicts what is
+missing. Trained so after ordinary velocity training; several steps from noise stay possible.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from starvsr.models.star_unet import StarUNet, StarUNetConfig
+from starvsr.models.text import LearnedContext
+
+
+class StarSmall(nn.Module):
+    """A STAR UNet with its context: predicts the velocity of latents of any height and width."""
+
+    def __init__(self, config: StarUNetConfig, context_tokens: int) -> None:
+        """Build with fresh weights."""
+        super().__init__()
+        self.unet = StarUNet(config)
+        self.context = LearnedContext(context_tokens, config.context_dim)
+
+    def forward(self, x: Tensor, timesteps: Tensor, hint: Tensor) -> Tensor:
+        """Return the velocity [B, C, T, h, w] of latents ``x`` at integer ``timesteps`` [B].
+
+        ``hint`` are the low-quality latents, of the shape of ``x``. Both are padded by repetition to a size
+        that the network takes, and the result is cropped back.
+        """
+        step = self.unet.config.row_step
+        rows, columns = (2 - x.shape[-2]) % step, -x.shape[-1] % step
+        pad = (0, columns, 0, rows)
+        velocity = self.unet(_repeat(x, pad), timesteps, self.context(x.shape[0]), _repeat(hint, pad))
+        out: Tensor = velocity[..., : x.shape[-2], : x.shape[-1]]
+        return out
+
+    def one_step(self, hint: Tensor, alpha: float, sigma: float, timestep: int) -> Tensor:
+        """Return the clean estimate [B, C, T, h, w] in one step from the low-quality latents ``hint``."""
+        timesteps = torch.full((hint.shape[0],), timestep, device=hint.device)
+        return hint - sigma * self(hint / alpha, timesteps, hint).to(hint.dtype)
+
+
+def _repeat(clip: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
+    if not any(pad):
+        return clip
+    return F.pad(clip, (*pad, 0, 0), mode="replicate")

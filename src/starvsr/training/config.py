@@ -1,0 +1,156 @@
+"""Training recipes: TOML files read into frozen dataclasses, every key checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from starvsr.errors import DataError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where clips come from and how samples are cut."""
+
+    videos: str = ""
+    """Folder of sharp videos."""
+    photos: str = ""
+    """Folder of sharp photos."""
+    manifest: str = ""
+    """CSV with `sharp_scale` notes, or empty."""
+    validation_videos: str = ""
+    """Folder of sharp videos that are only measured on; empty leaves validation out."""
+    cache: str = "runs/cache"
+    """Folder for decoded frames."""
+    degradation: str = "mixed"
+    video_probability: float = 0.5
+    num_frames: int = 5
+    lq_crop: int = 48
+    clip_frames: int = 9
+    gt_size: int = 320
+    pool_size: int = 64
+    crops_per_clip: int = 16
+    batch: int = 4
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One part of a training run."""
+
+    objective: Literal["velocity", "one-step"]
+    steps: int
+    lr: float = 1e-3
+    warmup: int = 100
+    velocity_every: int = 0
+    """In one-step stages: every so many steps one velocity step, to keep sampling from noise possible; 0 never."""
+    df_weight: float = 1.0
+    """beta: weight of the dynamic frequency loss."""
+    df_alpha: float = 2.0
+    df_separation: Literal["radial", "magnitude", "none"] = "radial"
+    df_weighting: Literal["direct", "inverse"] = "direct"
+    pixel_weight: float = 1.0
+    temporal_weight: float = 0.0
+    structure_weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How the run is carried out."""
+
+    ema: float = 0.999
+    precision: Literal["fp32", "bf16"] = "fp32"
+    clip_grad: float = 1.0
+    log_every: int = 20
+    save_every: int = 250
+    validate_every: int = 500
+    validation_samples: int = 24
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole recipe."""
+
+    stage: tuple[StageConfig, ...]
+    model: str = "star-small"
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a recipe; ``overrides`` are "key=value" with dotted keys ("data.batch=2", "stage.1.lr=3e-4").
+
+    Raises:
+        DataError: no such file, bad TOML, an unknown key or a value of the wrong type.
+    """
+    try:
+        tree = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"no recipe at {path}: recipes/ holds those that come with starvsr") from None
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _override(tree, override)
+    if not tree.get("stage"):
+        raise DataError(f"{path} has no [[stage]]: a recipe needs at least one")
+    stages = tuple(_section(StageConfig, s, f"stage.{i}") for i, s in enumerate(tree.pop("stage")))
+    data = _section(DataConfig, tree.pop("data", {}), "data")
+    run = _section(RunConfig, tree.pop("run", {}), "run")
+    return dataclasses.replace(_section(TrainConfig, {**tree, "stage": stages}, ""), data=data, run=run)
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, found, text = override.partition("=")
+    if not found:
+        raise DataError(f"override {override!r} must read key=value, for example data.batch=2")
+    *parents, last = key.strip().split(".")
+    node: Any = tree
+    try:
+        for name in parents:
+            node = node[int(name)] if isinstance(node, list) else node.setdefault(name, {})
+        node[last] = _value(text.strip())
+    except (IndexError, ValueError, TypeError):
+        raise DataError(f"override {override!r} names no part of the recipe") from None
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _section(kind: type[Section], values: Mapping[str, Any], where: str) -> Section:
+    hints = get_type_hints(kind)
+    for key, value in values.items():
+        name = f"{where}.{key}" if where else key
+        if key not in hints:
+            raise DataError(f"unknown recipe key {name}; known are {', '.join(hints)}")
+        _check(name, value, hints[key])
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise DataError(f"recipe section {where or 'top'}: {error}") from error
+
+
+def _check(name: str, value: Any, hint: Any) -> None:
+    allowed = getattr(hint, "__args__", ())
+    if getattr(hint, "__origin__", None) is Literal:
+        if value not in allowed:
+            raise DataError(f"recipe key {name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+        return
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return
+    if hint in (int, float, str) and (not isinstance(value, hint) or isinstance(value, bool)):
+        raise DataError(f"recipe key {name} must be of type {hint.__name__}, not {value!r}")

@@ -1,0 +1,80 @@
+"""The optimiser of small models: orthogonalised momentum for weights that mix features, Adam for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class Muon(Optimizer):
+    """Momentum whose matrix updates are made orthogonal; groups with ``adam`` set use Adam instead.
+
+    Convolution kernels count as matrices [out, in * kernel]. Updates are scaled to the size of Adam's, so that one
+    learning rate serves both kinds.
+
+    Source: Muon (K. Jordan, 2024); scale of arXiv 2502.16982.
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], lr: float, weight_decay: float = 0.0) -> None:
+        """Build from parameter groups, each with "params" and "adam" (bool)."""
+        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay, "adam": False})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update all parameters that have a gradient."""
+        assert closure is None, "closures are not supported"
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                update = self._adam(parameter) if group["adam"] else self._muon(parameter)
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(update, alpha=-group["lr"])
+
+    def _muon(self, parameter: Tensor, momentum: float = 0.95) -> Tensor:
+        state, grad = self.state[parameter], parameter.grad
+        assert grad is not None
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        average = state["momentum"].lerp_(grad, 1 - momentum)
+        matrix = grad.lerp(average, momentum).flatten(1)
+        scale = 0.2 * max(matrix.shape) ** 0.5
+        return orthogonalize(matrix).mul_(scale).view_as(parameter)
+
+    def _adam(self, parameter: Tensor, beta1: float = 0.9, beta2: float = 0.99) -> Tensor:
+        state, grad = self.state[parameter], parameter.grad
+        assert grad is not None
+        if not state:
+            state["step"] = torch.zeros(())
+            state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        state["step"] += 1
+        count = int(state["step"])
+        mean = state["mean"].lerp_(grad, 1 - beta1) / (1 - beta1**count)
+        square = state["square"].lerp_(grad.square(), 1 - beta2) / (1 - beta2**count)
+        return mean / (square.sqrt() + 1e-8)
+
+
+def orthogonalize(matrix: Tensor, num_iterations: int = 5) -> Tensor:
+    """Return about the nearest matrix with orthonormal rows or columns, by Newton-Schulz iterations."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    wide = wide / (wide.norm() + 1e-7)
+    for _ in range(num_iterations):
+        gram = wide @ wide.T
+        wide = a * wide + (b * gram + c * gram @ gram) @ wide
+    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
+
+
+def parameter_groups(module: nn.Module, adam_names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Split the trained parameters: matrices for Muon; vectors and everything matching ``adam_names`` for Adam."""
+    matrices, rest = [], []
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        is_small = parameter.ndim < 2 or min(parameter.flatten(1).shape) < 8
+        (rest if is_small or any(part in name for part in adam_names) else matrices).append(parameter)
+    return [{"params": matrices, "adam": False}, {"params": rest, "adam": True}]
