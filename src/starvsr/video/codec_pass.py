@@ -1,8 +1,8 @@
 """Put a clip through a video codec in memory, and read short clips into arrays.
 
-Holds the codec side of degradation and of the training data: encode and decode a whole clip without a file, decode
-a stretch of a file into one array, write a small clip. It knows nothing of what the clips are for, and it is no
-streaming reader: everything here is held in memory at once.
+Holds the codec side of degradation and of the training data: encode and decode a whole clip without a file,
+decode a stretch of a file into one array, write a small clip. It knows nothing of what the clips are for,
+and it is no streaming reader: everything here is held in memory at once.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def compress_clip(
     Args:
         frames: uint8 [T, H, W, 3] RGB; odd sizes are padded by edge pixels for the encoder and cut again.
         codec: "libx264", "libx265", "mpeg4" or "libvpx-vp9".
-        crf: constant quality on the codec's own scale (0..51 for x264 and x265, 0..63 for VP9; for mpeg4 the fixed
-            quantiser, 1..31). None when `bit_rate` is given.
+        crf: constant quality on the codec's own scale (0..51 for x264 and x265, 0..63 for VP9; for mpeg4
+            the fixed quantiser, 1..31). None when `bit_rate` is given.
         bit_rate: bits per second.
-        buffer_s: decoder buffer of x264 and x265 in seconds for `bit_rate`, which starves short clips too; None for
-            an average rate alone.
+        buffer_s: decoder buffer of x264 and x265 in seconds for `bit_rate`, which starves short clips too;
+            None for an average rate alone.
         frame_rate: frames per second; only the bit rate depends on it.
         preset: x264/x265 speed preset ("veryfast" when None); not used by the other codecs.
         gop: distance between key frames; None for the codec's habit.
@@ -57,7 +57,8 @@ def compress_clip(
         uint8 [T, H, W, 3] RGB, decoded.
 
     Raises:
-        OptionError: unknown codec, both or neither of `crf` and `bit_rate`, a value out of range, wrong shape.
+        OptionError: unknown codec, both or neither of `crf` and `bit_rate`, a value out of range, wrong
+            shape.
     """
     _check_request(frames, codec, crf, bit_rate)
     num_frames, height, width, _ = frames.shape
@@ -83,7 +84,8 @@ def compress_clip(
 def read_clip(path: str | Path, start: int = 0, num_frames: int | None = None, step: int = 1) -> np.ndarray:
     """Decode frames start, start + step, ... of a video into one array.
 
-    Untagged video is taken as BT.709 from 720 lines on and as BT.601 below; full-range sources are read as such.
+    Untagged video is taken as BT.709 from 720 lines on and as BT.601 below; full-range sources are read as
+    such.
 
     Args:
         path: a file that FFmpeg can read.
@@ -189,7 +191,9 @@ def write_clip(
         video.codec_context.thread_count = 1
         video.codec_context.colorspace, video.codec_context.color_range = 6, 1
         video.codec_context.color_primaries, video.codec_context.color_trc = 6, 6
-        audio: Any = container.add_stream("aac", rate=sample_rate, layout="stereo") if sound is not None else None
+        audio: Any = None
+        if sound is not None:
+            audio = container.add_stream("aac", rate=sample_rate, layout="stereo")
         for pixels in frames:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             container.mux(video.encode(_to_yuv420(frame)))

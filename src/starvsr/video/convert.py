@@ -153,11 +153,14 @@ def _resample(frame: av.VideoFrame, name: str, range_: int) -> av.VideoFrame:
     return result
 
 
+def _rows(plane: Any, dtype: Any) -> NDArray[Any]:
+    """View the memory of a plane as [rows, samples], padding included; writes go to the frame."""
+    return np.frombuffer(plane, dtype=dtype).reshape(plane.height, -1)
+
+
 def _plane(frame: av.VideoFrame, index: int, dtype: Any) -> NDArray[Any]:
-    """View a plane as [rows, columns]; writes go to the frame."""
     plane = frame.planes[index]
-    rows = np.frombuffer(plane, dtype=dtype).reshape(plane.height, -1)
-    return rows[:, : plane.width]
+    return _rows(plane, dtype)[:, : plane.width]
 
 
 def _as_array(frame: av.VideoFrame) -> Frame:
@@ -165,9 +168,8 @@ def _as_array(frame: av.VideoFrame) -> Frame:
     wide = "48" in frame.format.name or "64" in frame.format.name
     channels = 4 if frame.format.name.startswith("rgba") else 3
     dtype = np.uint16 if wide else np.uint8
-    plane = frame.planes[0]
-    rows = np.frombuffer(plane, dtype=dtype).reshape(plane.height, -1)
-    return rows[:, : frame.width * channels].reshape(frame.height, frame.width, channels).copy()
+    rows = _rows(frame.planes[0], dtype)[:, : frame.width * channels]
+    return rows.reshape(frame.height, frame.width, channels).copy()
 
 
 def _from_array(pixels: Frame) -> av.VideoFrame:
@@ -175,11 +177,18 @@ def _from_array(pixels: Frame) -> av.VideoFrame:
     channels = pixels.shape[2]
     name = ("rgba64le" if wide else "rgba") if channels == 4 else ("rgb48le" if wide else "rgb24")
     frame = av.VideoFrame(pixels.shape[1], pixels.shape[0], name)
-    plane = frame.planes[0]
-    rows = np.frombuffer(plane, dtype=pixels.dtype).reshape(plane.height, -1)
+    rows = _rows(frame.planes[0], pixels.dtype)
     rows[:, : pixels.shape[1] * channels] = pixels.reshape(pixels.shape[0], -1)
     frame.color_range = FULL
     return frame
+
+
+def flatten(pixels: Frame) -> Frame:
+    """Lay [H, W, 4] over black: [H, W, 3] of the same type, rounded."""
+    top = int(np.iinfo(pixels.dtype).max)
+    opacity = pixels[..., 3:].astype(np.uint64)
+    flat: Any = ((pixels[..., :3] * opacity + top // 2) // top).astype(pixels.dtype)
+    return flat
 
 
 def _widen(pixels: Frame) -> NDArray[np.uint16]:
@@ -217,17 +226,16 @@ def _from_planes(frame: av.VideoFrame, bits: int, tags: ColorTags, alpha: bool) 
 def _gray_alpha_planes(frame: av.VideoFrame, bits: int) -> list[NDArray[Any]]:
     big = frame.format.name.endswith("be")
     dtype: Any = np.dtype(np.uint8) if bits <= 8 else np.dtype(">u2" if big else "<u2")
-    plane = frame.planes[0]
-    rows = np.frombuffer(plane, dtype=dtype).reshape(plane.height, -1)[:, : frame.width * 2]
+    rows = _rows(frame.planes[0], dtype)[:, : frame.width * 2]
     pairs = rows.reshape(frame.height, frame.width, 2)
     return [pairs[..., 0], pairs[..., 1]]
 
 
-def _mix_to_rgb(planes: list[NDArray[Any]], name: str, bits: int, tags: ColorTags, alpha: bool) -> Frame:
+def _mix_to_rgb(planes: list[NDArray[Any]], name: str, bits: int, tags: ColorTags, alpha: bool) -> Any:
     height, width = planes[0].shape
     top = 255.0 if bits <= 8 else 65535.0
     code_top = float((1 << bits) - 1)
-    out: Frame = np.empty((height, width, 4 if alpha else 3), np.uint8 if bits <= 8 else np.uint16)
+    out: Any = np.empty((height, width, 4 if alpha else 3), np.uint8 if bits <= 8 else np.uint16)
     for y in range(0, height, _BAND):
         band = [plane[y : y + _BAND].astype(np.float32) for plane in planes]
         if name.startswith("gbr"):

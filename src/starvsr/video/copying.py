@@ -7,6 +7,7 @@ were already on screen start at 0, and all times move by the same amount.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,9 +28,38 @@ _STALE_STREAM_TAGS = frozenset(
 )
 # what the MP4 and MOV writers store under their own names; other keys need "use_metadata_tags"
 _MP4_TAGS = frozenset(
-    "title author composer album_artist album artist comment genre copyright grouping lyrics date description synopsis"
-    " show episode_id network keywords season_number episode_sort media_type hd_video gapless_playback compilation"
-    " track disc encoding_tool creation_time sort_name location".split()
+    [
+        "title",
+        "author",
+        "composer",
+        "album_artist",
+        "album",
+        "artist",
+        "comment",
+        "genre",
+        "copyright",
+        "grouping",
+        "lyrics",
+        "date",
+        "description",
+        "synopsis",
+        "show",
+        "episode_id",
+        "network",
+        "keywords",
+        "season_number",
+        "episode_sort",
+        "media_type",
+        "hd_video",
+        "gapless_playback",
+        "compilation",
+        "track",
+        "disc",
+        "encoding_tool",
+        "creation_time",
+        "sort_name",
+        "location",
+    ]
 )
 _COVER_SUFFIX = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "webp": ("webp", "image/webp")}
 
@@ -248,7 +278,7 @@ def needs_free_tags(source: VideoInfo) -> bool:
 def why_not_copyable(stream: Any, muxer: str) -> str | None:
     """Try a stream in an empty file of that kind in memory; say why it does not fit, or None."""
     try:
-        with captured_log() as log:
+        with captured_log():
             trial = av.open(io.BytesIO(), "w", format=muxer)
             try:
                 _twin(trial, stream)
@@ -256,7 +286,6 @@ def why_not_copyable(stream: Any, muxer: str) -> str | None:
             finally:
                 _close_quietly(trial)
     except (av.error.FFmpegError, ValueError, RuntimeError):
-        del log
         better = " (.mkv holds nearly everything)" if muxer != "matroska" else ""
         return f"{_muxer_word(muxer)} cannot hold it{better}"
     return None
@@ -268,10 +297,8 @@ def is_cover_stream(stream: Any) -> bool:
 
 
 def _close_quietly(container: Any) -> None:
-    try:
+    with contextlib.suppress(av.error.FFmpegError, ValueError, RuntimeError):
         container.close()
-    except (av.error.FFmpegError, ValueError, RuntimeError):
-        pass
 
 
 def _muxer_word(muxer: str) -> str:

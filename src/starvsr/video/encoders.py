@@ -281,7 +281,9 @@ def _even_or_444(codec: str, pixel_format: str, width: int, height: int, notes: 
     if width % 2 == 0 and height % 2 == 0:
         return pixel_format
     if codec in ("libx264", "libx265"):
-        notes.append(f"{width}x{height} is odd, which 4:2:0 cannot hold exactly: written as 4:4:4, which plays in fewer players")
+        notes.append(
+            f"{width}x{height} is odd: written as 4:4:4, which keeps the exact size but plays in fewer players"
+        )
         return pixel_format.replace("420", "444")
     if codec == "libsvtav1" or _is_hardware(codec):
         raise OptionError(f"{codec} needs even sizes, the output is {width}x{height}; use libx264 or libvpx-vp9")

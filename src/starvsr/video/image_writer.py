@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 
 from starvsr.errors import OptionError
-from starvsr.video.convert import Frame, from_rgb
+from starvsr.video.convert import Frame, flatten, from_rgb
 from starvsr.video.encoders import EncodeOptions
 from starvsr.video.images import is_pattern
 from starvsr.video.info import FULL, ColorTags, VideoInfo
@@ -53,12 +52,10 @@ class ImageWriter:
     def write(self, pixels: Frame, pts: int, duration: int) -> None:
         """Write one image; images hold no times."""
         if self._is_single and self._count:
-            raise OptionError(f"{self._path.name} holds one image, the input has more frames; write a folder or a video")
+            raise OptionError(f"{self._path.name} holds one image, the input more; write a folder or a video")
         file = self._partial if self._is_single else self._partial / (self._pattern % (self._count + 1))
         if self._drop_alpha:
-            top = int(np.iinfo(pixels.dtype).max)
-            opaque = (pixels[..., :3] * pixels[..., 3:].astype(np.uint64) + top // 2) // top
-            pixels = opaque.astype(pixels.dtype)
+            pixels = flatten(pixels)
         file.write_bytes(self._encode(pixels))
         self._count += 1
 
@@ -73,13 +70,13 @@ class ImageWriter:
     def _check(self, options: EncodeOptions, alpha: bool) -> None:
         suffix = Path(self._pattern).suffix.lower() if not self._is_single else self._path.suffix.lower()
         if suffix not in (".png", ".jpg", ".jpeg"):
-            raise OptionError(f"{self._path.name}: images are written as .png or .jpg, not {suffix or 'without suffix'}")
+            raise OptionError(f"{self._path.name}: images are .png or .jpg, not {suffix or 'without suffix'}")
         if options.codec not in (None, "png"):
             raise OptionError(f"{self._path.name}: images take no codec ({options.codec}); name a video file instead")
         if options.alpha not in ("keep", "drop"):
             raise OptionError(f"alpha must be one of keep, drop, got {options.alpha!r}")
         if alpha and self._is_jpeg and options.alpha == "keep":
-            raise OptionError(f"{self._path.name}: JPEG cannot hold transparency; write PNG, or drop it with alpha=drop")
+            raise OptionError(f"{self._path.name}: JPEG holds no transparency; write PNG, or use alpha=drop")
 
     def _encode(self, pixels: Frame) -> bytes:
         if self._is_jpeg:

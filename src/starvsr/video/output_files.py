@@ -117,7 +117,9 @@ def as_output_error(path: Path, error: BaseException) -> OutputError:
     """Turn an error of the system or of FFmpeg while writing into one of ours."""
     number = getattr(error, "errno", None)
     if number in _NO_SPACE:
-        return OutputNotWritableError(f"{path}: the disk is full (or a quota is reached); free some space and try again")
+        return OutputNotWritableError(
+            f"{path}: the disk is full (or a quota is used up); free some space and try again"
+        )
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OutputNotWritableError(f"{path}: not writable ({os.strerror(number)}); choose another folder")
     if number in (errno.ENOENT, errno.ESTALE, errno.ENOTDIR):

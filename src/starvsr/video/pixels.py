@@ -37,9 +37,7 @@ def to_unit(frames: NDArray[np.uint8] | NDArray[np.uint16], bit_depth: int | Non
     import torch
 
     if frames.ndim != 4 or frames.dtype not in (np.uint8, np.uint16):
-        raise ValueError(
-            f"frames must be [T, H, W, C] of uint8 or uint16, got {list(frames.shape)} {frames.dtype}"
-        )
+        raise ValueError(f"frames must be [T, H, W, C] of uint8 or uint16, got {list(frames.shape)} {frames.dtype}")
     if bit_depth is not None and frames.dtype != dtype_for(bit_depth):
         raise ValueError(f"frames of {bit_depth} bits are {np.dtype(dtype_for(bit_depth))}, got {frames.dtype}")
     top = float(np.iinfo(frames.dtype).max)

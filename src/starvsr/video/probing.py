@@ -99,7 +99,7 @@ def orientation(frame: Any) -> tuple[int, int, int, int] | None:
             unit = tuple(round(value / 65536) for value in (a, b, c, d))
             exact = all(abs(value / 65536 - whole) < 0.01 for value, whole in zip((a, b, c, d), unit, strict=True))
             is_turn = abs(unit[0] * unit[3] - unit[1] * unit[2]) == 1 and all(abs(v) <= 1 for v in unit)
-            return unit if exact and is_turn else None  # type: ignore[return-value]
+            return unit if exact and is_turn else None
     return _IDENTITY
 
 
@@ -117,7 +117,7 @@ def color_tags(frame: Any) -> ColorTags:
         primaries=int(frame.color_primaries),
         transfer=int(frame.color_trc),
         mastering=mastering,
-        content_light=light,  # type: ignore[arg-type]
+        content_light=light,
     )
 
 
@@ -316,7 +316,8 @@ def _probe_webp(path: Path) -> VideoInfo:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        opened: Any = Image.open(path)
+        with opened as image:
             durations = []
             has_alpha = False
             for index in range(image.n_frames):

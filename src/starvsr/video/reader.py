@@ -238,16 +238,18 @@ class VideoReader:
         """Start the filter at the first interlaced frame; progressive videos never meet it."""
         filter_: Deinterlacer | None = None
         for frame in frames:
-            if not isinstance(frame, _Picture) and filter_ is None:
-                if self._deinterlace == "on" or frame.interlaced_frame:
-                    filter_ = Deinterlacer(only_flagged=self._deinterlace == "auto")
-                    self._note(f"{self.path.name}: interlaced, deinterlaced frame by frame (bwdif)")
+            if filter_ is None and not isinstance(frame, _Picture) and self._wants_filter(frame):
+                filter_ = Deinterlacer(only_flagged=self._deinterlace == "auto")
+                self._note(f"{self.path.name}: interlaced, deinterlaced frame by frame (bwdif)")
             if filter_ is None or isinstance(frame, _Picture):
                 yield _picture(frame)
             else:
                 yield from (_picture(done) for done in filter_.push(frame))
         if filter_ is not None:
             yield from (_picture(done) for done in filter_.flush())
+
+    def _wants_filter(self, frame: Any) -> bool:
+        return self._deinterlace == "on" or bool(frame.interlaced_frame)
 
     def _video_frames(self) -> Iterator[Any]:
         container = self._container = open_input(self.path)
@@ -461,16 +463,14 @@ class _Damage:
         self._count += 1
 
     def _message(self, what: str, why: str) -> str:
-        return (
-            f"{self._reader.path}: {what} ({why}); get another copy, or go on with on-corrupt=skip or on-corrupt=conceal"
-        )
+        return f"{self._reader.path}: {what} ({why}); get another copy, or go on with on-corrupt=skip or =conceal"
 
 
 def _picture(frame: Any) -> _Picture:
     return frame if isinstance(frame, _Picture) else _Picture(frame.pts, frame.duration or 0, frame)
 
 
-def _turn(pixels: Frame, matrix: tuple[int, int, int, int]) -> Frame:
+def _turn(pixels: Any, matrix: tuple[int, int, int, int]) -> Any:
     """Turn and flip so that stored pixel (x, y) lands at (a x + c y, b x + d y)."""
     a, b, c, d = matrix
     if a == 0:

@@ -37,9 +37,7 @@ class SceneDetector:
         min_length: Frames that must lie between two cuts.
     """
 
-    def __init__(
-        self, *, threshold: float = 0.30, ratio: float = 3.0, memory: int = 12, min_length: int = 3
-    ) -> None:
+    def __init__(self, *, threshold: float = 0.30, ratio: float = 3.0, memory: int = 12, min_length: int = 3) -> None:
         self._threshold = threshold
         self._ratio = ratio
         self._scores: deque[float] = deque(maxlen=memory)
@@ -72,9 +70,8 @@ class SceneDetector:
         score = min(_distance(sketch, before) for before in self._past)
         typical = float(np.median(self._scores)) if self._scores else 0.0
         self._since_cut += 1
-        is_cut = (
-            score >= max(self._threshold, self._ratio * typical)
-            and self._since_cut >= min(self._min_length, 1 + len(self._scores))
+        is_cut = score >= max(self._threshold, self._ratio * typical) and self._since_cut >= min(
+            self._min_length, 1 + len(self._scores)
         )
         self.last_score = score
         if is_cut:

@@ -6,6 +6,7 @@ beside its final place, flushed, looked at once more, and renamed; an exception 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,7 @@ import av
 import numpy as np
 
 from starvsr.errors import OptionError, OutputError, OutputNotWritableError, StarVsrError
-from starvsr.video.convert import Frame, from_rgb
+from starvsr.video.convert import Frame, flatten, from_rgb
 from starvsr.video.copying import StreamCopier, needs_free_tags
 from starvsr.video.encoders import EncodeOptions, EncodePlan, container_of, plan_encoding, quiet_encoders
 from starvsr.video.image_writer import ImageWriter
@@ -248,10 +249,8 @@ class _FileSink:
     def abort(self) -> None:
         if self._copier is not None:
             self._copier.close()
-        try:
+        with contextlib.suppress(av.error.FFmpegError, OSError, ValueError, RuntimeError):
             self._output.close()
-        except (av.error.FFmpegError, OSError, ValueError, RuntimeError):
-            pass
         discard(self._partial)
 
     def _open(self) -> Any:
@@ -350,10 +349,3 @@ class _FileSink:
             ) from None
         if count != self._frames:
             raise OutputError(f"{self._path}: {count} of {self._frames} frames arrived in the file; check the disk")
-
-
-def flatten(pixels: Frame) -> Frame:
-    """Lay [H, W, 4] over black: [H, W, 3] of the same type, rounded."""
-    top = int(np.iinfo(pixels.dtype).max)
-    opacity = pixels[..., 3:].astype(np.uint64)
-    return ((pixels[..., :3] * opacity + top // 2) // top).astype(pixels.dtype)
