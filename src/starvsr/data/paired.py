@@ -1,6 +1,7 @@
 """Pairs of sharp and degraded clips on disk: made once with a fixed seed, read for training or evaluation.
 
-A folder of pairs holds `gt/NAME` and `lq/NAME` (video files of the same stem) and, when made here, `pairs.json`.
+A folder of pairs holds `gt/NAME` and `lq/NAME` (video files of the same stem) and, when made here,
+`pairs.json`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from starvsr.data.synthetic import VIDEO_SUFFIXES, list_media, read_sharp_scales, resize_frames
+from starvsr.data.motion import resize_frames
+from starvsr.data.synthetic import VIDEO_SUFFIXES, list_media, read_sharp_scales
 from starvsr.degradation.compression import to_bytes
 from starvsr.degradation.recipe import degrade_clip
 from starvsr.errors import DataError
@@ -100,7 +102,8 @@ def make_eval_pairs(
     """Make a fixed evaluation set out of a folder of sharp videos, losslessly stored.
 
     Every clip keeps its first frames, is rescaled to where it is sharp, cut around its centre to multiples of
-    `scale`, and degraded with a generator of (seed, clip name, preset): adding clips does not change the others.
+    `scale`, and degraded with a generator of (seed, clip name, preset): adding clips does not change the
+    others.
 
     Args:
         hq_folder: folder of sharp videos; HDR clips are left out.

@@ -1,7 +1,7 @@
 """A stream of training samples that spares the CPU: each degraded clip is cut up many times.
 
-Degrading a clip costs far more than cutting a crop, so a pool of degraded clips is held in memory, each sample is a
-random crop of a random one of them, and a clip that has given its share is replaced by a new one.
+Degrading a clip costs far more than cutting a crop, so a pool of degraded clips is held in memory, each
+sample is a random crop of a random one of them, and a clip that has given its share is replaced by a new one.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class _PooledClip:
 class DegradedPool(IterableDataset[dict[str, torch.Tensor]]):
     """Endless stream of (lq, gt) crops.
 
-    The stream is fixed by (seed, first_clip, number of workers): clip k is made from generator (seed, k) whatever
-    happens around it, worker w of n makes the clips k with k % n == w.
+    The stream is fixed by (seed, first_clip, number of workers): clip k is made from generator (seed, k)
+    whatever happens around it, worker w of n makes the clips k with k % n == w.
 
     Args:
         source: where sharp clips come from.

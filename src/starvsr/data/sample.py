@@ -1,7 +1,7 @@
 """A small low-quality clip with sound, for trying things out without looking for a video.
 
-The pictures are photos that come inside scikit-image (public domain and CC0), filmed with a moving camera, cut
-together, and degraded with our own recipe; the sound is a made chord. Needs the `demo` extra.
+The pictures are photos that come inside scikit-image (public domain and CC0), filmed with a moving camera,
+cut together, and degraded with our own recipe; the sound is a made chord. Needs the `demo` extra.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from starvsr.data.synthetic import MotionRanges, camera_path, move_photo
+from starvsr.data.motion import MotionRanges, camera_path, move_photo
 from starvsr.degradation.compression import to_bytes
 from starvsr.degradation.recipe import degrade_clip
 from starvsr.errors import OptionError, OutputNotWritableError
 from starvsr.video.codec_pass import write_clip
 
 PHOTOS = {"astronaut": 0.27, "chelsea": 0.5, "coffee": 0.5, "rocket": 0.5}
-"""Photos in the wheel of scikit-image that may be shown by anyone (NASA public domain, the others CC0), with the
-height of what one looks at, 0 for the top and 1 for the bottom."""
+"""Photos in the wheel of scikit-image that may be shown by anyone (NASA public domain, the others CC0),
+with the height of what one looks at, 0 for the top and 1 for the bottom."""
 
 _SCALE = 2  # the photos are small: twice the clip's size is as sharp as they get
 _SAMPLE_RATE = 48000

@@ -1,7 +1,8 @@
 """Lossy coding for clips: block-DCT JPEG in torch, and the draw of a video-codec pass.
 
-The JPEG follows the formulas of the differentiable JPEG that Real-ESRGAN and STAR train with (hard rounding, 4:2:0,
-quality factor not rounded to whole numbers). The video codecs live behind `starvsr.video.codec_pass`.
+The JPEG follows the formulas of the differentiable JPEG that Real-ESRGAN and STAR train with (hard
+rounding, 4:2:0, quality factor not rounded to whole numbers). The video codecs live behind
+`starvsr.video.codec_pass`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class CodecRange:
         codec: encoder name, see `compress_clip`.
         weight: relative frequency.
         crf: inclusive range of the codec's quality number.
-        bits_per_pixel: range of bits per pixel and frame for rate-limited coding (drawn evenly in the logarithm).
+        bits_per_pixel: range of bits per pixel and frame for rate-limited coding (drawn evenly in the
+            logarithm).
         rate_probability: share of rate-limited clips.
         presets: encoder presets to choose from; empty for codecs without.
         no_deblock_probability: share of clips coded without in-loop filter.
@@ -92,8 +94,8 @@ def apply_codec(
         clip: float [T, 3, H, W] in [0, 1]; rounded to 8 bits first.
         draw: codec and quality; the bit rate is `bits_per_pixel` times pixels and frame rate.
         frame_rate: frames per second.
-        phase: ignored unless given; number of frames of lead-in, played mirrored, so that the clip does not always
-            begin with a fresh key frame.
+        phase: ignored unless given; number of frames of lead-in, played mirrored, so that the clip does not
+            always begin with a fresh key frame.
 
     Returns:
         float32 [T, 3, H, W] on the 1/255 grid.

@@ -1,7 +1,7 @@
 """Blur kernels of the Real-ESRGAN family, their random draws, and filtering with them.
 
-Kernels are float64 numpy arrays that sum to 1; clips are float32 torch tensors [T, 3, H, W]. Nothing here knows of
-noise, compression or the order of the steps.
+Kernels are float64 numpy arrays that sum to 1; clips are float32 torch tensors [T, 3, H, W]. Nothing here
+knows of noise, compression or the order of the steps.
 
 Source: Real-ESRGAN (arXiv 2107.10833), section 3; STAR (arXiv 2501.02976) uses the same kernels.
 """
@@ -166,7 +166,7 @@ def _draw_beta(rng: np.random.Generator, *ranges: tuple[float, float]) -> list[f
 
 
 def _bessel_j1(x: np.ndarray) -> np.ndarray:
-    """Bessel function of the first kind, order 1, by its integral (trapezoid rule, exact to rounding for |x| < 90)."""
+    """Bessel function of the first kind, order 1, by its integral (exact to rounding for |x| < 90)."""
     angles = np.linspace(0.0, math.pi, 129)
     values = np.cos(angles - x[..., None] * np.sin(angles))
     return np.asarray((values[..., 1:-1].sum(-1) + 0.5 * (values[..., 0] + values[..., -1])) / 128)

@@ -51,8 +51,9 @@ def draw_noise(rng: np.random.Generator, ranges: NoiseRanges) -> NoiseDraw | Non
 def add_noise(clip: torch.Tensor, draw: NoiseDraw, rng: np.random.Generator) -> torch.Tensor:
     """Add noise to a clip and clamp.
 
-    Poisson noise is drawn as normal noise of the same variance (img/256, that of 8-bit photon counts), which is
-    many times faster and cannot be told from it once rounded to 8 bits; grey Poisson noise follows the luma.
+    Poisson noise is drawn as normal noise of the same variance (img/256, that of 8-bit photon counts),
+    which is many times faster and cannot be told from it once rounded to 8 bits; grey Poisson noise follows
+    the luma.
 
     Args:
         clip: float32 [T, 3, H, W] in [0, 1].

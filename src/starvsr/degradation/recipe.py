@@ -1,19 +1,18 @@
 """Recipes that turn a sharp clip into an ordinary low-quality one, and the presets.
 
-A recipe says what may happen; `draw_plan` decides it once for a whole clip (one kernel, resize factor, noise kind,
-JPEG quality and codec a clip); `apply_plan` carries it out (noise values are new for every frame). The order is the
-second-order chain of Real-ESRGAN with video codecs behind its stages.
+A recipe says what may happen; `draw_plan` decides it once for a whole clip (one kernel, resize factor,
+noise kind, JPEG quality and codec a clip); `apply_plan` carries it out (noise values are new for every
+frame). The order is the second-order chain of Real-ESRGAN with video codecs behind its stages.
 
 Source: Real-ESRGAN (arXiv 2107.10833), RealBasicVSR (arXiv 2111.12704) for codecs on whole clips, STAR
-(arXiv 2501.02976) for the numbers of `heavy`. Unlike STAR's released script everything is drawn per clip, the second
-resize takes the right width, and the ground truth is not sharpened; `starvsr.degradation.released` has that script's
-behaviour.
+(arXiv 2501.02976) for the numbers of `heavy`. Unlike STAR's released script everything is drawn per clip,
+the second resize takes the right width, and the ground truth is not sharpened;
+`starvsr.degradation.released` has that script's behaviour.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import torch
@@ -130,8 +129,8 @@ def degrade_clip(
         gt: float [T, 3, H, W] in [0, 1], or uint8 of the same layout.
         recipe: a recipe, a mix of them, or the name of a preset ("light", "medium", "heavy", "mixed").
         rng: source of every draw; the same state gives the same bytes.
-        scale: LQ size is H // scale, W // scale; rows and columns beyond a multiple of `scale` are cut off first,
-            so that LQ lies exactly on the GT.
+        scale: LQ size is H // scale, W // scale; rows and columns beyond a multiple of `scale` are cut off
+            first, so that LQ lies exactly on the GT.
 
     Returns:
         float32 [T, 3, H // scale, W // scale] in [0, 1], multiples of 1/255.

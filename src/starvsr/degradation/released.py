@@ -1,8 +1,9 @@
 """The degradation of STAR's released script: everything drawn anew for every frame.
 
-For reproducing that data, quirks included: one-frame "videos", a second resize that leaves the width alone, photon
-noise from the red channel, and a sharpened ground truth. For data of your own use `starvsr.degradation.recipe`.
-The random streams are not those of the script (it mixes three generators); the distributions are.
+For reproducing that data, quirks included: one-frame "videos", a second resize that leaves the width alone,
+photon noise from the red channel, and a sharpened ground truth. For data of your own use
+`starvsr.degradation.recipe`. The random streams are not those of the script (it mixes three generators);
+the distributions are.
 
 Source: STAR (arXiv 2501.02976), training-data script of the authors' repository.
 """
@@ -29,7 +30,7 @@ from starvsr.errors import OptionError
 from starvsr.video.codec_pass import compress_clip
 
 _MODES = ("area", "bilinear", "bicubic")
-_CODECS = ("libx264", "libx264", "mpeg4")  # "libx264", "h264" and "mpeg4" there; the first two are one encoder
+_CODECS = ("libx264", "libx264", "mpeg4")  # "libx264", "h264", "mpeg4" there; the first two are one
 _USM_SIZE, _USM_SIGMA = 51, 8.0
 
 
@@ -57,7 +58,8 @@ def degrade_released(
         options: quirks; None for all of them.
 
     Returns:
-        (gt, lq): gt [T, 3, H, W] as stored there (sharpened), lq [T, 3, H // 4, W // 4] in [0, 1] on the 1/255 grid.
+        (gt, lq): gt [T, 3, H, W] as stored there (sharpened), lq [T, 3, H // 4, W // 4] in [0, 1] on the
+        1/255 grid.
         Deviation: the script cuts an odd last row or column off the LQ, here it is kept.
 
     Raises:
@@ -145,9 +147,7 @@ def _finish(image: torch.Tensor, size: tuple[int, int], rng: np.random.Generator
     return jpeg(image.clamp(0, 1), quality) if jpeg_last else image
 
 
-def _draw_factor(
-    rng: np.random.Generator, probabilities: tuple[float, float, float], up: float, down: float
-) -> float:
+def _draw_factor(rng: np.random.Generator, probabilities: tuple[float, float, float], up: float, down: float) -> float:
     direction = int(rng.choice(3, p=probabilities))
     return (rng.uniform(1.0, up), rng.uniform(down, 1.0), 1.0)[direction]
 
