@@ -19,9 +19,7 @@ def test_psnr_and_ssim_match_the_golden_values(reference, golden, name):
     assert sha256(distorted) == expected["sha256"]
     gt, hq = reference[:2], distorted[:2]
     for color, key in KEYS.items():
-        np.testing.assert_allclose(
-            psnr(gt, hq, color=color), [float(v) for v in expected[key][:2]], atol=1e-4
-        )
+        np.testing.assert_allclose(psnr(gt, hq, color=color), [float(v) for v in expected[key][:2]], atol=1e-4)
     np.testing.assert_allclose(
         psnr(gt, hq, color="rgb", crop_px=4), [float(v) for v in expected["psnr_rgb_crop4"][:2]], atol=1e-4
     )

@@ -12,9 +12,7 @@ pytestmark = pytest.mark.skipif(not has_vmaf(), reason="imageio-ffmpeg with libv
 
 def test_scores_rank_distortions(reference):
     clip = reference[:3]
-    scores = {
-        name: vmaf(clip, DISTORTIONS[name](clip)).mean() for name in ("identical", "noise24", "inverted")
-    }
+    scores = {name: vmaf(clip, DISTORTIONS[name](clip)).mean() for name in ("identical", "noise24", "inverted")}
     assert scores["identical"] > 95 > scores["noise24"] > 50 > scores["inverted"]
 
 

@@ -100,17 +100,12 @@ class ScoreTable:
     def to_markdown(self, *, clips: bool = False) -> str:
         """Lay out the means of each group and method, and with `clips` a second table with every clip."""
         rows = [
-            [group, method, *_cells(self.mean(method, group))]
-            for group in self.groups()
-            for method in self.methods()
+            [group, method, *_cells(self.mean(method, group))] for group in self.groups() for method in self.methods()
         ]
         names = list(self.scores[0].values) if self.scores else []
         text = _markdown(["group", "method", *names, "s/frame"], rows)
         if clips:
-            each = [
-                [s.group, s.clip, s.method, *_cells(s.values | {"t": s.seconds_per_frame})]
-                for s in self.scores
-            ]
+            each = [[s.group, s.clip, s.method, *_cells(s.values | {"t": s.seconds_per_frame})] for s in self.scores]
             text += "\n" + _markdown(["group", "clip", "method", *names, "s/frame"], each)
         return text
 
@@ -161,9 +156,7 @@ def evaluate(
             hq = upscale(pair.lq)
             seconds = (time.perf_counter() - start) / len(pair.lq)
             if hq.shape != pair.gt.shape:
-                raise OptionError(
-                    f"{method} made {hq.shape} of {pair.name}, wanted {pair.gt.shape}: check its scale"
-                )
+                raise OptionError(f"{method} made {hq.shape} of {pair.name}, wanted {pair.gt.shape}: check its scale")
             values = {name: _mean(METRICS[name](pair.gt, hq, crop_px).tolist()) for name in metrics}
             score = Score(pair.name, pair.group, method, values, seconds)
             table.scores.append(score)

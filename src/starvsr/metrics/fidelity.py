@@ -83,9 +83,7 @@ def to_luma(rgb: npt.NDArray[np.generic], *, studio: bool = True) -> FloatArray:
 
 def _check_pair(gt: ByteArray, hq: ByteArray, crop_px: int, smallest: int = 1) -> None:
     if gt.shape != hq.shape or gt.ndim != 4 or gt.shape[-1] != 3:
-        raise OptionError(
-            f"gt and hq must both be [T, H, W, 3], got {gt.shape} and {hq.shape}: resize one first"
-        )
+        raise OptionError(f"gt and hq must both be [T, H, W, 3], got {gt.shape} and {hq.shape}: resize one first")
     left = min(gt.shape[1], gt.shape[2]) - 2 * crop_px
     if crop_px < 0 or left < smallest:
         raise OptionError(

@@ -107,9 +107,7 @@ def _command(width: int, height: int, model: str, log_name: str, num_threads: in
     return [_ffmpeg(), *quiet, *raw, "-i", "pipe:0", "-filter_complex", graph, "-f", "null", "-"]
 
 
-def _paired(
-    gt: Iterable[ByteArray], hq: Iterable[ByteArray], crop_px: int
-) -> Iterator[tuple[ByteArray, ByteArray]]:
+def _paired(gt: Iterable[ByteArray], hq: Iterable[ByteArray], crop_px: int) -> Iterator[tuple[ByteArray, ByteArray]]:
     """Yield cropped frames of both clips, all of one even size."""
     shape: tuple[int, ...] | None = None
     try:
@@ -123,9 +121,7 @@ def _paired(
     except ValueError as error:
         if isinstance(error, OptionError):
             raise
-        raise OptionError(
-            "gt and hq differ in their number of frames: cut one of them"
-        ) from error
+        raise OptionError("gt and hq differ in their number of frames: cut one of them") from error
 
 
 def _inner(frame: ByteArray, crop_px: int) -> ByteArray:
@@ -139,9 +135,7 @@ def _inner(frame: ByteArray, crop_px: int) -> ByteArray:
 def _run(command: list[str], folder: str, pairs: Iterator[tuple[ByteArray, ByteArray]]) -> list[str]:
     """Run FFmpeg in the folder, feed it the pairs, ground truth above result; return its complaints."""
     with Path(folder, "errors.txt").open("w+b") as errors:
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
-        )
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
         assert process.stdin is not None
         try:
             # a broken pipe means that FFmpeg gave up: its message tells why
