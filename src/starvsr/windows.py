@@ -118,9 +118,7 @@ def blend_weights(windows: Sequence[Window], blend: Blend = "linear") -> list[li
     for i, w in enumerate(windows):
         rise = windows[i - 1].stop - w.start if i else 0
         fall = w.stop - windows[i + 1].start if i + 1 < len(windows) else 0
-        raw.append(
-            [min(_ramp(j, rise, blend), _ramp(w.length - 1 - j, fall, blend)) for j in range(w.length)]
-        )
+        raw.append([min(_ramp(j, rise, blend), _ramp(w.length - 1 - j, fall, blend)) for j in range(w.length)])
     totals = [0.0] * windows[-1].stop
     for w, weights in zip(windows, raw, strict=True):
         for j, weight in enumerate(weights):

@@ -44,9 +44,7 @@ def from_x0(predict: Predict, schedule: NoiseSchedule) -> Denoise:
     return _denoiser(predict, schedule, lambda x_t, x0, t: x0)
 
 
-def _denoiser(
-    predict: Predict, schedule: NoiseSchedule, to_x0: Callable[[Tensor, Tensor, Tensor], Tensor]
-) -> Denoise:
+def _denoiser(predict: Predict, schedule: NoiseSchedule, to_x0: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Denoise:
     def denoise(x: Tensor, level: float) -> Tensor:
         t = schedule.integer_timestep_at(torch.tensor([level])).expand(x.shape[0]).to(x.device)
         return to_x0(x, predict(x, t).to(x.dtype), t)
@@ -54,9 +52,7 @@ def _denoiser(
     return denoise
 
 
-def guided(
-    positive: Predict, negative: Predict | None, *, scale: float, rescale: float | None = 0.2
-) -> Predict:
+def guided(positive: Predict, negative: Predict | None, *, scale: float, rescale: float | None = 0.2) -> Predict:
     """Classifier-free guidance: push the prediction away from the negative prompt's.
 
     v = v_n + scale * (v_p - v_n), then v *= rescale * std(v_p) / std(v) + (1 - rescale), standard deviations

@@ -38,9 +38,7 @@ class Sampler(Protocol):
         ...
 
 
-def dpmpp_2m_sde(
-    denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: Noise, on_step: OnStep | None = None
-) -> Tensor:
+def dpmpp_2m_sde(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: Noise, on_step: OnStep | None = None) -> Tensor:
     """DPM-Solver++(2M) SDE, midpoint, eta 1, noise scale 1: the sampler of the released STAR code.
 
     Source: DPM-Solver++ (arXiv 2211.01095). Deviation from the released code: a single step works.
@@ -67,9 +65,7 @@ def dpmpp_2m_sde(
     return state
 
 
-def ddim(
-    denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: Noise, on_step: OnStep | None = None
-) -> Tensor:
+def ddim(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: Noise, on_step: OnStep | None = None) -> Tensor:
     """DDIM without noise: Euler's method on the probability-flow equation. Source: arXiv 2010.02502."""
     levels = _levels(sigmas)
     state = _start(x, levels[0])
@@ -81,9 +77,7 @@ def ddim(
     return state
 
 
-def heun(
-    denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: Noise, on_step: OnStep | None = None
-) -> Tensor:
+def heun(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: Noise, on_step: OnStep | None = None) -> Tensor:
     """Heun's method on the probability-flow equation: second order, two evaluations a step but the last.
 
     A first step from pure noise (level inf) has no finite length and is taken to first order.

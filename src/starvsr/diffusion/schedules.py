@@ -148,7 +148,7 @@ class NoiseSchedule:
         halfway between two integers to the other neighbour.
 
         Args:
-            level: float [n], >= 0; levels outside the table give its first or last timestep.
+            level: float [n], >= 0; below the table it is timestep 0; only inf is a timestep without signal.
 
         Returns:
             float32 [n].

@@ -100,9 +100,7 @@ def _statistics(pixels: Tensor, smooth_frames: int) -> tuple[Tensor, Tensor]:
 def _average_over_time(values: Tensor, radius: int) -> Tensor:
     """Moving average over the frames [B, C, T, 1, 1], shorter at both ends."""
     flat = values.flatten(2)
-    return F.avg_pool1d(flat, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False).view_as(
-        values
-    )
+    return F.avg_pool1d(flat, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False).view_as(values)
 
 
 def _frames(pixels: Tensor) -> Tensor:

@@ -1,0 +1,76 @@
+from fractions import Fraction
+
+import pytest
+import torch
+
+from starvsr.diffusion.schedules import NoiseSchedule, star_schedule
+from starvsr.errors import OptionError
+
+SCHEDULE = star_schedule()
+
+
+def test_no_signal_is_left_at_the_last_timestep():
+    assert SCHEDULE.num_levels == 1000
+    assert SCHEDULE.alphas[-1] == 0 and SCHEDULE.sigmas[-1] == 1
+    assert SCHEDULE.sigmas.diff().min() > 0
+    torch.testing.assert_close(SCHEDULE.alphas**2 + SCHEDULE.sigmas**2, torch.ones(1000))
+
+
+def test_prediction_types_agree():
+    generator = torch.Generator().manual_seed(1)
+    x0, noise = torch.randn(2, 4, 3, 4, 2, 5, generator=generator)
+    t = torch.tensor([3, 250, 700, 998])
+    x_t = SCHEDULE.add_noise(x0, noise, t)
+    v = SCHEDULE.velocity(x0, noise, t)
+    torch.testing.assert_close(SCHEDULE.x0_from_velocity(x_t, v, t), x0)
+    torch.testing.assert_close(SCHEDULE.eps_from_velocity(x_t, v, t), noise)
+    torch.testing.assert_close(SCHEDULE.velocity_from_x0(x_t, x0, t), v, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(SCHEDULE.eps_from_x0(x_t, x0, t), noise, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(SCHEDULE.x0_from_eps(x_t, noise, t), x0, atol=1e-3, rtol=1e-3)
+
+
+def test_each_batch_item_has_its_own_timestep():
+    x0, noise = torch.ones(2, 1, 1, 1, 1), torch.zeros(2, 1, 1, 1, 1)
+    t = torch.tensor([0, 999])
+    assert SCHEDULE.add_noise(x0, noise, t).flatten().tolist() == SCHEDULE.alphas[t].tolist()
+    assert SCHEDULE.add_noise(x0, noise, torch.tensor(999)).abs().max() == 0
+
+
+def test_levels_and_timesteps_are_inverse():
+    t = torch.linspace(0, 998, 777)
+    torch.testing.assert_close(SCHEDULE.timestep_at(SCHEDULE.level_at(t)), t, atol=2e-3, rtol=0)
+    assert SCHEDULE.level_at(torch.tensor([999.0, 998.5])).tolist() == [torch.inf, torch.inf]
+    assert SCHEDULE.timestep_at(torch.tensor([torch.inf, 1e9, 0.0])).tolist() == [999, 998, 0]
+
+
+def test_fast_evaluates_14_times():
+    levels = SCHEDULE.fast()
+    timesteps = SCHEDULE.integer_timestep_at(levels[:-1])
+    assert timesteps.tolist() == [899, 799, 699, 599, 500, 454, 409, 363, 318, 272, 227, 181, 136, 90]
+    assert levels[-1] == 0
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 7, 15, 31, 50, 99, 200])
+def test_normal_evaluates_at_evenly_spread_timesteps(num_steps):
+    levels = SCHEDULE.normal(num_steps)
+    assert len(levels) == num_steps + 1 and levels[-1] == 0 and levels.diff().max() < 0
+    wanted = [round(Fraction(899) - i * Fraction(900, num_steps + 1)) for i in range(num_steps)]  # half to even
+    assert SCHEDULE.integer_timestep_at(levels[:-1]).tolist() == wanted
+
+
+def test_a_list_from_pure_noise_starts_at_infinity():
+    levels = SCHEDULE.normal(5, t_max=999)
+    assert levels[0] == torch.inf and levels[1:].isfinite().all()
+
+
+def test_impossible_lists_are_refused():
+    for make in (
+        lambda: SCHEDULE.normal(0),
+        lambda: SCHEDULE.normal(5, t_max=1000),
+        lambda: SCHEDULE.normal(5, t_max=10, t_min=10),
+        lambda: SCHEDULE.fast(t_max=400),
+        lambda: SCHEDULE.levels_of([5.0]),
+        lambda: NoiseSchedule(torch.ones(3), torch.ones(4)),
+    ):
+        with pytest.raises(OptionError):
+            make()
