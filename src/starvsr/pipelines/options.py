@@ -275,13 +275,27 @@ class UpscaleOptions:
         minimum=1,
     )
     codec: str | None = _option(
-        None, "Video encoder: libx264, libx265, libsvtav1, libvpx-vp9, prores_ks, ffv1, png, ...", FILE, "text"
+        None, "Video encoder: h264, hevc, av1, vp9, prores, ffv1, or FFmpeg's name of one (h264_nvenc).", FILE, "text"
     )
-    crf: float | None = _option(
-        None, "Quality of the encoder: lower is better and larger.", FILE, "float", minimum=0, maximum=63
+    crf: int | None = _option(
+        None, "Quality of the encoder: lower is better and larger.", FILE, "int", minimum=0, maximum=63
     )
     preset: str | None = _option(None, "Speed of the encoder, in its own words.", FILE, "text")
     pixel_format: str | None = _option(None, "Pixel format of the output, as yuv420p10le.", FILE, "text")
+    alpha: str = _option(
+        "keep",
+        "Transparency of the input: keep it (refused where the output cannot hold it), or show it on black.",
+        FILE,
+        "text",
+        choices=("keep", "drop"),
+    )
+    missing_streams: str = _option(
+        "note",
+        "Sound or subtitles that the output's container cannot hold: leave them out and say so, or refuse.",
+        FILE,
+        "text",
+        choices=("note", "error"),
+    )
     compare: bool = _option(
         False, "Also write OUT_compare.png and OUT_compare.mp4: bicubic beside the result.", FILE, "flag"
     )

@@ -1,0 +1,296 @@
+"""The door for users: one call from a file to a file. Connects media, model and stream; prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starvsr.errors import OptionError
+from starvsr.pipelines.base import (
+    CancelToken,
+    ClipUpscaler,
+    ProgressCallback,
+    UpscaleOptions,
+    UpscaleResult,
+    peak_memory_bytes,
+    traits_of,
+)
+from starvsr.pipelines.loading import check_accepted, choose_device, load_for
+from starvsr.pipelines.options import options_from
+from starvsr.pipelines.plan import Cut, Sizes, plan_cut
+
+if TYPE_CHECKING:
+    from starvsr.video import EncodeOptions, VideoInfo, VideoReader
+
+
+def upscale(
+    path: str | Path,
+    out: str | Path,
+    options: UpscaleOptions | None = None,
+    *,
+    upscaler: ClipUpscaler | None = None,
+    on_progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+    **values: Any,
+) -> UpscaleResult:
+    """Upscale a video, an image, a folder of images or a numbered pattern.
+
+    Args:
+        path: The input.
+        out: The output: .mp4, .mov, .mkv or .webm, an image, a numbered pattern, or (no suffix) a folder of PNG files.
+        options: All options; or give single ones by name: ``upscale(a, b, scale=2, seed=7)``.
+        upscaler: A loaded model, to spare loading it again; None loads ``options.model``.
+        on_progress: Called with `Progress`, often.
+        cancel: Call its ``cancel()`` from another thread to stop; nothing is left of the output then.
+        values: Options by name.
+
+    Returns:
+        What was written, with timing, memory, notes and provenance.
+
+    Raises:
+        StarVsrError: what, why and what next, in one line; nothing is left half written.
+    """
+    job = prepare(path, out, _merge(options, values), upscaler=upscaler)
+    return job.run(on_progress=on_progress, cancel=cancel)
+
+
+def _merge(options: UpscaleOptions | None, values: dict[str, Any]) -> UpscaleOptions:
+    if options is None:
+        return options_from(values)
+    return options_from({**options.as_dict(), **values}) if values else options
+
+
+@dataclass(frozen=True)
+class UpscaleJob:
+    """A job whose input, output, model and plan have been checked; nothing is written yet.
+
+    Args:
+        info: The input.
+        out: The output.
+        options: What the user asked for.
+        upscaler: The model.
+        cut: Segments and tiles.
+        width: Width of the output.
+        height: Height of the output.
+        num_frames: Frames to do as far as the container tells; None when it does not.
+        device: Where the network computes.
+    """
+
+    info: VideoInfo
+    out: Path
+    options: UpscaleOptions
+    upscaler: ClipUpscaler
+    cut: Cut
+    width: int
+    height: int
+    num_frames: int | None
+    device: str
+
+    @property
+    def num_steps(self) -> int:
+        """Sampling steps."""
+        return self.options.steps or traits_of(self.upscaler).num_steps
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What made the output: version, model, digest of its weights, options that differ from the defaults."""
+        import starvsr
+
+        options = {k: v if isinstance(v, (int, float)) else str(v) for k, v in self.options.changed().items()}
+        for name in ("overwrite", "compare", "on_error", "threads", "model"):
+            options.pop(name, None)
+        return {
+            "software": f"starvsr {starvsr.__version__}",
+            "model": self.upscaler.name,
+            "weights_sha256": traits_of(self.upscaler).digest,
+            "scale": self.options.scale,
+            "steps": self.num_steps,
+            "seed": self.options.seed or 0,
+            "options": options,
+        }
+
+    def run(self, *, on_progress: ProgressCallback | None = None, cancel: CancelToken | None = None) -> UpscaleResult:
+        """Do the job.
+
+        Raises:
+            StarVsrError: what, why and what next; nothing is left half written.
+        """
+        from starvsr.pipelines.running import run_job
+
+        return run_job(self, on_progress, cancel or CancelToken())
+
+
+def prepare(
+    path: str | Path, out: str | Path, options: UpscaleOptions, *, upscaler: ClipUpscaler | None = None
+) -> UpscaleJob:
+    """Look at the input, check the output, load the model and make the plan. Writes nothing.
+
+    Raises:
+        StarVsrError: the input cannot be read, the output not be written, or an option not be honoured.
+    """
+    from starvsr.video import probe
+
+    info = probe(path, frame_rate=_frame_rate(options))
+    _refuse_unused(info, options)
+    out = Path(out)
+    check_outputs(info, out, options)
+    width, height = out_size(info.width, info.height, options.scale)
+    check_encoding(info, out, width, height, options)
+    if upscaler is None:
+        upscaler = load_for(options)
+    else:
+        check_accepted(upscaler, options)
+    if options.scale > upscaler.scale:
+        raise OptionError(f"model {upscaler.name} enlarges {upscaler.scale} times at most: give a smaller --scale")
+    sizes = Sizes(
+        info.height,
+        info.width,
+        upscaler.scale,
+        height,
+        width,
+        sample_bytes=1 if info.bit_depth <= 8 else 2,
+        channels=4 if info.has_alpha else 3,
+    )
+    return UpscaleJob(
+        info=info,
+        out=out,
+        options=options,
+        upscaler=upscaler,
+        cut=plan_cut(sizes, traits_of(upscaler), options),
+        width=width,
+        height=height,
+        num_frames=expected_frames(info, options),
+        device=choose_device(options.device),
+    )
+
+
+def _frame_rate(options: UpscaleOptions) -> Fraction | None:
+    return options.frame_rate
+
+
+def _refuse_unused(info: VideoInfo, options: UpscaleOptions) -> None:
+    if options.frame_rate is not None and info.kind == "video" and info.has_timestamps:
+        raise OptionError(f"{info.path} has times of its own: leave out --frame-rate")
+
+
+def check_outputs(info: VideoInfo, out: Path, options: UpscaleOptions) -> None:
+    """Refuse outputs that cannot or must not be written, before any work is done."""
+    from starvsr.video.images import is_pattern
+    from starvsr.video.output_files import check_output
+
+    inputs = (info.path, *info.files)
+    target = out.parent if is_pattern(out) else out
+    check_output(target, inputs=inputs, overwrite=options.overwrite)
+    if options.compare:
+        for path in comparison_paths(out):
+            check_output(path, inputs=inputs, overwrite=options.overwrite)
+
+
+def comparison_paths(out: Path) -> tuple[Path, Path]:
+    """Return where the before/after picture and the side-by-side video of an output go."""
+    from starvsr.video.images import is_pattern
+
+    base = out.parent if is_pattern(out) else out
+    stem = base.stem if base.suffix else base.name
+    return base.with_name(f"{stem}_compare.png"), base.with_name(f"{stem}_compare.mp4")
+
+
+def encode_options(options: UpscaleOptions) -> EncodeOptions:
+    """Give the writer's part of the options."""
+    from starvsr.video import EncodeOptions
+
+    return EncodeOptions(
+        codec=options.codec,
+        crf=options.crf,
+        preset=options.preset,
+        pixel_format=options.pixel_format,
+        alpha=options.alpha,
+        missing_streams=options.missing_streams,
+    )
+
+
+def check_encoding(info: VideoInfo, out: Path, width: int, height: int, options: UpscaleOptions) -> str:
+    """Refuse encoder settings that contradict each other, the container or the size; describe what is chosen."""
+    from starvsr.video.encoders import container_of, plan_encoding
+    from starvsr.video.images import is_pattern
+
+    if is_pattern(out) or out.suffix.lower() in ("", ".png", ".jpg", ".jpeg"):
+        for name in ("crf", "preset", "pixel_format"):
+            if getattr(options, name) is not None:
+                raise OptionError(f"{out}: images have no --{name.replace('_', '-')}: leave it out")
+        return "images"
+    plan = plan_encoding(
+        out.name,
+        container_of(out.name, out.suffix),
+        width=width,
+        height=height,
+        source=info,
+        has_alpha=info.has_alpha,
+        bit_depth=info.bit_depth,
+        options=encode_options(options),
+    )
+    return f"{plan.codec}, {plan.pixel_format}, {plan.color.describe()}"
+
+
+def out_size(width: int, height: int, scale: float) -> tuple[int, int]:
+    """Return (width, height) of the output: each side times the scale, rounded to whole pixels."""
+    exact = Fraction(str(scale))
+    return max(1, round(width * exact)), max(1, round(height * exact))
+
+
+def expected_frames(info: VideoInfo, options: UpscaleOptions) -> int | None:
+    """Return how many frames the chosen part has as far as the container tells; None when it does not."""
+    total = info.estimated_frames
+    if options.start is None and options.duration is None:
+        return total
+    wanted = None if options.duration is None else max(1, round(options.duration * info.frame_rate))
+    if total is None:
+        return wanted
+    left = max(1, total - round((options.start or 0) * info.frame_rate))
+    return left if wanted is None else min(left, wanted)
+
+
+def open_reader(info: VideoInfo, options: UpscaleOptions) -> VideoReader:
+    """Open the input for the part and the way that the options name."""
+    from starvsr.video import VideoReader
+
+    return VideoReader(
+        info.path,
+        start=options.start,
+        duration=options.duration,
+        deinterlace=options.deinterlace,
+        on_corrupt=options.on_corrupt,
+        frame_rate=_frame_rate(options),
+        info=info,
+    )
+
+
+@contextmanager
+def processor_threads(count: int | None) -> Iterator[None]:
+    """Let the network use this many processor threads inside the block."""
+    if count is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+__all__ = [
+    "UpscaleJob",
+    "comparison_paths",
+    "expected_frames",
+    "out_size",
+    "peak_memory_bytes",
+    "prepare",
+    "upscale",
+]

@@ -1,0 +1,94 @@
+"""From the name of a model to a model that is ready, and from the word of a device to a device."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from starvsr.errors import OptionError
+from starvsr.pipelines.base import ClipUpscaler, UpscaleOptions, option_infos, traits_of
+from starvsr.pipelines.options import default_of, flag_name
+
+BASELINES = ("bicubic",)
+_ARGUMENTS = ("weights", "precision", "window", "prompt")  # given to the model when it is loaded
+
+
+def load_pipeline(name: str = "star-small", *, device: str = "auto", **settings: Any) -> ClipUpscaler:
+    """Load a model by its name.
+
+    Args:
+        name: As `starvsr models list` shows it, or "bicubic" for plain interpolation.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps", ...
+        settings: ``weights``, ``precision``, ``window``, ``prompt``: only what the model honours; None is left out.
+
+    Returns:
+        The model.
+
+    Raises:
+        OptionError: there is no such model or device, or the model does not honour a setting.
+        WeightsError: its weights are missing or damaged.
+    """
+    given = {key: value for key, value in settings.items() if value is not None}
+    if name in BASELINES:
+        return _baseline(name, given)
+    from starvsr.models.registry import get_spec
+
+    get_spec(name)
+    from starvsr.pipelines.star import StarPipeline
+
+    _refuse_unknown(name, given, set(inspect.signature(StarPipeline.load).parameters))
+    return StarPipeline.load(name, device=choose_device(device), **given)
+
+
+def load_for(options: UpscaleOptions) -> ClipUpscaler:
+    """Load the model that the options name, and refuse options that it does not honour."""
+    settings = {name: getattr(options, name) for name in _ARGUMENTS}
+    upscaler = load_pipeline(options.model, device=options.device, **settings)
+    check_accepted(upscaler, options)
+    return upscaler
+
+
+def check_accepted(upscaler: ClipUpscaler, options: UpscaleOptions) -> None:
+    """Refuse options that change nothing with this model.
+
+    Raises:
+        OptionError: an option was given that the model does not honour.
+    """
+    accepts = traits_of(upscaler).accepts
+    for name, info in option_infos():
+        if info.model and name not in accepts and getattr(options, name) != default_of(name):
+            raise OptionError(f"model {upscaler.name} has no use for {flag_name(name)}: leave it out")
+
+
+def choose_device(word: str) -> str:
+    """Turn "auto" into the best device of this machine and check any other word.
+
+    Raises:
+        OptionError: there is no such device here.
+    """
+    import torch
+
+    if word == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(word)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n", 1)[0][:120]
+        raise OptionError(f"--device {word} cannot be used here ({reason}): use auto or cpu") from None
+    return str(device)
+
+
+def _baseline(name: str, given: dict[str, Any]) -> ClipUpscaler:
+    from starvsr.pipelines.baseline import BicubicUpscaler
+
+    _refuse_unknown(name, given, set())
+    return BicubicUpscaler()
+
+
+def _refuse_unknown(name: str, given: dict[str, Any], known: set[str]) -> None:
+    for key in given:
+        if key not in known:
+            raise OptionError(f"model {name} has no use for {flag_name(key)}: leave it out")
