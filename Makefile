@@ -41,7 +41,7 @@ $(VENV)/.dev-installed: $(BIN)/python pyproject.toml constraints.txt
 
 demo: $(VENV)/.demo-installed
 	@mkdir -p demo
-	$(BIN)/python -m starvsr.data.sample demo/sample.mp4
+	$(BIN)/python examples/make_sample_clip.py demo/sample.mp4
 	$(BIN)/starvsr upscale demo/sample.mp4 -o demo/sample_x4.mp4 --compare --overwrite
 	@echo
 	@echo "Done. Look at these:"
