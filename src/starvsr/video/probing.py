@@ -18,6 +18,8 @@ DEFAULT_IMAGE_RATE = Fraction(24)
 _FIELD_ORDERS = {0: "progressive", 1: "progressive", 2: "top", 3: "bottom", 4: "top", 5: "bottom"}
 _IDENTITY = (1, 0, 0, 1)
 _ROTATIONS = {(1, 0, 0, 1): 0, (0, 1, -1, 0): 90, (-1, 0, 0, -1): 180, (0, -1, 1, 0): 270}
+# FFmpeg counts counter-clockwise
+_BY_ROTATION = {0: (1, 0, 0, 1), -90: (0, 1, -1, 0), 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}
 _ALPHA_SCAN_LIMIT = 500
 
 
@@ -93,7 +95,10 @@ def is_animated_webp(path: Path) -> bool:
 
 def orientation(frame: Any) -> tuple[int, int, int, int] | None:
     """Read how a frame is turned for display; None for turns that are no multiple of 90 degrees."""
-    for data in frame.side_data:
+    side_data = _side_data(frame)
+    if side_data is None:
+        return _BY_ROTATION.get(round(frame.rotation))
+    for data in side_data:
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d, *_ = struct.unpack("<9i", bytes(data)[:36])
             unit = tuple(round(value / 65536) for value in (a, b, c, d))
@@ -103,10 +108,18 @@ def orientation(frame: Any) -> tuple[int, int, int, int] | None:
     return _IDENTITY
 
 
+def _side_data(frame: Any) -> list[Any] | None:
+    """List a frame's side data; None where PyAV does not know a kind of it (EXIF) and refuses all."""
+    try:
+        return list(frame.side_data)
+    except ValueError:
+        return None
+
+
 def color_tags(frame: Any) -> ColorTags:
     """Read the colour tags of a decoded frame, HDR10 side data included."""
     mastering, light = None, None
-    for data in frame.side_data:
+    for data in _side_data(frame) or ():
         if data.type.name == "MASTERING_DISPLAY_METADATA":
             mastering = _mastering(bytes(data))
         elif data.type.name == "CONTENT_LIGHT_LEVEL":
