@@ -1,3 +1,61 @@
-"""starvsr: real-world video to sharp, steady video at four times the size."""
+"""starvsr: real-world video to sharp, steady video at four times the size.
+
+    import starvsr
+    result = starvsr.upscale("clip.mp4", "clip_x4.mp4")
+
+The names below are imported on first use, so that ``import starvsr`` loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starvsr.errors import StarVsrError as StarVsrError
+    from starvsr.pipelines.api import upscale as upscale
+    from starvsr.pipelines.base import CancelToken as CancelToken
+    from starvsr.pipelines.base import Progress as Progress
+    from starvsr.pipelines.base import UpscaleResult as UpscaleResult
+    from starvsr.pipelines.loading import load_pipeline as load_pipeline
+    from starvsr.pipelines.options import UpscaleOptions as UpscaleOptions
+    from starvsr.video import VideoInfo as VideoInfo
+    from starvsr.video import probe as probe
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "CancelToken": "starvsr.pipelines.base",
+    "Progress": "starvsr.pipelines.base",
+    "StarVsrError": "starvsr.errors",
+    "UpscaleOptions": "starvsr.pipelines.options",
+    "UpscaleResult": "starvsr.pipelines.base",
+    "VideoInfo": "starvsr.video",
+    "errors": "starvsr.errors",
+    "load_pipeline": "starvsr.pipelines.loading",
+    "probe": "starvsr.video",
+    "upscale": "starvsr.pipelines.api",
+}
+
+__all__ = [
+    "CancelToken",
+    "Progress",
+    "StarVsrError",
+    "UpscaleOptions",
+    "UpscaleResult",
+    "VideoInfo",
+    "load_pipeline",
+    "probe",
+    "upscale",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(_HOMES[name])
+    return module if name == "errors" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -175,6 +175,10 @@ def _frame_rate(options: UpscaleOptions) -> Fraction | None:
 def _refuse_unused(info: VideoInfo, options: UpscaleOptions) -> None:
     if options.frame_rate is not None and info.kind == "video" and info.has_timestamps:
         raise OptionError(f"{info.path} has times of its own: leave out --frame-rate")
+    if options.deinterlace == "on" and info.kind != "video":
+        raise OptionError(f"{info.path} is no video, so there is nothing to deinterlace: leave out --deinterlace")
+    if options.alpha == "drop" and not info.has_alpha:
+        raise OptionError(f"{info.path} has no transparency: leave out --alpha")
 
 
 def check_outputs(info: VideoInfo, out: Path, options: UpscaleOptions) -> None:

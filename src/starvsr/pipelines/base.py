@@ -33,6 +33,7 @@ class ModelTraits:
         tile_overlap: Input pixels over which tiles are blended.
         segment: Longest segment worth holding, in frames; None means that memory alone decides.
         num_steps: Sampling steps when the user names none.
+        noiseless_steps: Up to this many steps the model draws no noise, so that a seed changes nothing.
         color: Colour transfer when the user names none.
         fixed_bytes: Memory of the loaded model (weights and what comes with them).
         bytes_per_pixel: Peak working memory of one call per input pixel and frame, float32 result included.
@@ -44,6 +45,7 @@ class ModelTraits:
     tile_overlap: int = 16
     segment: int | None = None
     num_steps: int = 1
+    noiseless_steps: int = 0
     color: str = "none"
     fixed_bytes: int = 64 * 2**20
     bytes_per_pixel: int = 1600

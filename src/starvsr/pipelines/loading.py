@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 from starvsr.errors import OptionError
@@ -10,7 +11,8 @@ from starvsr.pipelines.base import ClipUpscaler, UpscaleOptions, option_infos, t
 from starvsr.pipelines.options import default_of, flag_name
 
 BASELINES = ("bicubic",)
-_ARGUMENTS = ("weights", "precision", "window", "prompt")  # given to the model when it is loaded
+LOADING = ("weights", "precision", "window", "prompt")
+"""Options that are honoured when a model is loaded."""
 
 
 def load_pipeline(name: str = "star-small", *, device: str = "auto", **settings: Any) -> ClipUpscaler:
@@ -37,27 +39,41 @@ def load_pipeline(name: str = "star-small", *, device: str = "auto", **settings:
     from starvsr.pipelines.star import StarPipeline
 
     _refuse_unknown(name, given, set(inspect.signature(StarPipeline.load).parameters))
+    if "weights" in given:
+        given["weights"] = Path(given["weights"])
     return StarPipeline.load(name, device=choose_device(device), **given)
 
 
 def load_for(options: UpscaleOptions) -> ClipUpscaler:
     """Load the model that the options name, and refuse options that it does not honour."""
-    settings = {name: getattr(options, name) for name in _ARGUMENTS}
+    settings = {name: getattr(options, name) for name in LOADING}
     upscaler = load_pipeline(options.model, device=options.device, **settings)
-    check_accepted(upscaler, options)
+    check_accepted(upscaler, options, but=LOADING)
     return upscaler
 
 
-def check_accepted(upscaler: ClipUpscaler, options: UpscaleOptions) -> None:
+def check_accepted(upscaler: ClipUpscaler, options: UpscaleOptions, *, but: tuple[str, ...] = ()) -> None:
     """Refuse options that change nothing with this model.
+
+    Args:
+        upscaler: The model.
+        options: What the user asked for.
+        but: Options that were honoured when the model was loaded.
 
     Raises:
         OptionError: an option was given that the model does not honour.
     """
-    accepts = traits_of(upscaler).accepts
+    traits = traits_of(upscaler)
+    accepts = traits.accepts.union(but)
     for name, info in option_infos():
         if info.model and name not in accepts and getattr(options, name) != default_of(name):
             raise OptionError(f"model {upscaler.name} has no use for {flag_name(name)}: leave it out")
+    steps = options.steps or traits.num_steps
+    if options.seed is not None and steps <= traits.noiseless_steps:
+        raise OptionError(
+            f"model {upscaler.name} draws no noise with {steps} step{'s' if steps > 1 else ''}, so --seed changes "
+            f"nothing: leave it out, or give --steps {traits.noiseless_steps + 1} or more"
+        )
 
 
 def choose_device(word: str) -> str:

@@ -21,6 +21,7 @@ def run_job(job: UpscaleJob, on_progress: ProgressCallback | None, cancel: Cance
     notes: list[str] = []
     with processor_threads(job.options.threads), _memory_errors(job):
         num_frames = _write_video(job, meter, cancel, notes)
+        seconds = meter.seconds
         comparison: tuple[Path, ...] = ()
         if job.options.compare:
             from starvsr.pipelines.comparison import write_comparison
@@ -33,7 +34,7 @@ def run_job(job: UpscaleJob, on_progress: ProgressCallback | None, cancel: Cance
         num_frames=num_frames,
         width=job.width,
         height=job.height,
-        seconds=meter.seconds,
+        seconds=seconds,
         peak_memory=peak_memory_bytes(),
         duration=job.options.duration or job.info.duration,
         notes=tuple(notes),

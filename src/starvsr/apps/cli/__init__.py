@@ -1,0 +1,57 @@
+"""The command `starvsr`. Each subcommand lives in a file of its own and is imported when it is called.
+
+Nothing here loads torch, so `starvsr --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from starvsr import __version__
+from starvsr.apps.cli.exits import run_command
+
+_COMMANDS = {
+    "upscale": "upscale_command:upscale",
+    "info": "info_command:info",
+    "models": "models_command:models",
+    "train": "train_command:train",
+    "degrade": "degrade_command:degrade",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a subcommand when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(import_module(f"starvsr.apps.cli.{module}"), name)
+        return command
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="On an error, show where it came from.")
+def cli(debug: bool) -> None:
+    r"""Turn low-quality video into sharp, steady video, four times as large.
+
+    \b
+    starvsr upscale clip.mp4                     writes clip_x4.mp4 beside it
+    starvsr upscale clip.mp4 -o big.mkv --compare
+    starvsr upscale clip.mp4 --dry-run           shows the plan
+    starvsr info clip.mp4
+    """
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 well, 1 failed, 2 wrong usage, 130 Ctrl-C, 143 terminated."""
+    words = list(sys.argv[1:] if args is None else args)
+    return run_command(cli, words)

@@ -1,0 +1,103 @@
+"""How the command ends: one line for an error, an exit code, and a clean end on Ctrl-C and on termination."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from starvsr.errors import Cancelled, StarVsrError
+
+FAILED, WRONG_USAGE = 1, 2
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Stopped(BaseException):
+    """A signal asked the program to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def run_command(command: click.Command, words: list[str]) -> int:
+    """Run a click command, print errors as one line, and return the exit code."""
+    debug = _take_debug(words)
+    try:
+        with _signals_raise():
+            result = command.main(words, prog_name="starvsr", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.UsageError as error:
+        error.show()
+        return WRONG_USAGE
+    except click.ClickException as error:
+        return _report(error.format_message())
+    except (Stopped, KeyboardInterrupt, click.Abort) as stop:
+        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+        _report("stopped: nothing was left half written")
+        return 128 + int(number)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - nobody reads on; keeps the exit silent
+        return 128 + 13
+    except (StarVsrError, Exception) as error:
+        if debug:
+            raise
+        return _report(message_of(error))
+
+
+def _take_debug(words: list[str]) -> bool:
+    """Take `--debug` out of the words, wherever it stands before `--`."""
+    end = words.index("--") if "--" in words else len(words)
+    found = "--debug" in words[:end]
+    while "--debug" in words[:end]:
+        words.remove("--debug")
+        end -= 1
+    return found
+
+
+def message_of(error: BaseException) -> str:
+    """Put an error into one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, StarVsrError):
+        return text
+    return f"unexpected {type(error).__name__}: {text or 'no message'}; please report it with the output of --debug"
+
+
+def _report(message: str) -> int:
+    click.echo(f"{click.style('error', fg='red', bold=True)}: {message}", err=True)
+    return FAILED
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Turn the first SIGINT, SIGTERM or SIGHUP into an exception; later ones do not disturb the cleaning up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        for name in _SIGNALS:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        raise Stopped(number)
+
+    before = {}
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+__all__ = ["FAILED", "WRONG_USAGE", "Cancelled", "Stopped", "message_of", "run_command"]

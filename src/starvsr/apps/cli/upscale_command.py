@@ -1,0 +1,111 @@
+"""`starvsr upscale`: the main command."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from starvsr.apps.cli.exits import message_of
+from starvsr.apps.cli.flags import GroupedCommand, GroupedOption, options_of, upscale_flags
+from starvsr.errors import StarVsrError
+from starvsr.pipelines.quantities import format_size, format_time
+
+if TYPE_CHECKING:
+    from starvsr.apps.cli.inputs import Pair
+    from starvsr.pipelines.base import ClipUpscaler, UpscaleOptions, UpscaleResult
+
+
+@click.command(cls=GroupedCommand, short_help="Enlarge videos and images.")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    cls=GroupedOption,
+    group="Output",
+    metavar="OUT",
+    help="Where the result goes: .mp4, .mov, .mkv, .webm, .png, a numbered pattern (f_%05d.png), or a folder "
+    "(default: beside the input, as <name>_x4).",
+)
+@upscale_flags
+@click.option("--dry-run", is_flag=True, cls=GroupedOption, group="Run", help="Show the plan and write nothing.")
+@click.option("-q", "--quiet", is_flag=True, cls=GroupedOption, group="Run", help="No progress, no notes.")
+def upscale(inputs: tuple[str, ...], out: str | None, dry_run: bool, quiet: bool, **flags: Any) -> int:
+    """Enlarge videos and images: INPUT is a video, an image, a folder of either, or a pattern such as f_%05d.png.
+
+    Sound, subtitles, chapters, timestamps and colour are kept. The output appears under its name only when it is
+    whole.
+    """
+    options = options_of(flags)
+    from starvsr.apps.cli.inputs import pair_up
+
+    pairs = pair_up(inputs, out, options.scale)
+    runner = _Runner(options, dry_run=dry_run, quiet=quiet)
+    for pair in pairs:
+        runner.run(pair, is_last=pair is pairs[-1])
+    return runner.finish(len(pairs))
+
+
+class _Runner:
+    """Does one pair after the other with one loaded model."""
+
+    def __init__(self, options: UpscaleOptions, *, dry_run: bool, quiet: bool) -> None:
+        self._options = options
+        self._dry_run = dry_run
+        self._quiet = quiet
+        self._upscaler: ClipUpscaler | None = None
+        self._failed: list[Pair] = []
+
+    def run(self, pair: Pair, *, is_last: bool) -> None:
+        """Do one input; an error ends everything, or with --on-error skip this input alone."""
+        try:
+            self._do(pair)
+        except StarVsrError as error:
+            if self._options.on_error == "stop":
+                raise
+            self._failed.append(pair)
+            click.echo(f"error: {message_of(error)}", err=True)
+
+    def finish(self, num_inputs: int) -> int:
+        """Sum up and return the exit code."""
+        if num_inputs > 1 and not self._dry_run:
+            failed = f", {len(self._failed)} failed: {', '.join(str(p.source) for p in self._failed)}"
+            click.echo(f"{num_inputs - len(self._failed)} of {num_inputs} done{failed if self._failed else ''}")
+        return 1 if self._failed else 0
+
+    def _do(self, pair: Pair) -> None:
+        from starvsr.apps.cli.progress import progress_display
+        from starvsr.pipelines.api import prepare
+
+        quiet = self._quiet or self._dry_run
+        with progress_display(pair.source.name, quiet=quiet) as on_progress:
+            job = prepare(pair.source, pair.output, self._options, upscaler=self._upscaler)
+            self._upscaler = job.upscaler
+            if not self._dry_run:
+                result = job.run(on_progress=on_progress)
+        if self._dry_run:
+            from starvsr.apps.cli.plan_view import show_plan
+
+            show_plan(job)
+        else:
+            self._tell(result)
+
+    def _tell(self, result: UpscaleResult) -> None:
+        if not self._quiet:
+            for note in result.notes:
+                click.echo(f"note: {note}", err=True)
+        click.echo(summary(result))
+        for path in result.comparison:
+            click.echo(f"{path}: comparison with bicubic")
+        sys.stdout.flush()
+
+
+def summary(result: UpscaleResult) -> str:
+    """Put a result into one line."""
+    frames = f"{result.num_frames} frame{'s' if result.num_frames != 1 else ''}"
+    return (
+        f"{result.output}: {frames} of {result.width}x{result.height} in {format_time(result.seconds)} "
+        f"({result.seconds_per_frame:.2f} s a frame), peak memory {format_size(result.peak_memory)}"
+    )
