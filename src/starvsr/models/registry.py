@@ -33,6 +33,8 @@ class ModelSpec:
     """Frames of context on each side of a segment."""
     tile_overlap: int
     """Input pixels that neighbouring tiles share."""
+    bytes_per_pixel: int
+    """Peak memory of one call per input pixel and frame, in float32 (benchmarks/speed_small.py measures it)."""
 
 
 STAR_SMALL = ModelSpec(
@@ -61,6 +63,7 @@ STAR_SMALL = ModelSpec(
     segment=16,
     overlap=2,
     tile_overlap=16,
+    bytes_per_pixel=1600,
 )
 
 MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in [STAR_SMALL]}

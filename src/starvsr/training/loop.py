@@ -213,6 +213,6 @@ def learning_rate(stage: StageConfig, step: int) -> float:
 
 
 def _psnr(prediction: Tensor, target: Tensor) -> float:
-    weights = torch.tensor([65.481, 128.553, 24.966])[:, None, None, None] / 2  # BT.601 luma of [-1, 1], codes
+    weights = torch.tensor([65.481, 128.553, 24.966])[:, None, None, None] / 2  # BT.601 luma of [-1, 1]
     error = (((prediction.clamp(-1, 1) - target) * weights).sum(1) ** 2).mean()
     return float(10 * torch.log10(255**2 / error))

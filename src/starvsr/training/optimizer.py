@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 class Muon(Optimizer):
     """Momentum whose matrix updates are made orthogonal; groups with ``adam`` set use Adam instead.
 
-    Convolution kernels count as matrices [out, in * kernel]. Updates are scaled to the size of Adam's, so that one
-    learning rate serves both kinds.
+    Convolution kernels count as matrices [out, in * kernel]. Updates are scaled to the size of Adam's, so that
+    one learning rate serves both kinds.
 
     Source: Muon (K. Jordan, 2024); scale of arXiv 2502.16982.
     """
@@ -59,18 +59,18 @@ class Muon(Optimizer):
 
 
 def orthogonalize(matrix: Tensor, num_iterations: int = 5) -> Tensor:
-    """Return about the nearest matrix with orthonormal rows or columns, by Newton-Schulz iterations."""
+    """Return about the nearest matrix with orthonormal rows or columns, by Newton-Schulz steps in bfloat16."""
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    wide = wide / (wide.norm() + 1e-7)
+    wide = (wide / (wide.norm() + 1e-7)).bfloat16()
     for _ in range(num_iterations):
         gram = wide @ wide.T
         wide = a * wide + (b * gram + c * gram @ gram) @ wide
-    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
+    return (wide if matrix.shape[0] <= matrix.shape[1] else wide.T).to(matrix.dtype)
 
 
 def parameter_groups(module: nn.Module, adam_names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Split the trained parameters: matrices for Muon; vectors and everything matching ``adam_names`` for Adam."""
+    """Split what is trained: matrices for Muon; vectors and names with a part of ``adam_names`` for Adam."""
     matrices, rest = [], []
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:

@@ -1,0 +1,101 @@
+"""STAR: enlarge, encode, start from the low-quality latents, denoise under their control, decode.
+
+One class for every checkpoint of the family. Knows clips in memory only; stream.py cuts videos into them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from starvsr.diffusion.denoiser import from_velocity
+from starvsr.diffusion.noise import FrameNoise
+from starvsr.diffusion.samplers import dpmpp_2m_sde
+from starvsr.diffusion.schedules import NoiseSchedule, star_schedule
+from starvsr.models.codecs import Codec, PixelUnshuffleCodec
+from starvsr.models.registry import ModelSpec, get_spec, packaged_weights
+from starvsr.models.star_small import StarSmall
+from starvsr.models.weights import digest, load_weights
+from starvsr.pipelines.base import ModelTraits, StepCallback
+from starvsr.pipelines.frames import enlarge
+
+
+class StarPipeline:
+    """Enlarges clips with a STAR network.
+
+    One step starts from the low-quality latents themselves and draws no noise. More steps start from the noised
+    low-quality latents and sample with DPM-Solver++(2M) SDE, as the released STAR code does.
+
+    Source: STAR (arXiv 2501.02976).
+    """
+
+    def __init__(
+        self, spec: ModelSpec, network: StarSmall, codec: Codec, schedule: NoiseSchedule, traits: ModelTraits
+    ) -> None:
+        """Put the parts together; :meth:`load` makes them by name."""
+        self.spec, self.network, self.codec, self.schedule = spec, network.eval(), codec, schedule
+        self.name, self.scale, self.traits = spec.name, spec.scale, traits
+
+    @classmethod
+    def load(cls, name: str, *, weights: Path | None = None, device: str = "cpu") -> StarPipeline:
+        """Build a model of the registry; ``weights`` in place of those that belong to it.
+
+        Raises:
+            OptionError: unknown name.
+            WeightsError: weights missing, damaged or of another model.
+        """
+        spec = get_spec(name)
+        path = weights or packaged_weights(spec)
+        network = StarSmall(spec.unet, spec.context_tokens)
+        load_weights(network, path)
+        network.requires_grad_(False)
+        traits = ModelTraits(
+            overlap=spec.overlap,
+            tile_overlap=spec.tile_overlap,
+            segment=spec.segment,
+            fixed_bytes=4 * sum(parameter.numel() for parameter in network.parameters()),
+            bytes_per_pixel=spec.bytes_per_pixel,
+            digest=digest(path),
+        )
+        network.to(device, memory_format=torch.channels_last)
+        return cls(spec, network, PixelUnshuffleCodec(), star_schedule(), traits)
+
+    @torch.inference_mode()
+    def upscale_clip(
+        self,
+        lq: Tensor,
+        *,
+        seed: int = 0,
+        first_frame: int = 0,
+        num_steps: int = 1,
+        on_step: StepCallback | None = None,
+    ) -> Tensor:
+        """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, scale*H, scale*W]; see ``ClipUpscaler``."""
+        height, width = lq.shape[-2] * self.scale, lq.shape[-1] * self.scale
+        hint = self.codec.encode(enlarge(lq, height, width, self.spec.enlarge))  # [1, C, T, H, W]
+        if num_steps == 1:
+            latents = self._one_step(hint)
+        else:
+            latents = self._sample(hint, seed, first_frame, num_steps, on_step)
+        return self.codec.decode(latents).clamp_(-1, 1)
+
+    def _one_step(self, hint: Tensor) -> Tensor:
+        t = self.spec.one_step_timestep
+        return self.network.one_step(hint, float(self.schedule.alphas[t]), float(self.schedule.sigmas[t]), t)
+
+    def _sample(
+        self, hint: Tensor, seed: int, first_frame: int, num_steps: int, on_step: StepCallback | None
+    ) -> Tensor:
+        sigmas = self.schedule.normal(num_steps)
+        noise = FrameNoise(tuple(hint.shape), seed=seed, first_frame=first_frame, device=hint.device)
+        top = self.schedule.integer_timestep_at(sigmas[:1])
+        start = self.schedule.add_noise(hint, noise("start"), top)
+        denoise = from_velocity(lambda x, t: self.network(x, t, hint), self.schedule)
+
+        def after_step(step: int, _total: int, _latents: Tensor) -> None:
+            if on_step is not None:
+                on_step(step + 1, num_steps)
+
+        return dpmpp_2m_sde(denoise, start, sigmas, noise=noise, on_step=after_step)
