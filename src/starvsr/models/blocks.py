@@ -44,6 +44,14 @@ class ChannelNorm(nn.Module):
         return F.layer_norm(last, last.shape[-1:], self.weight, self.bias, self.eps).movedim(-1, 1)
 
 
+class FreshSiLU(nn.Module):
+    """SiLU of a tensor nobody else holds, such as a norm's result: in place when no gradient is wanted."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return x * sigmoid(x), shape as given."""
+        return F.silu(features, inplace=not torch.is_grad_enabled())
+
+
 def clip_view(features: Tensor, num_frames: int) -> Tensor:
     """View [B*T, C, h, w] as [B, C, T, h, w] without copying."""
     return features.unflatten(0, (-1, num_frames)).transpose(1, 2)
@@ -75,7 +83,7 @@ class TemporalConvBlock(nn.Module):
             if stage == stages:
                 conv = _zeroed(conv)
             drop = [nn.Dropout(dropout)] if stage > 1 else []
-            self.add_module(f"conv{stage}", nn.Sequential(norm(channels, 1e-5), nn.SiLU(), *drop, conv))
+            self.add_module(f"conv{stage}", nn.Sequential(norm(channels, 1e-5), FreshSiLU(), *drop, conv))
 
     def forward(self, clip: Tensor) -> Tensor:
         """Return a clip of the shape [B, C, T, h, w] given."""
@@ -93,10 +101,10 @@ class ResBlock(nn.Module):
     ) -> None:
         """Build for ``cin`` -> ``cout`` channels; ``temporal_stages`` 0 leaves the frames apart."""
         super().__init__()
-        self.in_layers = nn.Sequential(norm(cin, 1e-5), nn.SiLU(), nn.Conv2d(cin, cout, 3, padding=1))
+        self.in_layers = nn.Sequential(norm(cin, 1e-5), FreshSiLU(), nn.Conv2d(cin, cout, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_dim, cout))
         self.out_layers = nn.Sequential(
-            norm(cout, 1e-5), nn.SiLU(), nn.Dropout(dropout), _zeroed(nn.Conv2d(cout, cout, 3, padding=1))
+            norm(cout, 1e-5), FreshSiLU(), nn.Dropout(dropout), _zeroed(nn.Conv2d(cout, cout, 3, padding=1))
         )
         self.skip_connection = nn.Identity() if cin == cout else nn.Conv2d(cin, cout, 1)
         if temporal_stages:

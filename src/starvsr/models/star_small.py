@@ -28,19 +28,20 @@ class StarSmall(nn.Module):
         """Return the velocity [B, C, T, h, w] of latents ``x`` at integer ``timesteps`` [B].
 
         ``hint`` are the low-quality latents, of the shape of ``x``. Both are padded by repetition to a size
-        that the network takes, and the result is cropped back.
+        that the network takes, and the result is cropped back. The network computes in the type of its weights.
         """
         step = self.unet.config.row_step
         rows, columns = (2 - x.shape[-2]) % step, -x.shape[-1] % step
-        pad = (0, columns, 0, rows)
-        velocity = self.unet(_repeat(x, pad), timesteps, self.context(x.shape[0]), _repeat(hint, pad))
-        out: Tensor = velocity[..., : x.shape[-2], : x.shape[-1]]
+        pad, dtype = (0, columns, 0, rows), self.context.tokens.dtype
+        context = self.context(x.shape[0])
+        velocity = self.unet(_repeat(x.to(dtype), pad), timesteps, context, _repeat(hint.to(dtype), pad))
+        out: Tensor = velocity[..., : x.shape[-2], : x.shape[-1]].to(x.dtype)
         return out
 
     def one_step(self, hint: Tensor, alpha: float, sigma: float, timestep: int) -> Tensor:
         """Return the clean estimate [B, C, T, h, w] in one step from the low-quality latents ``hint``."""
         timesteps = torch.full((hint.shape[0],), timestep, device=hint.device)
-        return hint - sigma * self(hint / alpha, timesteps, hint).to(hint.dtype)
+        return hint - sigma * self(hint / alpha, timesteps, hint)
 
 
 def _repeat(clip: Tensor, pad: tuple[int, int, int, int]) -> Tensor:

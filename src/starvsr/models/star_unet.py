@@ -13,7 +13,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from starvsr.models.blocks import Upsample
+from starvsr.models.blocks import FreshSiLU, Upsample
 from starvsr.models.star_control import StarControlNet
 from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
 
@@ -33,7 +33,7 @@ class StarUNet(StarEncoder):
         self.output_blocks = nn.ModuleList(self._decoder_blocks())
         head = nn.Conv2d(config.width, config.out_channels, 3, padding=1)
         nn.init.zeros_(head.weight)
-        self.out = nn.Sequential(config.make_norm()(config.channels[0], 1e-5), nn.SiLU(), head)
+        self.out = nn.Sequential(config.make_norm()(config.channels[0], 1e-5), FreshSiLU(), head)
         self.VideoControlNet = StarControlNet(config)
 
     def _decoder_blocks(self) -> Iterator[nn.ModuleList]:

@@ -19,6 +19,7 @@ from starvsr.models.registry import ModelSpec, get_spec, packaged_weights
 from starvsr.models.star_small import StarSmall
 from starvsr.models.weights import digest, load_weights
 from starvsr.pipelines.base import ModelTraits, StepCallback
+from starvsr.pipelines.compute import choose_dtype, keep_freed_memory
 from starvsr.pipelines.frames import enlarge
 
 
@@ -39,27 +40,42 @@ class StarPipeline:
         self.name, self.scale, self.traits = spec.name, spec.scale, traits
 
     @classmethod
-    def load(cls, name: str, *, weights: Path | None = None, device: str = "cpu") -> StarPipeline:
-        """Build a model of the registry; ``weights`` in place of those that belong to it.
+    def load(
+        cls, name: str, *, weights: Path | str | None = None, device: str = "cpu", precision: str = "auto"
+    ) -> StarPipeline:
+        """Build a model of the registry.
+
+        Args:
+            name: name in the registry.
+            weights: safetensors file in place of the one that belongs to the model.
+            device: where the network computes.
+            precision: "fp32", "fp16", "bf16", or "auto" for what is fast and safe on the device.
 
         Raises:
-            OptionError: unknown name.
+            OptionError: unknown name, or a precision that the device has not.
             WeightsError: weights missing, damaged or of another model.
         """
         spec = get_spec(name)
-        path = weights or packaged_weights(spec)
+        path = packaged_weights(spec) if weights is None else Path(weights)
         network = StarSmall(spec.unet, spec.context_tokens)
         load_weights(network, path)
         network.requires_grad_(False)
+        dtype = choose_dtype(precision, device)
         traits = ModelTraits(
+            accepts=frozenset({"seed", "steps", "weights", "precision"}),
             overlap=spec.overlap,
             tile_overlap=spec.tile_overlap,
             segment=spec.segment,
             fixed_bytes=4 * sum(parameter.numel() for parameter in network.parameters()),
-            bytes_per_pixel=spec.bytes_per_pixel,
+            bytes_per_pixel=spec.bytes_per_pixel * dtype.itemsize // 4,
             digest=digest(path),
         )
-        network.to(device, memory_format=torch.channels_last)
+        network.to(device, dtype)
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.to(memory_format=torch.channels_last)
+        if device == "cpu":
+            keep_freed_memory()
         return cls(spec, network, PixelUnshuffleCodec(), star_schedule(), traits)
 
     @torch.inference_mode()
@@ -82,6 +98,7 @@ class StarPipeline:
         return self.codec.decode(latents).clamp_(-1, 1)
 
     def _one_step(self, hint: Tensor) -> Tensor:
+        # no noise, no steps: seed and frame numbers play no part
         t = self.spec.one_step_timestep
         return self.network.one_step(hint, float(self.schedule.alphas[t]), float(self.schedule.sigmas[t]), t)
 

@@ -54,6 +54,8 @@ class StageConfig:
     warmup: int = 100
     velocity_every: int = 0
     """In one-step stages: every so many steps one velocity step, to keep sampling from noise possible; 0 never."""
+    zero_head: bool = False
+    """Start the stage with a zero last layer: for one-step training that is "give the enlarged input back"."""
     df_weight: float = 1.0
     """beta: weight of the dynamic frequency loss."""
     df_alpha: float = 2.0
@@ -152,5 +154,5 @@ def _check(name: str, value: Any, hint: Any) -> None:
         return
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return
-    if hint in (int, float, str) and (not isinstance(value, hint) or isinstance(value, bool)):
+    if hint in (int, float, str, bool) and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
         raise DataError(f"recipe key {name} must be of type {hint.__name__}, not {value!r}")

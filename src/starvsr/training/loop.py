@@ -125,6 +125,8 @@ class Trainer:
     def _run_stage(
         self, number: int, stage: StageConfig, first: int, samples: Iterator[dict[str, Tensor]]
     ) -> None:
+        if stage.zero_head and self.step == first:
+            self._zero_head()
         run, began, seen = self.config.run, time.monotonic(), self.step
         sums: dict[str, float] = {}
         for batch in islice(samples, first + stage.steps - self.step):
@@ -143,6 +145,14 @@ class Trainer:
             if self.step % run.validate_every == 0:
                 self.log({"event": "validation", "step": self.step, **self.validate()})
                 began, seen = time.monotonic(), self.step
+
+    def _zero_head(self) -> None:
+        """Set the last layer to zero, in the network, its average and the optimiser's memory."""
+        head = self.trainee.network.unet.out[-1]
+        for name, parameter in head.named_parameters():
+            parameter.detach().zero_()
+            self.average[f"unet.out.2.{name}"].zero_()
+            self.optimizer.state.pop(parameter, None)
 
     def _train_step(self, stage: StageConfig, batch: dict[str, Tensor], lr: float) -> Parts:
         objective = stage.objective
