@@ -16,10 +16,12 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.contact_sheets import Row, detailed_window, enlarge_nearest, save_sheet, window
 from benchmarks.media_facts import audio_facts, frame_facts, from_first, same_times
 from benchmarks.methods import SCALE, ByteArray, bicubic
-from benchmarks.processes import watch
+from benchmarks.processes import STARVSR, watch
 from starvsr.data.synthetic import VIDEO_SUFFIXES
 from starvsr.errors import StarVsrError
 from starvsr.video import VideoReader
@@ -53,11 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
     results: list[Acceptance] = []
     rows: list[Row] = []
     for clip in clips:
-        output = options.out / f"{clip.stem}_x{SCALE}{'.mp4' if clip.suffix in ('.mp4', '.mov') else '.mkv'}"
-        result = accept(clip, output, flags, options.threads)
+        output = options.out / f"{clip.stem}_x{options.scale}{'.mp4' if clip.suffix in ('.mp4', '.mov') else '.mkv'}"
+        result = accept(clip, output, [*flags, "--scale", str(options.scale)], options)
         print(_line(result), flush=True)
         results.append(result)
-        if output.exists():
+        if output.exists() and options.scale == SCALE:
             rows.append(_row(clip, output))
             save_sheet(rows, options.out / "sheet.png")
         _save(results, options.out)
@@ -75,29 +77,30 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("folder", type=Path, help="folder of clips")
     parser.add_argument("--out", type=Path, default=Path("results/acceptance"))
     parser.add_argument("--clips", default="", help="only clips whose name contains this")
+    parser.add_argument("--scale", type=int, default=SCALE, help="1 checks the media path quickly, without a sheet")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args(own), flags
 
 
-def accept(clip: Path, output: Path, flags: list[str], threads: int) -> Acceptance:
+def accept(clip: Path, output: Path, flags: list[str], options: argparse.Namespace) -> Acceptance:
     """Upscale one clip and check the result."""
-    command = [sys.executable, "-m", "starvsr.apps.cli", "upscale", str(clip), "-o", str(output), "--overwrite", *flags]
-    run = watch(command, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
+    command = [*STARVSR, "upscale", str(clip), "-o", str(output), "--overwrite", *flags]
+    run = watch(command, env=os.environ | {"OMP_NUM_THREADS": str(options.threads)})
     before = frame_facts(clip)
     frames, size = len(before.times), before.size or (0, 0)
     checks = {"exit": "ok" if run.returncode == 0 else f"{run.returncode}: {run.last_line}"}
     if run.returncode == 0:
-        checks |= check_output(clip, output)
+        checks |= check_output(clip, output, options.scale)
     return Acceptance(
         clip.name, f"{size[0]}x{size[1]}", frames, run.seconds / max(frames, 1), run.peak_bytes / 1e6, checks
     )
 
 
-def check_output(clip: Path, output: Path) -> dict[str, str]:
+def check_output(clip: Path, output: Path, scale: int = SCALE) -> dict[str, str]:
     """Compare input and output files."""
     before, after = frame_facts(clip), frame_facts(output)
     sound_before, sound_after = audio_facts(clip), audio_facts(output)
-    wanted = tuple(SCALE * side for side in before.size or (0, 0))
+    wanted = tuple(scale * side for side in before.size or (0, 0))
     counts = f"{len(before.times)} -> {len(after.times)}"
     return {
         "frames": "ok" if len(before.times) == len(after.times) else counts,
@@ -140,7 +143,7 @@ def middle_frame(path: Path) -> ByteArray:
             if frame.index >= middle:
                 break
     pixels = frame.pixels
-    return pixels if pixels.dtype == "uint8" else (pixels >> (frame.bit_depth - 8)).astype("uint8")
+    return (pixels >> (frame.bit_depth - 8)).astype(np.uint8)
 
 
 def _line(result: Acceptance) -> str:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+import starvsr
 from starvsr.errors import OptionError
 from starvsr.video.pixels import from_unit, to_unit
 
@@ -80,10 +81,8 @@ class StarSmall:
     """
 
     def __init__(self, weights: str | Path | None = None, seed: int = 0, num_steps: int | None = None) -> None:
-        from starvsr.pipelines.api import load_pipeline
-
         options: dict[str, Any] = {} if weights is None else {"weights": weights}
-        self._pipeline = load_pipeline("star-small", **options)
+        self._pipeline = starvsr.load_pipeline("star-small", **options)
         self._call: dict[str, Any] = {"seed": seed} if num_steps is None else {"seed": seed, "num_steps": num_steps}
 
     def __call__(self, lq: ByteArray) -> ByteArray:

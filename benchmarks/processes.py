@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
+
+STARVSR = (sys.executable, "-c", "import sys; from starvsr.apps.cli import main; sys.exit(main())")
+"""The command line of the package in this interpreter, to be followed by its arguments."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.methods import AnimeVideo, ByteArray, Method, StarSmall
-from benchmarks.processes import WatchedRun, watch
+from benchmarks.processes import STARVSR, WatchedRun, watch
 from starvsr.errors import StarVsrError
 from starvsr.video.codec_pass import write_lossless
 
@@ -77,7 +77,7 @@ def time_command(
     """Run the command line on a made clip and report time and memory."""
     source, output = folder / f"source_{num_frames}.mkv", folder / f"result_{num_frames}.mp4"
     write_lossless(source, moving_clip(num_frames, *size))
-    command = [sys.executable, "-m", "starvsr.apps.cli", "upscale", str(source), "-o", str(output)]
+    command = [*STARVSR, "upscale", str(source), "-o", str(output)]
     if options.weights:
         command += ["--weights", str(options.weights)]
     run = watch(command, interval_s=0.2, env=os.environ | {"OMP_NUM_THREADS": str(options.threads)})

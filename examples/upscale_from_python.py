@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from starvsr.errors import StarVsrError
-from starvsr.pipelines.api import upscale
-from starvsr.pipelines.base import Progress
+import starvsr
 
 
-def show(progress: Progress) -> None:
+def show(progress: starvsr.Progress) -> None:
     """Rewrite one line with the number of frames done."""
     total = "?" if progress.num_frames is None else progress.num_frames
     print(f"\r{progress.num_done} of {total} frames", end="", file=sys.stderr)
@@ -17,7 +15,7 @@ def show(progress: Progress) -> None:
 
 def main(path: str, out: str, model: str = "star-small") -> None:
     """Upscale four times and say what was written."""
-    result = upscale(path, out, model=model, overwrite=True, on_progress=show)
+    result = starvsr.upscale(path, out, model=model, overwrite=True, on_progress=show)
     print(f"\n{result.output}: {result.num_frames} frames of {result.width}x{result.height}")
     for note in result.notes:
         print(f"note: {note}")
@@ -28,5 +26,5 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     try:
         main(*sys.argv[1:4])
-    except StarVsrError as error:
+    except starvsr.StarVsrError as error:
         sys.exit(f"error: {error}")
