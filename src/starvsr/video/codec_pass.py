@@ -13,7 +13,7 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from starvsr.errors import InputNotFoundError, OptionError, UnreadableInputError
 
@@ -21,9 +21,17 @@ DECODERS = {"libx264": "h264", "libx265": "hevc", "mpeg4": "mpeg4", "libvpx-vp9"
 """Decoder that reads what each supported encoder writes."""
 
 _CRF_LIMITS = {"libx264": (0, 51), "libx265": (0, 51), "mpeg4": (1, 31), "libvpx-vp9": (0, 63)}
+_SMALLEST_SIDE = {"libx265": 64}
+"""Narrower pictures make libx265 (seen in 4.2) write beyond its buffers and bring the process down."""
+_SMALLEST_SIDE_OF_OTHERS = 16
 _HEADER_KBIT = 6
 """Room for parameter sets and encoder notes, which would eat the whole first frame of a tiny clip."""
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+
+_ROUNDED = int(
+    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+)
+"""swscale's default cuts instead of rounding: each pass would darken a clip by more than one code."""
 
 
 def compress_clip(
@@ -41,7 +49,8 @@ def compress_clip(
     """Encode and decode a whole clip in memory, 4:2:0, one thread, always the same bytes for the same input.
 
     Args:
-        frames: uint8 [T, H, W, 3] RGB; odd sizes are padded by edge pixels for the encoder and cut again.
+        frames: uint8 [T, H, W, 3] RGB; odd and tiny sizes are padded by edge pixels for the
+            encoder and cut again.
         codec: "libx264", "libx265", "mpeg4" or "libvpx-vp9".
         crf: constant quality on the codec's own scale (0..51 for x264 and x265, 0..63 for VP9; for mpeg4
             the fixed quantiser, 1..31). None when `bit_rate` is given.
@@ -62,7 +71,9 @@ def compress_clip(
     """
     _check_request(frames, codec, crf, bit_rate)
     num_frames, height, width, _ = frames.shape
-    padded = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    smallest = _SMALLEST_SIDE.get(codec, _SMALLEST_SIDE_OF_OTHERS)
+    below, right = (max(side + side % 2, smallest) - side for side in (height, width))
+    padded = np.pad(frames, ((0, 0), (0, below), (0, right), (0, 0)), mode="edge")
     encoder = _open_encoder(codec, padded.shape[2], padded.shape[1], Fraction(frame_rate), bit_rate)
     buffered = None if bit_rate is None or buffer_s is None else (bit_rate, buffer_s)
     encoder.options = _encoder_options(codec, crf, buffered, preset, deblock)
@@ -265,7 +276,12 @@ def _encode(encoder: Any, frames: np.ndarray) -> list[Any]:
 
 
 def _to_yuv420(frame: Any) -> Any:
-    return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG)
+    return frame.reformat(
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU601,
+        dst_color_range=ColorRange.MPEG,
+        interpolation=_ROUNDED,
+    )
 
 
 def _decoded_rgb(frames: list[Any]) -> list[np.ndarray]:
@@ -275,6 +291,7 @@ def _decoded_rgb(frames: list[Any]) -> list[np.ndarray]:
             src_colorspace=Colorspace.ITU601,
             src_color_range=ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
+            interpolation=_ROUNDED,
         ).to_ndarray()
         for frame in frames
     ]
@@ -292,5 +309,6 @@ def _to_rgb(frame: Any) -> np.ndarray:
         src_colorspace=matrix,
         src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
         dst_color_range=ColorRange.JPEG,
+        interpolation=_ROUNDED,
     )
     return np.asarray(converted.to_ndarray())
