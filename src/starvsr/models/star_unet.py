@@ -33,6 +33,8 @@ class StarUNet(StarEncoder):
         self.output_blocks = nn.ModuleList(self._decoder_blocks())
         head = nn.Conv2d(config.width, config.out_channels, 3, padding=1)
         nn.init.zeros_(head.weight)
+        if head.bias is not None:
+            nn.init.zeros_(head.bias)
         self.out = nn.Sequential(config.make_norm()(config.channels[0], 1e-5), FreshSiLU(), head)
         self.VideoControlNet = StarControlNet(config)
 

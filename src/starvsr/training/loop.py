@@ -29,8 +29,9 @@ from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.objectives import OBJECTIVES, Parts, Trainee
 from starvsr.training.optimizer import Muon, parameter_groups
 
-ADAM_NAMES = ("input_blocks.0.", "input_hint_block", "unet.out.", "context", "time_embed", "emb_layers")
-"""Layers whose rows and columns are not features: first and last convolutions, embeddings."""
+ADAM_NAMES = ("context",)
+"""Matrices left to Adam. Not the first and last convolutions: all their inputs move together, so Adam's steps of
+equal size in every weight add up to jumps of the whole picture's brightness."""
 
 
 class Trainer:

@@ -1,0 +1,105 @@
+"""The training loop on a tiny network: learns, saves, goes on where it stopped, exports what loads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from starvsr.errors import DataError
+from starvsr.models import registry
+from starvsr.models.star_small import StarSmall
+from starvsr.models.star_unet import StarUNetConfig
+from starvsr.models.weights import load_weights
+from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
+from starvsr.training.loop import Trainer, learning_rate
+from starvsr.training.run import export
+
+TINY = dataclasses.replace(
+    registry.STAR_SMALL,
+    name="tiny",
+    unet=StarUNetConfig(
+        in_channels=48, out_channels=48, width=8, multipliers=(1, 2), num_res_blocks=(0, 1), head_dim=8,
+        first_heads=0, attn_scales=(), context_dim=8, norm="channel", temporal_stages=(1, 1), dropout=0.0,
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setitem(registry.MODELS, "tiny", TINY)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
+    Image.fromarray(noise).resize((160, 160), Image.Resampling.BICUBIC).save(folder / "a.png")
+    return folder
+
+
+def _config(photos: Path, *stages: StageConfig, **run: Any) -> TrainConfig:
+    data = DataConfig(
+        photos=str(photos), cache=str(photos.parent / "cache"), degradation="light", num_frames=2, lq_crop=12,
+        clip_frames=2, gt_size=64, pool_size=2, crops_per_clip=4, batch=2,
+    )  # fmt: skip
+    return TrainConfig(stage=stages, model="tiny", data=data, run=RunConfig(log_every=1, **run))
+
+
+def _log(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_run_resumes_and_exports(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    velocity = StageConfig(objective="velocity", steps=2, warmup=1)
+    one_step = StageConfig(objective="one-step", steps=2, warmup=1, zero_head=True, structure_weight=0.1)
+    Trainer(_config(photos, velocity), folder).run()
+    Trainer(_config(photos, velocity, one_step), folder).run()
+    steps = [line["step"] for line in _log(folder) if "lr" in line]
+    assert steps == [1, 2, 3, 4]
+    path = export(folder, tmp_path / "tiny.safetensors")
+    network = StarSmall(TINY.unet, TINY.context_tokens)
+    load_weights(network, path)
+    newest = torch.load(folder / "step-00000004.pt", weights_only=True)
+    key = "unet.middle_block.0.in_layers.2.weight"
+    assert torch.equal(network.state_dict()[key], newest["average"][key].half().float())
+
+
+def test_df_loss_changes_training(photos: Path, tmp_path: Path) -> None:
+    results = []
+    for weight in (0.0, 1.0):
+        stage = StageConfig(objective="velocity", steps=2, warmup=1, df_weight=weight)
+        trainer = Trainer(_config(photos, stage), tmp_path / f"df{weight}")
+        torch.nn.init.normal_(trainer.trainee.network.unet.out[-1].weight, std=0.1)
+        trainer.run()
+        results.append(trainer.trainee.network.unet.out[-1].weight.detach().clone())
+    assert not torch.allclose(results[0], results[1], atol=1e-6)
+
+
+def test_zero_head_starts_from_the_enlarged_input(photos: Path, tmp_path: Path) -> None:
+    stage = StageConfig(objective="one-step", steps=1, warmup=10**6, zero_head=True, lr=0.0)
+    trainer = Trainer(_config(photos, stage), tmp_path / "run")
+    torch.nn.init.normal_(trainer.trainee.network.unet.out[-1].weight, std=0.5)
+    trainer.run()
+    lq = torch.rand(1, 3, 2, 8, 8)
+    hint = trainer.trainee.encode_lq(lq)
+    assert torch.allclose(trainer.trainee.one_step(lq), trainer.trainee.codec.decode(hint), atol=1e-5)
+
+
+def test_no_data_is_an_error(tmp_path: Path, photos: Path) -> None:
+    config = _config(photos, StageConfig(objective="velocity", steps=1))
+    empty = dataclasses.replace(config, data=dataclasses.replace(config.data, photos=str(tmp_path / "none")))
+    with pytest.raises(DataError):
+        Trainer(empty, tmp_path / "run").run()
+
+
+def test_learning_rate_rises_then_falls_to_zero() -> None:
+    stage = StageConfig(objective="velocity", steps=100, warmup=10, lr=1.0)
+    rates = [learning_rate(stage, step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.0, abs=1e-9)
