@@ -118,7 +118,7 @@ class Progress:
         num_done: Output frames handed to the encoder.
         num_frames: Frames in all as far as the container tells; None when it does not.
         seconds: Time since the work began.
-        fraction: Share of the segment at work that is done, in frames (smooth bars between segments).
+        fraction: Frames beyond those that are through the network already, in parts of frames for smooth bars.
         peak_memory: Largest resident memory of the process so far, in bytes.
     """
 

@@ -59,7 +59,8 @@ class Cut:
         grid = self.grid
         tiles = f"{len(grid.columns)} x {len(grid.rows)} tiles" if grid.num_tiles > 1 else "whole frames"
         fade = f", {self.crossfade} cross-faded" if self.crossfade else ""
-        return f"segments of {self.length} frames with {self.overlap} of context on each side{fade}; {tiles}"
+        frames = "1 frame" if self.length == 1 else f"{self.length} frames"
+        return f"segments of {frames} with {self.overlap} of context on each side{fade}; {tiles}"
 
 
 @dataclass(frozen=True)

@@ -83,23 +83,25 @@ class StreamSettings:
 
 
 class Meter:
-    """Counts frames and tells the listener."""
+    """Counts frames, handed on (``num_done``) and through the network (``num_computed``), and tells the listener."""
 
     def __init__(self, listener: ProgressCallback | None, num_frames: int | None) -> None:
         self._listener = listener
         self._num_frames = num_frames
         self._began = time.monotonic()
         self.num_done = 0
+        self.num_computed = 0.0
 
     @property
     def seconds(self) -> float:
         """Time since the work began."""
         return time.monotonic() - self._began
 
-    def tell(self, stage: str = "upscaling", fraction: float = 0.0) -> None:
-        """Report; ``fraction`` is the share of the coming frames that is done, in frames."""
+    def tell(self, stage: str = "upscaling") -> None:
+        """Report to the listener."""
         if self._listener is not None:
             peak = peak_memory_bytes()
+            fraction = max(0.0, self.num_computed - self.num_done)
             self._listener(Progress(stage, self.num_done, self._num_frames, self.seconds, fraction, peak))
 
 
@@ -183,11 +185,10 @@ def _render(
     meter: Meter,
     cancel: CancelToken,
 ) -> Store:
-    kept = segment.keep_stop - segment.keep_start
-
     def on_fraction(share: float) -> None:
         cancel.raise_if_cancelled()
-        meter.tell(fraction=share * kept)
+        meter.num_computed = segment.keep_start + share * (segment.keep_stop - segment.keep_start)
+        meter.tell()
 
     return upscale_segment(
         upscaler,

@@ -83,8 +83,7 @@ def _read_all(reader: VideoReader) -> tuple[list[tuple[int, int]], NDArray[np.ui
     frames: list[NDArray[np.uint8]] = []
     size = 0
     for frame in reader:
-        rgb = frame.pixels[:, :, :3]
-        rgb = rgb if rgb.dtype == np.uint8 else (rgb // 257).astype(np.uint8)
+        rgb = (frame.pixels[:, :, :3] // (1 if frame.pixels.dtype == np.uint8 else 257)).astype(np.uint8)
         size += 6 * 4 * rgb.size
         if size > _LIMIT:
             raise ResourceError(

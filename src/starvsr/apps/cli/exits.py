@@ -35,7 +35,8 @@ def run_command(command: click.Command, words: list[str]) -> int:
             result = command.main(words, prog_name="starvsr", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.UsageError as error:
-        error.show()
+        path = error.ctx.command_path if error.ctx else "starvsr"
+        _report(f"{error.format_message().rstrip('.')}; `{path} --help` shows what there is")
         return WRONG_USAGE
     except click.ClickException as error:
         return _report(error.format_message())
