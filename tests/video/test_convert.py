@@ -87,7 +87,9 @@ def test_flat_colours_survive_subsampling(name: str, size: tuple[int, int]) -> N
     assert np.abs(back.astype(int) - pixels).max() <= 2 * top / (2**bits - 1)
 
 
-@pytest.mark.parametrize("name", ["yuva444p", "yuva444p10le", "yuva420p", "rgba", "bgra", "gbrap", "gbrap10le", "rgba64le"])
+@pytest.mark.parametrize(
+    "name", ["yuva444p", "yuva444p10le", "yuva420p", "rgba", "bgra", "gbrap", "gbrap10le", "rgba64le"]
+)
 def test_alpha_survives(name: str) -> None:
     bits = av.VideoFormat(name).components[0].bits
     dtype: Any = np.uint8 if bits <= 8 else np.uint16

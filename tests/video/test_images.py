@@ -88,9 +88,7 @@ def test_png_folder_keeps_every_bit(tmp_path: Path, channels: int, bits: int) ->
     if bits > 8:
         frames = frames.astype(np.uint16) * 257 + 13
     out = tmp_path / "out"
-    with VideoWriter(
-        out, source=None, width=64, height=48, bit_depth=bits, alpha=channels == 4
-    ) as writer:
+    with VideoWriter(out, source=None, width=64, height=48, bit_depth=bits, alpha=channels == 4) as writer:
         for index, frame in enumerate(frames):
             writer.write(frame, index, 1)
         assert not out.exists()
@@ -103,9 +101,7 @@ def test_png_folder_keeps_every_bit(tmp_path: Path, channels: int, bits: int) ->
 
 def test_png_folder_of_a_video_says_what_it_loses(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mp4", audio=["aac"])
-    with VideoReader(path) as reader, VideoWriter(
-        tmp_path / "out", source=reader.info, width=64, height=48
-    ) as writer:
+    with VideoReader(path) as reader, VideoWriter(tmp_path / "out", source=reader.info, width=64, height=48) as writer:
         for frame in reader:
             writer.write(frame.pixels, frame.pts, frame.duration)
     assert any("no sound" in note for note in writer.notes)
@@ -120,9 +116,10 @@ def test_pattern_and_single_image_outputs(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "seq" / "x_%03d.png", source=None, width=64, height=48) as writer:
         writer.write(frame, 0, 1)
     assert (tmp_path / "seq" / "x_001.png").exists()
-    with pytest.raises(OptionError, match="holds one image"), VideoWriter(
-        tmp_path / "two.png", source=None, width=64, height=48
-    ) as writer:
+    with (
+        pytest.raises(OptionError, match="holds one image"),
+        VideoWriter(tmp_path / "two.png", source=None, width=64, height=48) as writer,
+    ):
         writer.write(frame, 0, 1)
         writer.write(frame, 1, 1)
     assert not (tmp_path / "two.png").exists()

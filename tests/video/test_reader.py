@@ -74,9 +74,7 @@ def test_variable_rate_and_start_offset_are_kept_to_the_tick(tmp_path: Path) -> 
 @pytest.mark.parametrize(("degrees", "turns"), [(-90, -1), (90, 1), (180, 2)])
 def test_rotation_is_applied_to_the_pixels(tmp_path: Path, degrees: int, turns: int) -> None:
     originals = moving_bars(2)
-    path = make_clip(
-        tmp_path / "r.mp4", originals, pix_fmt="yuv444p", rotation=degrees, aspect=Fraction(4, 3)
-    )
+    path = make_clip(tmp_path / "r.mp4", originals, pix_fmt="yuv444p", rotation=degrees, aspect=Fraction(4, 3))
     info = probe(path)
     upright = np.stack([np.rot90(frame, turns) for frame in originals])
     assert (info.height, info.width) == upright.shape[1:3]
@@ -170,9 +168,7 @@ def test_interlaced_input_is_deinterlaced_frame_for_frame(tmp_path: Path) -> Non
     for t in range(6):  # a bar that moves by 4 pixels a field: comb teeth in every frame
         frames[t, 0::2, 8 * t : 8 * t + 12] = 255
         frames[t, 1::2, 8 * t + 4 : 8 * t + 16] = 255
-    path = make_clip(
-        tmp_path / "i.mkv", frames, pix_fmt="yuv444p", interlaced=True, options={"flags": "+ildct+ilme"}
-    )
+    path = make_clip(tmp_path / "i.mkv", frames, pix_fmt="yuv444p", interlaced=True, options={"flags": "+ildct+ilme"})
     info = probe(path)
     assert info.interlaced
 

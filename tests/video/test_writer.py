@@ -82,13 +82,14 @@ def test_timestamps_durations_and_offset_are_kept_to_the_tick(tmp_path: Path) ->
     pts = [4500, 7503, 7504, 20000, 90001, 93000]
     source = make_clip(tmp_path / "in.mp4", count=6, time_base=Fraction(1, 90000), pts=pts)
     copy(source, tmp_path / "out.mp4", options=EncodeOptions(preset="medium"))  # with B-frames
-    assert times(tmp_path / "out.mp4")[:-1] == times(source)[:-1]
-    assert times(tmp_path / "out.mp4")[-1][0] == Fraction(93000, 90000)
+    assert times(tmp_path / "out.mp4") == times(source)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    base=st.sampled_from([Fraction(1, 25), Fraction(1001, 30000), Fraction(1, 600), Fraction(1, 90000), Fraction(1, 1000)]),
+    base=st.sampled_from(
+        [Fraction(1, 25), Fraction(1001, 30000), Fraction(1, 600), Fraction(1, 90000), Fraction(1, 1000)]
+    ),
     steps=st.lists(st.integers(1, 700), min_size=1, max_size=24),
     offset=st.integers(0, 500),
     suffix=st.sampled_from([".mp4", ".mov", ".mkv"]),
@@ -111,8 +112,8 @@ def test_any_pattern_of_times_survives(
     assert len(got) == len(pts)
     for (time, _), wanted in zip(got, pts, strict=True):
         assert abs(time - wanted * base) <= tick / 2
-    if suffix != ".mkv":
-        assert got[-1][1] == 5 * base
+    if not bframes:  # MP4 keeps lengths in coding order, which wild patterns with B-frames overrun
+        assert abs(got[-1][1] - 5 * base) <= tick
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -134,7 +135,7 @@ def test_odd_sizes_stay_exact_and_are_noted(tmp_path: Path, suffix: str, size: t
         ("a.mkv", "libsvtav1", "yuv420p10le", ("av1", "yuv420p10le")),
         ("a.mkv", "vp9", None, ("vp9", "yuv420p")),
         ("a.mov", "prores", None, ("prores", "yuv422p10le")),
-        ("a.mkv", "ffv1", "gbrp", ("ffv1", "gbrp")),
+        ("a.mkv", "ffv1", "gbrp12le", ("ffv1", "gbrp12le")),
         ("a.mkv", "libx264", "yuv422p10le", ("h264", "yuv422p10le")),
         ("a.mkv", "libx265", "yuv444p12le", ("hevc", "yuv444p12le")),
     ],
@@ -268,7 +269,9 @@ def test_alpha_that_cannot_be_kept_is_refused_or_dropped_when_asked(tmp_path: Pa
 
 
 def test_reading_part_cuts_the_sound_and_starts_at_zero(tmp_path: Path) -> None:
-    source = make_clip(tmp_path / "in.mkv", count=30, audio=["aac"], audio_seconds=1.2, chapters=[(0, 500, "a"), (500, 1200, "b")])
+    source = make_clip(
+        tmp_path / "in.mkv", count=30, audio=["aac"], audio_seconds=1.2, chapters=[(0, 500, "a"), (500, 1200, "b")]
+    )
     copy(source, tmp_path / "out.mkv", start=Fraction(2, 5), duration=Fraction(1, 2))
     got = times(tmp_path / "out.mkv")
     assert got[0][0] == 0
@@ -300,8 +303,9 @@ def test_the_old_output_stays_until_the_new_one_is_whole(tmp_path: Path) -> None
 
 
 def test_no_frames_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="no frame"), VideoWriter(
-        tmp_path / "a.mp4", source=None, width=64, height=48
+    with (
+        pytest.raises(OutputError, match="no frame"),
+        VideoWriter(tmp_path / "a.mp4", source=None, width=64, height=48),
     ):
         pass
     assert list(tmp_path.iterdir()) == []

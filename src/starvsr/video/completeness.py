@@ -43,7 +43,7 @@ def _by_tail(info: VideoInfo) -> str | None:
     with open_input(info.path) as container:
         if not container.duration:
             return None
-        promised = Fraction(container.duration, 1_000_000) + Fraction(container.start_time or 0, 1_000_000)
+        promised = Fraction(container.duration, 1_000_000)  # Matroska counts it from 0, not from the first frame
         end = _last_time(container, promised)
     if end is None or end >= promised - _TOLERANCE:
         return None

@@ -88,6 +88,7 @@ class StreamInfo:
         language: Three letters, or None.
         title: The stream's title, or None.
         detail: A few words for people (``48000 Hz, stereo``).
+        sample_rate: Samples per second of sound, else None.
     """
 
     index: int
@@ -96,6 +97,7 @@ class StreamInfo:
     language: str | None = None
     title: str | None = None
     detail: str = ""
+    sample_rate: int | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class VideoInfo:
         num_frames: What the container's index promises, or None where only reading tells.
         duration: Seconds, or None.
         start_time: Seconds of the first frame on the timeline of ``time_base``.
+        end_time: Seconds at which the last frame's time is over, where the file says so exactly, else None.
         origin: Seconds that were taken off all timestamps (transport streams start at an arbitrary clock).
         pixel_format: FFmpeg's name of the stored format.
         bit_depth: Significant bits per sample.
@@ -161,6 +164,7 @@ class VideoInfo:
     num_frames: int | None = None
     duration: Fraction | None = None
     start_time: Fraction = Fraction(0)
+    end_time: Fraction | None = None
     origin: Fraction = Fraction(0)
     has_alpha: bool = False
     field_order: str = "progressive"

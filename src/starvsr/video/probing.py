@@ -75,7 +75,8 @@ def is_cover(stream: Any) -> bool:
 def decoder_for(stream: Any) -> Any:
     """Give the decoder of a stream; VP8/VP9 with alpha need libvpx, FFmpeg's own drops the alpha."""
     context = stream.codec_context
-    if stream.metadata.get("alpha_mode") == "1" and context.name in ("vp8", "vp9"):
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    if tags.get("alpha_mode") == "1" and context.name in ("vp8", "vp9"):
         twin = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[context.name], "r")
         twin.extradata = context.extradata
         return twin
@@ -215,6 +216,7 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
         num_frames=count,
         duration=1 / frame_rate if is_still else _duration(container, stream),
         start_time=frame.pts * Fraction(frame.time_base) - origin if has_times else Fraction(0),
+        end_time=_end_time(container, stream) if has_times else None,
         origin=origin,
         pixel_format=frame.format.name,
         bit_depth=max(part.bits for part in frame.format.components),
@@ -246,7 +248,23 @@ def _promised_frames(stream: Any) -> int | None:
 def _duration(container: Any, stream: Any) -> Fraction | None:
     if stream.duration and stream.time_base:
         return Fraction(stream.duration * stream.time_base)
-    return Fraction(container.duration, 1_000_000) if container.duration else None
+    if not container.duration:
+        return None
+    counted_from_zero = container.format.name.startswith("matroska")
+    start = container.start_time if counted_from_zero and container.start_time else 0
+    return Fraction(container.duration - start, 1_000_000)
+
+
+def _end_time(container: Any, stream: Any) -> Fraction | None:
+    """Find the end of the video stream alone: from the MP4 track, or from Matroska's DURATION tag."""
+    if container.format.name.startswith("mov") and stream.duration:
+        return (stream.duration + (stream.start_time or 0)) * Fraction(stream.time_base)
+    words = stream.metadata.get("DURATION", "").split(":")
+    try:
+        hours, minutes, seconds = (Fraction(word) for word in words)
+    except ValueError:
+        return None
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def _field_order(stream: Any, frame: Any) -> str:
@@ -292,6 +310,7 @@ def _stream_info(stream: Any) -> StreamInfo:
         language=None if language == "und" else language,
         title=stream.metadata.get("title"),
         detail=detail,
+        sample_rate=context.sample_rate if stream.type == "audio" and context is not None else None,
     )
 
 

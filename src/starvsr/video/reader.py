@@ -29,6 +29,7 @@ from starvsr.video.probing import decoder_for, orientation, probe, video_stream
 
 _DEINTERLACE = ("auto", "on", "off")
 _ON_CORRUPT = ("error", "skip", "conceal")
+_LONGEST_LAST = 250  # frames: a longer last frame is a wrong header rather than a still
 _MAX_DAMAGED_PACKETS = 10_000
 
 
@@ -382,9 +383,15 @@ class VideoReader:
                 yield replace(held, duration=(picture.pts or 0) - (held.pts or 0))
             held = picture
         if held is not None:
-            # field-coded streams give the length of one field
-            trusted = held.duration > 0 and not self.info.interlaced
-            yield held if trusted else replace(held, duration=step)
+            yield replace(held, duration=self._last_duration(held, step))
+
+    def _last_duration(self, picture: _Picture, step: int) -> int:
+        """Take the end of the track, else the length of the packet (field-coded streams give half of it)."""
+        if self.info.end_time is not None and self.time_range is None:
+            rest = round(self.info.end_time / self.info.time_base) - (picture.pts or 0)
+            if 0 < rest <= max(_LONGEST_LAST * step, picture.duration):
+                return rest
+        return picture.duration if picture.duration > 0 and not self.info.interlaced else step
 
     # ---- pixels
 

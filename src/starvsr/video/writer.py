@@ -7,6 +7,7 @@ beside its final place, flushed, looked at once more, and renamed; an exception 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +29,7 @@ from starvsr.video.output_files import as_output_error, check_output, discard, p
 
 _DEFAULT_RATE = Fraction(25)
 _MAX_TIMESCALE = 2**31 - 1
+_MAX_SHARED_CLOCK = 1_000_000
 
 
 class _Sink(Protocol):
@@ -219,6 +221,9 @@ class _FileSink:
         self._partial = partial_path(writer.path)
         self._durations: dict[int, int] = {}
         self._frames = 0
+        self._held: Any = None
+        self._first_dts: int | None = None
+        self._first_pts = self._end = 0
         self._copier: StreamCopier | None = None
         quiet_encoders()
         self._output: Any = self._open()
@@ -231,14 +236,17 @@ class _FileSink:
     def write(self, pixels: Frame, pts: int, duration: int) -> None:
         if self._frames == 0:
             self._begin(pts)
+            self._first_pts = pts
         frame = from_rgb(self._flat(pixels), self._plan.pixel_format, self._plan.color)
         frame.pts, frame.time_base = pts, self._writer.time_base
         self._durations[pts] = duration
+        self._end = pts + duration
         self._frames += 1
         self._mux(self._stream.encode(frame))
 
     def finish(self) -> None:
         self._mux(self._stream.encode(None))
+        self._mux_held(is_last=True)
         if self._copier is not None:
             self._copier.advance(None)
             self._copier.close()
@@ -261,7 +269,17 @@ class _FileSink:
                 movflags += "+use_metadata_tags"
             if movflags:
                 flags["movflags"] = movflags
+            flags["movie_timescale"] = str(self._movie_timescale())
         return av.open(f"file:{self._partial}", "w", format=self._muxer, container_options=flags)
+
+    def _movie_timescale(self) -> int:
+        """Choose the clock that MP4 keeps start offsets on (FFmpeg's default of 1 ms would round them)."""
+        scale = min(self._writer.time_base.denominator, _MAX_TIMESCALE)
+        while scale < 10_000:  # what FFmpeg does for tracks
+            scale *= 2
+        rates = [s.sample_rate for s in self._source.streams if s.sample_rate] if self._source else []
+        shared = math.lcm(scale, *rates)
+        return shared if shared <= _MAX_SHARED_CLOCK else scale
 
     def _build(self) -> None:
         if self._source is not None and self._source.kind == "video":
@@ -327,9 +345,26 @@ class _FileSink:
         for packet in packets:
             if packet.pts is not None:
                 packet.duration = self._durations.pop(packet.pts, packet.duration)
-            if self._copier is not None and packet.dts is not None:
-                self._copier.advance(packet.dts * Fraction(packet.time_base))
-            self._output.mux_one(packet)
+            if self._first_dts is None:
+                self._first_dts = packet.dts
+            self._mux_held()
+            self._held = packet
+
+    def _mux_held(self, *, is_last: bool = False) -> None:
+        """Hand over the packet before; the last one of an MP4 gets the length that ends the track in time.
+
+        MP4 stores lengths in coding order, so with B-frames the packet that is coded last is not the one
+        that is shown last.
+        """
+        packet, self._held = self._held, None
+        if packet is None:
+            return
+        if is_last and self._muxer in ("mp4", "mov") and packet.dts is not None and self._first_dts is not None:
+            rest = self._end - self._first_pts - (packet.dts - self._first_dts)
+            packet.duration = max(rest, 1)
+        if self._copier is not None and packet.dts is not None:
+            self._copier.advance(packet.dts * Fraction(packet.time_base))
+        self._output.mux_one(packet)
 
     def _flat(self, pixels: Frame) -> Frame:
         """Show four channels on black when the transparency is to be dropped."""
