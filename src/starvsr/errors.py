@@ -68,5 +68,5 @@ class DataError(StarVsrError):
     """A dataset or a training recipe cannot be used."""
 
 
-class Cancelled(StarVsrError):  # noqa: N818 - it is a wish, not an error
+class Cancelled(StarVsrError):
     """The user stopped the job."""

@@ -48,9 +48,7 @@ def test_df_loss_weighs_low_frequencies_at_strong_noise_and_high_ones_at_weak() 
 
 def test_df_loss_without_separation_treats_all_alike() -> None:
     zero, low, high = torch.zeros(1, 3, 2, 32, 32), _wave(2 / 32), _wave(14 / 32)
-    assert _df(low, zero, 300, separation="none") == pytest.approx(
-        _df(high, zero, 300, separation="none"), rel=1e-4
-    )
+    assert _df(low, zero, 300, separation="none") == pytest.approx(_df(high, zero, 300, separation="none"), rel=1e-4)
 
 
 def test_df_loss_does_not_grow_with_the_frame() -> None:

@@ -81,7 +81,7 @@ class TemporalConvBlock(nn.Module):
         for stage in range(1, stages + 1):
             conv = TemporalConv(channels, channels, (3, 1, 1), padding=(1, 0, 0))
             if stage == stages:
-                conv = _zeroed(conv)
+                _zeroed(conv)
             drop = [nn.Dropout(dropout)] if stage > 1 else []
             self.add_module(f"conv{stage}", nn.Sequential(norm(channels, 1e-5), FreshSiLU(), *drop, conv))
 
@@ -200,9 +200,7 @@ class TemporalTransformer(nn.Module):
         for block in self.transformer_blocks:
             tokens = block(tokens)
         tokens = F.linear(tokens, self.proj_out.weight[..., 0], self.proj_out.bias)
-        return features + rearrange(
-            tokens, "(b h w) t c -> (b t) c h w", h=height, b=features.shape[0] // num_frames
-        )
+        return features + rearrange(tokens, "(b h w) t c -> (b t) c h w", h=height, b=features.shape[0] // num_frames)
 
 
 class Downsample(nn.Module):

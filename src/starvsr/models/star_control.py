@@ -22,9 +22,10 @@ class StarControlNet(StarEncoder):
         )
         last = config.channels[-1]
         self.middle_block_out = nn.ModuleList([nn.Conv2d(last, last, 1)])
-        for layer in [self.input_hint_block, *(z[0] for z in self.zero_convs), self.middle_block_out[0]]:
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in [*self.input_hint_block.parameters(), *self.zero_convs.parameters()]:
+            nn.init.zeros_(parameter)
+        for parameter in self.middle_block_out.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self, x: Tensor, timesteps: Tensor, context: Tensor, hint: Tensor | None, num_frames: int
@@ -40,14 +41,21 @@ class StarControlNet(StarEncoder):
         """
         embedding = self.embed(timesteps, x.dtype)
         first = self.input_blocks[0]
-        features = first[0](x)
+        assert isinstance(first, nn.ModuleList)
+        features: Tensor = first[0](x)
         if hint is not None:
             features = features + self.input_hint_block(hint)
         features = self.run_block(first[1:], features, embedding, context, num_frames)
-        controls = [self.zero_convs[0][0](features)]
+        controls = [_only(self.zero_convs[0])(features)]
         for block, zero in zip(self.input_blocks[1:], self.zero_convs[1:], strict=True):
             features = self.run_block(block, features, embedding, context, num_frames)
-            controls.append(zero[0](features))
+            controls.append(_only(zero)(features))
         features = self.run_block(self.middle_block, features, embedding, context, num_frames)
-        controls.append(self.middle_block_out[0](features))
+        controls.append(_only(self.middle_block_out)(features))
         return controls
+
+
+def _only(modules: nn.Module) -> nn.Module:
+    """Take the one module out of a list that is there for the sake of the published names."""
+    (module,) = modules.children()
+    return module

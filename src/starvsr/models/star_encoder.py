@@ -98,9 +98,7 @@ class StarEncoder(nn.Module):
         self.activation_checkpointing = False
         self.skip_channels: list[int] = []
         emb_dim = 4 * config.width
-        self.time_embed = nn.Sequential(
-            nn.Linear(config.width, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim)
-        )
+        self.time_embed = nn.Sequential(nn.Linear(config.width, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim))
         self.input_blocks = nn.ModuleList(self._encoder_blocks())
         self.middle_block = nn.ModuleList(self._middle_blocks())
 
@@ -164,10 +162,10 @@ def _run(block: nn.Module, features: Tensor, embedding: Tensor, context: Tensor,
             features = _run(module, features, embedding, context, num_frames)
         return features
     if isinstance(block, ResBlock):
-        return block(features, embedding, num_frames)  # type: ignore[no-any-return]
+        return block(features, embedding, num_frames)
     if isinstance(block, SpatialTransformer):
-        return block(features, context)  # type: ignore[no-any-return]
+        return block(features, context)
     if isinstance(block, TemporalTransformer):
-        return block(features, num_frames)  # type: ignore[no-any-return]
+        return block(features, num_frames)
     assert isinstance(block, nn.Conv2d | Downsample | Upsample)
-    return block(features)  # type: ignore[no-any-return]
+    return block(features)

@@ -51,9 +51,7 @@ class StarUNet(StarEncoder):
                     scale *= 2
                 yield block
 
-    def forward(
-        self, x: Tensor, timesteps: Tensor, context: Tensor, hint: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, timesteps: Tensor, context: Tensor, hint: Tensor | None = None) -> Tensor:
         """Return the velocity [B, C, T, h, w] of the noisy latents.
 
         Args:

@@ -47,9 +47,7 @@ def _check_keys(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], path:
         raise WeightsError(f"{path} does not fit this model: tensors {'; '.join(problems)}; choose the right model")
 
 
-def save_weights(
-    tensors: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype, metadata: Mapping[str, str]
-) -> None:
+def save_weights(tensors: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
     """Write tensors to a safetensors file, which appears under its name only when whole."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     save_file(

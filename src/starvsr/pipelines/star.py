@@ -73,7 +73,7 @@ class StarPipeline:
         network.to(device, dtype)
         for module in network.modules():
             if isinstance(module, torch.nn.Conv2d):
-                module.to(memory_format=torch.channels_last)
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
         if device == "cpu":
             keep_freed_memory()
         return cls(spec, network, PixelUnshuffleCodec(), star_schedule(), traits)
@@ -91,10 +91,8 @@ class StarPipeline:
         """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, scale*H, scale*W]; see ``ClipUpscaler``."""
         height, width = lq.shape[-2] * self.scale, lq.shape[-1] * self.scale
         hint = self.codec.encode(enlarge(lq, height, width, self.spec.enlarge))  # [1, C, T, H, W]
-        if num_steps == 1:
-            latents = self._one_step(hint)
-        else:
-            latents = self._sample(hint, seed, first_frame, num_steps, on_step)
+        one = num_steps == 1
+        latents = self._one_step(hint) if one else self._sample(hint, seed, first_frame, num_steps, on_step)
         return self.codec.decode(latents).clamp_(-1, 1)
 
     def _one_step(self, hint: Tensor) -> Tensor:

@@ -154,5 +154,6 @@ def _check(name: str, value: Any, hint: Any) -> None:
         return
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return
-    if hint in (int, float, str, bool) and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
+    is_bool = isinstance(value, bool)
+    if hint in (int, float, str, bool) and (not isinstance(value, hint) or is_bool != (hint is bool)):
         raise DataError(f"recipe key {name} must be of type {hint.__name__}, not {value!r}")

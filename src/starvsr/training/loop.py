@@ -123,9 +123,7 @@ class Trainer:
         )
         return iter(DataLoader(pool, batch_size=data.batch, num_workers=1, prefetch_factor=8))
 
-    def _run_stage(
-        self, number: int, stage: StageConfig, first: int, samples: Iterator[dict[str, Tensor]]
-    ) -> None:
+    def _run_stage(self, number: int, stage: StageConfig, first: int, samples: Iterator[dict[str, Tensor]]) -> None:
         if stage.zero_head and self.step == first:
             self._zero_head()
         run, began, seen = self.config.run, time.monotonic(), self.step
@@ -194,7 +192,7 @@ class Trainer:
             for sample in samples:
                 lq, gt = sample["lq"][None], sample["gt"][None]
                 gains["psnr"] += _psnr(self.trainee.one_step(lq), gt)
-                gains["psnr_bicubic"] += _psnr(enlarge(lq, *gt.shape[-2:], "bicubic"), gt)
+                gains["psnr_bicubic"] += _psnr(enlarge(lq, gt.shape[-2], gt.shape[-1], "bicubic"), gt)
         self.trainee.network.load_state_dict(trained)
         self.trainee.network.train()
         return {name: round(value / len(samples), 3) for name, value in gains.items()}
@@ -210,7 +208,7 @@ class Trainer:
     def log(self, values: dict[str, Any]) -> None:
         """Append a line to the run's log and print it."""
         line = json.dumps({"time": time.strftime("%H:%M:%S"), **values})
-        print(line, flush=True)  # noqa: T201 - the run's own output
+        print(line, flush=True)
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(line + "\n")
 

@@ -71,7 +71,8 @@ def orthogonalize(matrix: Tensor, num_iterations: int = 5) -> Tensor:
 
 def parameter_groups(module: nn.Module, adam_names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Split what is trained: matrices for Muon; vectors and names with a part of ``adam_names`` for Adam."""
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue

@@ -14,9 +14,7 @@ from starvsr.training.config import load_recipe
 from starvsr.training.loop import Trainer
 
 
-def train(
-    recipe: Path, folder: Path, overrides: Sequence[str] = (), *, start_from: Path | None = None
-) -> Path:
+def train(recipe: Path, folder: Path, overrides: Sequence[str] = (), *, start_from: Path | None = None) -> Path:
     """Train by a recipe, or go on with a run begun in ``folder``, and export the averaged weights.
 
     Returns:
