@@ -18,9 +18,10 @@ def test_orthogonalized_matrix_has_singular_values_near_one() -> None:
 
 def test_groups_hold_every_parameter_once() -> None:
     module = nn.Sequential(nn.Conv2d(8, 16, 3), nn.GroupNorm(4, 16), nn.Conv2d(16, 8, 3))
-    matrices, rest = (group["params"] for group in parameter_groups(module, ("2.",)))
-    assert [p.shape for p in matrices] == [(16, 8, 3, 3)]
-    assert len(matrices) + len(rest) == len(list(module.parameters()))
+    groups = parameter_groups(module, ("2.",), "0.")
+    kinds = [(group["adam"], group["is_head"], len(group["params"])) for group in groups]
+    assert kinds == [(False, True, 1), (True, False, 4), (True, True, 1)]
+    assert len({id(p) for group in groups for p in group["params"]}) == len(list(module.parameters()))
 
 
 def test_both_kinds_fit_a_linear_map() -> None:
@@ -31,7 +32,8 @@ def test_both_kinds_fit_a_linear_map() -> None:
         optimizer = Muon(parameter_groups(model, names), lr=0.05)
         losses = []
         for step in range(150):
-            optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 0.05 * (1 - step / 150)
+            for group in optimizer.param_groups:
+                group["lr"] = 0.05 * (1 - step / 150)
             loss = (model(inputs) - wanted(inputs)).square().mean()
             optimizer.zero_grad()
             loss.backward()

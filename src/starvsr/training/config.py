@@ -54,6 +54,8 @@ class StageConfig:
     warmup: int = 100
     velocity_every: int = 0
     """In one-step stages: every so many steps one velocity step, to keep sampling from noise possible; 0 never."""
+    head_lr_scale: float = 1.0
+    """Factor on the learning rate of the last layer, whose steps move the brightness of the whole picture."""
     zero_head: bool = False
     """Start the stage with a zero last layer: for one-step training that is "give the enlarged input back"."""
     df_weight: float = 1.0

@@ -29,6 +29,7 @@ from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.objectives import OBJECTIVES, Parts, Trainee
 from starvsr.training.optimizer import Muon, parameter_groups
 
+HEAD_NAME = "unet.out.2."
 ADAM_NAMES = ("context",)
 """Matrices left to Adam. Not the first and last convolutions: all their inputs move together, so Adam's steps of
 equal size in every weight add up to jumps of the whole picture's brightness."""
@@ -59,7 +60,7 @@ class Trainer:
         return sum(stage.steps for stage in self.config.stage)
 
     def _new_optimizer(self) -> Muon:
-        return Muon(parameter_groups(self.trainee.network, ADAM_NAMES), lr=0.0)
+        return Muon(parameter_groups(self.trainee.network, ADAM_NAMES, HEAD_NAME), lr=0.0)
 
     def _resume(self) -> None:
         path = latest_checkpoint(self.folder)
@@ -158,7 +159,7 @@ class Trainer:
         if stage.velocity_every and self.step % stage.velocity_every == stage.velocity_every - 1:
             objective = "velocity"
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * (stage.head_lr_scale if group["is_head"] else 1.0)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.run.precision == "bf16"):
             parts = OBJECTIVES[objective](self.trainee, batch["lq"], batch["gt"], stage, self.rng)
         loss = torch.stack(list(parts.values())).sum()

@@ -69,13 +69,23 @@ def orthogonalize(matrix: Tensor, num_iterations: int = 5) -> Tensor:
     return (wide if matrix.shape[0] <= matrix.shape[1] else wide.T).to(matrix.dtype)
 
 
-def parameter_groups(module: nn.Module, adam_names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Split what is trained: matrices for Muon; vectors and names with a part of ``adam_names`` for Adam."""
-    matrices: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
+def parameter_groups(
+    module: nn.Module, adam_names: tuple[str, ...] = (), head_name: str | None = None
+) -> list[dict[str, Any]]:
+    """Split what is trained into groups for :class:`Muon`, empty ones left out.
+
+    Matrices are Muon's; vectors, and names with a part of ``adam_names``, are Adam's. Parameters with ``head_name``
+    in their name get groups of their own with "is_head" set.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        is_small = parameter.ndim < 2 or min(parameter.flatten(1).shape) < 8
-        (rest if is_small or any(part in name for part in adam_names) else matrices).append(parameter)
-    return [{"params": matrices, "adam": False}, {"params": rest, "adam": True}]
+        if parameter.requires_grad:
+            is_small = parameter.ndim < 2 or min(parameter.flatten(1).shape) < 8
+            adam = is_small or any(part in name for part in adam_names)
+            is_head = head_name is not None and head_name in name
+            groups.setdefault((adam, is_head), []).append(parameter)
+    return [{"params": p, "adam": adam, "is_head": head} for (adam, head), p in sorted(groups.items(), key=_key)]
+
+
+def _key(item: tuple[tuple[bool, bool], list[nn.Parameter]]) -> tuple[bool, bool]:
+    return item[0]
