@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,7 @@ def test_variable_rate_and_start_offset_are_kept_to_the_tick(tmp_path: Path) -> 
     with VideoReader(path) as reader:
         frames = list(reader)
     assert [f.pts * f.time_base for f in frames] == [Fraction(p, 90000) for p in pts]
-    assert [f.duration * f.time_base for f in frames[:-1]] == [
-        Fraction(b - a, 90000) for a, b in zip(pts, pts[1:], strict=False)
-    ]
+    assert [f.duration * f.time_base for f in frames[:-1]] == [Fraction(b - a, 90000) for a, b in pairwise(pts)]
 
 
 @pytest.mark.parametrize(("degrees", "turns"), [(-90, -1), (90, 1), (180, 2)])

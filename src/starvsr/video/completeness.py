@@ -31,12 +31,20 @@ def find_missing_part(info: VideoInfo) -> str | None:
 def _by_index(info: VideoInfo) -> str | None:
     size = info.path.stat().st_size
     with open_input(info.path) as container:
-        entries = video_stream(container, info.path).index_entries
+        stream = video_stream(container, info.path)
+        entries = stream.index_entries
+        if info.container == "avi" and len(entries) < stream.frames:
+            return _by_count(info, stream.frames)  # the index of an AVI lies behind the pictures
         total, inside = 0, 0
         for entry in entries:
             total += 1
             inside += entry.pos + entry.size <= size
     return f"{inside} of {total} frames are in the file" if inside < total else None
+
+
+def _by_count(info: VideoInfo, promised: int) -> str | None:
+    found = count_packets(info)
+    return f"{found} of {promised} frames are in the file" if found < promised * 0.97 - 1 else None
 
 
 def _by_tail(info: VideoInfo) -> str | None:

@@ -61,6 +61,19 @@ _MP4_TAGS = frozenset(
         "location",
     ]
 )
+# QuickTime numbers its languages; FFmpeg's list of them knows only one of the two ISO 639-2 codes of some
+_MOV_LANGUAGES = {
+    "cze": "ces",
+    "deu": "ger",
+    "ell": "gre",
+    "fre": "fra",
+    "isl": "ice",
+    "nld": "dut",
+    "rum": "ron",
+    "slo": "slk",
+    "sqi": "alb",
+    "zho": "chi",
+}
 _COVER_SUFFIX = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "webp": ("webp", "image/webp")}
 
 
@@ -181,7 +194,7 @@ class StreamCopier:
                 self._streams[stream.index] = _Copied(stream, _twin(self._output, stream), 0)
             return problem
         if self._muxer != "matroska":
-            return f"{self._muxer} holds no attachments; .mkv does"
+            return f"{_muxer_word(self._muxer)} holds no attachments; .mkv does"
         if stream.type == "attachment":
             name = stream.metadata.get("filename", f"attachment{stream.index}")
             target = self._output.add_attachment(name, stream.mimetype or "application/octet-stream", stream.data)
@@ -215,7 +228,7 @@ class StreamCopier:
     def _fetch(self) -> tuple[_Copied, Any] | None:
         for packet in self._packets:
             copied = self._streams[packet.stream.index]
-            if packet.size == 0 or not self._is_wanted(copied, packet):
+            if packet.size == 0 or _is_filler(copied.source, packet) or not self._is_wanted(copied, packet):
                 continue
             if packet.pts is not None:
                 packet.pts -= copied.shift
@@ -296,6 +309,12 @@ def is_cover_stream(stream: Any) -> bool:
     return stream.type == "video" and is_cover(stream)
 
 
+def _is_filler(stream: Any, packet: Any) -> bool:
+    """Whether a packet is the empty text that MP4 puts between subtitles (its writer makes them anew)."""
+    is_text = stream.codec_context is not None and stream.codec_context.name == "mov_text"
+    return is_text and packet.size == 2 and bytes(packet) == b"\0\0"
+
+
 def _close_quietly(container: Any) -> None:
     with contextlib.suppress(av.error.FFmpegError, ValueError, RuntimeError):
         container.close()
@@ -310,6 +329,9 @@ def _twin(output: Any, stream: Any) -> Any:
     target = output.add_stream_from_template(stream, opaque=True)
     target.disposition = stream.disposition
     _copy_tags(stream, target)
+    language = target.metadata.get("language")
+    if output.format.name == "mov" and language in _MOV_LANGUAGES:
+        target.metadata["language"] = _MOV_LANGUAGES[language]
     return target
 
 

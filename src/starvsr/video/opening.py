@@ -44,8 +44,10 @@ def open_input(path: Path, *, options: dict[str, str] | None = None) -> Any:
     """
     check_file(path)
     try:
-        # "file:" keeps names with a colon from being taken for a protocol
-        return av.open(f"file:{path}", "r", options=options or {}, metadata_errors="replace")
+        # "file:" keeps names with a colon from being taken for a protocol; playlists must not fetch from the net
+        return av.open(
+            f"file:{path}", "r", options={"protocol_whitelist": "file", **(options or {})}, metadata_errors="replace"
+        )
     except (av.error.FFmpegError, OSError, ValueError, UnicodeError) as error:
         raise _unreadable(path, error) from None
 

@@ -21,16 +21,16 @@ import numpy as np
 from starvsr.errors import CorruptFrameError, OptionError, UnreadableInputError
 from starvsr.video.completeness import find_missing_part
 from starvsr.video.convert import Frame, resolve_tags, to_rgb
+from starvsr.video.damage import DamageControl, Picture
 from starvsr.video.deinterlace import Deinterlacer
 from starvsr.video.info import VideoInfo
-from starvsr.video.opening import open_input, reason
+from starvsr.video.opening import open_input
 from starvsr.video.pixels import dtype_for
 from starvsr.video.probing import decoder_for, orientation, probe, video_stream
 
 _DEINTERLACE = ("auto", "on", "off")
 _ON_CORRUPT = ("error", "skip", "conceal")
 _LONGEST_LAST = 250  # frames: a longer last frame is a wrong header rather than a still
-_MAX_DAMAGED_PACKETS = 10_000
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,6 @@ class VideoFrame:
     duration: int
     pixels: Frame
     bit_depth: int
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """A decoded frame before conversion; ``image`` None repeats the one before (concealed damage)."""
-
-    pts: int | None
-    duration: int
-    image: Any
 
 
 class VideoReader:
@@ -188,6 +179,7 @@ class VideoReader:
 
     def _check_cut_off(self) -> None:
         missing = find_missing_part(self.info) if self.info.kind == "video" else None
+        self._is_cut_off = missing is not None
         if missing is None:
             return
         if self._on_corrupt == "error":
@@ -225,7 +217,7 @@ class VideoReader:
 
     # ---- from file to pictures
 
-    def _pictures(self) -> Iterator[_Picture]:
+    def _pictures(self) -> Iterator[Picture]:
         if self.info.kind == "animation":
             yield from self._webp_pictures()
             return
@@ -235,14 +227,14 @@ class VideoReader:
             return
         yield from self._deinterlaced(frames)
 
-    def _deinterlaced(self, frames: Iterator[Any]) -> Iterator[_Picture]:
+    def _deinterlaced(self, frames: Iterator[Any]) -> Iterator[Picture]:
         """Start the filter at the first interlaced frame; progressive videos never meet it."""
         filter_: Deinterlacer | None = None
         for frame in frames:
-            if filter_ is None and not isinstance(frame, _Picture) and self._wants_filter(frame):
+            if filter_ is None and not isinstance(frame, Picture) and self._wants_filter(frame):
                 filter_ = Deinterlacer(only_flagged=self._deinterlace == "auto")
                 self._note(f"{self.path.name}: interlaced, deinterlaced frame by frame (bwdif)")
-            if filter_ is None or isinstance(frame, _Picture):
+            if filter_ is None or isinstance(frame, Picture):
                 yield _picture(frame)
             else:
                 yield from (_picture(done) for done in filter_.push(frame))
@@ -258,7 +250,7 @@ class VideoReader:
         if self._start is not None and self.info.has_timestamps:
             container, stream = self._seek(container, stream)
         decoder = decoder_for(stream)
-        damage = _Damage(self)
+        damage = DamageControl(self.info, self._on_corrupt, self._note, fill_to=self._promised_count())
         packets = iter(container.demux(stream))
         while True:
             try:
@@ -268,6 +260,7 @@ class VideoReader:
                 break
             if packet is None:
                 break
+            damage.expect(packet)
             try:
                 frames = decoder.decode(packet)
             except av.error.EOFError:
@@ -278,6 +271,10 @@ class VideoReader:
             for frame in frames:
                 yield from damage.around(frame)
         yield from damage.rest()
+
+    def _promised_count(self) -> int | None:
+        """Give the number of frames to conceal up to: none for parts and for files that are cut off."""
+        return None if self._is_cut_off or self.time_range is not None else self.info.num_frames
 
     def _seek(self, container: Any, stream: Any) -> tuple[Any, Any]:
         """Go to the keyframe at or before the start; if the container lands behind it, read from the beginning."""
@@ -315,18 +312,18 @@ class VideoReader:
             frame.pts, frame.duration, frame.time_base = index, 1, self.info.time_base
             yield frame
 
-    def _bad_image(self, index: int, file: Path) -> Iterator[_Picture]:
+    def _bad_image(self, index: int, file: Path) -> Iterator[Picture]:
         if self._on_corrupt == "error":
             raise CorruptFrameError(f"{file}: damaged image; replace it, or go on with on-corrupt=skip")
         self._note(f"{file.name}: damaged image, {'repeated the one before' if self._conceals else 'left out'}")
         if self._conceals and index > 0:
-            yield _Picture(index, 1, None)
+            yield Picture(index, 1, None)
 
     @property
     def _conceals(self) -> bool:
         return self._on_corrupt == "conceal"
 
-    def _webp_pictures(self) -> Iterator[_Picture]:
+    def _webp_pictures(self) -> Iterator[Picture]:
         from PIL import Image
 
         pts = 0
@@ -335,12 +332,12 @@ class VideoReader:
                 image.seek(index)
                 array = np.asarray(image.convert("RGBA" if self.info.has_alpha else "RGB"))
                 duration = int(image.info.get("duration", 40)) or 40
-                yield _Picture(pts, duration, array)
+                yield Picture(pts, duration, array)
                 pts += duration
 
     # ---- times
 
-    def _with_times(self, pictures: Iterator[_Picture]) -> Iterator[_Picture]:
+    def _with_times(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
         """Shift by the origin, fill in missing timestamps and make them increase."""
         base = self.info.time_base
         step = max(1, round(1 / (self.info.frame_rate * base)))
@@ -362,7 +359,7 @@ class VideoReader:
             previous = pts
             yield replace(picture, pts=pts, duration=duration)
 
-    def _in_range(self, pictures: Iterator[_Picture]) -> Iterator[_Picture]:
+    def _in_range(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
         if self.time_range is None:
             yield from pictures
             return
@@ -374,10 +371,10 @@ class VideoReader:
             if time >= start:
                 yield picture
 
-    def _with_durations(self, pictures: Iterator[_Picture]) -> Iterator[_Picture]:
+    def _with_durations(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
         """Set each duration to the distance to the next frame; the last keeps the file's word."""
         step = max(1, round(1 / (self.info.frame_rate * self.info.time_base)))
-        held: _Picture | None = None
+        held: Picture | None = None
         for picture in pictures:
             if held is not None:
                 yield replace(held, duration=(picture.pts or 0) - (held.pts or 0))
@@ -385,7 +382,7 @@ class VideoReader:
         if held is not None:
             yield replace(held, duration=self._last_duration(held, step))
 
-    def _last_duration(self, picture: _Picture, step: int) -> int:
+    def _last_duration(self, picture: Picture, step: int) -> int:
         """Take the end of the track, else the length of the packet (field-coded streams give half of it)."""
         if self.info.end_time is not None and self.time_range is None:
             rest = round(self.info.end_time / self.info.time_base) - (picture.pts or 0)
@@ -413,68 +410,8 @@ class VideoReader:
         return _turn(pixels, matrix)
 
 
-class _Damage:
-    """Decides what happens around damaged packets and frames of one reading."""
-
-    def __init__(self, reader: VideoReader) -> None:
-        self._reader = reader
-        self._count = 0
-        self._emitted = 0
-        self._gaps: list[tuple[int | None, int]] = []
-
-    def on_file(self, error: BaseException) -> None:
-        """Meet damage in the container itself: reading ends here."""
-        if self._reader._on_corrupt == "error":
-            raise CorruptFrameError(self._message(f"the file is damaged after frame {self._emitted}", reason(error)))
-        self._reader._note(f"{self._reader.path.name}: damaged after frame {self._emitted}; the rest is missing")
-
-    def on_packet(self, packet: Any, error: BaseException) -> None:
-        """Meet a packet that the decoder refuses."""
-        if self._reader._on_corrupt == "error":
-            raise CorruptFrameError(self._message(f"frame {self._emitted} cannot be decoded", reason(error)))
-        self._count += 1
-        if self._count > _MAX_DAMAGED_PACKETS:
-            raise CorruptFrameError(f"{self._reader.path}: damaged throughout; get another copy")
-        if self._reader._conceals and self._emitted:
-            self._gaps.append((packet.pts, packet.duration or 0))
-
-    def around(self, frame: Any) -> Iterator[Any]:
-        """Yield concealed frames that belong before ``frame``, then the frame itself if it is to be kept."""
-        earlier = [g for g in self._gaps if g[0] is None or frame.pts is None or g[0] < frame.pts]
-        if earlier:
-            self._gaps = [gap for gap in self._gaps if gap not in earlier]
-            for pts, duration in sorted(earlier, key=lambda gap: gap[0] or 0):
-                yield self._repeat(pts, duration)
-        if frame.is_corrupt:
-            self._on_corrupt_frame(frame)
-            if self._reader._on_corrupt == "skip" and self._emitted:
-                return
-        self._emitted += 1
-        yield frame
-
-    def rest(self) -> Iterator[Any]:
-        """Yield the concealed frames behind the last good one, and report."""
-        for pts, duration in sorted(self._gaps, key=lambda gap: gap[0] or 0):
-            yield self._repeat(pts, duration)
-        if self._count:
-            what = "shown as the frame before or as the decoder mended them" if self._reader._conceals else "left out"
-            self._reader._note(f"{self._reader.path.name}: {self._count} damaged frames, {what}")
-
-    def _repeat(self, pts: int | None, duration: int) -> _Picture:
-        self._emitted += 1
-        return _Picture(pts, duration, None)
-
-    def _on_corrupt_frame(self, frame: Any) -> None:
-        if self._reader._on_corrupt == "error" and (self._emitted or self._reader.info.origin == 0):
-            raise CorruptFrameError(self._message(f"frame {self._emitted} is damaged", "the decoder had to guess"))
-        self._count += 1
-
-    def _message(self, what: str, why: str) -> str:
-        return f"{self._reader.path}: {what} ({why}); get another copy, or go on with on-corrupt=skip or =conceal"
-
-
-def _picture(frame: Any) -> _Picture:
-    return frame if isinstance(frame, _Picture) else _Picture(frame.pts, frame.duration or 0, frame)
+def _picture(frame: Any) -> Picture:
+    return frame if isinstance(frame, Picture) else Picture(frame.pts, frame.duration or 0, frame)
 
 
 def _turn(pixels: Any, matrix: tuple[int, int, int, int]) -> Any:
