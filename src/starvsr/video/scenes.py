@@ -1,10 +1,10 @@
 """Find scene cuts while frames stream by, one decision per frame, in constant memory.
 
-A cut shows as a jump of both the picture (mean difference of a small luma image, after allowing it to
-shift by a cell) and of its colour histogram, well above what the last frames did. Flashes and fast pans
-are told apart: a flash returns to the picture before it, so the frame after it is no cut; a pan keeps its
-histogram. The frame of the flash itself is brighter everywhere with the same structure, which the
-comparison of mean-free luma sees through.
+A cut shows as a jump of both the structure (correlation of a small luma image, at its best shift of up to
+two cells) and the colour histogram, well above what the last frames did. A pan keeps its histogram. A flash
+keeps its structure, which correlation sees in spite of the light; and as each frame is compared with the last
+two, the picture that comes back after a white frame is no cut. The white frame itself counts as one: only the
+frames after it tell a flash from a cut to white.
 """
 
 from __future__ import annotations
@@ -75,7 +75,6 @@ class SceneDetector:
         )
         self.last_score = score
         if is_cut:
-            self._past.clear()
             self._scores.clear()
             self._since_cut = 0
         else:
