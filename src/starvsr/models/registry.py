@@ -24,6 +24,8 @@ class ModelSpec:
     context_tokens: int
     one_step_timestep: int
     """Timestep of the one-step mode."""
+    samples: bool
+    """Whether it can also sample from noise in several steps; else its one step is all it does."""
     weights: str
     """File name in the package's folder of weights."""
     licence: str
@@ -58,6 +60,7 @@ STAR_SMALL = ModelSpec(
     enlarge="bicubic",
     context_tokens=4,
     one_step_timestep=250,
+    samples=False,
     weights="star-small.safetensors",
     licence="Apache-2.0",
     segment=16,

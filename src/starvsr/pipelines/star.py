@@ -62,11 +62,11 @@ class StarPipeline:
         network.requires_grad_(False)
         dtype = choose_dtype(precision, device)
         traits = ModelTraits(
-            accepts=frozenset({"seed", "steps", "weights", "precision"}),
+            accepts=frozenset({"weights", "precision"} | ({"seed", "steps"} if spec.samples else set())),
             overlap=spec.overlap,
             tile_overlap=spec.tile_overlap,
             segment=spec.segment,
-            fixed_bytes=4 * sum(parameter.numel() for parameter in network.parameters()),
+            fixed_bytes=dtype.itemsize * sum(parameter.numel() for parameter in network.parameters()),
             bytes_per_pixel=spec.bytes_per_pixel * dtype.itemsize // 4,
             digest=digest(path),
         )
