@@ -14,12 +14,8 @@ from torch import Tensor, nn
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
 from starvsr.models.text import LearnedContext
 
-
-MEAN_GAIN = 1 / 16
-"""How much of its velocity the one step applies to the means of the squares, the first of each colour's channels.
-
-Blur, noise and compression hardly change them, yet any error there is a visible change of brightness.
-"""
+BRIGHTNESS_WINDOW = 9
+"""Side, in input pixels, of the window whose average brightness and colour the one step leaves as they are."""
 
 
 class StarSmall(nn.Module):
@@ -48,10 +44,20 @@ class StarSmall(nn.Module):
     def one_step(self, hint: Tensor, alpha: float, sigma: float, timestep: int) -> Tensor:
         """Return the clean estimate [B, C, T, h, w] in one step from the low-quality latents ``hint``."""
         timesteps = torch.full((hint.shape[0],), timestep, device=hint.device)
-        gain = torch.ones(3, hint.shape[1] // 3, device=hint.device)
-        gain[:, 0] = MEAN_GAIN
-        velocity = self(hint / alpha, timesteps, hint)
-        return hint - sigma * gain.reshape(-1, 1, 1, 1) * velocity
+        return hint - sigma * keep_brightness(self(hint / alpha, timesteps, hint))
+
+
+def keep_brightness(velocity: Tensor) -> Tensor:
+    """Take the local average out of a velocity [B, C, T, h, w]: the change may not brighten, darken or tint.
+
+    Blur, noise and compression hardly change local averages, while a network errs there before anywhere else. Only
+    the means of the squares have an average to speak of: the first channel of each colour.
+    """
+    by_colour = velocity.unflatten(1, (3, -1))  # [B, 3, k, T, h, w]
+    means = by_colour[:, :, 0]
+    window, edge = (1, BRIGHTNESS_WINDOW, BRIGHTNESS_WINDOW), (0, BRIGHTNESS_WINDOW // 2, BRIGHTNESS_WINDOW // 2)
+    average = F.avg_pool3d(means, window, stride=1, padding=edge, count_include_pad=False)
+    return torch.cat([(means - average)[:, :, None], by_colour[:, :, 1:]], dim=2).flatten(1, 2)
 
 
 def _repeat(clip: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
