@@ -5,7 +5,7 @@
 #
 # Nothing needs to be installed first but Python 3.10 or newer (with its venv module).
 # PYTHON=... picks the interpreter, PIP_ARGS=... goes to pip, for example
-#   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"   (a smaller torch, no CUDA)
+#   make demo PIP_ARGS="--extra-index-url INDEX"   (an index with a smaller torch, without CUDA)
 #   make test PYTEST_ARGS="-k reader"
 
 VENV ?= .venv
