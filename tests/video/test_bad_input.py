@@ -25,7 +25,7 @@ from tests.video.clips import make_clip, moving_bars
 
 
 def noisy(count: int) -> np.ndarray:
-    return np.random.default_rng(3).integers(0, 256, (count, 48, 64, 3), dtype=np.uint8)
+    return np.random.default_rng(3).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
 
 
 def read(path: Path, **kwargs: Any) -> tuple[int, list[str]]:

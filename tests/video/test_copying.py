@@ -199,3 +199,20 @@ def test_transport_stream_keeps_picture_and_sound_together(tmp_path: Path) -> No
     assert [d for _, d in got] == [d for _, d in sound]
     assert all(abs((a or 0) - (b or 0)) < Fraction(1, 40000) for (a, _), (b, _) in zip(got, sound, strict=True))
     assert times(tmp_path / "out.mp4") == times(source)
+
+
+@pytest.mark.parametrize("what", ["chapters", "timecode"])
+def test_chapter_and_timecode_tracks_are_made_anew_not_doubled(tmp_path: Path, what: str) -> None:
+    source = make_clip(
+        tmp_path / "in.mov",
+        metadata={"timecode": "01:00:00:00"} if what == "timecode" else {},
+        chapters=[(0, 100, "a"), (100, 320, "b")] if what == "chapters" else [],
+    )
+    writer = copy(source, tmp_path / "out.mov")
+    before, after = probe(source), probe(tmp_path / "out.mov")
+    assert [s.kind for s in before.streams] == ["video", "data"]
+    assert [s.kind for s in after.streams] == ["video", "data"]
+    assert [c.metadata["title"] for c in after.chapters] == (["a", "b"] if what == "chapters" else [])
+    with av.open(str(tmp_path / "out.mov")) as container:
+        assert container.streams.video[0].metadata.get("timecode") == ("01:00:00:00" if what == "timecode" else None)
+    assert writer.notes == []

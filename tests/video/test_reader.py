@@ -213,15 +213,15 @@ def test_progressive_input_is_left_alone_by_auto(tmp_path: Path) -> None:
     ],
 )
 def test_pixel_formats_are_read(tmp_path: Path, codec: str, pix_fmt: str, suffix: str, bits: int) -> None:
-    info = probe(make_clip(tmp_path / f"a{suffix}", count=3, codec=codec, pix_fmt=pix_fmt))
+    info = probe(make_clip(tmp_path / f"a{suffix}", count=3, size=(64, 64), codec=codec, pix_fmt=pix_fmt))
     assert info.bit_depth == bits
     with VideoReader(info.path) as reader:
         frames = list(reader)
     assert len(frames) == 3
     assert frames[0].pixels.dtype == (np.uint8 if bits == 8 else np.uint16)
-    assert frames[0].pixels.shape == (48, 64, 4 if info.has_alpha else 3)
+    assert frames[0].pixels.shape == (64, 64, 4 if info.has_alpha else 3)
     top = np.iinfo(frames[0].pixels.dtype).max
-    luma = moving_bars(3)[0].astype(float) @ [0.299, 0.587, 0.114] / 255
+    luma = moving_bars(3, 64, 64)[0].astype(float) @ [0.299, 0.587, 0.114] / 255
     got = frames[0].pixels[..., :3].astype(float) @ [0.299, 0.587, 0.114] / top
     assert np.abs(got - luma).mean() < 0.03
 
@@ -258,3 +258,24 @@ def test_cover_art_is_not_taken_for_the_video(tmp_path: Path) -> None:
     assert (info.width, info.height) == (64, 48)
     assert "cover" in [s.kind for s in info.streams]
     assert len(list(VideoReader(path))) == 8
+
+
+def test_times_that_do_not_increase_are_moved_by_a_tick_and_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as out:
+        stream: Any = out.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        packets = []
+        for index, pixels in enumerate(moving_bars(6)):
+            frame = av.VideoFrame.from_ndarray(pixels).reformat(format="yuvj420p")
+            frame.pts, frame.time_base = index, Fraction(1, 1000)
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        out.start_encoding()
+        for packet, time in zip(packets, [0, 40, 40, 80, 81, 120], strict=True):
+            packet.pts = packet.dts = time
+            out.mux_one(packet)
+    with VideoReader(path) as reader:
+        assert [f.pts for f in reader] == [0, 40, 41, 80, 81, 120]
+        assert any("do not increase" in note for note in reader.notes)

@@ -153,6 +153,26 @@ def test_encoders(tmp_path: Path, name: str, codec: str, pix_fmt: str | None, wa
             assert container.streams.video[0].codec_context.codec_tag == "hvc1"
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp4", "libx264"),
+        ("a.mov", "prores"),
+        ("a.mkv", "libx264"),
+        ("a.mkv", "av1"),
+        ("a.mkv", "ffv1"),
+        ("a.webm", "vp9"),
+    ],
+)
+def test_sample_aspect_ratio_is_kept(tmp_path: Path, name: str, codec: str) -> None:
+    source = make_clip(tmp_path / "in.mp4", aspect=Fraction(16, 11), count=3, size=(88, 64))
+    copy(source, tmp_path / name, options=EncodeOptions(codec=codec))
+    info = probe(tmp_path / name)
+    assert info.sample_aspect_ratio == Fraction(16, 11)
+    assert info.rotation == 0
+    assert len(times(tmp_path / name)) == 3
+
+
 def test_ten_bits_through_an_identity_stay_within_one_code(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     frames = (moving_bars(3, 32, 48).astype(np.uint16) * 257 + rng.integers(0, 257, (3, 32, 48, 3))).astype(np.uint16)
@@ -338,6 +358,7 @@ def test_wrong_frames_and_times_are_refused(tmp_path: Path) -> None:
         ("a.mp4", EncodeOptions(alpha="maybe"), "alpha must be one of"),
         ("a.mp4", EncodeOptions(codec="h264_nvenc"), "does not work on this machine"),
         ("out", EncodeOptions(codec="libx264"), "images take no codec"),
+        ("a.mp4", EncodeOptions(codec="libx265"), "needs 64 pixels"),
     ],
 )
 def test_options_that_cannot_be_honoured_are_refused(

@@ -84,7 +84,7 @@ class _Copied:
     source: Any
     target: Any
     shift: int
-    is_late: bool = False
+    last_dts: int | None = None
 
 
 class StreamCopier:
@@ -158,6 +158,18 @@ class StreamCopier:
             self._output.mux_one(packet)
             self._next = self._fetch()
 
+    def _make_increase(self, copied: _Copied, packet: Any) -> None:
+        """Move a packet whose time does not increase by a tick: containers refuse it otherwise."""
+        if packet.dts is None:
+            return
+        if copied.last_dts is not None and packet.dts <= copied.last_dts and copied.source.type == "audio":
+            packet.dts = copied.last_dts + 1
+            packet.pts = max(packet.pts, packet.dts) if packet.pts is not None else None
+            note = f"stream {copied.source.index} ({_words(copied.source)}): times that do not increase were moved"
+            if note not in self.notes:
+                self.notes.append(note)
+        copied.last_dts = packet.dts
+
     def close(self) -> None:
         """Close the input."""
         self._input.close()
@@ -174,7 +186,11 @@ class StreamCopier:
         """Add a stream; say why not where that fails."""
         if stream.type == "attachment" or (stream.type == "video" and is_cover(stream)):
             return self._add_attachment(stream)
-        if stream.codec_context is None and stream.type != "data":
+        if self._is_made_anew(stream):
+            return None
+        if stream.type == "data":
+            return "data tracks are not copied"
+        if stream.codec_context is None:
             return "its codec is unknown"
         problem = why_not_copyable(stream, self._muxer)
         if problem:
@@ -186,6 +202,12 @@ class StreamCopier:
         if self._muxer == "mp4" and stream.codec_context is not None and stream.codec_context.name.startswith("pcm_"):
             self.notes.append("uncompressed sound in MP4 is silent in some players; .mov or .mkv are safer")
         return None
+
+    def _is_made_anew(self, stream: Any) -> bool:
+        """Whether the writer makes this MOV track from what is copied anyway: chapters, or the timecode tag."""
+        is_chapter_track = bool(self._info.chapters) and stream.discard == av.stream.Discard.all
+        is_timecode = stream.type == "data" and "timecode" in stream.metadata
+        return is_timecode or (is_chapter_track and stream.type in ("data", "subtitle"))
 
     def _add_attachment(self, stream: Any) -> str | None:
         if self._muxer in ("mp4", "mov") and stream.type == "video":
@@ -235,6 +257,7 @@ class StreamCopier:
             if packet.dts is not None:
                 packet.dts -= copied.shift
             self._trim_front(copied, packet)
+            self._make_increase(copied, packet)
             return copied, packet
         return None
 

@@ -39,6 +39,9 @@ _SHORT = {
     "x264": "libx264",
     "x265": "libx265",
 }
+_LOOKAHEAD_BYTES = 100 * 2**20
+# narrower pictures make libx265 (seen in 4.2) write beyond its buffers
+_MIN_SIDE = {"libx265": 64}
 _MAX_SIDE = {"libx264": 16384, "libx265": 16384, "libsvtav1": 16384, "libvpx-vp9": 65535}
 # two fixed threads: encoders cut frames by thread count, and equal input must give equal bytes anywhere
 _THREADS = 4
@@ -124,7 +127,9 @@ def plan_encoding(
     """
     _check_choices(options)
     keep_alpha = has_alpha and options.alpha == "keep"
-    codec = _SHORT.get(options.codec or "", options.codec) or _default_codec(container, bit_depth, keep_alpha)
+    codec = _SHORT.get(options.codec or "", options.codec) or _default_codec(
+        container, bit_depth, keep_alpha, min(width, height)
+    )
     _check_codec(name, container, codec)
     _check_size(codec, width, height)
     notes: list[str] = []
@@ -237,6 +242,9 @@ def _check_codec(name: str, container: str, codec: str) -> None:
 
 
 def _check_size(codec: str, width: int, height: int) -> None:
+    least = _MIN_SIDE.get(codec, 1)
+    if min(width, height) < least:
+        raise OptionError(f"{codec} needs {least} pixels a side, the output is {width}x{height}; use libx264 or ffv1")
     side = _MAX_SIDE.get(codec)
     if side is not None and max(width, height) > side:
         raise OptionError(f"{codec} stops at {side} pixels a side, the output is {width}x{height}; write a PNG folder")
@@ -248,14 +256,14 @@ def _check_format(codec: str, pixel_format: str) -> None:
         raise OptionError(f"{codec} does not take {pixel_format}; choose one of {', '.join(known)}")
 
 
-def _default_codec(container: str, bit_depth: int, alpha: bool) -> str:
+def _default_codec(container: str, bit_depth: int, alpha: bool, side: int) -> str:
     if alpha:
         return {"mov": "prores_ks", "matroska": "ffv1", "webm": "libvpx-vp9"}.get(container, "libx264")
     if container == "webm":
         return "libvpx-vp9" if bit_depth <= 8 else "libsvtav1"
-    if bit_depth <= 8:
-        return "libx264"
-    return "prores_ks" if container == "mov" and bit_depth <= 10 else "libx265"
+    if container == "mov" and 8 < bit_depth <= 10:
+        return "prores_ks"
+    return "libx264" if bit_depth <= 8 or side < _MIN_SIDE["libx265"] else "libx265"
 
 
 def _default_format(codec: str, container: str, bit_depth: int, alpha: bool) -> str:
@@ -322,8 +330,9 @@ def _settings(
 
 def _special_settings(codec: str, pixel_format: str, area: int, color: ColorTags, alpha: bool) -> dict[str, str]:
     if codec == "libx264":
-        # lookahead frames are kept in memory: 40 frames of 8K are 2 GB
-        return {"rc-lookahead": "10", "threads": str(_THREADS)} if area > 4096 * 2304 else {"threads": str(_THREADS)}
+        # frames it looks ahead over are kept in memory, with what belongs to them about 5 bytes a pixel
+        lookahead = max(5, min(40, _LOOKAHEAD_BYTES // (5 * area)))
+        return {"rc-lookahead": str(lookahead), "threads": str(_THREADS)}
     if codec == "libx265":
         return {"x265-params": ":".join(_x265_params(area, color))}
     if codec == "libsvtav1":

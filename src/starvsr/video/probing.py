@@ -20,6 +20,13 @@ _IDENTITY = (1, 0, 0, 1)
 _ROTATIONS = {(1, 0, 0, 1): 0, (0, 1, -1, 0): 90, (-1, 0, 0, -1): 180, (0, -1, 1, 0): 270}
 # FFmpeg counts counter-clockwise
 _BY_ROTATION = {0: (1, 0, 0, 1), -90: (0, 1, -1, 0), 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}
+_LOST_SIDE_DATA = {
+    "A53_CC": "closed captions",
+    "DOVI_METADATA": "Dolby Vision data",
+    "DOVI_RPU_BUFFER": "Dolby Vision data",
+    "DYNAMIC_HDR_PLUS": "HDR10+ data",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid data",
+}
 _ALPHA_SCAN_LIMIT = 500
 
 
@@ -117,6 +124,13 @@ def _side_data(frame: Any) -> list[Any] | None:
         return None
 
 
+def _side_notes(path: Path, frame: Any) -> list[str]:
+    """Name what rides inside the pictures and is lost when they are coded anew."""
+    kinds = {data.type.name for data in _side_data(frame) or ()}
+    lost = {words for kind, words in _LOST_SIDE_DATA.items() if kind in kinds}
+    return [f"{path.name}: {words} inside the pictures cannot be kept" for words in sorted(lost)]
+
+
 def color_tags(frame: Any) -> ColorTags:
     """Read the colour tags of a decoded frame, HDR10 side data included."""
     mastering, light = None, None
@@ -186,7 +200,10 @@ def nominal_rate(stream: Any) -> Fraction:
 
 def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fraction | None) -> VideoInfo:
     matrix = orientation(frame)
-    notes = () if matrix else (f"{path.name}: turned by an odd angle, which is not kept",)
+    notes = (
+        *_side_notes(path, frame),
+        *(() if matrix else (f"{path.name}: turned by an odd angle, which is not kept",)),
+    )
     matrix = matrix or _IDENTITY
     is_turned = matrix[0] == 0
     width, height = (frame.height, frame.width) if is_turned else (frame.width, frame.height)

@@ -24,6 +24,7 @@ from starvsr.video.encoders import EncodeOptions, EncodePlan, container_of, plan
 from starvsr.video.image_writer import ImageWriter
 from starvsr.video.images import is_pattern
 from starvsr.video.info import VideoInfo
+from starvsr.video.matroska_aspect import PLACEHOLDER_DEGREES, write_aspect
 from starvsr.video.opening import captured_log, reason
 from starvsr.video.output_files import as_output_error, check_output, discard, partial_path, publish
 
@@ -58,6 +59,7 @@ class VideoWriter:
         frame_rate: Nominal rate; None takes the input's.
         bit_depth: Significant bits of the frames; None takes the input's.
         alpha: Whether frames have four channels; None takes the input's.
+        comment: Text for the container's comment tag, where the input has none of its own; images hold none.
         on_note: Called with each note when it arises; all are in ``notes``.
 
     Raises:
@@ -80,6 +82,7 @@ class VideoWriter:
         frame_rate: Fraction | None = None,
         bit_depth: int | None = None,
         alpha: bool | None = None,
+        comment: str | None = None,
         on_note: Callable[[str], None] | None = None,
     ) -> None:
         self.path = Path(path)
@@ -90,6 +93,7 @@ class VideoWriter:
         self.time_base = time_base or (source.time_base if source else 1 / self.frame_rate)
         self.notes: list[str] = []
         self.num_frames = 0
+        self.comment = comment
         self._on_note = on_note
         self._bit_depth = bit_depth or (source.bit_depth if source else 8)
         self._alpha = (source.has_alpha if source else False) if alpha is None else alpha
@@ -249,8 +253,13 @@ class _FileSink:
         self._mux_held(is_last=True)
         if self._copier is not None:
             self._copier.advance(None)
+            self._report_left_out()
             self._copier.close()
         self._output.close()
+        if self._needs_display_size and not write_aspect(
+            self._partial, self._writer.width, self._writer.height, self._aspect
+        ):
+            raise OutputError(f"{self._path}: the aspect ratio {self._aspect} could not be stored; write .mp4 or .mov")
         self._verify()
         publish(self._partial, self._path)
 
@@ -272,6 +281,14 @@ class _FileSink:
             flags["movie_timescale"] = str(self._movie_timescale())
         return av.open(f"file:{self._partial}", "w", format=self._muxer, container_options=flags)
 
+    @property
+    def _aspect(self) -> Fraction:
+        return self._source.sample_aspect_ratio if self._source is not None else Fraction(1)
+
+    @property
+    def _needs_display_size(self) -> bool:
+        return self._muxer in ("matroska", "webm") and self._aspect != 1
+
     def _movie_timescale(self) -> int:
         """Choose the clock that MP4 keeps start offsets on (FFmpeg's default of 1 ms would round them)."""
         scale = min(self._writer.time_base.denominator, _MAX_TIMESCALE)
@@ -289,6 +306,8 @@ class _FileSink:
         if self._copier is not None:
             self._copier.after_video(self._stream)
             self._report_left_out()
+        if self._writer.comment and not any(key.lower() == "comment" for key in self._output.metadata):
+            self._output.metadata["comment"] = self._writer.comment
         with captured_log() as log:
             try:
                 self._stream.codec_context.open()
@@ -311,8 +330,9 @@ class _FileSink:
             base = base.limit_denominator(_MAX_TIMESCALE)
         context.time_base = base
         stream.time_base = base
-        if self._source is not None:
-            context.sample_aspect_ratio = self._source.sample_aspect_ratio
+        context.sample_aspect_ratio = self._aspect
+        if self._needs_display_size:
+            stream.set_display_rotation(PLACEHOLDER_DEGREES)
         context.color_range = plan.color.range
         context.colorspace = plan.color.matrix
         context.color_primaries = plan.color.primaries
@@ -328,7 +348,8 @@ class _FileSink:
             return
         if self._copier.left_out and self._writer.options.missing_streams == "error":
             raise OptionError(f"{self._path.name}: {'; '.join(self._copier.left_out)}; choose .mkv")
-        self.notes += [f"{self._path.name}: {text}" for text in (*self._copier.left_out, *self._copier.notes)]
+        found = (*self._copier.left_out, *self._copier.notes)
+        self.notes += [note for text in found if (note := f"{self._path.name}: {text}") not in self.notes]
         self._copier.left_out.clear()
 
     def _begin(self, first_pts: int) -> None:
