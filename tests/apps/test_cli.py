@@ -65,6 +65,17 @@ def test_upscale_keeps_frames_and_times(clip: Path, tmp_path: Path, capsys: pyte
     assert _leftovers(tmp_path) == ["big.mp4"]
 
 
+def test_provenance_is_written_into_the_file(clip: Path, tmp_path: Path) -> None:
+    import json
+
+    assert main(["upscale", str(clip), "-o", str(tmp_path / "o.mkv"), "--scale", "2", *QUICK]) == 0
+    tags = {key.lower(): value for key, value in probe(tmp_path / "o.mkv").metadata.items()}
+    record = json.loads(tags["comment"])
+    assert record["model"] == "bicubic"
+    assert record["options"] == {"scale": 2.0}
+    assert str(tmp_path) not in tags["comment"]
+
+
 def test_output_names_come_from_the_input(clip: Path, tmp_path: Path) -> None:
     source = tmp_path / "a.mp4"
     source.write_bytes(clip.read_bytes())
@@ -275,7 +286,7 @@ def test_wrong_usage_ends_with_2(words: tuple[str, ...], clip: Path, one_line) -
         ("--steps", "2"),
         ("--prompt", "a cat"),
         ("--window", "8"),
-        ("--precision", "float16"),
+        ("--precision", "fp16"),
         ("--weights", "w.safetensors"),
         ("--frame-rate", "25"),
         ("--alpha", "drop"),
@@ -325,14 +336,18 @@ def test_a_signal_leaves_nothing_half_named(number: int, code: int, tmp_path: Pa
     source = _write_clip(tmp_path / "long.mp4", num_frames=60, size=(160, 120))
     out = tmp_path / "out"
     out.mkdir()
-    process = _starvsr("upscale", source, "-o", out / "o.mp4", "--segment", "2", "--codec", "hevc", *QUICK)
-    deadline = time.monotonic() + 120
-    while not _leftovers(out) and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    assert _leftovers(out)[0].startswith(".o.mp4.")
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    words = ("upscale", source, "-o", out / "o.mp4", "--segment", "2", "--codec", "hevc", *QUICK)
+    with _starvsr(*words) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not _leftovers(out) and time.monotonic() < deadline:
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.02)
+            assert _leftovers(out)[0].startswith(".o.mp4.")
+            process.send_signal(number)
+            _, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == code
     assert err.splitlines()[-1] == "error: stopped: nothing was left half written"
     assert "Traceback" not in err

@@ -154,7 +154,7 @@ def test_values_that_are_no_numbers_are_refused_with_advice() -> None:
         def upscale_clip(self, lq, **arguments):
             return super().upscale_clip(lq, **arguments) * float("nan")
 
-    with pytest.raises(StarVsrError, match="--precision float32"):
+    with pytest.raises(StarVsrError, match="--precision fp32"):
         _run(random_frames(2, 5, 5), Broken(), _settings(5, 5))
 
 

@@ -101,7 +101,7 @@ class UpscaleJob:
         import starvsr
 
         options = {k: v if isinstance(v, (int, float)) else str(v) for k, v in self.options.changed().items()}
-        for name in ("overwrite", "compare", "on_error", "threads", "model"):
+        for name in ("overwrite", "compare", "on_error", "threads", "model", "weights"):  # the digest names these
             options.pop(name, None)
         return {
             "software": f"starvsr {starvsr.__version__}",

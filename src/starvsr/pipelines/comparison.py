@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from starvsr.pipelines.api import UpscaleJob, comparison_paths, open_reader
 from starvsr.pipelines.base import CancelToken
 from starvsr.pipelines.render import Pixels
-from starvsr.video import VideoReader, VideoWriter
+from starvsr.video import EncodeOptions, VideoReader, VideoWriter
 
 LARGEST_WIDTH, LARGEST_HEIGHT = 3840, 2160
 SHEET_COLUMN = 960
@@ -49,6 +49,7 @@ def write_comparison(job: UpscaleJob, num_frames: int, cancel: CancelToken) -> t
         source=None,
         width=2 * half[0],
         height=half[1],
+        options=EncodeOptions(preset="veryfast"),
         overwrite=job.options.overwrite,
         time_base=job.info.time_base,
         frame_rate=job.info.frame_rate,
@@ -78,7 +79,7 @@ def _read(job: UpscaleJob) -> Iterator[tuple[Bytes, Bytes, int, int]]:
 
 def _bytes(pixels: Pixels) -> Bytes:
     rgb = pixels[:, :, :3]
-    return rgb if rgb.dtype == np.uint8 else ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return (rgb if rgb.dtype == np.uint8 else (rgb.astype(np.uint32) + 128) // 257).astype(np.uint8, copy=False)
 
 
 def side_by_side(before: Bytes, after: Bytes, half: tuple[int, int], labels: tuple[str, str]) -> Bytes:

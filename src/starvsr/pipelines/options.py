@@ -183,7 +183,7 @@ class UpscaleOptions:
         "Number type of the network (default: the model's own).",
         MODEL,
         "text",
-        choices=("float32", "bfloat16", "float16"),
+        choices=("auto", "fp32", "bf16", "fp16"),
         model=True,
     )
     color: str | None = _option(

@@ -17,11 +17,12 @@ from starvsr.pipelines.segments import longest_crossfade
 from starvsr.pipelines.tiles import TileGrid, grid_of_counts, grid_of_tiles
 
 MB = 2**20
-PROCESS_BYTES = 400 * MB  # interpreter, torch, FFmpeg
-DEFAULT_BUDGET = 1000 * MB  # beside the model's own weights
-LARGEST_DEFAULT_BUDGET = 2000 * MB  # for frames that cannot be done within DEFAULT_BUDGET
-ENCODER_FRAMES = 50  # frames an encoder holds to look ahead
-ENCODER_BYTES = 300 * MB  # beyond this, the writer shortens the encoder's look-ahead
+PROCESS_BYTES = 310 * MB  # interpreter, torch, FFmpeg: measured after loading
+DEFAULT_BUDGETS = (950 * MB, 2000 * MB, 4000 * MB)
+"""Beside the model's own weights: the least of these that large frames can be done in; 8K needs the last one."""
+ENCODER_FRAMES = (10, 45)  # frames an encoder holds: at least, and with its longest look-ahead
+ENCODER_BYTES_PER_PIXEL = 5  # what x264 keeps of a frame
+ENCODER_BYTES = 150 * MB  # beyond this, the writer shortens the encoder's look-ahead
 LONGEST_SEGMENT = 16
 SHORTEST_TILE = 48
 _LENGTHS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
@@ -118,7 +119,7 @@ def _loosen(options: UpscaleOptions) -> str:
 
 
 def _default_budgets(traits: ModelTraits) -> list[int]:
-    return [traits.fixed_bytes + budget for budget in (DEFAULT_BUDGET, LARGEST_DEFAULT_BUDGET)]
+    return [traits.fixed_bytes + budget for budget in DEFAULT_BUDGETS]
 
 
 def _candidates(
@@ -186,8 +187,9 @@ def estimate_memory(
     if sizes.out_px != sizes.network_px:
         finishing += 4 * 3 * 2 * (sizes.network_px + sizes.out_px)
     held = (max(2 * length, length + overlap) + overlap + 6) * sizes.height * sizes.width * sizes.channels
-    encoder = min(ENCODER_BYTES, ENCODER_FRAMES * sizes.out_px * 3 // 2 * sizes.sample_bytes)
-    encoder = max(encoder, 8 * sizes.out_px * 3 // 2 * sizes.sample_bytes)
+    encoder_frame = ENCODER_BYTES_PER_PIXEL * sizes.out_px * sizes.sample_bytes
+    least, most = (count * encoder_frame for count in ENCODER_FRAMES)
+    encoder = max(least, min(ENCODER_BYTES, most))
     # the network's work and a frame's finishing never happen at once
     peak = store + waiting + held * sizes.sample_bytes + encoder + max(network, finishing)
     return PROCESS_BYTES + traits.fixed_bytes + peak

@@ -117,7 +117,7 @@ def to_codes(pixels: Tensor) -> Tensor:
     """Turn pixels in [-1, 1] into rounded float32 codes 0..65535 on the CPU; refuse what is no number."""
     codes = pixels.to("cpu", torch.float32).mul(32767.5).add_(32767.5).clamp_(0, 65535).round_()
     if not bool(torch.isfinite(codes.sum())):
-        raise StarVsrError("the network gave values that are no numbers: try --precision float32")
+        raise StarVsrError("the network gave values that are no numbers: try --precision fp32")
     return codes
 
 

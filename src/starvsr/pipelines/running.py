@@ -64,6 +64,7 @@ def _write_video(job: UpscaleJob, meter: Meter, cancel: CancelToken, notes: list
             options=encode_options(options),
             time_range=reader.time_range,
             overwrite=options.overwrite,
+            comment=provenance_text(job),
         ) as writer,
     ):
         count = upscale_stream(
