@@ -19,6 +19,7 @@ from starvsr.models.star_unet import StarUNetConfig
 from starvsr.models.weights import load_weights
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
 from starvsr.training.loop import Trainer, learning_rate
+from starvsr.training.objectives import OBJECTIVES
 from starvsr.training.run import export
 
 TINY = dataclasses.replace(
@@ -103,3 +104,22 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_bfloat16_training_has_the_gradients_of_float32(photos: Path, tmp_path: Path) -> None:
+    """Codec and losses must not be cast: differences of squares in bfloat16 once reversed most gradients."""
+    stage = StageConfig(objective="one-step", steps=1, structure_weight=0.1, temporal_weight=0.5)
+    torch.manual_seed(0)
+    gt = torch.nn.functional.interpolate(torch.rand(6, 3, 24, 24), 96, mode="bicubic").unflatten(0, (2, 3))
+    gt = gt.transpose(1, 2) * 2 - 1
+    lq = torch.nn.functional.avg_pool3d(gt, (1, 4, 4))
+    gradients = []
+    for precision in ("fp32", "bf16"):
+        trainer = Trainer(_config(photos, stage, precision=precision), tmp_path / precision)
+        torch.manual_seed(1)
+        for parameter in trainer.trainee.network.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        parts = OBJECTIVES["one-step"](trainer.trainee, lq, gt, stage, trainer.rng)
+        torch.stack(list(parts.values())).sum().backward()
+        gradients.append(trainer.trainee.network.unet.out[-1].weight.grad.flatten().clone())
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.99

@@ -47,7 +47,8 @@ class Trainer:
         network = StarSmall(spec.unet, spec.context_tokens)
         if start_from is not None:
             load_weights(network, start_from)
-        self.trainee = Trainee(spec, network, PixelUnshuffleCodec(), star_schedule())
+        autocast = torch.bfloat16 if config.run.precision == "bf16" else None
+        self.trainee = Trainee(spec, network, PixelUnshuffleCodec(), star_schedule(), autocast)
         self.average = {key: value.clone() for key, value in network.state_dict().items()}
         self.step = 0
         self.rng = torch.Generator().manual_seed(config.seed)
@@ -160,8 +161,7 @@ class Trainer:
             objective = "velocity"
         for group in self.optimizer.param_groups:
             group["lr"] = lr * (stage.head_lr_scale if group["is_head"] else 1.0)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.run.precision == "bf16"):
-            parts = OBJECTIVES[objective](self.trainee, batch["lq"], batch["gt"], stage, self.rng)
+        parts = OBJECTIVES[objective](self.trainee, batch["lq"], batch["gt"], stage, self.rng)
         loss = torch.stack(list(parts.values())).sum()
         if not torch.isfinite(loss):
             named = ", ".join(f"{name} {float(value):g}" for name, value in parts.items())

@@ -36,17 +36,31 @@ class Trainee:
     network: StarSmall
     codec: Codec
     schedule: NoiseSchedule
+    autocast: torch.dtype | None = None
+    """Type the network computes in; codec and losses stay in float32, where bfloat16 drowns fine differences."""
 
     def encode_lq(self, lq: Tensor) -> Tensor:
         """Enlarge low-quality frames [B, 3, T, h, w] and encode them: the hint."""
         height, width = lq.shape[-2] * self.spec.scale, lq.shape[-1] * self.spec.scale
         return self.codec.encode(enlarge(lq, height, width, self.spec.enlarge))
 
+    def _cast(self) -> torch.autocast:
+        return torch.autocast("cpu", self.autocast or torch.bfloat16, enabled=self.autocast is not None)
+
+    def velocity(self, noisy: Tensor, t: Tensor, hint: Tensor) -> Tensor:
+        """Return the network's velocity of noisy latents, float32."""
+        with self._cast():
+            velocity: Tensor = self.network(noisy, t, hint)
+        return velocity.float()
+
     def one_step(self, lq: Tensor) -> Tensor:
         """Return the one-step result in pixels [B, 3, T, H, W]."""
         t = self.spec.one_step_timestep
         alpha, sigma = float(self.schedule.alphas[t]), float(self.schedule.sigmas[t])
-        return self.codec.decode(self.network.one_step(self.encode_lq(lq), alpha, sigma, t))
+        hint = self.encode_lq(lq)
+        with self._cast():
+            latents = self.network.one_step(hint, alpha, sigma, t)
+        return self.codec.decode(latents.float())
 
 
 def velocity(trainee: Trainee, lq: Tensor, gt: Tensor, stage: StageConfig, rng: torch.Generator) -> Parts:
@@ -60,7 +74,7 @@ def velocity(trainee: Trainee, lq: Tensor, gt: Tensor, stage: StageConfig, rng: 
     t = torch.randint(0, schedule.num_levels, (len(lq),), generator=rng)
     noise = torch.randn(clean.shape, generator=rng)
     noisy = schedule.add_noise(clean, noise, t)
-    predicted = trainee.network(noisy, t, hint).float()
+    predicted = trainee.velocity(noisy, t, hint)
     parts = {"velocity": F.mse_loss(predicted, schedule.velocity(clean, noise, t))}
     if stage.df_weight:
         estimate = trainee.codec.decode(schedule.x0_from_velocity(noisy, predicted, t))
@@ -71,7 +85,7 @@ def velocity(trainee: Trainee, lq: Tensor, gt: Tensor, stage: StageConfig, rng: 
 
 def one_step(trainee: Trainee, lq: Tensor, gt: Tensor, stage: StageConfig, rng: torch.Generator) -> Parts:
     """Match the one-step result to the ground truth: pixels, frequencies, structure, change over time."""
-    hq = trainee.one_step(lq).float()
+    hq = trainee.one_step(lq)
     t = torch.full((len(lq),), trainee.spec.one_step_timestep)
     parts = {"pixel": stage.pixel_weight * charbonnier(hq, gt)}
     if stage.df_weight:
