@@ -110,9 +110,12 @@ def test_any_pattern_of_times_survives(
     got = times(out)
     tick = Fraction(1, 1000) if suffix == ".mkv" else Fraction(0)
     assert len(got) == len(pts)
+    if suffix == ".mkv" and min(steps) * base < tick:
+        assert any("1 ms" in note for note in writer.notes)
+        return
     for (time, _), wanted in zip(got, pts, strict=True):
         assert abs(time - wanted * base) <= tick / 2
-    if not bframes:  # MP4 keeps lengths in coding order, which wild patterns with B-frames overrun
+    if not bframes and 5 * base >= tick:  # MP4 keeps lengths in coding order, which wild patterns with B-frames overrun
         assert abs(got[-1][1] - 5 * base) <= tick
 
 

@@ -32,8 +32,8 @@ def _by_index(info: VideoInfo) -> str | None:
     size = info.path.stat().st_size
     with open_input(info.path) as container:
         stream = video_stream(container, info.path)
-        entries = stream.index_entries
-        if info.container == "avi" and len(entries) < stream.frames:
+        entries = getattr(stream, "index_entries", ())  # since PyAV 17
+        if len(entries) < stream.frames and (info.container == "avi" or not entries):
             return _by_count(info, stream.frames)  # the index of an AVI lies behind the pictures
         total, inside = 0, 0
         for entry in entries:

@@ -1,9 +1,9 @@
 """YUV frames of FFmpeg to RGB arrays and back, by the tagged matrix and range.
 
-8-bit limited-range frames, the bulk of all video, go through swscale, whose result is within half a
-code there. Above 8 bits, and for full range, swscale shifts where it should scale (white of 10 bits
-becomes 65472 of 65535) and loses half a code of chroma; such frames are converted here in float32,
-with swscale only resampling the chroma planes, where it was measured to be unbiased.
+8-bit limited-range frames of BT.601 and BT.709, the bulk of all video, go through swscale, whose result
+is within half a code there. Above 8 bits, and for full range, swscale shifts where it should scale (white
+of 10 bits becomes 65472 of 65535) and loses half a code of chroma; such frames are converted here in
+float32, with swscale only resampling the chroma planes, where it was measured to be unbiased.
 """
 
 from __future__ import annotations
@@ -13,19 +13,14 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
 from starvsr.errors import UnreadableInputError
 from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags
 
-_FLAGS = int(
-    Interpolation.BICUBIC
-    | Interpolation.ACCURATE_RND
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-    | Interpolation.BITEXACT
-)
+# swscale's flags by number (PyAV names them only since 18):
+# bicubic, full chroma out and in, accurate rounding, bitexact
+_FLAGS = 0x4 | 0x2000 | 0x4000 | 0x40000 | 0x80000
 # Kr, Kb of ITU-T H.273, table 4
 _WEIGHTS = {
     1: (0.2126, 0.0722),
@@ -109,8 +104,9 @@ def from_rgb(pixels: Frame, pixel_format: str, tags: ColorTags) -> av.VideoFrame
         frame = _to_planes(pixels, fmt, bits, tags, has_alpha)
     frame.color_range = tags.range
     frame.colorspace = tags.matrix
-    frame.color_primaries = tags.primaries
-    frame.color_trc = tags.transfer
+    if hasattr(frame, "color_primaries"):  # before PyAV 17 only the encoder can be told
+        frame.color_primaries = tags.primaries
+        frame.color_trc = tags.transfer
     return frame
 
 
@@ -125,7 +121,8 @@ def _is_rgb(name: str) -> bool:
 def _is_exact_in_swscale(name: str, bits: int, tags: ColorTags) -> bool:
     if _is_rgb(name):
         return not (name.startswith("gbr") and bits > 8)
-    return bits <= 8 and tags.range == LIMITED and not name.startswith(("gray", "ya"))
+    in_swscale = tags.matrix in (1, 5, 6)  # PyAV 17 takes BT.2020 for another
+    return bits <= 8 and in_swscale and tags.range == LIMITED and not name.startswith(("gray", "ya"))
 
 
 def _reformat(frame: av.VideoFrame, name: str, tags: ColorTags, out_range: int) -> av.VideoFrame:

@@ -119,7 +119,7 @@ class StreamCopier:
     def after_video(self, target: Any) -> None:
         """Add the streams behind the video stream, and the tags and chapters of the container."""
         _copy_tags(self._video, target)
-        target.disposition = self._video.disposition
+        target.disposition = int(self._video.disposition)
         self._add([s for s in self._input.streams if s.index > self._video.index])
         tags = {k: v for k, v in self._input.metadata.items() if k.lower() not in _DROPPED_TAGS}
         self._output.metadata.update(tags)
@@ -140,7 +140,7 @@ class StreamCopier:
         wanted = [copied.source for copied in self._streams.values()]
         chosen = {stream.index for stream in wanted}
         for stream in self._input.streams:
-            if stream.index not in chosen:
+            if stream.index not in chosen and hasattr(stream, "discard"):
                 stream.discard = av.stream.Discard.all
         if wanted:
             self._seek_to_start()
@@ -350,7 +350,7 @@ def _muxer_word(muxer: str) -> str:
 def _twin(output: Any, stream: Any) -> Any:
     """Add a stream like another one, with its tags and flags."""
     target = output.add_stream_from_template(stream, opaque=True)
-    target.disposition = stream.disposition
+    target.disposition = int(stream.disposition)
     _copy_tags(stream, target)
     language = target.metadata.get("language")
     if output.format.name == "mov" and language in _MOV_LANGUAGES:

@@ -119,7 +119,8 @@ def orientation(frame: Any) -> tuple[int, int, int, int] | None:
 def _side_data(frame: Any) -> list[Any] | None:
     """List a frame's side data; None where PyAV does not know a kind of it (EXIF) and refuses all."""
     try:
-        return list(frame.side_data)
+        side_data = frame.side_data
+        return [side_data[index] for index in range(len(side_data))]
     except ValueError:
         return None
 
@@ -131,7 +132,7 @@ def _side_notes(path: Path, frame: Any) -> list[str]:
     return [f"{path.name}: {words} inside the pictures cannot be kept" for words in sorted(lost)]
 
 
-def color_tags(frame: Any) -> ColorTags:
+def color_tags(frame: Any, context: Any) -> ColorTags:
     """Read the colour tags of a decoded frame, HDR10 side data included."""
     mastering, light = None, None
     for data in _side_data(frame) or ():
@@ -142,8 +143,8 @@ def color_tags(frame: Any) -> ColorTags:
     return ColorTags(
         matrix=int(frame.colorspace),
         range=FULL if frame.format.name.startswith("yuvj") else int(frame.color_range),
-        primaries=int(frame.color_primaries),
-        transfer=int(frame.color_trc),
+        primaries=int(getattr(frame, "color_primaries", context.color_primaries)),
+        transfer=int(getattr(frame, "color_trc", context.color_trc)),
         mastering=mastering,
         content_light=light,
     )
@@ -239,7 +240,7 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
         bit_depth=max(part.bits for part in frame.format.components),
         has_alpha=_has_alpha(path, stream, frame),
         field_order=_field_order(stream, frame),
-        color=color_tags(frame),
+        color=color_tags(frame, stream.codec_context),
         has_timestamps=has_times,
         streams=tuple(_stream_info(s) for s in container.streams),
         metadata=dict(container.metadata),
@@ -257,8 +258,9 @@ def _origin(container: Any, frame: Any) -> Fraction:
 
 def _promised_frames(stream: Any) -> int | None:
     """Count the index entries that are shown (edit lists hide some), else take the header's word."""
-    if stream.frames and len(stream.index_entries) == stream.frames:
-        return sum(not entry.is_discard for entry in stream.index_entries)
+    entries = getattr(stream, "index_entries", ())  # since PyAV 17
+    if stream.frames and len(entries) == stream.frames:
+        return sum(not entry.is_discard for entry in entries)
     return stream.frames or None
 
 

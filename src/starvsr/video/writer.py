@@ -227,7 +227,7 @@ class _FileSink:
         self._frames = 0
         self._held: Any = None
         self._first_dts: int | None = None
-        self._first_pts = self._end = 0
+        self._first_pts = self._last_pts = self._end = 0
         self._copier: StreamCopier | None = None
         quiet_encoders()
         self._output: Any = self._open()
@@ -243,10 +243,20 @@ class _FileSink:
             self._first_pts = pts
         frame = from_rgb(self._flat(pixels), self._plan.pixel_format, self._plan.color)
         frame.pts, frame.time_base = pts, self._writer.time_base
+        self._note_coarse_clock(pts)
         self._durations[pts] = duration
         self._end = pts + duration
         self._frames += 1
         self._mux(self._stream.encode(frame))
+
+    def _note_coarse_clock(self, pts: int) -> None:
+        """Matroska counts milliseconds; frames closer than that fall onto one time."""
+        if self._muxer in ("matroska", "webm") and self._frames:
+            gap = (pts - self._last_pts) * self._writer.time_base
+            note = f"{self._path.name}: some frames are less than 1 ms apart, which only .mp4 and .mov keep"
+            if gap < Fraction(1, 1000) and note not in self.notes:
+                self.notes.append(note)
+        self._last_pts = pts
 
     def finish(self) -> None:
         self._mux(self._stream.encode(None))
