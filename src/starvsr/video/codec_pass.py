@@ -13,7 +13,7 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange, Colorspace
 
 from starvsr.errors import InputNotFoundError, OptionError, UnreadableInputError
 
@@ -28,10 +28,9 @@ _HEADER_KBIT = 6
 """Room for parameter sets and encoder notes, which would eat the whole first frame of a tiny clip."""
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 
-_ROUNDED = int(
-    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
-)
-"""swscale's default cuts instead of rounding: each pass would darken a clip by more than one code."""
+_ROUNDED = 0x4 | 0x2000 | 0x4000 | 0x40000  # by number: PyAV names them only since 18
+"""swscale's default cuts instead of rounding: each pass would darken a clip by more than one code.
+Bicubic, full chroma in and out, accurate rounding."""
 
 
 def compress_clip(
