@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from starvsr.models.registry import STAR_SMALL
-from starvsr.models.star_small import StarSmall
+from starvsr.models.star_small import StarSmall, keep_brightness
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
 
 PUBLISHED_DIGEST = "199e2fb4703e28bc097a5d6596d97639f9bf4bd6ae1ec4503cc8ca3c945939ac"
@@ -106,3 +106,14 @@ def test_star_small_result_does_not_depend_on_distant_pixels() -> None:
     with torch.no_grad():
         a, b = (network.run_block(block, f, embedding, context, 2) for f in (features, changed))
     assert torch.equal(a[..., :8, :], b[..., :8, :])
+
+
+def test_one_step_keeps_brightness_and_passes_detail() -> None:
+    velocity = torch.zeros(1, 48, 1, 24, 24)
+    velocity[:, 0] = 0.7  # the whole picture brighter
+    velocity[:, 5] = 0.3  # one detail coefficient
+    velocity[:, 16, :, 12, 12] = 9.0  # one square of the second colour
+    kept = keep_brightness(velocity)
+    assert kept[:, 0].abs().max() < 1e-6
+    assert torch.equal(kept[:, 5], velocity[:, 5])
+    assert kept[0, 16, 0, 12, 12] == pytest.approx(9.0 * 80 / 81)

@@ -63,10 +63,10 @@ STAR_SMALL = ModelSpec(
     samples=False,
     weights="star-small.safetensors",
     licence="Apache-2.0",
-    segment=16,
+    segment=24,
     overlap=2,
-    tile_overlap=16,
-    bytes_per_pixel=1600,
+    tile_overlap=8,
+    bytes_per_pixel=4800,
 )
 
 MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in [STAR_SMALL]}

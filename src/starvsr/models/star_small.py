@@ -44,7 +44,8 @@ class StarSmall(nn.Module):
     def one_step(self, hint: Tensor, alpha: float, sigma: float, timestep: int) -> Tensor:
         """Return the clean estimate [B, C, T, h, w] in one step from the low-quality latents ``hint``."""
         timesteps = torch.full((hint.shape[0],), timestep, device=hint.device)
-        return hint - sigma * keep_brightness(self(hint / alpha, timesteps, hint))
+        low = hint.to(self.context.tokens.dtype)  # the network's type at once: memory counts here
+        return hint - sigma * keep_brightness(self(low / alpha, timesteps, low).to(hint.dtype))
 
 
 def keep_brightness(velocity: Tensor) -> Tensor:
@@ -55,8 +56,9 @@ def keep_brightness(velocity: Tensor) -> Tensor:
     """
     by_colour = velocity.unflatten(1, (3, -1))  # [B, 3, k, T, h, w]
     means = by_colour[:, :, 0]
-    window, edge = (1, BRIGHTNESS_WINDOW, BRIGHTNESS_WINDOW), (0, BRIGHTNESS_WINDOW // 2, BRIGHTNESS_WINDOW // 2)
-    average = F.avg_pool3d(means, window, stride=1, padding=edge, count_include_pad=False)
+    rows, columns = (min(BRIGHTNESS_WINDOW, size - 1 + size % 2) for size in means.shape[-2:])  # odd sides
+    edge = (0, rows // 2, columns // 2)
+    average = F.avg_pool3d(means, (1, rows, columns), stride=1, padding=edge, count_include_pad=False)
     return torch.cat([(means - average)[:, :, None], by_colour[:, :, 1:]], dim=2).flatten(1, 2)
 
 
