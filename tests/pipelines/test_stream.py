@@ -226,6 +226,27 @@ def test_reading_stays_a_few_frames_ahead() -> None:
     assert furthest < 40
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_segment_is_let_go_before_the_next_is_made(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    import weakref
+
+    from starvsr.pipelines import stream
+
+    stores: list[weakref.ref] = []
+    alive: list[int] = []
+
+    def watched(*arguments, **details):
+        alive.append(sum(store() is not None for store in stores))
+        store = upscale_segment(*arguments, **details)
+        stores.append(weakref.ref(store))
+        return store
+
+    upscale_segment = stream.upscale_segment
+    monkeypatch.setattr(stream, "upscale_segment", watched)
+    _run(random_frames(20, 6, 6, dtype=dtype), NearestUpscaler(), _settings(6, 6))
+    assert alive == [0] * len(stores) and len(stores) == 5
+
+
 def test_progress_counts_up_to_the_last_frame() -> None:
     reports: list[Progress] = []
     frames = random_frames(9, 5, 5)

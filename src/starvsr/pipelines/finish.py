@@ -55,7 +55,7 @@ class Finish:
     def _rgb(self, codes: Store, lq: Pixels) -> Pixels:
         same_size = codes.shape[:2] == (self.height, self.width)
         if same_size and self.color == "none":
-            return _ROUND_TO_8_BITS[codes] if lq.dtype == np.uint8 else codes
+            return _ROUND_TO_8_BITS[codes] if lq.dtype == np.uint8 else codes.copy()  # no view of the segment
         hq = from_codes(codes)  # [3, H, W]
         if self.color != "none":
             hq = _with_colors(hq, to_unit(lq[None, :, :, :3])[:, 0], self.color)

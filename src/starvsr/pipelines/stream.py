@@ -172,7 +172,10 @@ def _enlarged(
 
     for index, codes in join_segments(rendered()):
         frame = inputs[index]
-        yield settings.finish(codes, frame.pixels), frame
+        finished = settings.finish(codes, frame.pixels)
+        del codes  # a view that would keep the whole segment while the next one is made
+        yield finished, frame
+        del finished
         for old in [i for i in inputs if i <= index]:
             del inputs[old]
 
