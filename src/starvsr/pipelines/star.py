@@ -67,7 +67,8 @@ class StarPipeline:
             tile_overlap=spec.tile_overlap,
             segment=spec.segment,
             fixed_bytes=dtype.itemsize * sum(parameter.numel() for parameter in network.parameters()),
-            bytes_per_pixel=spec.bytes_per_pixel * dtype.itemsize // 4,
+            bytes_per_pixel=spec.bytes_per_pixel * (2 + dtype.itemsize) // 6,  # pixels stay float32
+            noiseless_steps=1,
             digest=digest(path),
         )
         network.to(device, dtype)
