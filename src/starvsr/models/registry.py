@@ -66,7 +66,7 @@ STAR_SMALL = ModelSpec(
     segment=24,
     overlap=2,
     tile_overlap=8,
-    bytes_per_pixel=4800,
+    bytes_per_pixel=5400,
 )
 
 MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in [STAR_SMALL]}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from starvsr.errors import DataError
 from starvsr.models.registry import get_spec
 from starvsr.models.weights import save_weights
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint
@@ -29,7 +30,7 @@ def export(folder: Path, path: Path, *, recipe: str = "") -> Path:
     """Write the averaged weights of the newest checkpoint in ``folder`` as float16 safetensors."""
     newest = latest_checkpoint(folder)
     if newest is None:
-        raise FileNotFoundError(f"no checkpoint in {folder}")
+        raise DataError(f"no checkpoint in {folder}: train first, or name the folder of a run")
     state = load_checkpoint(newest)
     metadata = {"format": "pt", "step": str(state["step"]), "recipe": recipe}
     save_weights(state["average"], path, dtype=torch.float16, metadata=metadata)
