@@ -51,7 +51,7 @@ class StarSmall(nn.Module):
 def keep_brightness(velocity: Tensor) -> Tensor:
     """Take the local average out of a velocity [B, C, T, h, w]: the change may not brighten, darken or tint.
 
-    Blur, noise and compression hardly change local averages, while a network errs there before anywhere else. Only
+    Blur, noise and compression hardly change local averages, and colour drift is what viewers notice first. Only
     the means of the squares have an average to speak of: the first channel of each colour.
     """
     by_colour = velocity.unflatten(1, (3, -1))  # [B, 3, k, T, h, w]
