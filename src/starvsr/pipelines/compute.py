@@ -42,8 +42,8 @@ def has_fast_bfloat16() -> bool:
 def keep_freed_memory() -> None:
     """Let glibc keep big freed blocks instead of giving each back to the system.
 
-    A network frees and takes the same blocks over and over, and fresh pages for each cost time. Blocks above 32 MB, whole segments of frames, are still given back. Does nothing
-    elsewhere than on Linux with glibc.
+    A network frees and takes the same blocks over and over, and fresh pages for each cost time. Blocks above
+    32 MB, whole segments of frames, are still given back. Does nothing elsewhere than on Linux with glibc.
     """
     if sys.platform != "linux":
         return
