@@ -123,3 +123,21 @@ def test_bfloat16_training_has_the_gradients_of_float32(photos: Path, tmp_path: 
         torch.stack(list(parts.values())).sum().backward()
         gradients.append(trainer.trainee.network.unet.out[-1].weight.grad.flatten().clone())
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.99
+
+
+def test_constant_learning_rate_stays_after_the_warm_up() -> None:
+    stage = StageConfig(objective="one-step", steps=100, warmup=10, lr=1.0, schedule="constant")
+    assert [learning_rate(stage, step) for step in (0, 10, 99)] == pytest.approx([0.1, 1.0, 1.0])
+
+
+def test_stages_choose_the_size_of_their_samples(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+
+    def record(trainee: Any, lq: torch.Tensor, gt: torch.Tensor, stage: StageConfig, rng: Any) -> Any:
+        shapes.append((tuple(lq.shape), tuple(gt.shape)))
+        return {"loss": trainee.one_step(lq).mean()}
+
+    monkeypatch.setitem(OBJECTIVES, "one-step", record)
+    stages = [StageConfig(objective="one-step", steps=1), StageConfig("one-step", 1, num_frames=1, lq_crop=8)]
+    Trainer(_config(photos, *stages), tmp_path / "run").run()
+    assert shapes == [((2, 3, 2, 12, 12), (2, 3, 2, 48, 48)), ((2, 3, 1, 8, 8), (2, 3, 1, 32, 32))]

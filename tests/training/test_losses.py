@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from starvsr.training.losses import (
     charbonnier,
     dynamic_frequency_loss,
+    negative_psnr,
     structural_dissimilarity,
     temporal_difference,
 )
@@ -64,6 +66,15 @@ def test_losses_are_zero_at_equality_only(loss: Any) -> None:
     clip = torch.rand(1, 3, 3, 64, 64) * 2 - 1
     assert float(loss(clip, clip)) == pytest.approx(0, abs=1e-5)
     assert float(loss(clip + 0.2 * torch.randn_like(clip), clip)) > 0.01
+
+
+def test_negative_psnr_is_the_mean_over_clips_in_db() -> None:
+    torch.manual_seed(0)
+    clip = torch.rand(2, 3, 2, 64, 64) - 0.5
+    noisy = clip + torch.randn_like(clip) * torch.tensor([0.1, 0.4])[:, None, None, None, None]
+    wanted = [20 * math.log10(sigma / 2) for sigma in (0.1, 0.4)]
+    assert float(negative_psnr(noisy, clip, ceiling_db=100)) == pytest.approx(sum(wanted) / 2, abs=0.2)
+    assert float(negative_psnr(clip, clip)) == pytest.approx(-46, abs=1e-3)
 
 
 def test_temporal_difference_ignores_what_does_not_move() -> None:

@@ -52,6 +52,12 @@ class StageConfig:
     steps: int
     lr: float = 1e-3
     warmup: int = 100
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """After the warm-up: fall to zero along a cosine, or stay (a following stage then lets it fall)."""
+    num_frames: int = 0
+    """Frames of a sample in this stage; 0 takes the data section's."""
+    lq_crop: int = 0
+    """Side of a low-quality crop in this stage; 0 takes the data section's."""
     velocity_every: int = 0
     """In one-step stages: every so many steps one velocity step, to keep sampling from noise possible; 0 never."""
     head_lr_scale: float = 1.0
@@ -64,6 +70,8 @@ class StageConfig:
     df_separation: Literal["radial", "magnitude", "none"] = "radial"
     df_weighting: Literal["direct", "inverse"] = "direct"
     pixel_weight: float = 1.0
+    psnr_weight: float = 0.0
+    """Weight of each clip's negative PSNR in dB: the squared error, with easy and hard clips counting alike."""
     temporal_weight: float = 0.0
     structure_weight: float = 0.0
 

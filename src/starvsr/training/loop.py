@@ -88,10 +88,13 @@ class Trainer:
     def run(self) -> None:
         """Train to the end of the last stage."""
         self.log({"event": "start", "step": self.step, "parameters": self._num_parameters()})
-        samples = self._samples()
         first = 0
+        samples, cut = None, (0, 0)
         for number, stage in enumerate(self.config.stage):
             if self.step < first + stage.steps:
+                wanted = stage.num_frames or self.config.data.num_frames, stage.lq_crop or self.config.data.lq_crop
+                if samples is None or wanted != cut:
+                    samples, cut = self._samples(*wanted), wanted
                 self._run_stage(number, stage, first, samples)
             first += stage.steps
         self.save()
@@ -100,7 +103,7 @@ class Trainer:
     def _num_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.trainee.network.parameters())
 
-    def _samples(self) -> Iterator[dict[str, Tensor]]:
+    def _samples(self, num_frames: int, lq_crop: int) -> Iterator[dict[str, Tensor]]:
         data = self.config.data
         source = SharpSource(
             data.videos or None,
@@ -114,8 +117,8 @@ class Trainer:
         pool = DegradedPool(
             source,
             data.degradation,
-            num_frames=data.num_frames,
-            lq_crop=data.lq_crop,
+            num_frames=num_frames,
+            lq_crop=lq_crop,
             clip_frames=data.clip_frames,
             gt_size=data.gt_size,
             pool_size=data.pool_size,
@@ -215,9 +218,11 @@ class Trainer:
 
 
 def learning_rate(stage: StageConfig, step: int) -> float:
-    """Rise over the warm-up, then fall to zero along a cosine."""
+    """Rise over the warm-up, then stay or fall to zero along a cosine."""
     if step < stage.warmup:
         return stage.lr * (step + 1) / stage.warmup
+    if stage.schedule == "constant":
+        return stage.lr
     share = (step - stage.warmup) / max(1, stage.steps - stage.warmup)
     return stage.lr * 0.5 * (1 + math.cos(math.pi * share))
 

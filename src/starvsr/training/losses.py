@@ -20,6 +20,16 @@ def charbonnier(prediction: Tensor, target: Tensor, eps: float = 1e-3) -> Tensor
     return (torch.sqrt((prediction - target) ** 2 + eps**2) - eps).mean()
 
 
+def negative_psnr(prediction: Tensor, target: Tensor, *, ceiling_db: float = 46.0) -> Tensor:
+    """Return the mean over clips of minus the PSNR in dB.
+
+    The logarithm makes a clip count by the ratio of its errors, not their size, so that hard clips do not drown
+    easy ones. Errors below ``ceiling_db`` hardly count: nearly flat clips would give gradients without bound.
+    """
+    error = ((prediction - target) ** 2).flatten(1).mean(1) / 4  # range of 2, squared
+    return 10 * torch.log10(error + 10 ** (-ceiling_db / 10)).mean()
+
+
 def temporal_difference(prediction: Tensor, target: Tensor) -> Tensor:
     """Return the mean absolute error of the change from frame to frame (0 for a single frame)."""
     if prediction.shape[2] < 2:

@@ -21,6 +21,7 @@ from starvsr.training.config import StageConfig
 from starvsr.training.losses import (
     charbonnier,
     dynamic_frequency_loss,
+    negative_psnr,
     structural_dissimilarity,
     temporal_difference,
 )
@@ -88,6 +89,8 @@ def one_step(trainee: Trainee, lq: Tensor, gt: Tensor, stage: StageConfig, rng: 
     hq = trainee.one_step(lq)
     t = torch.full((len(lq),), trainee.spec.one_step_timestep)
     parts = {"pixel": stage.pixel_weight * charbonnier(hq, gt)}
+    if stage.psnr_weight:
+        parts["psnr"] = stage.psnr_weight * negative_psnr(hq, gt)
     if stage.df_weight:
         parts["df"] = stage.df_weight * _frequency_loss(hq, gt, t, stage).mean()
     if stage.structure_weight:
