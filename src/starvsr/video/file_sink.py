@@ -1,0 +1,273 @@
+"""``FileSink``: one container file, with one video stream and the copied streams of the input beside it.
+
+Takes frames, which it encodes itself, or parts that were encoded before. Publishes nothing: the file stays under the
+name it is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import av
+
+from starvsr.errors import OptionError, OutputError, OutputNotWritableError
+from starvsr.video.convert import Frame
+from starvsr.video.copying import StreamCopier, needs_free_tags
+from starvsr.video.encoders import quiet_encoders
+from starvsr.video.matroska_aspect import PLACEHOLDER_DEGREES, write_aspect
+from starvsr.video.opening import reason
+from starvsr.video.output_files import discard
+from starvsr.video.output_format import OutputFormat
+from starvsr.video.parts import DamagedPartError, Part, decoding_times
+
+_MAX_TIMESCALE = 2**31 - 1
+_MAX_SHARED_CLOCK = 1_000_000
+
+
+class FileSink:
+    """Write one container file.
+
+    Args:
+        form: What the output is made of.
+        partial: The file to write.
+        time_range: The part of the input that is read; None for all of it.
+        comment: Text for the comment tag, where the input has none.
+    """
+
+    def __init__(
+        self,
+        form: OutputFormat,
+        partial: Path,
+        *,
+        time_range: tuple[Fraction, Fraction | None] | None,
+        comment: str | None,
+    ) -> None:
+        self._form = form
+        self._path = form.path
+        self._source = form.source
+        self._muxer = form.muxer
+        self._plan = form.plan
+        self._time_range = time_range
+        self._comment = comment
+        self._partial = partial
+        self.notes = list(self._plan.notes)
+        self._durations: dict[int, int] = {}
+        self._frames = 0
+        self._held: Any = None
+        self._first_dts: int | None = None
+        self._offset = self._first_pts = self._last_pts = self._end = 0
+        self._copier: StreamCopier | None = None
+        quiet_encoders()
+        self._output: Any = self._open()
+        try:
+            self._build()
+        except BaseException:
+            self.abort()
+            raise
+
+    # ---- frames
+
+    def write(self, pixels: Frame, pts: int, duration: int) -> None:
+        """Encode the next frame; ``pts`` is its time in the input."""
+        pts = self._arrive(pts, duration)
+        picture = self._form.picture(pixels)
+        picture.pts, picture.time_base = pts, self._form.time_base
+        self._durations[pts] = duration
+        self._mux(self._stream.encode(picture))
+
+    def append(self, parts: Sequence[Path], delay: int) -> None:
+        """Lay encoded parts one behind the other.
+
+        Args:
+            parts: Their files, in order.
+            delay: Pictures by which decoding runs ahead of showing: the largest of all parts.
+
+        Raises:
+            DamagedPartError: A part is not as it was written.
+        """
+        whole_header = bytes(self._stream.codec_context.extradata or b"")
+        header = hashlib.sha256(whole_header).hexdigest()
+        clock = decoding_times(chain.from_iterable(Part(path).times for path in parts), delay)
+        for path in parts:
+            part = Part(path)
+            if part.header_sha256 != header:
+                raise DamagedPartError(path, "it was encoded with other settings")
+            lengths = part.durations
+            for pts in part.times:
+                self._arrive(pts, lengths[pts])
+            self._mux(self._timed(part, clock))
+
+    def _timed(self, part: Part, clock: Iterator[int]) -> Iterator[Any]:
+        for stored in part.packets():
+            packet = stored.as_av()
+            packet.pts -= self._offset
+            packet.dts = next(clock) - self._offset
+            packet.time_base = self._form.encoder_base
+            packet.stream = self._stream
+            yield packet
+
+    def _arrive(self, pts: int, duration: int) -> int:
+        """Take note of the next frame in the order of showing; give its time in the output."""
+        if self._frames == 0:
+            self._offset = pts if self._time_range is not None else 0
+            self._begin(pts)
+            self._first_pts = pts - self._offset
+        pts -= self._offset
+        self._note_coarse_clock(pts)
+        self._last_pts = pts
+        self._end = pts + duration
+        self._frames += 1
+        return pts
+
+    def _note_coarse_clock(self, pts: int) -> None:
+        """Matroska counts milliseconds; frames closer than that fall onto one time."""
+        if self._muxer in ("matroska", "webm") and self._frames:
+            gap = (pts - self._last_pts) * self._form.time_base
+            note = f"{self._path.name}: some frames are less than 1 ms apart, which only .mp4 and .mov keep"
+            if gap < Fraction(1, 1000) and note not in self.notes:
+                self.notes.append(note)
+
+    # ---- the end
+
+    def finish(self) -> None:
+        """Write what is left, close the file and look at it once more.
+
+        Raises:
+            OutputError: The file is not whole.
+        """
+        if self._durations:  # frames are still in the encoder
+            self._mux(self._stream.encode(None))
+        self._mux_held(is_last=True)
+        if self._copier is not None:
+            self._copier.advance(None)
+            self._report_left_out()
+            self._copier.close()
+        self._output.close()
+        if self._needs_display_size and not write_aspect(
+            self._partial, self._form.width, self._form.height, self._form.aspect
+        ):
+            raise OutputError(
+                f"{self._path}: the aspect ratio {self._form.aspect} could not be stored; write .mp4 or .mov"
+            )
+        self._verify()
+
+    def abort(self) -> None:
+        """Throw away what was written; never raises."""
+        if self._copier is not None:
+            self._copier.close()
+        with contextlib.suppress(av.error.FFmpegError, OSError, ValueError, RuntimeError):
+            self._output.close()
+        discard(self._partial)
+
+    def _verify(self) -> None:
+        """Look at the finished file: FFmpeg does not report every failed write."""
+        try:
+            with av.open(f"file:{self._partial}") as container:
+                stream = container.streams[self._stream.index]
+                count = stream.frames if self._muxer in ("mp4", "mov") else self._frames
+        except av.error.FFmpegError as error:
+            raise OutputNotWritableError(
+                f"{self._path}: the result cannot be read back ({reason(error)}); check the disk"
+            ) from None
+        if count != self._frames:
+            raise OutputError(f"{self._path}: {count} of {self._frames} frames arrived in the file; check the disk")
+
+    # ---- the container
+
+    def _open(self) -> Any:
+        flags: dict[str, str] = {"fflags": "+bitexact"}  # no random ids, no clock: equal input gives equal bytes
+        if self._muxer in ("mp4", "mov"):
+            movflags = "+faststart" if self._form.options.faststart else ""
+            if self._source is not None and needs_free_tags(self._source):
+                movflags += "+use_metadata_tags"
+            if movflags:
+                flags["movflags"] = movflags
+            flags["movie_timescale"] = str(self._movie_timescale())
+        return av.open(f"file:{self._partial}", "w", format=self._muxer, container_options=flags)
+
+    @property
+    def _needs_display_size(self) -> bool:
+        return self._muxer in ("matroska", "webm") and self._form.aspect != 1
+
+    def _movie_timescale(self) -> int:
+        """Choose the clock that MP4 keeps start offsets on (FFmpeg's default of 1 ms would round them)."""
+        scale = min(self._form.time_base.denominator, _MAX_TIMESCALE)
+        while scale < 10_000:  # what FFmpeg does for tracks
+            scale *= 2
+        rates = [s.sample_rate for s in self._source.streams if s.sample_rate] if self._source else []
+        shared = math.lcm(scale, *rates)
+        return shared if shared <= _MAX_SHARED_CLOCK else scale
+
+    def _build(self) -> None:
+        if self._source is not None and self._source.kind == "video":
+            self._copier = StreamCopier(self._source, self._output, self._muxer, self._time_range)
+            self._copier.before_video()
+        self._stream = self._add_video()
+        if self._copier is not None:
+            self._copier.after_video(self._stream)
+            self._report_left_out()
+        if self._comment and not any(key.lower() == "comment" for key in self._output.metadata):
+            self._output.metadata["comment"] = self._comment
+        self._form.open(self._stream.codec_context)
+
+    def _add_video(self) -> Any:
+        plan = self._plan
+        rate = self._form.frame_rate.limit_denominator(100_000)
+        stream = self._output.add_stream(plan.codec, rate=rate, options=dict(plan.settings))
+        self._form.set_up(stream.codec_context)
+        stream.time_base = self._form.encoder_base
+        if self._needs_display_size:
+            stream.set_display_rotation(PLACEHOLDER_DEGREES)
+        if plan.has_alpha and self._muxer in ("webm", "matroska") and plan.codec == "libvpx-vp9":
+            stream.metadata["alpha_mode"] = "1"
+        return stream
+
+    def _report_left_out(self) -> None:
+        if self._copier is None:
+            return
+        if self._copier.left_out and self._form.options.missing_streams == "error":
+            raise OptionError(f"{self._path.name}: {'; '.join(self._copier.left_out)}; choose .mkv")
+        found = (*self._copier.left_out, *self._copier.notes)
+        self.notes += [note for text in found if (note := f"{self._path.name}: {text}") not in self.notes]
+        self._copier.left_out.clear()
+
+    def _begin(self, first_pts: int) -> None:
+        """Write the header: only now the shift of all times is known."""
+        if self._copier is not None:
+            self._copier.begin(first_pts * self._form.time_base)
+            self._report_left_out()
+        self._output.start_encoding()
+        if self._copier is not None:
+            self._copier.start_reading()
+
+    def _mux(self, packets: Any) -> None:
+        for packet in packets:
+            if packet.pts is not None:
+                packet.duration = self._durations.pop(packet.pts, packet.duration)
+            if self._first_dts is None:
+                self._first_dts = packet.dts
+            self._mux_held()
+            self._held = packet
+
+    def _mux_held(self, *, is_last: bool = False) -> None:
+        """Hand over the packet before; the last one of an MP4 gets the length that ends the track in time.
+
+        MP4 stores lengths in coding order, so with B-frames the packet that is coded last is not the one
+        that is shown last.
+        """
+        packet, self._held = self._held, None
+        if packet is None:
+            return
+        if is_last and self._muxer in ("mp4", "mov") and packet.dts is not None and self._first_dts is not None:
+            rest = self._end - self._first_pts - (packet.dts - self._first_dts)
+            packet.duration = max(rest, 1)
+        if self._copier is not None and packet.dts is not None:
+            self._copier.advance(packet.dts * Fraction(packet.time_base))
+        self._output.mux_one(packet)
