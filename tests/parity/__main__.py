@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 import tests.parity.star
+import tests.parity.star_published
 import tests.parity.star_training  # noqa: F401 - these register their checks
 from tests.parity.checks import check_case
 from tests.parity.golden import read_folder

@@ -1,0 +1,339 @@
+"""The temporal autoencoder of Stable Video Diffusion: frames to latents one by one, groups of frames back.
+
+Holds the network; temporal_vae_codec.py cuts clips into what it is given here. Attribute names are those of
+diffusers' AutoencoderKLTemporalDecoder, so the published files load strictly.
+
+Without gradients it is careful with memory: frames pass the spatial layers one at a time, and the temporal layers
+run in strips of rows and change their input in place. Peak of a decode: two maps of the widest layer for all frames.
+
+Source: Stable Video Diffusion (arXiv 2311.15127); latent diffusion (arXiv 2112.10752) for the image half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+QUERIES_AT_ONCE = 2048
+"""Attention scores of so many pixels of a frame are held at once."""
+
+STRIP_VALUES = 1 << 21
+"""Values of a strip of rows in the temporal layers, about."""
+
+
+@dataclass(frozen=True)
+class TemporalVaeConfig:
+    """Every number of a temporal autoencoder; the defaults are Stable Video Diffusion's."""
+
+    channels: tuple[int, ...] = (128, 256, 512, 512)
+    """Channels from full to lowest resolution."""
+    layers_per_block: int = 2
+    """Residual blocks of each encoder level (the decoder has one more)."""
+    latent_channels: int = 4
+    scaling_factor: float = 0.18215
+    groups: int = 32
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent cell and side."""
+        return int(2 ** (len(self.channels) - 1))
+
+    @classmethod
+    def from_diffusers(cls, names: Mapping[str, Any]) -> TemporalVaeConfig:
+        """Translate the configuration file of diffusers."""
+        return cls(
+            channels=tuple(names["block_out_channels"]),
+            layers_per_block=names["layers_per_block"],
+            latent_channels=names["latent_channels"],
+            scaling_factor=names["scaling_factor"],
+        )
+
+
+class TemporalVae(nn.Module):
+    """Encoder for single frames and decoder for groups of frames."""
+
+    def __init__(self, config: TemporalVaeConfig | None = None) -> None:
+        """Build with fresh weights; the default is the published size."""
+        super().__init__()
+        self.config = config = config or TemporalVaeConfig()
+        self.encoder = Encoder(config)
+        self.quant_conv = nn.Conv2d(2 * config.latent_channels, 2 * config.latent_channels, 1)
+        self.decoder = TemporalDecoder(config)
+
+    def moments(self, frames: Tensor) -> Tensor:
+        """Return mean and log variance [N, 2C, h, w] of frames [N, 3, h*factor, w*factor] in [-1, 1]."""
+        out: Tensor = self.quant_conv(_frame_by_frame(self.encoder, frames))
+        return out
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return frames [T, 3, h*factor, w*factor] of consecutive unscaled latents [T, C, h, w]."""
+        out: Tensor = self.decoder(latents)
+        return out
+
+
+class Encoder(nn.Module):
+    """The image encoder: residual blocks, strided convolutions, one attention in the middle."""
+
+    def __init__(self, config: TemporalVaeConfig) -> None:
+        """Build from 3 channels to the moments of the latents."""
+        super().__init__()
+        first, last = config.channels[0], config.channels[-1]
+        self.conv_in = nn.Conv2d(3, first, 3, padding=1)
+        self.down_blocks = nn.ModuleList(self._levels(config))
+        self.mid_block = _Middle([_ResBlock(last, last, config.groups) for _ in range(2)], last, config.groups)
+        self.conv_norm_out = nn.GroupNorm(config.groups, last, eps=1e-6)
+        self.conv_out = nn.Conv2d(last, 2 * config.latent_channels, 3, padding=1)
+
+    @staticmethod
+    def _levels(config: TemporalVaeConfig) -> Iterator[nn.Module]:
+        current = config.channels[0]
+        for level, channels in enumerate(config.channels):
+            block = nn.Module()
+            inputs = [current] + [channels] * (config.layers_per_block - 1)
+            block.resnets = nn.ModuleList(_ResBlock(cin, channels, config.groups) for cin in inputs)
+            if level != len(config.channels) - 1:
+                block.downsamplers = nn.ModuleList([_Downsample(channels)])
+            current = channels
+            yield block
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """Return moments [N, 2C, h, w], before ``quant_conv``, of frames [N, 3, H, W]."""
+        features = self.conv_in(frame)
+        for block in self.down_blocks:
+            for layer in [*block.resnets, *getattr(block, "downsamplers", ())]:
+                features = layer(features)
+        features = self.mid_block.resnets[0](features)
+        features = self.mid_block.attentions[0](features)
+        features = self.mid_block.resnets[1](features)
+        out: Tensor = self.conv_out(_silu(self.conv_norm_out(features)))
+        return out
+
+
+class TemporalDecoder(nn.Module):
+    """The decoder: each residual block sees a frame, then its neighbours in time."""
+
+    def __init__(self, config: TemporalVaeConfig) -> None:
+        """Build from latents to 3 channels."""
+        super().__init__()
+        first, last = config.channels[0], config.channels[-1]
+        self.conv_in = nn.Conv2d(config.latent_channels, last, 3, padding=1)
+        self.mid_block = _Middle(
+            [SpatioTemporalBlock(last, last, config.groups) for _ in range(config.layers_per_block)],
+            last,
+            config.groups,
+        )
+        self.up_blocks = nn.ModuleList(self._levels(config))
+        self.conv_norm_out = nn.GroupNorm(config.groups, first, eps=1e-6)
+        self.conv_out = nn.Conv2d(first, 3, 3, padding=1)
+        self.time_conv_out = nn.Conv3d(3, 3, (3, 1, 1), padding=(1, 0, 0))
+
+    @staticmethod
+    def _levels(config: TemporalVaeConfig) -> Iterator[nn.Module]:
+        current = config.channels[-1]
+        for level, channels in enumerate(reversed(config.channels)):
+            block = nn.Module()
+            inputs = [current] + [channels] * config.layers_per_block
+            block.resnets = nn.ModuleList(SpatioTemporalBlock(cin, channels, config.groups) for cin in inputs)
+            if level != len(config.channels) - 1:
+                block.upsamplers = nn.ModuleList([_Upsample(channels)])
+            current = channels
+            yield block
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return frames [T, 3, H, W] of the latents [T, C, h, w] of T consecutive frames."""
+        features = _frame_by_frame(self.conv_in, latents)
+        first, *others = self.mid_block.resnets
+        features = first(features)
+        for attention, block in zip(self.mid_block.attentions, others, strict=True):
+            features = block(_frame_by_frame(attention, features))
+        enlarge: nn.Module | None = None
+        for level in self.up_blocks:
+            for block in level.resnets:
+                features = block(features, before=enlarge)
+                enlarge = None
+            enlarge = next(iter(getattr(level, "upsamplers", ())), None)
+        frames = _frame_by_frame(self._to_pixels, features)
+        out: Tensor = self.time_conv_out(frames.transpose(0, 1)[None])[0].transpose(0, 1)
+        return out
+
+    def _to_pixels(self, features: Tensor) -> Tensor:
+        out: Tensor = self.conv_out(_silu(self.conv_norm_out(features)))
+        return out
+
+
+class SpatioTemporalBlock(nn.Module):
+    """A residual block on each frame, then one along time, mixed by a learned share."""
+
+    def __init__(self, cin: int, cout: int, groups: int) -> None:
+        """Build for ``cin`` -> ``cout`` channels."""
+        super().__init__()
+        self.spatial_res_block = _ResBlock(cin, cout, groups)
+        self.temporal_res_block = _TemporalResBlock(cout, groups)
+        self.time_mixer = nn.Module()
+        self.time_mixer.mix_factor = nn.Parameter(torch.zeros(1))
+
+    def forward(self, frames: Tensor, before: nn.Module | None = None) -> Tensor:
+        """Return [T, cout, H, W] of frames [T, cin, h, w].
+
+        ``before`` enlarges each frame first: only one enlarged frame of the wider input is then held at a time.
+        """
+        spatial = self.spatial_res_block
+
+        def on_frame(frame: Tensor) -> Tensor:
+            out: Tensor = spatial(frame if before is None else before(frame))
+            return out
+
+        return self.temporal_res_block(_frame_by_frame(on_frame, frames), torch.sigmoid(self.time_mixer.mix_factor))
+
+
+class _TemporalResBlock(nn.Module):
+    """Two (3,1,1) convolutions with norms whose statistics run over all frames."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = (nn.GroupNorm(groups, channels, eps=1e-5) for _ in range(2))
+        self.conv1, self.conv2 = (nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0)) for _ in range(2))
+
+    def forward(self, frames: Tensor, share: Tensor) -> Tensor:
+        """Return ``frames`` [T, C, H, W] plus ``share`` times what the convolutions make of them."""
+        if torch.is_grad_enabled():
+            mixed = self._stage(frames, self.norm1, self.conv1)
+            return frames + share * self._stage(mixed, self.norm2, self.conv2)
+        inner = torch.empty_like(frames)
+        statistics = _statistics(frames, self.norm1)
+        for rows in _strips(frames):
+            inner[:, :, rows] = self._strip(frames[:, :, rows], self.norm1, self.conv1, statistics)
+        statistics = _statistics(inner, self.norm2)
+        for rows in _strips(frames):
+            change = self._strip(inner[:, :, rows], self.norm2, self.conv2, statistics)
+            frames[:, :, rows] += change.mul_(share)  # what the spatial block has just made: nobody else holds it
+        return frames
+
+    @staticmethod
+    def _stage(frames: Tensor, norm: nn.GroupNorm, conv: nn.Conv3d) -> Tensor:
+        clip = frames.transpose(0, 1)[None]
+        out: Tensor = conv(F.silu(norm(clip)))
+        return out[0].transpose(0, 1)
+
+    @staticmethod
+    def _strip(rows: Tensor, norm: nn.GroupNorm, conv: nn.Conv3d, statistics: tuple[Tensor, Tensor]) -> Tensor:
+        """Norm with known statistics, SiLU and convolution of some rows [T, C, r, W]."""
+        mean, scale = statistics
+        gain = (scale * norm.weight.float()).to(rows.dtype)
+        shift = (norm.bias.float() - mean * scale * norm.weight.float()).to(rows.dtype)
+        active = F.silu(torch.addcmul(shift[:, None, None], rows, gain[:, None, None]), inplace=True)
+        flat = active.transpose(0, 1).flatten(2)[None]  # [1, C, T, r*W]: the convolution is 2-D with a flat kernel
+        out = F.conv2d(flat, conv.weight[..., 0], conv.bias, padding=(1, 0))
+        return out[0].unflatten(2, rows.shape[2:]).transpose(0, 1)
+
+
+def _statistics(frames: Tensor, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
+    """Mean and 1/std of each channel's group over all frames and pixels, float32 [C] each."""
+    grouped = frames.unflatten(1, (norm.num_groups, -1))
+    variances, means = torch.var_mean(grouped, dim=(2, 3, 4), correction=0)  # [T, groups]: sums of one frame
+    variances, means = variances.float(), means.float()
+    mean = means.mean(0)
+    variance = variances.mean(0) + (means - mean).square().mean(0)
+    count = frames.shape[1] // norm.num_groups
+    return mean.repeat_interleave(count), (variance + norm.eps).rsqrt().repeat_interleave(count)
+
+
+def _strips(frames: Tensor) -> list[slice]:
+    """Cut the rows of [T, C, H, W] into strips of a size that caches like."""
+    height = frames.shape[2]
+    rows = max(1, STRIP_VALUES // max(1, frames[:, :, 0].numel()))
+    return [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
+
+
+class _ResBlock(nn.Module):
+    """Two 3x3 convolutions on single frames."""
+
+    def __init__(self, cin: int, cout: int, groups: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.GroupNorm(groups, cin, eps=1e-6), nn.GroupNorm(groups, cout, eps=1e-6)
+        self.conv1, self.conv2 = nn.Conv2d(cin, cout, 3, padding=1), nn.Conv2d(cout, cout, 3, padding=1)
+        self.conv_shortcut = nn.Conv2d(cin, cout, 1) if cin != cout else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [N, cout, H, W] of features [N, cin, H, W]."""
+        hidden = self.conv1(_silu(self.norm1(features)))
+        hidden = self.conv2(_silu(self.norm2(hidden)))
+        out: Tensor = hidden + (features if self.conv_shortcut is None else self.conv_shortcut(features))
+        return out
+
+
+class _Middle(nn.Module):
+    """The middle of encoder or decoder: residual blocks with one attention between the first two."""
+
+    def __init__(self, blocks: list[nn.Module], channels: int, groups: int) -> None:
+        super().__init__()
+        self.attentions = nn.ModuleList([_PixelAttention(channels, groups)])
+        self.resnets = nn.ModuleList(blocks)
+
+
+class _PixelAttention(nn.Module):
+    """Attention with one head over the pixels of a frame, as a residual."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.group_norm = nn.GroupNorm(groups, channels, eps=1e-6)
+        self.to_q, self.to_k, self.to_v = (nn.Linear(channels, channels) for _ in range(3))
+        self.to_out = nn.ModuleList([nn.Linear(channels, channels), nn.Dropout(0.0)])
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [N, C, h, w] of features of that shape."""
+        tokens = self.group_norm(features).flatten(2).transpose(1, 2)
+        query, key, value = self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)
+        parts = [F.scaled_dot_product_attention(q, key, value) for q in query.split(QUERIES_AT_ONCE, dim=1)]
+        mixed = self.to_out[0](torch.cat(parts, dim=1))
+        out: Tensor = features + mixed.transpose(1, 2).unflatten(2, features.shape[2:])
+        return out
+
+
+class _Downsample(nn.Module):
+    """Halve height and width; padding right and below only."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [N, C, H//2, W//2]."""
+        out: Tensor = self.conv(F.pad(features, (0, 1, 0, 1)))
+        return out
+
+
+class _Upsample(nn.Module):
+    """Double height and width by repetition, convolve."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return [N, C, 2H, 2W]."""
+        out: Tensor = self.conv(F.interpolate(features, scale_factor=2.0, mode="nearest"))
+        return out
+
+
+def _silu(fresh: Tensor) -> Tensor:
+    """SiLU of a tensor nobody else holds: in place when no gradient is wanted."""
+    return F.silu(fresh, inplace=not torch.is_grad_enabled())
+
+
+def _frame_by_frame(layer: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
+    """Apply a layer to [N, ...]: one frame at a time without gradients, all at once with them."""
+    if torch.is_grad_enabled() or len(frames) == 1:
+        return layer(frames)
+    first = layer(frames[:1])
+    out = first.new_empty((len(frames), *first.shape[1:]))
+    out[:1] = first
+    del first
+    for index in range(1, len(frames)):
+        out[index : index + 1] = layer(frames[index : index + 1])
+    return out

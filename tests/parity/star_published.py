@@ -1,0 +1,93 @@
+"""Checks of what surrounds the network in the published STAR: text path, temporal autoencoder, the whole way."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from starvsr.diffusion.posterior import split_moments
+from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
+from starvsr.models.text_tokens import Tokenizer
+from starvsr.models.text_tower import TextTower, TextTowerConfig, tower_weights
+from tests.parity.checks import check
+from tests.parity.golden import CannotCheck, Case, fill, filled
+from tests.parity.star_networks import FAMILY, is_network
+
+MERGES = Path(__file__).parent / "data" / "clip_merges.txt.gz"
+
+
+@cache
+def tokenizer() -> Tokenizer:
+    return Tokenizer.read(MERGES)
+
+
+@check(FAMILY, lambda case: is_network("text")(case) and "OpenCLIP" in case.what)
+def check_text(case: Case) -> None:
+    absolute = case.tolerance("abs")
+    config = case.meta["config"]
+    # OpenCLIP's names and all of its blocks go in; the mapping must drop exactly what the file says is unused
+    weights = {name: fill(case.prefix() + name, tuple(shape), case.salt) for name, shape in _parameters(case)}
+    sizes = TextTowerConfig(
+        config["width"], config["heads"], config["layers"] - 1, config["context_length"], config["vocab_size"]
+    )
+    tower = TextTower(sizes).eval()
+    mapped = tower_weights(weights, sizes)
+    unused = [name for name in weights if name not in mapped]
+    stated = case.meta.get("parameters_not_used", [])
+    case.exact("parameters_not_used", [n for n in unused if not any(_matches(n, pattern) for pattern in stated)], [])
+    tower.load_state_dict(mapped)
+    for name, text in case.meta["texts"].items():
+        ids = torch.tensor(tokenizer().context_ids(text))
+        case.compare(f"tokens.{name}", ids)
+        with torch.no_grad():
+            case.compare(f"context.{name}", tower(ids[None])[0], absolute=absolute)
+
+
+def _parameters(case: Case) -> list[tuple[str, list[int]]]:
+    return [(name, shape) for name, shape in case.meta["parameters"].items() if shape]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) is not None
+
+
+def build_vae(case: Case, names: dict[str, Any], prefix: str = "") -> TemporalVae:
+    config = TemporalVaeConfig.from_diffusers(names)
+    vae = filled(lambda: TemporalVae(config), salt=case.salt, prefix=prefix)
+    assert isinstance(vae, TemporalVae)
+    return vae
+
+
+@check(FAMILY, lambda case: is_network("vae")(case) and "AutoencoderKLTemporalDecoder" in case.what)
+def check_vae(case: Case) -> None:
+    absolute = case.tolerance("abs")
+    vae = build_vae(case, case.meta["config"], case.prefix())
+    shapes = {name: list(parameter.shape) for name, parameter in vae.named_parameters()}
+    case.exact("parameters", shapes, case.meta["parameters"])
+    with torch.no_grad():
+        mean, logvar = split_moments(vae.moments(case.input("image")))
+        case.compare("mean", mean, absolute=absolute)
+        case.compare("logvar", logvar, absolute=absolute)
+        latents = case.input("z")
+        for match in case.names(r"decoded_(\d+)"):
+            frames = _group_of(case, int(match.group(1)), latents)
+            case.compare(match.group(0), vae.decode(frames), absolute=absolute)
+    # with gradients another way through the temporal layers is taken; it must give the same
+    first = max(case.names(r"decoded_(\d+)"), key=lambda match: int(match.group(1)))
+    decoded = vae.decode(_group_of(case, int(first.group(1)), latents))
+    case.compare_to(f"{first.group(0)} (with gradients)", decoded, case.input(first.group(0)), absolute=absolute)
+
+
+def _group_of(case: Case, num_frames: int, latents: Tensor) -> Tensor:
+    """The latents that a stored decode of so many frames took, as the file's words say."""
+    words = str(case.meta["meaning"]["decoded_k"])
+    for first, last in re.findall(r"(\d+)(?:\.\.(\d+))?", words.split(" with ")[0]):
+        stop = int(last or first) + 1
+        if stop - int(first) == num_frames:
+            return latents[int(first) : stop]
+    raise CannotCheck(f"the file does not say which {num_frames} frames were decoded")
