@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from starvsr.errors import OptionError
+from starvsr.models.sources import Component, Role, get_component
 from starvsr.models.star_unet import StarUNetConfig
 
 
@@ -68,6 +70,41 @@ STAR_SMALL = ModelSpec(
     tile_overlap=8,
     bytes_per_pixel=5400,
 )
+
+
+@dataclass(frozen=True)
+class PublishedSpec:
+    """A model whose weights are fetched from the Hub: what it is and which weights make it up."""
+
+    name: str
+    summary: str
+    unet: StarUNetConfig
+    scale: int
+    licence: str
+    """Of its network; the other parts have licences of their own (models/sources.py)."""
+    parts: Mapping[Role, tuple[str, ...]]
+    """Names of the components that can play each role; the first is fetched, any that is there is used."""
+
+    def components(self) -> list[Component]:
+        """Return the components that `starvsr models fetch` gets."""
+        return [get_component(names[0]) for names in self.parts.values()]
+
+
+def _published(name: str, summary: str) -> PublishedSpec:
+    return PublishedSpec(
+        name=name,
+        summary=summary,
+        unet=StarUNetConfig(),
+        scale=4,
+        licence="MIT",
+        parts={"unet": (f"{name}-unet",), "vae": ("svd-vae",), "text": ("sd2-text", "openclip-text")},
+    )
+
+
+PUBLISHED: dict[str, PublishedSpec] = {
+    "star-light": _published("star-light", "the authors' STAR (2.04 B parameters) for lightly degraded video"),
+    "star-heavy": _published("star-heavy", "the authors' STAR (2.04 B parameters) for heavily degraded video"),
+}
 
 MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in [STAR_SMALL]}
 

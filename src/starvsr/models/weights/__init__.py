@@ -1,50 +1,52 @@
-"""Weights on disk: save, load strictly, digest. Safetensors only; nothing here can run code from a file."""
+"""Weights on disk: find, fetch, check, read, convert, and fit them into networks.
+
+Files are safetensors, or `.pt` files that hold tensors and nothing that could run. Modules, from the disk up:
+``pickles`` and ``tensors`` read, ``digests`` checks, ``hub`` fetches and finds, ``fitting`` fills networks, ``star``
+knows STAR's checkpoints, ``folders`` writes and opens model folders.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from starvsr.errors import WeightsError
+from starvsr.models.weights.digests import check_digest, digest, known_digest
+from starvsr.models.weights.fitting import build_empty, check_fit, fit
+from starvsr.models.weights.star import load_star_unet, load_training_start
+from starvsr.models.weights.tensors import read_tensors
 
-_SHOWN = 5
+__all__ = [
+    "build_empty",
+    "check_digest",
+    "check_fit",
+    "digest",
+    "fit",
+    "known_digest",
+    "load_star_unet",
+    "load_training_start",
+    "load_weights",
+    "read_tensors",
+    "save_weights",
+]
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Load a safetensors file into ``module``; every key must be there and none may be left over.
+    """Copy the tensors of a file into ``module`` as float32; every key must be there and none may be left over.
 
     Raises:
         WeightsError: the file is missing, damaged, or of another model (the keys are named).
     """
     if not path.is_file():
         raise WeightsError(f"no weights at {path}: give the path of a .safetensors file, or reinstall starvsr")
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"cannot read the weights {path}: {error}; get the file again") from error
-    _check_keys(module.state_dict(), tensors, path)
+    tensors = read_tensors(path)
+    check_fit(module.state_dict(), tensors, path)
     module.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
-
-
-def _check_keys(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path) -> None:
-    problems = []
-    for word, keys in (
-        ("missing", [key for key in wanted if key not in given]),
-        ("unexpected", [key for key in given if key not in wanted]),
-        ("of another shape", [key for key in wanted if key in given and wanted[key].shape != given[key].shape]),
-    ):
-        if keys:
-            more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-            problems.append(f"{len(keys)} {word} ({', '.join(keys[:_SHOWN])}{more})")
-    if problems:
-        raise WeightsError(f"{path} does not fit this model: tensors {'; '.join(problems)}; choose the right model")
 
 
 def save_weights(tensors: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
@@ -56,12 +58,3 @@ def save_weights(tensors: Mapping[str, Tensor], path: Path, *, dtype: torch.dtyp
         metadata=dict(metadata),
     )
     os.replace(partial, path)
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, as hexadecimal digits."""
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            total.update(block)
-    return total.hexdigest()
