@@ -40,20 +40,29 @@ def unneeded_names(path: Path) -> list[str]:
         ValueError: the file is no pickle, or is cut off.
         OSError: it cannot be read.
     """
-    found: list[str] = []
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".pkl")]
-            if not any(name.rpartition("/")[2] == "data.pkl" for name in names):
-                raise ValueError("an archive without data.pkl")
-            for name in names:
-                with archive.open(name) as file:
-                    found += _names(file)
-    else:
+    found: dict[str, None] = {}
+    try:
+        for name in _all_names(path):
+            found[name] = None
+    except Exception:
+        if not found.keys() - NEEDED:  # a damaged file that wants more is refused for that, not for the damage
+            raise
+    return [name for name in found if name not in NEEDED]
+
+
+def _all_names(path: Path) -> Iterator[str]:
+    if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             for _ in range(_LEGACY_PICKLES):
-                found += _names(file)
-    return [name for name in dict.fromkeys(found) if name not in NEEDED]
+                yield from _names(file)
+        return
+    with zipfile.ZipFile(path) as archive:
+        pickles = [name for name in archive.namelist() if name.endswith(".pkl")]
+        if not any(name.rpartition("/")[2] == "data.pkl" for name in pickles):
+            raise ValueError("an archive without data.pkl")
+        for name in pickles:
+            with archive.open(name) as file:
+                yield from _names(file)
 
 
 def _names(file: IO[bytes]) -> Iterator[str]:
