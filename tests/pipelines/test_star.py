@@ -101,3 +101,16 @@ def test_damaged_and_missing_weights(weights: Path, tmp_path: Path) -> None:
 def test_unknown_precision(weights: Path) -> None:
     with pytest.raises(OptionError, match="precision"):
         StarPipeline.load("tiny", weights=weights, precision="fp8")
+
+
+@pytest.mark.parametrize("num_steps", [1, 2])
+def test_frames_come_one_by_one_as_in_the_clip(pipeline: StarPipeline, num_steps: int) -> None:
+    clip = pipeline.upscale_clip(_clip(5), seed=1, num_steps=num_steps)
+    frames = list(pipeline.upscale_frames(_clip(5), slice(1, 4), seed=1, num_steps=num_steps))
+    assert torch.allclose(torch.stack(frames, 1).clamp(-1, 1), clip[0, :, 1:4], atol=1e-5)
+
+
+def test_steps_are_refused_by_a_model_without_sampling(weights: Path) -> None:
+    registry.MODELS["tiny"] = dataclasses.replace(TINY, samples=False)
+    with pytest.raises(OptionError, match="one step"):
+        StarPipeline.load("tiny", weights=weights).upscale_clip(_clip(), num_steps=2)

@@ -6,6 +6,8 @@ whether tokens are the pixels of a frame or the frames of a pixel.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -45,6 +47,29 @@ class Attention(nn.Module):
         return out
 
 
+def attend_in_windows(attention: Attention, grid: Tensor, window: int) -> Tensor:
+    """Let the tokens of a grid [N, h, w, D] attend within windows of about ``window`` x ``window``; same shape.
+
+    Each axis is cut evenly into the number of windows that brings their length nearest to ``window``. 0, or a
+    grid that is no longer than about one and a half windows, means one window.
+    """
+    rows, columns = (_even_cuts(length, window) for length in grid.shape[1:3])
+    if len(rows) == len(columns) == 1:
+        return attention(grid.flatten(1, 2)).view_as(grid)
+    out = torch.empty_like(grid)
+    for top, bottom in rows:
+        for left, right in columns:
+            part = grid[:, top:bottom, left:right]
+            out[:, top:bottom, left:right] = attention(part.flatten(1, 2)).view_as(part)
+    return out
+
+
+def _even_cuts(length: int, window: int) -> list[tuple[int, int]]:
+    count = max(1, round(length / window)) if window else 1
+    bounds = [number * length // count for number in range(count + 1)]
+    return list(pairwise(bounds))
+
+
 class GatedLinear(nn.Module):
     """Project to twice the width and gate one half with the GELU of the other."""
 
@@ -55,12 +80,17 @@ class GatedLinear(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return [..., inner] for [..., width]."""
-        value, gate = self.proj(tokens).chunk(2, dim=-1)
-        return value * F.gelu(gate)
+        (value_weight, gate_weight), (value_bias, gate_bias) = self.proj.weight.chunk(2), self.proj.bias.chunk(2)
+        gate = F.gelu(F.linear(tokens, gate_weight, gate_bias))
+        value = F.linear(tokens, value_weight, value_bias)
+        return value * gate if torch.is_grad_enabled() else value.mul_(gate)
 
 
 class FeedForward(nn.Module):
     """Transform each token on its own: gated projection to four times the width and back."""
+
+    CHUNK = 4096
+    """Tokens done at once when no gradient is wanted: the wide features in between then stay small."""
 
     def __init__(self, width: int) -> None:
         """Build for tokens of ``width`` features."""
@@ -69,8 +99,14 @@ class FeedForward(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return a tensor of the shape of ``tokens`` [..., width]."""
-        out: Tensor = self.net(tokens)
-        return out
+        if torch.is_grad_enabled():
+            whole: Tensor = self.net(tokens)
+            return whole
+        flat = tokens.flatten(0, -2)
+        out = torch.empty_like(flat)
+        for part, result in zip(flat.split(self.CHUNK), out.split(self.CHUNK), strict=True):
+            result.copy_(self.net(part))
+        return out.view_as(tokens)
 
 
 def sinusoidal_embedding(timesteps: Tensor, width: int) -> Tensor:

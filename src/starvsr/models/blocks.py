@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from starvsr.models.attention import Attention, FeedForward
+from starvsr.models.attention import Attention, FeedForward, attend_in_windows
 from starvsr.models.liem import SpaceGate, TimeGate
 
 NormMaker = Callable[[int, float], nn.Module]
@@ -124,9 +124,10 @@ class ResBlock(nn.Module):
 class SpatialBlock(nn.Module):
     """Gate and self-attend within a frame, attend to the text, feed forward."""
 
-    def __init__(self, width: int, head_dim: int, context_dim: int) -> None:
-        """Build for ``width`` features and a context of ``context_dim``."""
+    def __init__(self, width: int, head_dim: int, context_dim: int, window: int = 0) -> None:
+        """Build for ``width`` features and a context of ``context_dim``; ``window`` 0 attends to the whole frame."""
         super().__init__()
+        self.window = window
         self.attn1 = Attention(width, head_dim)
         self.ff = FeedForward(width)
         self.attn2 = Attention(width, head_dim, context_dim)
@@ -136,7 +137,8 @@ class SpatialBlock(nn.Module):
     def forward(self, tokens: Tensor, context: Tensor, height: int) -> Tensor:
         """Return tokens [B*T, h*w, D] mixed with themselves and with context [B, L, E]."""
         gated = self.local1(rearrange(tokens, "n (h w) d -> n d h w", h=height))
-        tokens = tokens + self.attn1(self.norm1(rearrange(gated, "n d h w -> n (h w) d")))
+        grid = self.norm1(rearrange(gated, "n d h w -> n h w d"))
+        tokens = tokens + attend_in_windows(self.attn1, grid, self.window).flatten(1, 2)
         tokens = tokens + self.attn2(self.norm2(tokens), context)
         return tokens + self.ff(self.norm3(tokens))
 
@@ -163,12 +165,12 @@ class TemporalBlock(nn.Module):
 class SpatialTransformer(nn.Module):
     """Attention within each frame and to the text, as a residual on the feature map."""
 
-    def __init__(self, channels: int, head_dim: int, context_dim: int, norm: NormMaker) -> None:
-        """Build for ``channels`` channels, which is also the inner width."""
+    def __init__(self, channels: int, head_dim: int, context_dim: int, norm: NormMaker, window: int = 0) -> None:
+        """Build for ``channels`` channels, which is also the inner width, and windows of ``window`` (0: none)."""
         super().__init__()
         self.norm = norm(channels, 1e-6)
         self.proj_in = nn.Linear(channels, channels)
-        self.transformer_blocks = nn.ModuleList([SpatialBlock(channels, head_dim, context_dim)])
+        self.transformer_blocks = nn.ModuleList([SpatialBlock(channels, head_dim, context_dim, window)])
         self.proj_out = _zeroed(nn.Linear(channels, channels))
 
     def forward(self, features: Tensor, context: Tensor) -> Tensor:

@@ -38,7 +38,9 @@ class ModelSpec:
     tile_overlap: int
     """Input pixels that neighbouring tiles share."""
     bytes_per_pixel: int
-    """Peak memory of one call per input pixel and frame, in float32 (benchmarks/speed_small.py measures it)."""
+    """Peak memory of a one-step call per input pixel and frame, in float32."""
+    bytes_per_tile_pixel: int
+    """What comes on top of it per input pixel, however many frames, in float32."""
 
 
 STAR_SMALL = ModelSpec(
@@ -53,6 +55,7 @@ STAR_SMALL = ModelSpec(
         head_dim=32,
         first_heads=0,
         attn_scales=(),
+        attn_window=16,
         context_dim=64,
         norm="channel",
         temporal_stages=(1, 1, 2),
@@ -68,7 +71,8 @@ STAR_SMALL = ModelSpec(
     segment=24,
     overlap=2,
     tile_overlap=8,
-    bytes_per_pixel=5400,
+    bytes_per_pixel=680,
+    bytes_per_tile_pixel=2600,
 )
 
 

@@ -43,6 +43,9 @@ class StarUNetConfig:
     """Heads of the temporal transformer behind the first convolution; 0 leaves it out."""
     attn_scales: tuple[float, ...] = (1.0, 0.5, 0.25)
     """Resolutions, relative to the latent grid, that have transformers; the middle always has them."""
+    attn_window: int = 0
+    """Side of the windows, in cells of a transformer's own grid, within which a frame's cells attend to each other;
+    0: the whole frame, as published."""
     context_dim: int = 1024
     norm: Literal["group", "channel"] = "group"
     temporal_stages: tuple[int, ...] = (4, 4, 4, 4)
@@ -127,7 +130,7 @@ class StarEncoder(nn.Module):
         stages = config.temporal_stages[level]
         block: list[nn.Module] = [ResBlock(cin, cout, 4 * config.width, norm, stages, config.dropout)]
         if scale in config.attn_scales:
-            block.append(SpatialTransformer(cout, config.head_dim, config.context_dim, norm))
+            block.append(SpatialTransformer(cout, config.head_dim, config.context_dim, norm, config.attn_window))
             block.append(TemporalTransformer(cout, cout, config.head_dim, norm))
         return nn.ModuleList(block)
 
@@ -135,7 +138,7 @@ class StarEncoder(nn.Module):
         config, norm = self.config, self.config.make_norm()
         channels, stages = config.channels[-1], config.temporal_stages[-1]
         yield ResBlock(channels, channels, 4 * config.width, norm, stages, config.dropout)
-        yield SpatialTransformer(channels, config.head_dim, config.context_dim, norm)
+        yield SpatialTransformer(channels, config.head_dim, config.context_dim, norm, config.attn_window)
         yield TemporalTransformer(channels, channels, config.head_dim, norm)
         yield ResBlock(channels, channels, 4 * config.width, norm, stages, config.dropout)
 

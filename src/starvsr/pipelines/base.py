@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -36,7 +36,8 @@ class ModelTraits:
         noiseless_steps: Up to this many steps the model draws no noise, so that a seed changes nothing.
         color: Colour transfer when the user names none.
         fixed_bytes: Memory of the loaded model (weights and what comes with them).
-        bytes_per_pixel: Peak working memory of one call per input pixel and frame, float32 result included.
+        bytes_per_pixel: Peak working memory of one call per input pixel and frame.
+        bytes_per_tile_pixel: What comes on top of it per input pixel, however many frames.
         digest: SHA-256 of the weights, for the provenance record.
     """
 
@@ -49,6 +50,7 @@ class ModelTraits:
     color: str = "none"
     fixed_bytes: int = 64 * 2**20
     bytes_per_pixel: int = 1600
+    bytes_per_tile_pixel: int = 0
     digest: str | None = None
 
 
@@ -79,6 +81,23 @@ class ClipUpscaler(Protocol):
         Returns:
             [1, 3, T, scale * H, scale * W] float32, about [-1, 1].
         """
+        ...
+
+
+class FrameUpscaler(ClipUpscaler, Protocol):
+    """A model that can also hand out the enlarged frames of a clip one by one, and only those that are kept."""
+
+    def upscale_frames(
+        self,
+        lq: torch.Tensor,
+        keep: slice,
+        *,
+        seed: int,
+        first_frame: int,
+        num_steps: int,
+        on_step: StepCallback | None = None,
+    ) -> Iterator[torch.Tensor]:
+        """Yield the frames of ``upscale_clip`` that ``keep`` selects, each float32 [3, scale * H, scale * W]."""
         ...
 
 
@@ -114,12 +133,13 @@ class Progress:
     """How far a job is.
 
     Args:
-        stage: "loading", "upscaling", "comparing" or "done".
+        stage: "upscaling", "joining", "comparing" or "done".
         num_done: Output frames handed to the encoder.
         num_frames: Frames in all as far as the container tells; None when it does not.
         seconds: Time since the work began.
         fraction: Frames beyond those that are through the network already, in parts of frames for smooth bars.
         peak_memory: Largest resident memory of the process so far, in bytes.
+        num_kept: Frames of ``num_done`` that an earlier run had finished.
     """
 
     stage: str
@@ -128,11 +148,12 @@ class Progress:
     seconds: float
     fraction: float
     peak_memory: int
+    num_kept: int = 0
 
     @property
     def frames_per_second(self) -> float:
         """Frames per second since the beginning; 0 before the first frame."""
-        done = self.num_done + self.fraction
+        done = self.num_done - self.num_kept + self.fraction
         return done / self.seconds if self.seconds > 0 else 0.0
 
     @property
@@ -162,6 +183,7 @@ class UpscaleResult:
         notes: Sentences that the user should read (streams left out, frames skipped).
         provenance: Model, digest, options and version, as written into the output.
         comparison: Files of the before/after comparison, if asked for.
+        num_kept: Frames that an earlier, interrupted run had finished.
     """
 
     output: Path
@@ -174,11 +196,12 @@ class UpscaleResult:
     notes: tuple[str, ...]
     provenance: dict[str, Any]
     comparison: tuple[Path, ...] = ()
+    num_kept: int = 0
 
     @property
     def seconds_per_frame(self) -> float:
-        """Mean time for one frame."""
-        return self.seconds / max(1, self.num_frames)
+        """Mean time for one frame of those made now."""
+        return self.seconds / max(1, self.num_frames - self.num_kept)
 
 
 def peak_memory_bytes() -> int:
@@ -196,6 +219,7 @@ def peak_memory_bytes() -> int:
 __all__ = [
     "CancelToken",
     "ClipUpscaler",
+    "FrameUpscaler",
     "ModelTraits",
     "Progress",
     "ProgressCallback",

@@ -179,7 +179,7 @@ def estimate_memory(
 ) -> int:
     """Estimate the peak memory of the process in bytes."""
     seen = length + 2 * overlap
-    network = traits.bytes_per_pixel * seen * grid.tile_px
+    network = (traits.bytes_per_pixel * seen + traits.bytes_per_tile_pixel) * grid.tile_px
     store = (length + 2 * options.crossfade) * sizes.network_px * 3 * 2
     waiting = 3 * sizes.out_px * sizes.channels * sizes.sample_bytes
     color = options.color or traits.color

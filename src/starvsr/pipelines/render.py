@@ -7,7 +7,7 @@ exact for 8 to 12 bits. Tiles and neighbouring segments are added up in these in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from starvsr.errors import StarVsrError
-from starvsr.pipelines.base import ClipUpscaler
+from starvsr.pipelines.base import ClipUpscaler, FrameUpscaler
 from starvsr.pipelines.segments import Segment
 from starvsr.pipelines.tiles import Tile, TileGrid
 from starvsr.video.pixels import to_unit
@@ -69,11 +69,10 @@ def upscale_segment(
                 on_fraction((number + step / steps) / len(tiles))
 
         lq = _clip_of(frames, tile)  # [1, 3, T, h, w]
-        hq = upscaler.upscale_clip(
-            lq.to(device), seed=seed, first_frame=first_frame, num_steps=num_steps, on_step=on_step
+        hq = _enlarged(
+            upscaler, lq.to(device), kept, seed=seed, first_frame=first_frame, num_steps=num_steps, on_step=on_step
         )
-        _check_size(upscaler, lq, hq)
-        _add_tile(store, hq[0, :, kept], tile, scale)
+        _add_tile(store, hq, tile, upscaler)
         on_step(num_steps, num_steps)
     return store
 
@@ -84,25 +83,38 @@ def _clip_of(frames: Sequence[Pixels], tile: Tile) -> Tensor:
     return to_unit(clip)[None]
 
 
-def _check_size(upscaler: ClipUpscaler, lq: Tensor, hq: Tensor) -> None:
-    *front, height, width = lq.shape
-    wanted = (*front, height * upscaler.scale, width * upscaler.scale)
-    if tuple(hq.shape) != wanted:
-        raise StarVsrError(
-            f"model {upscaler.name} made a clip {tuple(hq.shape)} where {wanted} is wanted: please report it"
-        )
+def _enlarged(upscaler: ClipUpscaler, lq: Tensor, kept: slice, **options: Any) -> Iterator[Tensor]:
+    """Yield the kept frames of an enlarged clip [1, 3, T, h, w], each [3, scale*h, scale*w]."""
+    if hasattr(upscaler, "upscale_frames"):
+        yield from cast(FrameUpscaler, upscaler).upscale_frames(lq, kept, **options)
+    else:
+        hq = upscaler.upscale_clip(lq, **options)
+        if hq.shape[:3] != lq.shape[:3]:
+            raise _wrong_size(upscaler, tuple(hq.shape), tuple(lq.shape[:3]))
+        yield from hq[0, :, kept].unbind(1)
 
 
-def _add_tile(store: Store, hq: Tensor, tile: Tile, scale: int) -> None:
-    """Add a weighted tile [3, n, h, w] to the store; fractions are cut, so the sum of tiles cannot overflow."""
+def _wrong_size(upscaler: ClipUpscaler, made: tuple[int, ...], wanted: tuple[int, ...]) -> StarVsrError:
+    return StarVsrError(f"model {upscaler.name} made {made} where {wanted} is wanted: please report it")
+
+
+def _add_tile(store: Store, frames: Iterator[Tensor], tile: Tile, upscaler: ClipUpscaler) -> None:
+    """Add weighted tiles [3, h, w] to the store; fractions are cut, so the sum of tiles cannot overflow."""
+    scale = upscaler.scale
     rows = slice(tile.rows.start * scale, tile.rows.stop * scale)
     columns = slice(tile.columns.start * scale, tile.columns.stop * scale)
     weight = _weight_map(tile)
-    for index in range(hq.shape[1]):
-        codes = to_codes(hq[:, index])  # [3, h, w]
+    wanted = (3, rows.stop - rows.start, columns.stop - columns.start)
+    index = 0
+    for index, frame in enumerate(frames, 1):
+        if tuple(frame.shape) != wanted:
+            raise _wrong_size(upscaler, tuple(frame.shape), wanted)
+        codes = to_codes(frame.permute(1, 2, 0))  # [h, w, 3]
         if weight is not None:
-            codes = codes.mul_(weight).floor_()
-        store[index, rows, columns] += codes.permute(1, 2, 0).to(torch.uint16).numpy()
+            codes = codes.mul_(weight[..., None])  # fractions are cut next
+        store[index - 1, rows, columns] += codes.to(torch.uint16).numpy()
+    if index != len(store):
+        raise _wrong_size(upscaler, (index,), (len(store),))
 
 
 def _weight_map(tile: Tile) -> Tensor | None:
@@ -115,7 +127,7 @@ def _weight_map(tile: Tile) -> Tensor | None:
 
 def to_codes(pixels: Tensor) -> Tensor:
     """Turn pixels in [-1, 1] into rounded float32 codes 0..65535 on the CPU; refuse what is no number."""
-    codes = pixels.to("cpu", torch.float32).mul(32767.5).add_(32767.5).clamp_(0, 65535).round_()
+    codes = pixels.to("cpu", torch.float32).mul(32767.5).add_(32768.0).clamp_(0, 65535).floor_()
     if not bool(torch.isfinite(codes.sum())):
         raise StarVsrError("the network gave values that are no numbers: try --precision fp32")
     return codes

@@ -5,7 +5,9 @@ One class for every checkpoint of the family. Knows clips in memory only; stream
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +16,9 @@ from starvsr.diffusion.denoiser import from_velocity
 from starvsr.diffusion.noise import FrameNoise
 from starvsr.diffusion.samplers import dpmpp_2m_sde
 from starvsr.diffusion.schedules import NoiseSchedule, star_schedule
+from starvsr.errors import OptionError
 from starvsr.models.codecs import Codec, PixelUnshuffleCodec
+from starvsr.models.one_step import OneStep
 from starvsr.models.registry import ModelSpec, get_spec, packaged_weights
 from starvsr.models.star_small import StarSmall
 from starvsr.models.weights import digest, load_weights
@@ -33,11 +37,24 @@ class StarPipeline:
     """
 
     def __init__(
-        self, spec: ModelSpec, network: StarSmall, codec: Codec, schedule: NoiseSchedule, traits: ModelTraits
+        self,
+        spec: ModelSpec,
+        network: StarSmall,
+        codec: Codec,
+        schedule: NoiseSchedule,
+        traits: ModelTraits,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Put the parts together; :meth:`load` makes them by name."""
-        self.spec, self.network, self.codec, self.schedule = spec, network.eval(), codec, schedule
+        """Put the parts together, the network in float32; :meth:`load` makes them by name."""
+        self.spec, self.codec, self.schedule = spec, codec, schedule
         self.name, self.scale, self.traits = spec.name, spec.scale, traits
+        t = spec.one_step_timestep
+        alpha, sigma = float(schedule.alphas[t]), float(schedule.sigmas[t])
+        one_step = OneStep(network, codec, self._enlarge, alpha=alpha, sigma=sigma, timestep=t)
+        self.one_step = one_step.to_network_type(dtype).to(device)
+        self.network = network.eval().to(device, dtype) if spec.samples else None
 
     @classmethod
     def load(
@@ -67,17 +84,17 @@ class StarPipeline:
             tile_overlap=spec.tile_overlap,
             segment=spec.segment,
             fixed_bytes=dtype.itemsize * sum(parameter.numel() for parameter in network.parameters()),
-            bytes_per_pixel=spec.bytes_per_pixel * (2 + dtype.itemsize) // 6,  # pixels stay float32
+            bytes_per_pixel=spec.bytes_per_pixel * dtype.itemsize // 4,
+            bytes_per_tile_pixel=spec.bytes_per_tile_pixel,
             noiseless_steps=1,
             digest=digest(path),
         )
-        network.to(device, dtype)
-        for module in network.modules():
-            if isinstance(module, torch.nn.Conv2d):
-                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
         if device == "cpu":
             keep_freed_memory()
-        return cls(spec, network, PixelUnshuffleCodec(), star_schedule(), traits)
+        return cls(spec, network, PixelUnshuffleCodec(), star_schedule(), traits, device=device, dtype=dtype)
+
+    def _enlarge(self, lq: Tensor) -> Tensor:
+        return enlarge(lq, lq.shape[-2] * self.scale, lq.shape[-1] * self.scale, self.spec.enlarge)
 
     @torch.inference_mode()
     def upscale_clip(
@@ -90,25 +107,45 @@ class StarPipeline:
         on_step: StepCallback | None = None,
     ) -> Tensor:
         """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, scale*H, scale*W]; see ``ClipUpscaler``."""
-        height, width = lq.shape[-2] * self.scale, lq.shape[-1] * self.scale
-        hint = self.codec.encode(enlarge(lq, height, width, self.spec.enlarge))  # [1, C, T, H, W]
-        one = num_steps == 1
-        latents = self._one_step(hint) if one else self._sample(hint, seed, first_frame, num_steps, on_step)
-        return self.codec.decode(latents).clamp_(-1, 1)
+        if num_steps == 1:  # no noise, no steps: seed and frame numbers play no part
+            return torch.stack([frame.clamp_(-1, 1) for frame in self.one_step(lq)], 1)[None]
+        hint = self.codec.encode(self._enlarge(lq))  # [1, C, T, H, W]
+        return self.codec.decode(self._sample(hint, seed, first_frame, num_steps, on_step)).clamp_(-1, 1)
 
-    def _one_step(self, hint: Tensor) -> Tensor:
-        # no noise, no steps: seed and frame numbers play no part
-        t = self.spec.one_step_timestep
-        return self.network.one_step(hint, float(self.schedule.alphas[t]), float(self.schedule.sigmas[t]), t)
+    @torch.inference_mode()
+    def upscale_frames(
+        self,
+        lq: Tensor,
+        keep: slice,
+        *,
+        seed: int = 0,
+        first_frame: int = 0,
+        num_steps: int = 1,
+        on_step: StepCallback | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield the enlarged frames that are kept; see ``FrameUpscaler``. One step holds no more than one at a time."""
+        if num_steps == 1:
+            yield from self.one_step(lq, keep)
+        else:
+            options: dict[str, Any] = {
+                "seed": seed,
+                "first_frame": first_frame,
+                "num_steps": num_steps,
+                "on_step": on_step,
+            }
+            yield from self.upscale_clip(lq, **options)[0, :, keep].unbind(1)
 
     def _sample(
         self, hint: Tensor, seed: int, first_frame: int, num_steps: int, on_step: StepCallback | None
     ) -> Tensor:
+        network = self.network
+        if network is None:
+            raise OptionError(f"{self.name} works in one step: it cannot take {num_steps}")
         sigmas = self.schedule.normal(num_steps)
         noise = FrameNoise(tuple(hint.shape), seed=seed, first_frame=first_frame, device=hint.device)
         top = self.schedule.integer_timestep_at(sigmas[:1])
         start = self.schedule.add_noise(hint, noise("start"), top)
-        denoise = from_velocity(lambda x, t: self.network(x, t, hint), self.schedule)
+        denoise = from_velocity(lambda x, t: network(x, t, hint), self.schedule)
 
         def after_step(step: int, _total: int, _latents: Tensor) -> None:
             if on_step is not None:
