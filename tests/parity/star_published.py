@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,18 @@ from torch import Tensor
 
 from starvsr.diffusion.posterior import split_moments
 from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
+from starvsr.models.temporal_vae_codec import TemporalVaeCodec
 from starvsr.models.text_tokens import Tokenizer
 from starvsr.models.text_tower import TextTower, TextTowerConfig, tower_weights
+from starvsr.padding import Padding
+from starvsr.pipelines.color import adain
+from starvsr.pipelines.exact import Choices, Source
+from starvsr.pipelines.frames import to_byte_range
+from starvsr.pipelines.star_published import FAST_STEPS, PublishedStar, Sampling
+from starvsr.video.pixels import from_unit, to_unit
 from tests.parity.checks import check
 from tests.parity.golden import CannotCheck, Case, fill, filled
-from tests.parity.star_networks import FAMILY, is_network
+from tests.parity.star_networks import FAMILY, build_unet, is_network
 
 MERGES = Path(__file__).parent / "data" / "clip_merges.txt.gz"
 
@@ -91,3 +99,64 @@ def _group_of(case: Case, num_frames: int, latents: Tensor) -> Tensor:
         if stop - int(first) == num_frames:
             return latents[int(first) : stop]
     raise CannotCheck(f"the file does not say which {num_frames} frames were decoded")
+
+
+class _Recorded(PublishedStar):
+    """The pipeline with the border and the random draws that a file names."""
+
+    border = Padding()
+    draws: Mapping[str, Tensor]
+
+    def padding(self, height: int, width: int) -> Padding:
+        return self.border
+
+    def noise(self, shape: tuple[int, ...], levels: Tensor, seed: int, first_frame: int) -> Source:
+        named = {
+            "vae": self.draws["noise_vae"].transpose(0, 1)[None],
+            "start": self.draws["noise_diffuse"],
+        }
+        return lambda purpose: self.draws["noise_solver"][purpose] if isinstance(purpose, int) else named[purpose]
+
+
+@check(FAMILY, is_network("pipeline"))
+def check_pipeline(case: Case) -> None:
+    config = case.meta["config"]
+    sampling = Sampling(
+        guidance=config["guide_scale"],
+        rescale=config["guide_rescale"],
+        window=config["max_chunk_len"],
+        step_list=config["solver_mode"],
+        choices=Choices.of(exact=True),
+    )
+    codec = TemporalVaeCodec(build_vae(case, config["vae"]), group=config["vae_decode_chunk"], overlap=0)
+    contexts = (case.input("y_pos"), case.input("y_neg"))
+    pipeline = _Recorded("recorded", build_unet(case, config["unet"]), codec, contexts, sampling)
+    pipeline.border = Padding(*config["pad_left_right_top_bottom"])
+    pipeline.draws = {name: case.input(name) for name in ("noise_vae", "noise_diffuse", "noise_solver")}
+    levels = sampling.levels(pipeline.schedule, FAST_STEPS)
+
+    lq = to_unit(case.input("frames_bgr").flip(-1).numpy())[None]
+    noise = pipeline.noise((), levels, 0, 0)
+    if config.get("chunk_inds"):
+        windows, _ = sampling.choices.windows(lq.shape[2], sampling.window)
+        case.exact("chunk_inds", [[w.start, w.stop] for w in windows], config["chunk_inds"])
+    with torch.no_grad():
+        hint = pipeline.encode(lq, pipeline.border, noise)
+        case.compare("hint", hint, absolute=case.tolerance("hint_abs"))
+        case.compare("noised", pipeline.start(hint, levels, noise), absolute=case.tolerance("hint_abs"))
+        latents = pipeline.sample(hint, levels, noise)
+        case.compare("latent", latents, absolute=case.tolerance("latent_abs"))
+        video = torch.stack(list(pipeline.decode(latents, pipeline.border)), dim=1)[None]
+        case.compare("video", video, absolute=case.tolerance("video_abs"))
+        in_bytes = to_byte_range(video)[0].permute(1, 2, 3, 0)
+        case.compare("tensor2vid", in_bytes, absolute=case.tolerance("tensor2vid_abs"))
+        matched = (adain(video.clamp(-1, 1), lq)[0].permute(1, 2, 3, 0) + 1) * 127.5
+        case.compare("color_fixed", matched, absolute=case.tolerance("tensor2vid_abs"))
+        # and the whole way as a user goes it: frames in, bytes out
+        finished = pipeline.upscale_clip(lq, num_steps=FAST_STEPS)
+    written = from_unit(finished[0], 8)
+    case.compare("written_uint8", torch.from_numpy(written).int(), absolute=1 + case.tolerance("tensor2vid_abs"))
+    given = case.input("color_fixed")
+    clear = (given - given.round()).abs() > case.tolerance("tensor2vid_abs") / 40
+    share = (torch.from_numpy(written) == case.input("written_uint8"))[clear].double().mean()
+    case.compare_to("written_uint8 (share of equal bytes)", share, torch.ones((), dtype=torch.double), absolute=1e-3)

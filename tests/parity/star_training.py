@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -10,7 +11,11 @@ from torch import Tensor
 
 from starvsr.degradation.compression import jpeg
 from starvsr.degradation.kernels import bell_kernel, filter_clip, pad_kernel, sinc_kernel
+from starvsr.degradation.released import sharpen, usm_kernel
 from starvsr.diffusion.schedules import star_schedule
+from starvsr.training.losses import _low_mask as low_mask
+from starvsr.training.losses import _spectrum as spectrum_of
+from starvsr.training.losses import dynamic_frequency_loss
 from tests.parity.checks import check
 from tests.parity.golden import CannotCheck, Case
 
@@ -36,9 +41,40 @@ def check_training_pairs(case: Case) -> None:
         case.compare(f"pred_z0_{t}", schedule.x0_from_velocity(noisy, velocity, step), absolute=absolute)
         loss = (velocity - target).square().mean()
         case.compare_to(f"losses: loss_v at {t}", loss, losses[row, 0], absolute=absolute, to_max=relative)
-    for name in case.tensors:
-        if re.match(r"low_|high_|cutoff_|gt$|pred$", name):
-            case.not_checked(name, "the dynamic frequency loss here differs from the released one on purpose")
+    case.part("frequency split", lambda: _compare_frequency_split(case, losses))
+
+
+def _compare_frequency_split(case: Case, losses: Tensor) -> None:
+    """The released split by magnitude, from our loss on clips scaled to undo its orthonormal transform."""
+    absolute, relative = case.tolerance("abs"), case.tolerance("rel")
+    gt, pred = case.inputs("gt", "pred")
+    if math.prod(gt.shape[:-1]) * (gt.shape[-1] // 2 + 1) > 10_000:
+        raise CannotCheck("the released code draws the values for its border at random when there are so many")
+    size = math.sqrt(gt.shape[-2] * gt.shape[-1])
+    for name, clip in (("gt", gt), ("pred", pred)):
+        spectrum = spectrum_of(clip * size)  # [B, 3, T, H, W // 2 + 1]
+        low = low_mask(spectrum, clip, 0.25, "magnitude")
+        for band, mask in (("low", low), ("high", 1 - low)):
+            parts = torch.view_as_real(spectrum * mask).transpose(1, 2).flatten(0, 1)
+            case.compare(f"{band}_{name}", parts, absolute=absolute, to_max=relative)
+        # the mask is one half exactly where the magnitude is at the border
+        border = (spectrum.abs() + torch.logit(low.double(), eps=1e-12) / 10)[(low > 0.01) & (low < 0.99)]
+        case.compare_to(f"cutoff_{name}", border.mean(), case.input(f"cutoff_{name}").double(), absolute=absolute)
+
+    def loss_at(t: int) -> Tensor:
+        return dynamic_frequency_loss(pred * size, gt * size, torch.tensor([t]), separation="magnitude")[0]
+
+    loss_high, loss_low = loss_at(0), loss_at(999)
+    scale = case.meta["config"]["scale"]
+    for row, t in enumerate(case.input("t").tolist()):
+        loss_v, low, high, _, share, loss_t, total = losses[row]
+        for name, ours, stored in (
+            ("loss_low", loss_low, low),
+            ("loss_high", loss_high, high),
+            ("loss_t", scale * loss_at(t), loss_t),
+            ("total", loss_v + share * scale * loss_at(t), total),
+        ):
+            case.compare_to(f"losses: {name} at {t}", ours, stored, to_max=relative)
 
 
 @check(FAMILY, lambda case: _is("degradation", case))
@@ -54,9 +90,10 @@ def check_degradation(case: Case) -> None:
         case.compare("filtered", blurred, absolute=absolute)
     for match in case.names(r"jpeg_q([\d.]+)"):
         _compare_jpeg(case, match.group(0), jpeg(image, float(match.group(1))))
-    for name in ("usm", "usm_kernel"):
-        if name in case.tensors:
-            case.not_checked(name, "no unsharp masking in this package")
+    if "usm_kernel" in case.tensors:
+        case.compare("usm_kernel", torch.from_numpy(usm_kernel()).float(), absolute=absolute)
+    if "usm" in case.tensors:
+        case.compare("usm", sharpen(image), absolute=absolute)
 
 
 def _kernel(name: str, numbers: dict[str, float]) -> np.ndarray:

@@ -93,20 +93,20 @@ class Encoder(nn.Module):
     def _levels(config: TemporalVaeConfig) -> Iterator[nn.Module]:
         current = config.channels[0]
         for level, channels in enumerate(config.channels):
-            block = nn.Module()
             inputs = [current] + [channels] * (config.layers_per_block - 1)
-            block.resnets = nn.ModuleList(_ResBlock(cin, channels, config.groups) for cin in inputs)
+            layers = {"resnets": nn.ModuleList(_ResBlock(cin, channels, config.groups) for cin in inputs)}
             if level != len(config.channels) - 1:
-                block.downsamplers = nn.ModuleList([_Downsample(channels)])
+                layers["downsamplers"] = nn.ModuleList([_Downsample(channels)])
             current = channels
-            yield block
+            yield nn.ModuleDict(layers)
 
     def forward(self, frame: Tensor) -> Tensor:
         """Return moments [N, 2C, h, w], before ``quant_conv``, of frames [N, 3, H, W]."""
         features = self.conv_in(frame)
-        for block in self.down_blocks:
-            for layer in [*block.resnets, *getattr(block, "downsamplers", ())]:
-                features = layer(features)
+        for level in self.down_blocks.children():
+            for layers in level.children():
+                for layer in layers.children():
+                    features = layer(features)
         features = self.mid_block.resnets[0](features)
         features = self.mid_block.attentions[0](features)
         features = self.mid_block.resnets[1](features)
@@ -136,13 +136,12 @@ class TemporalDecoder(nn.Module):
     def _levels(config: TemporalVaeConfig) -> Iterator[nn.Module]:
         current = config.channels[-1]
         for level, channels in enumerate(reversed(config.channels)):
-            block = nn.Module()
             inputs = [current] + [channels] * config.layers_per_block
-            block.resnets = nn.ModuleList(SpatioTemporalBlock(cin, channels, config.groups) for cin in inputs)
+            layers = {"resnets": nn.ModuleList(SpatioTemporalBlock(cin, channels, config.groups) for cin in inputs)}
             if level != len(config.channels) - 1:
-                block.upsamplers = nn.ModuleList([_Upsample(channels)])
+                layers["upsamplers"] = nn.ModuleList([_Upsample(channels)])
             current = channels
-            yield block
+            yield nn.ModuleDict(layers)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return frames [T, 3, H, W] of the latents [T, C, h, w] of T consecutive frames."""
@@ -153,10 +152,11 @@ class TemporalDecoder(nn.Module):
             features = block(_frame_by_frame(attention, features))
         enlarge: nn.Module | None = None
         for level in self.up_blocks:
-            for block in level.resnets:
+            assert isinstance(level, nn.ModuleDict)
+            for block in level["resnets"].children():
                 features = block(features, before=enlarge)
                 enlarge = None
-            enlarge = next(iter(getattr(level, "upsamplers", ())), None)
+            enlarge = next(level["upsamplers"].children()) if "upsamplers" in level else None
         frames = _frame_by_frame(self._to_pixels, features)
         out: Tensor = self.time_conv_out(frames.transpose(0, 1)[None])[0].transpose(0, 1)
         return out
@@ -174,8 +174,7 @@ class SpatioTemporalBlock(nn.Module):
         super().__init__()
         self.spatial_res_block = _ResBlock(cin, cout, groups)
         self.temporal_res_block = _TemporalResBlock(cout, groups)
-        self.time_mixer = nn.Module()
-        self.time_mixer.mix_factor = nn.Parameter(torch.zeros(1))
+        self.time_mixer = nn.ParameterDict({"mix_factor": torch.zeros(1)})
 
     def forward(self, frames: Tensor, before: nn.Module | None = None) -> Tensor:
         """Return [T, cout, H, W] of frames [T, cin, h, w].
@@ -188,7 +187,7 @@ class SpatioTemporalBlock(nn.Module):
             out: Tensor = spatial(frame if before is None else before(frame))
             return out
 
-        return self.temporal_res_block(_frame_by_frame(on_frame, frames), torch.sigmoid(self.time_mixer.mix_factor))
+        return self.temporal_res_block(_frame_by_frame(on_frame, frames), torch.sigmoid(self.time_mixer["mix_factor"]))
 
 
 class _TemporalResBlock(nn.Module):

@@ -43,16 +43,15 @@ class TextTower(nn.Module):
         self.token_embedding = nn.Embedding(config.vocabulary, config.width)
         self.positional_embedding = nn.Parameter(torch.empty(config.context_length, config.width))
         nn.init.normal_(self.positional_embedding, std=0.01)
-        self.transformer = nn.Module()
-        self.transformer.resblocks = nn.ModuleList(TextBlock(config.width, config.heads) for _ in range(config.blocks))
+        self.transformer = nn.ModuleDict(
+            {"resblocks": nn.ModuleList(TextBlock(config.width, config.heads) for _ in range(config.blocks))}
+        )
         self.ln_final = nn.LayerNorm(config.width)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the context [B, L, width] of token ids [B, L], L at most the context length."""
         tokens = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
-        blocks = self.transformer.resblocks
-        assert isinstance(blocks, nn.ModuleList)
-        for block in blocks:
+        for block in self.transformer["resblocks"].children():
             tokens = block(tokens)
         out: Tensor = self.ln_final(tokens)
         return out
@@ -66,14 +65,12 @@ class TextBlock(nn.Module):
         super().__init__()
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attn = CausalAttention(width, heads)
-        self.mlp = nn.Module()
-        self.mlp.c_fc = nn.Linear(width, 4 * width)
-        self.mlp.c_proj = nn.Linear(4 * width, width)
+        self.mlp = nn.ModuleDict({"c_fc": nn.Linear(width, 4 * width), "c_proj": nn.Linear(4 * width, width)})
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return tokens [B, L, width]."""
         tokens = tokens + self.attn(self.ln_1(tokens))
-        out: Tensor = tokens + self.mlp.c_proj(F.gelu(self.mlp.c_fc(self.ln_2(tokens))))
+        out: Tensor = tokens + self.mlp["c_proj"](F.gelu(self.mlp["c_fc"](self.ln_2(tokens))))
         return out
 
 
