@@ -13,6 +13,7 @@ A message says what went wrong, why, and what to do next, in one line::
     ├── OptionError              an option has a wrong value, or two contradict each other
     ├── WeightsError             weights missing, damaged, or not of this model
     ├── ResourceError            not enough memory or disk for the plan
+    ├── JobError                 an unfinished job cannot be gone on with
     ├── DataError                a dataset or training recipe cannot be used
     └── Cancelled                the user stopped the job
 """
@@ -62,6 +63,10 @@ class WeightsError(StarVsrError):
 
 class ResourceError(StarVsrError):
     """There is not enough memory or disk for the plan."""
+
+
+class JobError(StarVsrError):
+    """An unfinished job is of another input or other options, damaged, or in another process's hands."""
 
 
 class DataError(StarVsrError):

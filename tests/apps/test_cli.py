@@ -223,12 +223,12 @@ def test_unwritable_folder(clip: Path, tmp_path: Path, one_line) -> None:
 def test_full_disk_is_one_line_and_leaves_nothing(
     clip: Path, tmp_path: Path, one_line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from starvsr.video import file_sink
+    from starvsr.video import parts
 
-    def full(self, pixels, pts, duration):
+    def full(self, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(file_sink.FileSink, "write", full)
+    monkeypatch.setattr(parts.PartWriter, "_put", full)
     code, said = one_line("upscale", clip, "-o", tmp_path / "o.mp4", "-q", *QUICK)
     assert code == 1 and "disk is full" in said
     assert not _leftovers(tmp_path)

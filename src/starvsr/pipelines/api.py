@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,9 @@ from starvsr.pipelines.options import options_from
 from starvsr.pipelines.plan import Cut, Sizes, plan_cut
 
 if TYPE_CHECKING:
+    from starvsr.pipelines.jobs.folder import JobFolder
     from starvsr.video import EncodeOptions, VideoInfo, VideoReader
+    from starvsr.video.output_format import OutputFormat
 
 
 def upscale(
@@ -45,14 +48,17 @@ def upscale(
         options: All options; or give single ones by name: ``upscale(a, b, scale=2, seed=7)``.
         upscaler: A loaded model, to spare loading it again; None loads ``options.model``.
         on_progress: Called with `Progress`, often.
-        cancel: Call its ``cancel()`` from another thread to stop; nothing is left of the output then.
+        cancel: Call its ``cancel()`` from another thread to stop; what is finished stays in the job folder.
         values: Options by name.
+
+    Finished parts of the output are kept in ``OUT.job`` until it is whole. After an interruption, even a kill, the
+    same call goes on with them, and the output is the same to the last byte.
 
     Returns:
         What was written, with timing, memory, notes and provenance.
 
     Raises:
-        StarVsrError: what, why and what next, in one line; nothing is left half written.
+        StarVsrError: what, why and what next, in one line; nothing is left under the output's name.
     """
     job = prepare(path, out, _merge(options, values), upscaler=upscaler)
     return job.run(on_progress=on_progress, cancel=cancel)
@@ -78,6 +84,7 @@ class UpscaleJob:
         height: Height of the output.
         num_frames: Frames to do as far as the container tells; None when it does not.
         device: Where the network computes.
+        encoding: How the output is encoded, in words; begins with the encoder's name.
     """
 
     info: VideoInfo
@@ -89,6 +96,32 @@ class UpscaleJob:
     height: int
     num_frames: int | None
     device: str
+    encoding: str
+
+    @property
+    def target(self) -> Path:
+        """The file or the folder that appears when the job is done."""
+        from starvsr.video.images import is_pattern
+
+        return self.out.parent if is_pattern(self.out) else self.out
+
+    @property
+    def folder(self) -> JobFolder:
+        """Where finished parts are kept until the output is whole."""
+        from starvsr.pipelines.jobs.folder import JobFolder, job_path
+
+        return JobFolder(job_path(self.out))
+
+    @property
+    def output_format(self) -> OutputFormat:
+        """What the output is made of."""
+        from starvsr.video.output_format import OutputFormat
+
+        return OutputFormat.like(self.out, self.info, self.width, self.height, encode_options(self.options))
+
+    def open_reader(self) -> VideoReader:
+        """Open the input for the part and the way that the options name."""
+        return open_reader(self.info, self.options)
 
     @property
     def num_steps(self) -> int:
@@ -101,7 +134,8 @@ class UpscaleJob:
         import starvsr
 
         options = {k: v if isinstance(v, (int, float)) else str(v) for k, v in self.options.changed().items()}
-        for name in ("overwrite", "compare", "on_error", "threads", "model", "weights"):  # the digest names these
+        # the digest names the weights, and the rest changes nothing
+        for name in ("overwrite", "restart", "compare", "on_error", "threads", "model", "weights"):
             options.pop(name, None)
         return {
             "software": f"starvsr {starvsr.__version__}",
@@ -113,11 +147,16 @@ class UpscaleJob:
             "options": options,
         }
 
+    @property
+    def provenance_text(self) -> str:
+        """The provenance as one line of JSON, for a tag of the output."""
+        return json.dumps(self.provenance, separators=(",", ":"), ensure_ascii=False)
+
     def run(self, *, on_progress: ProgressCallback | None = None, cancel: CancelToken | None = None) -> UpscaleResult:
-        """Do the job.
+        """Do the job, or what an interrupted run left of it.
 
         Raises:
-            StarVsrError: what, why and what next; nothing is left half written.
+            StarVsrError: what, why and what next; nothing is left under the output's name.
         """
         from starvsr.pipelines.running import run_job
 
@@ -139,7 +178,7 @@ def prepare(
     out = Path(out)
     check_outputs(info, out, options)
     width, height = out_size(info.width, info.height, options.scale)
-    check_encoding(info, out, width, height, options)
+    encoding = check_encoding(info, out, width, height, options)
     if upscaler is None:
         upscaler = load_for(options)
     else:
@@ -165,6 +204,7 @@ def prepare(
         height=height,
         num_frames=expected_frames(info, options),
         device=choose_device(options.device),
+        encoding=encoding,
     )
 
 
@@ -188,10 +228,22 @@ def check_outputs(info: VideoInfo, out: Path, options: UpscaleOptions) -> None:
 
     inputs = (info.path, *info.files)
     target = out.parent if is_pattern(out) else out
-    check_output(target, inputs=inputs, overwrite=options.overwrite)
+    check_output(target, inputs=inputs, overwrite=options.overwrite or _was_published(out, target))
     if options.compare:
         for path in comparison_paths(out):
             check_output(path, inputs=inputs, overwrite=options.overwrite)
+
+
+def _was_published(out: Path, target: Path) -> bool:
+    """Whether the output is there already and the job that made it was killed while it tidied up."""
+    from starvsr.pipelines.jobs.folder import JobFolder, job_path
+
+    folder = JobFolder(job_path(out))
+    if not folder.journal.exists():
+        return False
+    from starvsr.pipelines.jobs.work import is_published
+
+    return is_published(folder, target)
 
 
 def comparison_paths(out: Path) -> tuple[Path, Path]:

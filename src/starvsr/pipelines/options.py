@@ -300,6 +300,9 @@ class UpscaleOptions:
         False, "Also write OUT_compare.png and OUT_compare.mp4: bicubic beside the result.", FILE, "flag"
     )
     overwrite: bool = _option(False, "Replace an output that is already there.", FILE, "flag")
+    restart: bool = _option(
+        False, "Begin anew where an interrupted job has left finished parts, rather than go on with it.", FILE, "flag"
+    )
     device: str = _option("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps, ...", RUN, "text")
     threads: int | None = _option(
         None, "Processor threads for the network (default: all cores).", RUN, "int", minimum=1, maximum=1024

@@ -1,27 +1,25 @@
-"""Run a prepared job: reader, stream, writer, comparison."""
+"""Run a prepared job: the parts, the output, the comparison."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from starvsr.errors import ResourceError
-from starvsr.pipelines.api import UpscaleJob, encode_options, open_reader, processor_threads
-from starvsr.pipelines.base import CancelToken, ProgressCallback, UpscaleResult, peak_memory_bytes, traits_of
-from starvsr.pipelines.finish import Finish
-from starvsr.pipelines.stream import Meter, StreamSettings, upscale_stream
-from starvsr.video import SceneDetector, VideoWriter
+from starvsr.pipelines.api import UpscaleJob, processor_threads
+from starvsr.pipelines.base import CancelToken, ProgressCallback, UpscaleResult, peak_memory_bytes
+from starvsr.pipelines.jobs.work import open_work
+from starvsr.pipelines.stream import Meter
 
 
 def run_job(job: UpscaleJob, on_progress: ProgressCallback | None, cancel: CancelToken) -> UpscaleResult:
-    """Do the job; nothing is left half written when it fails."""
+    """Do the job; when it fails, finished parts stay in its folder and nothing under the output's name."""
     meter = Meter(on_progress, job.num_frames)
-    notes: list[str] = []
     with processor_threads(job.options.threads), _memory_errors(job):
-        num_frames = _write_video(job, meter, cancel, notes)
-        seconds = meter.seconds
+        with open_work(job) as work:
+            num_frames, notes = work.run(meter, cancel)
+            seconds = meter.seconds
         comparison: tuple[Path, ...] = ()
         if job.options.compare:
             from starvsr.pipelines.comparison import write_comparison
@@ -40,51 +38,8 @@ def run_job(job: UpscaleJob, on_progress: ProgressCallback | None, cancel: Cance
         notes=tuple(notes),
         provenance=job.provenance,
         comparison=comparison,
+        num_kept=work.num_kept,
     )
-
-
-def _write_video(job: UpscaleJob, meter: Meter, cancel: CancelToken, notes: list[str]) -> int:
-    options = job.options
-    settings = StreamSettings(
-        cut=job.cut,
-        finish=Finish(
-            job.width, job.height, options.color or traits_of(job.upscaler).color, keep_alpha=job.info.has_alpha
-        ),
-        seed=options.seed or 0,
-        num_steps=job.num_steps,
-        device=job.device,
-    )
-    with (
-        closing(open_reader(job.info, options)) as reader,
-        VideoWriter(
-            job.out,
-            source=job.info,
-            width=job.width,
-            height=job.height,
-            options=encode_options(options),
-            time_range=reader.time_range,
-            overwrite=options.overwrite,
-            comment=provenance_text(job),
-        ) as writer,
-    ):
-        count = upscale_stream(
-            reader,
-            writer.write,
-            job.upscaler,
-            settings,
-            detector=SceneDetector() if options.scene_cuts else None,
-            meter=meter,
-            cancel=cancel,
-        )
-        if options.on_corrupt == "error":
-            reader.check_complete()
-    notes += [note for note in (*reader.notes, *writer.notes) if note not in notes]
-    return count
-
-
-def provenance_text(job: UpscaleJob) -> str:
-    """Write the provenance as one line of JSON, for a tag of the output."""
-    return json.dumps(job.provenance, separators=(",", ":"), ensure_ascii=False)
 
 
 @contextmanager

@@ -20,7 +20,8 @@ class Segment:
 
     The kept parts of all segments cover every frame exactly once. With a cross-fade, ``fade_before`` frames
     ahead of ``keep_start`` and ``fade_after`` frames from ``keep_stop`` on are kept as well, to be blended with
-    the neighbour's.
+    the neighbour's. ``shot_start`` is the first frame of the shot, and ``ends_shot`` says whether this is its last
+    segment.
     """
 
     index: int
@@ -30,11 +31,50 @@ class Segment:
     keep_stop: int
     fade_before: int = 0
     fade_after: int = 0
+    shot_start: int = 0
+    ends_shot: bool = False
 
     @property
     def num_frames(self) -> int:
         """Frames that the network sees."""
         return self.stop - self.start
+
+    @property
+    def given_stop(self) -> int:
+        """End of the frames that are settled once this segment is through: those behind it are still to be blended."""
+        return self.keep_stop - self.fade_after
+
+    @property
+    def next(self) -> Position:
+        """Where a stream can go on behind this segment.
+
+        With a cross-fade, the segment itself is needed once more for the frames that it shares with the next.
+        """
+        if self.fade_after:
+            return Position(self.given_stop, self.keep_start, self.shot_start, self.index)
+        shot_start = self.keep_stop if self.ends_shot else self.shot_start
+        return Position(self.keep_stop, self.keep_stop, shot_start, self.index + 1)
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place between two segments at which a stream can begin.
+
+    Args:
+        frame: The first frame to hand out.
+        keep_start: The first frame that the next segment keeps.
+        shot_start: The first frame of the shot that it belongs to.
+        num_segments: Segments before it.
+    """
+
+    frame: int = 0
+    keep_start: int = 0
+    shot_start: int = 0
+    num_segments: int = 0
+
+    def first_needed(self, overlap: int) -> int:
+        """Return the first frame that the next segment looks at."""
+        return max(self.shot_start, self.keep_start - overlap)
 
 
 class SegmentPlanner:
@@ -48,18 +88,21 @@ class SegmentPlanner:
         length: Frames kept per segment.
         overlap: Frames of context on each side, inside the shot.
         crossfade: Frames over which neighbours are blended, at most ``2 * overlap``; odd ones are rounded down.
+        begin: Where to begin; the first frame pushed is then ``begin.first_needed(overlap)``.
     """
 
-    def __init__(self, length: int, overlap: int = 0, crossfade: int = 0) -> None:
+    def __init__(self, length: int, overlap: int = 0, crossfade: int = 0, begin: Position | None = None) -> None:
         if length < 1 or overlap < 0 or not 0 <= crossfade <= min(2 * overlap, longest_crossfade(length)):
             raise ValueError("length >= 1, overlap >= 0, crossfade <= 2 * overlap and half a piece are needed")
         self.length = length
         self.overlap = overlap
         self.half_fade = crossfade // 2
-        self._shot_start = 0
-        self._position = 0  # first frame of the shot that no segment keeps yet
-        self._num_seen = 0
-        self._num_segments = 0
+        begin = begin or Position()
+        self.first_frame = begin.first_needed(overlap)
+        self._shot_start = begin.shot_start
+        self._position = begin.keep_start  # first frame of the shot that no segment keeps yet
+        self._num_seen = self.first_frame
+        self._num_segments = begin.num_segments
 
     @property
     def lookahead(self) -> int:
@@ -99,6 +142,8 @@ class SegmentPlanner:
             keep_stop=keep_stop,
             fade_before=self.half_fade if keep_start > self._shot_start else 0,
             fade_after=self.half_fade if keep_stop != shot_stop else 0,
+            shot_start=self._shot_start,
+            ends_shot=keep_stop == shot_stop,
         )
         self._position = keep_stop
         self._num_segments += 1
@@ -125,10 +170,10 @@ def group_frames(frames: Iterable[tuple[Item, bool]], planner: SegmentPlanner) -
 
     Args:
         frames: Frames in order, each with whether a new shot begins with it.
-        planner: A fresh planner.
+        planner: A fresh planner; the first frame is its ``first_frame``.
     """
     held: deque[Item] = deque()
-    first = 0  # index of the first frame held
+    first = planner.first_frame  # index of the first frame held
 
     def hand_out(segments: list[Segment]) -> Iterator[tuple[Segment, list[Item]]]:
         nonlocal first

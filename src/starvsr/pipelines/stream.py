@@ -23,7 +23,7 @@ from starvsr.pipelines.base import (
 from starvsr.pipelines.finish import Finish
 from starvsr.pipelines.plan import Cut
 from starvsr.pipelines.render import Pixels, Store, join_segments, upscale_segment
-from starvsr.pipelines.segments import Segment, SegmentPlanner, group_frames
+from starvsr.pipelines.segments import Position, Segment, SegmentPlanner, group_frames
 from starvsr.pipelines.threads import ReadAhead, WriteBehind
 
 READ_AHEAD = 4
@@ -59,6 +59,8 @@ class CutDetector(Protocol):
 
 Sink = Callable[[Pixels, int, int], None]
 """Takes pixels [H, W, 3 or 4], time and length in ticks."""
+Border = Callable[[Segment], None]
+"""Called by the thread of the sink behind each segment's frames."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,12 @@ class StreamSettings:
 
 
 class Meter:
-    """Counts frames, handed on (``num_done``) and through the network (``num_computed``), and tells the listener."""
+    """Counts frames, handed on (``num_done``) and through the network (``num_computed``), and tells the listener.
+
+    Args:
+        listener: Who wants to know.
+        num_frames: Frames in all, if known.
+    """
 
     def __init__(self, listener: ProgressCallback | None, num_frames: int | None) -> None:
         self._listener = listener
@@ -91,6 +98,12 @@ class Meter:
         self._began = time.monotonic()
         self.num_done = 0
         self.num_computed = 0.0
+        self.num_kept = 0
+
+    def keep(self, count: int) -> None:
+        """Count frames that an earlier run finished; they say nothing of the speed."""
+        self.num_done = self.num_kept = count
+        self.num_computed = float(count)
 
     @property
     def seconds(self) -> float:
@@ -102,7 +115,9 @@ class Meter:
         if self._listener is not None:
             peak = peak_memory_bytes()
             fraction = max(0.0, self.num_computed - self.num_done)
-            self._listener(Progress(stage, self.num_done, self._num_frames, self.seconds, fraction, peak))
+            self._listener(
+                Progress(stage, self.num_done, self._num_frames, self.seconds, fraction, peak, self.num_kept)
+            )
 
 
 def upscale_stream(
@@ -114,6 +129,9 @@ def upscale_stream(
     detector: CutDetector | None = None,
     meter: Meter | None = None,
     cancel: CancelToken | None = None,
+    begin: Position | None = None,
+    stop: int | None = None,
+    on_border: Border | None = None,
 ) -> int:
     """Upscale frames into a sink.
 
@@ -125,6 +143,10 @@ def upscale_stream(
         detector: Finds scene cuts; None takes everything for one shot.
         meter: Counts frames and reports progress.
         cancel: Looked at between tiles and frames.
+        begin: Where to begin; ``frames`` then begin with ``begin.first_needed(cut.overlap)``. What comes out is the
+            same as without interruption.
+        stop: End before this frame, which must be the first behind a segment; None goes to the last.
+        on_border: Called behind each segment's frames.
 
     Returns:
         The number of frames handed to the sink.
@@ -135,17 +157,41 @@ def upscale_stream(
     """
     cancel = cancel or CancelToken()
     meter = meter or Meter(None, None)
+    begin = begin or Position()
+    handed = 0
+
+    def deliver(item: _Item) -> None:
+        sink(item.pixels, item.pts, item.duration)
+        if item.border is not None and on_border is not None:
+            on_border(item.border)
+
     with (
         torch.inference_mode(),
         ReadAhead(_with_cuts(frames, detector), READ_AHEAD, cancel) as ahead,
-        WriteBehind[tuple[Pixels, int, int]](lambda item: sink(*item), WRITE_BEHIND, cancel) as behind,
+        WriteBehind[_Item](deliver, WRITE_BEHIND, cancel) as behind,
     ):
-        for pixels, frame in _enlarged(ahead, upscaler, settings, meter, cancel):
-            behind.put((pixels, frame.pts, frame.duration))
+        for index, item in _enlarged(ahead, upscaler, settings, meter, cancel, begin):
+            if index < begin.frame:  # only needed to blend what follows
+                continue
+            behind.put(item)
+            del item
+            handed += 1
             meter.num_done += 1
             meter.tell()
             cancel.raise_if_cancelled()
-    return meter.num_done
+            if index + 1 == stop:
+                break
+    return handed
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A finished frame on its way to the sink; ``border`` is the segment that it ends."""
+
+    pixels: Pixels
+    pts: int
+    duration: int
+    border: Segment | None
 
 
 def _with_cuts(frames: Iterable[Frame], detector: CutDetector | None) -> Iterator[tuple[Frame, bool]]:
@@ -159,22 +205,27 @@ def _enlarged(
     settings: StreamSettings,
     meter: Meter,
     cancel: CancelToken,
-) -> Iterator[tuple[Pixels, Frame]]:
-    """Yield each finished frame with the input frame that it comes from."""
+    begin: Position,
+) -> Iterator[tuple[int, _Item]]:
+    """Yield each finished frame with its index."""
     cut = settings.cut
-    planner = SegmentPlanner(cut.length, cut.overlap, cut.crossfade)
+    planner = SegmentPlanner(cut.length, cut.overlap, cut.crossfade, begin)
     inputs: dict[int, Frame] = {}  # frames whose results are not out yet
+    current: Segment | None = None
 
     def rendered() -> Iterator[tuple[Segment, Store]]:
+        nonlocal current
         for segment, members in group_frames(frames, planner):
             inputs.update(zip(range(segment.start, segment.stop), members, strict=True))
+            current = segment
             yield segment, _render(upscaler, members, segment, settings, meter, cancel)
 
     for index, codes in join_segments(rendered()):
         frame = inputs[index]
         finished = settings.finish(codes, frame.pixels)
         del codes  # a view that would keep the whole segment while the next one is made
-        yield finished, frame
+        border = current if current is not None and index + 1 == current.given_stop else None
+        yield index, _Item(finished, frame.pts, frame.duration, border)
         del finished
         for old in [i for i in inputs if i <= index]:
             del inputs[old]

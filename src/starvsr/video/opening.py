@@ -21,6 +21,12 @@ def has_arbitrary_clock(container_name: str) -> bool:
     return container_name in _ARBITRARY_CLOCK
 
 
+def library_versions() -> dict[str, str]:
+    """Return the versions of PyAV and of FFmpeg's libraries."""
+    parts = {name: ".".join(map(str, version)) for name, version in sorted(av.library_versions.items())}
+    return {"av": av.__version__, **parts}
+
+
 @contextmanager
 def captured_log() -> Iterator[list[str]]:
     """Collect what FFmpeg says while the block runs; the list fills when it ends."""

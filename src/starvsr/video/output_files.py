@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -72,9 +73,24 @@ def publish(partial: Path, path: Path) -> None:
             _replace_folder(partial, path)
         else:
             os.replace(partial, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise as_output_error(path, error) from None
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Give a small file a new content in one step: after a power cut it holds the old or the new one.
+
+    Raises:
+        OSError: The disk is full or gone.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    sync_folder(path.parent)
 
 
 def _sync(file: Path) -> None:
@@ -82,7 +98,8 @@ def _sync(file: Path) -> None:
         os.fsync(handle.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make names given in a folder outlast a power cut, where the system can."""
     if os.name != "posix":
         return
     with contextlib.suppress(OSError):
@@ -102,6 +119,33 @@ def _replace_folder(partial: Path, path: Path) -> None:
         os.replace(old, path)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def tree_sha256(path: Path) -> str:
+    """Hash a file, or the names and contents of the files in a folder.
+
+    Raises:
+        OSError: Something cannot be read.
+    """
+    if not path.is_dir():
+        return file_sha256(path)
+    digest = hashlib.sha256()
+    for file in sorted(path.iterdir()):
+        digest.update(f"{file.name}\0{file_sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a file in constant memory.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def discard(partial: Path) -> None:

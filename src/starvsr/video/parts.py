@@ -24,7 +24,7 @@ from av.packet import PacketSideData, packet_sidedata_type_from_literal
 from starvsr.errors import OutputError
 from starvsr.video.convert import Frame
 from starvsr.video.image_writer import ImageEncoder
-from starvsr.video.output_files import as_output_error
+from starvsr.video.output_files import as_output_error, sync_folder
 from starvsr.video.output_format import OutputFormat, PictureEncoder
 
 _HEAD = b"starvsr part 1\n"
@@ -54,7 +54,6 @@ class Packet:
         pts: When it is shown, in ticks.
         duration: Ticks that it is shown.
         is_keyframe: Whether decoding can begin here.
-        is_disposable: Whether no other picture needs it.
         side_data: What goes beside it into the container, by FFmpeg's names.
     """
 
@@ -62,14 +61,13 @@ class Packet:
     pts: int
     duration: int
     is_keyframe: bool = True
-    is_disposable: bool = False
     side_data: tuple[tuple[str, bytes], ...] = ()
 
     def as_av(self) -> Any:
         """Give FFmpeg's packet, without a decoding time."""
         packet: Any = av.Packet(self.data)
         packet.pts, packet.duration = self.pts, self.duration
-        packet.is_keyframe, packet.is_disposable = self.is_keyframe, self.is_disposable
+        packet.is_keyframe = self.is_keyframe
         for name, content in self.side_data:
             beside: Any = PacketSideData(packet_sidedata_type_from_literal(name), len(content))  # type: ignore[call-arg,arg-type]
             memoryview(beside)[:] = content
@@ -172,6 +170,7 @@ class PartWriter:
             os.fsync(self._file.fileno())
             self._file.close()
             os.replace(self._partial, self._path)
+            sync_folder(self._path.parent)
         return PartFacts(
             self.num_frames, delay_of([entry[2] for entry in self._index]), self._size, self._hash.hexdigest()
         )
@@ -198,13 +197,13 @@ class PartWriter:
                 (name, bytes(packet.get_sidedata(name))) for name in _KEPT_SIDE_DATA if packet.has_sidedata(name)
             )
             duration = self._durations.pop(pts)
-            self._store(Packet(bytes(packet), pts, duration, packet.is_keyframe, packet.is_disposable, beside))
+            self._store(Packet(bytes(packet), pts, duration, packet.is_keyframe, beside))
 
     def _store(self, packet: Packet) -> None:
         content = packet.data + b"".join(data for _, data in packet.side_data)
         beside = [[name, len(data)] for name, data in packet.side_data]
-        flags = packet.is_keyframe + 2 * packet.is_disposable
-        self._index.append([len(packet.data), zlib.crc32(content), packet.pts, packet.duration, flags, beside])
+        facts = [packet.pts, packet.duration, packet.is_keyframe]
+        self._index.append([len(packet.data), zlib.crc32(content), *facts, beside])
         self._put(content)
 
     def _put(self, data: bytes) -> None:
@@ -252,12 +251,12 @@ class Part:
         try:
             with self.path.open("rb") as file:
                 file.seek(len(_HEAD))
-                for size, checksum, pts, duration, flags, beside in self._entries:
+                for size, checksum, pts, duration, is_keyframe, beside in self._entries:
                     data = file.read(size)
                     side_data = tuple((name, file.read(length)) for name, length in beside)
                     if zlib.crc32(data + b"".join(content for _, content in side_data)) != checksum:
                         raise DamagedPartError(self.path, "a checksum differs")
-                    yield Packet(data, pts, duration, bool(flags & 1), bool(flags & 2), side_data)
+                    yield Packet(data, pts, duration, is_keyframe, side_data)
         except OSError as error:
             raise DamagedPartError(self.path, str(error.strerror)) from None
 
@@ -273,15 +272,6 @@ class Part:
         file.seek(end - length)
         index: dict[str, Any] = json.loads(file.read(length))
         return index
-
-
-def file_sha256(path: Path) -> str:
-    """Hash a file in constant memory."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def delay_of(times: Sequence[int]) -> int:

@@ -136,15 +136,28 @@ class VideoReader:
         Raises:
             CorruptFrameError: A frame is damaged and ``on_corrupt`` is ``error``.
         """
+        return self.read()
+
+    def read(self, skip: int = 0) -> Iterator[VideoFrame]:
+        """Yield the frames from the beginning or a later one.
+
+        Args:
+            skip: Frames to pass over. They are decoded, for what follows may depend on them, but not converted.
+
+        Raises:
+            CorruptFrameError: A frame is damaged and ``on_corrupt`` is ``error``.
+        """
         self.close()
         self.num_frames_read = 0
-        last: Frame | None = None
+        last: Any = None
         index = 0
         for picture in self._with_durations(self._in_range(self._with_times(self._pictures()))):
-            pixels = last if picture.image is None and last is not None else self._to_pixels(picture.image)
-            last = pixels if self._on_corrupt == "conceal" else None
+            image = last if picture.image is None else picture.image
+            last = image if self._on_corrupt == "conceal" else None
             pts = picture.pts or 0
-            yield VideoFrame(index, pts, self.info.time_base, picture.duration, pixels, self.info.bit_depth)
+            if index >= skip:
+                pixels = self._to_pixels(image)
+                yield VideoFrame(index, pts, self.info.time_base, picture.duration, pixels, self.info.bit_depth)
             index += 1
             self.num_frames_read = index
             self._end = (pts + picture.duration) * self.info.time_base

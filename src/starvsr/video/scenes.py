@@ -62,25 +62,50 @@ class SceneDetector:
         Returns:
             Whether this frame is the first of a new scene; always False for the very first frame.
         """
+        score, typical = self._look(pixels)
+        if score is None:
+            return False
+        is_cut = score >= max(self._threshold, self._ratio * typical) and self._since_cut >= min(
+            self._min_length, 1 + len(self._scores)
+        )
+        self._learn(score, is_cut)
+        return is_cut
+
+    def replay(self, pixels: NDArray[np.uint8] | NDArray[np.uint16], is_cut: bool) -> None:
+        """Look at a frame whose answer is known from an earlier run.
+
+        After ``warm_up`` such frames the detector answers as if it had seen all frames before them.
+        """
+        score, _ = self._look(pixels)
+        if score is not None:
+            self._learn(score, is_cut)
+
+    @property
+    def warm_up(self) -> int:
+        """Frames after which it no longer matters what was before them."""
+        # the scores that are remembered, and the two frames that the first of them is measured against
+        return max((self._scores.maxlen or 0) + 2, self._min_length)
+
+    def _look(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[float | None, float]:
+        """Measure how much a frame changes (None for the very first), and what is typical."""
         sketch = _sketch(pixels)
         if not self._past:
             self._past.append(sketch)
-            return False
+            return None, 0.0
         # against both of the last two frames: after a one-frame flash the picture is back at the one before it
         score = min(_distance(sketch, before) for before in self._past)
         typical = float(np.median(self._scores)) if self._scores else 0.0
         self._since_cut += 1
-        is_cut = score >= max(self._threshold, self._ratio * typical) and self._since_cut >= min(
-            self._min_length, 1 + len(self._scores)
-        )
         self.last_score = score
+        self._past.append(sketch)
+        return score, typical
+
+    def _learn(self, score: float, is_cut: bool) -> None:
         if is_cut:
             self._scores.clear()
             self._since_cut = 0
         else:
             self._scores.append(score)
-        self._past.append(sketch)
-        return is_cut
 
 
 def _sketch(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> _Sketch:

@@ -10,12 +10,10 @@ from pathlib import Path
 import click
 
 from starvsr.apps.cli.info_command import facts
-from starvsr.pipelines.api import UpscaleJob, check_encoding, encode_options
+from starvsr.pipelines.api import UpscaleJob, encode_options
+from starvsr.pipelines.jobs.disk import output_bytes
 from starvsr.pipelines.quantities import format_size, format_time
 
-# bits per output pixel of ordinary material at the default quality: between film grain and cartoons
-_BITS_PER_PIXEL = {"libx264": 0.15, "libx265": 0.12, "libsvtav1": 0.1, "libvpx-vp9": 0.1, "prores_ks": 5, "ffv1": 9}
-_PNG_BITS_PER_PIXEL = 12.0
 _TRIAL_SIDE, _TRIAL_FRAMES = 64, 4
 
 
@@ -27,16 +25,15 @@ def show_plan(job: UpscaleJob) -> None:
 
 def plan_rows(job: UpscaleJob) -> list[tuple[str, str]]:
     """List the decisions of a job, as names and words."""
-    encoding = check_encoding(job.info, job.out, job.width, job.height, job.options)
     rows = [
         ("output", str(job.out)),
         ("size", f"{job.width}x{job.height} ({job.options.scale:g} times)"),
-        ("encoding", encoding),
+        ("encoding", job.encoding),
         ("model", f"{job.upscaler.name} on {job.device}, {_steps(job.num_steps)}"),
         ("cut", job.cut.describe()),
         ("segments", _segments(job)),
         ("memory", f"about {format_size(job.cut.memory)}"),
-        ("disk", _disk(job, encoding)),
+        ("disk", _disk(job)),
         ("time", _time(job)),
     ]
     return rows + [("note", note) for note in _trial_notes(job)]
@@ -53,12 +50,12 @@ def _segments(job: UpscaleJob) -> str:
     return f"{-(-job.num_frames // job.cut.length)} for {job.num_frames} frames{cuts}"
 
 
-def _disk(job: UpscaleJob, encoding: str) -> str:
+def _disk(job: UpscaleJob) -> str:
     free = format_size(shutil.disk_usage(job.out.resolve().parent).free)
     if job.num_frames is None:
         return f"unknown (the number of frames is unknown), {free} free"
-    bits = _BITS_PER_PIXEL.get(encoding.split(",")[0], _PNG_BITS_PER_PIXEL)
-    return f"roughly {format_size(job.num_frames * job.width * job.height * bits / 8)}, {free} free"
+    size = output_bytes(job.encoding.split(",")[0], job.width, job.height, job.num_frames)
+    return f"roughly {format_size(size)}, twice that until it is whole, {free} free"
 
 
 def _time(job: UpscaleJob) -> str:

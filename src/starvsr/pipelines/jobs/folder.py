@@ -1,0 +1,89 @@
+"""Where the files of a job lie: ``OUT.job/`` beside the output. Knows nothing of what is in them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from pathlib import Path
+
+from starvsr.errors import JobError
+from starvsr.video.images import is_pattern
+
+SUFFIX = ".job"
+_PART = re.compile(r"part_\d{6,}(\.partial)?")
+_OURS = ("lock", "plan.json", "plan.json.partial", "journal", "journal.partial")
+
+
+def job_path(out: Path) -> Path:
+    """Return the job folder of an output."""
+    target = out.parent if is_pattern(out) else out
+    return target.with_name(target.name + SUFFIX)
+
+
+class JobFolder:
+    """The files of a job.
+
+    Args:
+        path: The folder, whose name ends in ``.job``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plan = path / "plan.json"
+        self.journal = path / "journal"
+        self.lock = path / "lock"
+        self.joined = path / f"joined{Path(path.name.removesuffix(SUFFIX)).suffix}"
+        self.trial = self.joined.with_name(f"trial{self.joined.suffix}")
+
+    def part(self, index: int) -> Path:
+        """Return the file of a part."""
+        return self.path / f"part_{index:06}"
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all files in it."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+    def create(self) -> None:
+        """Make the folder where it is not there.
+
+        Raises:
+            JobError: There is something of that name that is no job.
+        """
+        with contextlib.suppress(FileExistsError):
+            self.path.mkdir()
+        if not self.path.is_dir() or self.strangers():
+            raise JobError(f"{self.path}: this is no job of starvsr; move it away, or choose another output")
+
+    def strangers(self) -> list[str]:
+        """Return the names in the folder that no job makes."""
+        own = (*_OURS, self.joined.name, self.trial.name)
+        return [e.name for e in self.path.iterdir() if e.name not in own and not _PART.fullmatch(e.name)]
+
+    def sweep(self) -> None:
+        """Remove what an interrupted process left half written."""
+        for path in [self.joined, self.trial, *self.path.glob("*.partial")]:
+            _remove(path)
+
+    def clear(self) -> None:
+        """Remove everything but the lock: a job that begins anew."""
+        self.sweep()
+        for path in [*self.path.glob("part_*"), self.plan, self.journal]:
+            _remove(path)
+
+    def remove(self) -> None:
+        """Remove the folder; the journal goes late, so that an interrupted removal is understood."""
+        self.sweep()
+        for path in [*self.path.glob("part_*"), self.plan, self.journal, self.lock]:
+            _remove(path)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
