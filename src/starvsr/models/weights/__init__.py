@@ -2,7 +2,7 @@
 
 Files are safetensors, or `.pt` files that hold tensors and nothing that could run. Modules, from the disk up:
 ``pickles`` and ``tensors`` read, ``digests`` checks, ``hub`` fetches and finds, ``fitting`` fills networks, ``star``
-knows STAR's checkpoints, ``folders`` writes and opens model folders.
+knows STAR's checkpoints, ``finding`` puts a model's files together, ``folders`` writes and opens model folders.
 """
 
 from __future__ import annotations
@@ -17,16 +17,21 @@ from torch import Tensor, nn
 
 from starvsr.errors import WeightsError
 from starvsr.models.weights.digests import check_digest, digest, known_digest
+from starvsr.models.weights.finding import ModelFiles, find_model
 from starvsr.models.weights.fitting import build_empty, check_fit, fit
+from starvsr.models.weights.folders import from_pretrained
 from starvsr.models.weights.star import load_star_unet, load_training_start
 from starvsr.models.weights.tensors import read_tensors
 
 __all__ = [
+    "ModelFiles",
     "build_empty",
     "check_digest",
     "check_fit",
     "digest",
+    "find_model",
     "fit",
+    "from_pretrained",
     "known_digest",
     "load_star_unet",
     "load_training_start",
