@@ -175,6 +175,10 @@ def prepare(
 
     info = probe(path, frame_rate=_frame_rate(options))
     _refuse_unused(info, options)
+    if options.exact:
+        from starvsr.pipelines.exact import whole_clip
+
+        options = whole_clip(options, expected_frames(info, options))
     out = Path(out)
     check_outputs(info, out, options)
     width, height = out_size(info.width, info.height, options.scale)

@@ -11,7 +11,22 @@ from starvsr.pipelines.base import ClipUpscaler, UpscaleOptions, option_infos, t
 from starvsr.pipelines.options import default_of, flag_name
 
 BASELINES = ("bicubic",)
-LOADING = ("weights", "precision", "window", "prompt")
+LOADING = (
+    "weights",
+    "precision",
+    "window",
+    "prompt",
+    "negative_prompt",
+    "guidance",
+    "step_list",
+    "exact",
+    "padding",
+    "window_join",
+    "decode_groups",
+    "prompt_join",
+    "rounding",
+    "noise",
+)
 """Options that are honoured when a model is loaded."""
 
 
@@ -21,7 +36,7 @@ def load_pipeline(name: str = "star-small", *, device: str = "auto", **settings:
     Args:
         name: As `starvsr models list` shows it, or "bicubic" for plain interpolation.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", ...
-        settings: ``weights``, ``precision``, ``window``, ``prompt``: only what the model honours; None is left out.
+        settings: Options of the names in ``LOADING``: only what the model honours; None and False are left out.
 
     Returns:
         The model.
@@ -30,10 +45,13 @@ def load_pipeline(name: str = "star-small", *, device: str = "auto", **settings:
         OptionError: there is no such model or device, or the model does not honour a setting.
         WeightsError: its weights are missing or damaged.
     """
-    given = {key: value for key, value in settings.items() if value is not None}
+    given = {key: value for key, value in settings.items() if value is not None and value is not False}
     if name in BASELINES:
         return _baseline(name, given)
-    from starvsr.models.registry import get_spec
+    from starvsr.models.registry import PUBLISHED, get_spec
+
+    if name in PUBLISHED:
+        return _published(name, given, device)
 
     get_spec(name)
     from starvsr.pipelines.star import StarPipeline
@@ -95,6 +113,15 @@ def choose_device(word: str) -> str:
         reason = str(error).split("\n", 1)[0][:120]
         raise OptionError(f"--device {word} cannot be used here ({reason}): use auto or cpu") from None
     return str(device)
+
+
+def _published(name: str, given: dict[str, Any], device: str) -> ClipUpscaler:
+    from starvsr.pipelines.loading_published import LOADED, load_published
+
+    _refuse_unknown(name, given, set(LOADED))
+    if "weights" in given:
+        given["weights"] = Path(given["weights"])
+    return load_published(name, device=choose_device(device), **given)
 
 
 def _baseline(name: str, given: dict[str, Any]) -> ClipUpscaler:

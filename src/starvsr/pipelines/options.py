@@ -136,8 +136,13 @@ def _option(default: Any, help: str, group: str, kind: Kind, **details: Any) -> 
     return field(default=default, metadata={"option": OptionInfo(help, group, kind, **details)})
 
 
-MODEL, PICTURE, RANGE = "Model", "Picture", "Input"
+MODEL, RELEASED, PICTURE, RANGE = "Model", "As the released STAR code does it", "Picture", "Input"
 CUTS, FILE, RUN = "Memory and cuts", "Output", "Run"
+
+
+def _released_option(help: str, default: str) -> Any:
+    """One choice between ours and the released STAR code's (pipelines/exact.py)."""
+    return _option(None, help, RELEASED, "text", choices=(default, "released"), model=True)
 
 
 @dataclass(frozen=True)
@@ -186,12 +191,51 @@ class UpscaleOptions:
         choices=("auto", "fp32", "bf16", "fp16"),
         model=True,
     )
+    negative_prompt: str | None = _option(
+        None, "What the result must not look like, for models that read text.", MODEL, "text", model=True
+    )
+    guidance: float | None = _option(
+        None,
+        "Weight of the prompt against the negative prompt (default: the model's own); 1 saves half the work.",
+        MODEL,
+        "float",
+        minimum=1,
+        maximum=50,
+        model=True,
+    )
+    step_list: str | None = _option(
+        None,
+        "Where the sampling steps lie: fast (14 steps, the default for 14) or normal (evenly, any number).",
+        MODEL,
+        "text",
+        choices=("fast", "normal"),
+        model=True,
+    )
     color: str | None = _option(
         None,
         "Transfer of the input's colours onto the result (default: the model's own).",
         PICTURE,
         "text",
         choices=("none", "adain", "wavelet"),
+    )
+    exact: bool = _option(
+        False,
+        "Make the released STAR code's choices in all of the following, on the whole clip in one piece.",
+        RELEASED,
+        "flag",
+        model=True,
+    )
+    padding: str | None = _released_option(
+        "Border around the frames: the least there must be, or up to 1280x720.", "minimal"
+    )
+    window_join: str | None = _released_option("Time windows: blended over a quarter, or cut hard.", "blend")
+    decode_groups: str | None = _released_option("Decoding: overlapping groups of 8 frames, or 3 at a time.", "overlap")
+    prompt_join: str | None = _released_option("Prompt: set off by a comma and kept whole, or run together.", "fit")
+    rounding: str | None = _released_option(
+        "To whole levels: rounded, or cut off (and colours matched by adain).", "nearest"
+    )
+    noise: str | None = _released_option(
+        "Noise: the same for every cut and device, or as the script draws it.", "frames"
     )
     deinterlace: str = _option(
         "auto",
@@ -325,6 +369,11 @@ class UpscaleOptions:
                 raise OptionError(f"{flag_name(name)} is None: leave it out for the default")
         if self.duration is not None and self.duration == 0:
             raise OptionError("--duration is 0: give the seconds to upscale, or leave it out for all of them")
+        if self.color is not None and (self.rounding or ("released" if self.exact else "")) == "released":
+            raise OptionError(
+                "--color has no use here, since the released rounding matches colours by adain: leave it out, or add "
+                "--rounding nearest"
+            )
         if self.overlap is not None and self.crossfade > 2 * self.overlap:
             raise OptionError(
                 f"--crossfade {self.crossfade} needs frames that both segments see: "

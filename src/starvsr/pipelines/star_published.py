@@ -24,7 +24,7 @@ from starvsr.models.star_unet import StarUNet
 from starvsr.models.temporal_vae_codec import TemporalVaeCodec
 from starvsr.padding import Padding
 from starvsr.pipelines.base import ModelTraits, StepCallback
-from starvsr.pipelines.color import adain, wavelet
+from starvsr.pipelines.color import adain
 from starvsr.pipelines.exact import Choices, Source
 from starvsr.pipelines.frames import crop, enlarge, pad_reflect, pad_white, truncate_to_bytes
 from starvsr.windows import Window
@@ -44,7 +44,6 @@ class Sampling:
         rescale: Share of the contrast that guidance may not change.
         window: Frames that the network sees at once.
         step_list: "fast" (14 evaluations), "normal" (evenly spaced), None for fast at 14 and normal otherwise.
-        color: Colour transfer, for ``Choices.rounding`` "released": "none", "adain" or "wavelet".
         choices: The released code's way or ours.
     """
 
@@ -52,7 +51,6 @@ class Sampling:
     rescale: float = 0.2
     window: int = 32
     step_list: Literal["fast", "normal"] | None = None
-    color: str = "adain"
     choices: Choices = field(default_factory=Choices)
 
     def levels(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
@@ -218,15 +216,11 @@ class PublishedStar:
     def finish(self, frame: Tensor, source: Tensor) -> Tensor:
         """Give a decoded frame [3, 4H, 4W] its final values.
 
-        With the released rounding that includes the colour transfer, since fractions are cut off after it; otherwise
+        With the released rounding that includes its colour transfer, since fractions are cut off after it; otherwise
         colours and rounding are left to the stream.
         """
         frame = frame.clamp(-1, 1)
         if self.sampling.choices.rounding != "released":
             return frame
-        target, like = frame[None, :, None], source[None, :, None].to(frame)
-        if self.sampling.color == "adain":
-            target = adain(target, like)
-        elif self.sampling.color == "wavelet":
-            target = wavelet(target, enlarge(like, *frame.shape[1:]))
-        return truncate_to_bytes(target)[0, :, 0].float() / 127.5 - 1
+        matched = adain(frame[None, :, None], source[None, :, None].to(frame))
+        return truncate_to_bytes(matched)[0, :, 0].float() / 127.5 - 1
