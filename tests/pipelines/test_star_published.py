@@ -21,12 +21,13 @@ from starvsr.models import registry
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
 from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
 from starvsr.models.text_tower import TextTower, TextTowerConfig
+from starvsr.models.weights.finding import find_model
 from starvsr.models.weights.hub import Places
 from starvsr.padding import Padding
 from starvsr.pipelines import loading_published
 from starvsr.pipelines.exact import Choices
 from starvsr.pipelines.loading import load_pipeline
-from starvsr.pipelines.loading_published import find_files, load_published
+from starvsr.pipelines.loading_published import load_published
 from starvsr.pipelines.options import UpscaleOptions
 from starvsr.pipelines.star_published import FAST_STEPS, PublishedStar, Sampling
 
@@ -63,6 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "vae" / "config.json").write_text(json.dumps(sizes))
     save_file(_random(TextTower(TOWER), 3), folder / "text_encoder" / "model.safetensors")
     (folder / "tokenizer" / "merges.txt").write_bytes(MERGES.read_bytes())
+    (folder / "model_index.json").write_text("{}")
     return folder
 
 
@@ -180,8 +182,8 @@ def test_a_checkpoint_file_takes_the_place_of_the_network(folder: Path, monkeypa
     spec = registry.PUBLISHED["star-light"]
     monkeypatch.setenv("STARVSR_MODELS", str(folder))
     with pytest.raises(WeightsError, match="starvsr models fetch star-light"):
-        find_files(spec, folder / "light_deg.pt", Places(cache=folder / "empty"))
-    files = dataclasses.replace(find_files(spec, folder), unet=folder / "light_deg.pt")
+        find_model(spec, folder / "light_deg.pt", Places(cache=folder / "empty"))
+    files = dataclasses.replace(find_model(spec, folder), unet=folder / "light_deg.pt")
     assert load_published("star-light", files=files).traits.digest
     with pytest.raises(WeightsError, match="no weights"):
         load_published("star-light", files=dataclasses.replace(files, unet=folder / "gone.pt"))

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from starvsr.errors import WeightsError
-from starvsr.models.registry import PUBLISHED, PublishedSpec
-from starvsr.models.sources import Component, get_component
+from starvsr.models.registry import PUBLISHED
 from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
 from starvsr.models.temporal_vae_codec import RELEASED_GROUP, TemporalVaeCodec
 from starvsr.models.text_tokens import Tokenizer
 from starvsr.models.text_tower import TextTower, TextTowerConfig, tower_weights
 from starvsr.models.weights import build_empty, fit, known_digest, load_star_unet, read_tensors
-from starvsr.models.weights.hub import Places, locate
+from starvsr.models.weights.finding import ModelFiles, find_model
 from starvsr.pipelines.base import ModelTraits
 from starvsr.pipelines.compute import choose_dtype, keep_freed_memory
 from starvsr.pipelines.exact import Choices
@@ -38,65 +36,6 @@ LOADED = ("weights", "precision", "window", "prompt", "negative_prompt", "guidan
 ACCEPTED = ("seed", "steps", *LOADED)
 
 
-@dataclass(frozen=True)
-class PublishedFiles:
-    """Where the parts of a published model lie: files, or folders that `starvsr models convert` wrote."""
-
-    unet: Path
-    vae: Path
-    text: Path
-    merges: Path
-
-
-def find_files(spec: PublishedSpec, weights: Path | None = None, places: Places | None = None) -> PublishedFiles:
-    """Find the parts on this machine. Never reaches the network.
-
-    Args:
-        spec: The model.
-        weights: A checkpoint in place of the model's own network, or a converted folder; what a folder does not
-            have is looked for as usual.
-        places: Where to look.
-
-    Raises:
-        WeightsError: a part is missing; the message says how to get it.
-    """
-    folder = weights if weights is not None and weights.is_dir() else None
-
-    def part(role: str, name: str, suffix: str) -> Path:
-        if folder is not None and (folder / name).exists():
-            return folder / name
-        return _located(spec, role, suffix, places)
-
-    unet = weights if weights is not None and folder is None else part("unet", "unet", "")
-    return PublishedFiles(
-        unet=unet,
-        vae=part("vae", "vae", ""),
-        text=part("text", "text_encoder", ""),
-        merges=part("text", "tokenizer/merges.txt", "merges.txt"),
-    )
-
-
-def _located(spec: PublishedSpec, role: str, suffix: str, places: Places | None) -> Path:
-    """Return a role's weights file, or the file that ends in ``suffix``, of the first component that is here."""
-    components = [get_component(name) for names in [spec.parts[role]] for name in names]  # type: ignore[index]
-    for component in components:
-        found = locate(component, places)
-        if found is not None:
-            return next(path for name, path in found.items() if _is_wanted(name, suffix))
-    raise WeightsError(
-        f"{spec.name} needs {_named(components)}, not found in {(places or Places()).describe()}: "
-        f"run `starvsr models fetch {spec.name}`"
-    )
-
-
-def _is_wanted(name: str, suffix: str) -> bool:
-    return name.endswith(suffix) if suffix else name.endswith((".safetensors", ".pt", ".bin", ".pth"))
-
-
-def _named(components: list[Component]) -> str:
-    return " or ".join(f"{component.name} ({component.summary})" for component in components)
-
-
 def load_published(
     name: str,
     *,
@@ -109,7 +48,7 @@ def load_published(
     window: int = 32,
     step_list: str | None = None,
     exact: bool = False,
-    files: PublishedFiles | None = None,
+    files: ModelFiles | None = None,
     **choices: str | None,
 ) -> PublishedStar:
     """Build a published model.
@@ -142,11 +81,11 @@ def load_published(
         step_list=step_list,  # type: ignore[arg-type]
         choices=chosen,
     )
-    files = files or find_files(spec, weights)
+    files = files or find_model(spec, weights)
     if device == "cpu":
         keep_freed_memory()
     contexts = _encode(files, prompt, negative_prompt, chosen, device)
-    vae = _load_vae(files.vae).to(device)
+    vae = _load_vae(files).to(device)
     groups = {"group": RELEASED_GROUP, "overlap": 0} if chosen.decode_groups == "released" else {}
     codec = TemporalVaeCodec(vae, decode_dtype=half, **groups)
     network = load_star_unet(files.unet, spec.unet, dtype=dtype).requires_grad_(False).to(device)
@@ -173,29 +112,34 @@ def _number_type(precision: str, device: str) -> str:
 
 
 def _encode(
-    files: PublishedFiles, prompt: str | None, negative_prompt: str | None, choices: Choices, device: str
+    files: ModelFiles, prompt: str | None, negative_prompt: str | None, choices: Choices, device: str
 ) -> tuple[Tensor, Tensor]:
     """Encode the two prompts; the text tower is let go."""
-    tokenizer = Tokenizer.read(files.merges)
-    tensors = read_tensors(files.text)
+    tokenizer = Tokenizer.read(_there(files.merges, "tokenizer"))
+    path = _there(files.text, "text tower")
     tower = build_empty(lambda: TextTower(TEXT_TOWER)).eval()
-    fit(tower, tower_weights(tensors, TEXT_TOWER), files.text, dtype=torch.float32)
-    tensors.clear()
+    fit(tower, tower_weights(read_tensors(path), TEXT_TOWER), path, dtype=torch.float32)
     return encode_prompts(tower.to(device), tokenizer, prompt, negative_prompt, choices.prompt_join)
 
 
-def _load_vae(path: Path) -> TemporalVae:
-    """Load the autoencoder, from a file with its config.json beside it or from a folder, as float32."""
-    config_file = (path if path.is_dir() else path.parent) / "config.json"
+def _load_vae(files: ModelFiles) -> TemporalVae:
+    """Load the autoencoder as float32; without a configuration it has the published size."""
     config = TemporalVaeConfig()
-    if config_file.is_file():
+    if files.vae_config is not None:
         try:
-            config = TemporalVaeConfig.from_diffusers(json.loads(config_file.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError) as error:
-            raise WeightsError(f"cannot read {config_file}: {error}; fetch the autoencoder again") from error
+            config = TemporalVaeConfig.from_diffusers(json.loads(files.vae_config.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WeightsError(f"cannot read {files.vae_config}: {error}; fetch the autoencoder again") from error
+    path = _there(files.vae, "autoencoder")
     vae = build_empty(lambda: TemporalVae(config))
     fit(vae, read_tensors(path), path, dtype=torch.float32)
     return vae
+
+
+def _there(path: Path | None, part: str) -> Path:
+    if path is None:
+        raise WeightsError(f"the model has no {part}: give its files, or fetch them with `starvsr models fetch`")
+    return path
 
 
 def _bytes_of(network: torch.nn.Module) -> int:
