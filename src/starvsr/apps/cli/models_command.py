@@ -1,22 +1,216 @@
-"""`starvsr models`: which models there are."""
+"""`starvsr models`: which models there are, and their weights: fetch, verify, convert, find."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import click
+
+from starvsr.errors import OptionError, WeightsError
+
+if TYPE_CHECKING:
+    from starvsr.models.registry import PublishedSpec
+    from starvsr.models.sources import Component
+    from starvsr.models.weights.hub import Places
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_TYPES = {"keep": None, "fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
 
 
 @click.group()
 def models() -> None:
-    """Show the models."""
+    r"""Show the models and look after their weights.
+
+    \b
+    starvsr models fetch star-light              downloads it, or what is missing of it
+    starvsr models verify star-light             reads every file and compares its SHA-256
+    starvsr models convert light_deg.pt -o DIR   writes a folder of safetensors
+
+    Weights lie in the cache of huggingface_hub; HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE hold. Files of
+    your own come first: put them into a folder and name it in STARVSR_MODELS.
+    """
+
+
+def _place_flags(function: Function) -> Function:
+    for words, help_text in (
+        (("--cache",), "Cache to use in place of the one of huggingface_hub."),
+        (("--folder",), "Folder of your own to look into first (default: STARVSR_MODELS)."),
+    ):
+        function = click.option(*words, type=click.Path(path_type=Path, file_okay=False), help=help_text)(function)
+    return function
 
 
 @models.command("list")
-def list_models() -> None:
-    """List the models by name."""
-    from starvsr.models.registry import MODELS
+@_place_flags
+def list_models(folder: Path | None, cache: Path | None) -> None:
+    """List the models and the weights they are made of, and say what is on this machine."""
+    from starvsr.models.registry import MODELS, PUBLISHED
+    from starvsr.models.sources import COMPONENTS
+    from starvsr.models.weights.hub import Places, locate
 
-    rows = [(name, f"x{spec.scale}", spec.licence, spec.summary) for name, spec in MODELS.items()]
-    rows.append(("bicubic", "x4", "-", "no network: plain interpolation, for comparison"))
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    places = Places(folder, cache)
+    rows = [(name, f"x{spec.scale}", spec.licence, "in the package", spec.summary) for name, spec in MODELS.items()]
+    for name, spec in PUBLISHED.items():
+        rows.append((name, f"x{spec.scale}", spec.licence, _state(spec, places), spec.summary))
+    rows.append(("bicubic", "x4", "-", "needs none", "no network: plain interpolation, for comparison"))
+    _show_table(rows)
+    click.echo("\nweights (each can be fetched by name):")
+    _show_table(
+        [
+            (
+                part.name,
+                f"{part.bytes / 1e9:.1f} GB",
+                part.licence,
+                "here" if locate(part, places) else "not here",
+                f"{part.summary}; {part.repos[0]}",
+            )
+            for part in COMPONENTS.values()
+        ]
+    )
+
+
+@models.command()
+@click.argument("name")
+@_place_flags
+@click.option("--force", is_flag=True, help="Download again what is there.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def fetch(name: str, folder: Path | None, cache: Path | None, force: bool, quiet: bool) -> None:
+    """Download the weights of NAME, or what is missing of them, and check them.
+
+    An interrupted download goes on where it was. NAME is a model or one of its weights, as `starvsr models list`
+    shows them.
+    """
+    from starvsr.apps.cli.fetch_progress import fetch_display
+    from starvsr.models.weights import hub
+
+    for part in _components(name):
+        with fetch_display(part.name, quiet=quiet) as on_progress:
+            found = hub.fetch(part, hub.Places(folder, cache), force=force, on_progress=on_progress)
+        for path in found.values():
+            click.echo(f"{path}")
+
+
+@models.command()
+@click.argument("name")
+@_place_flags
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def verify(name: str, folder: Path | None, cache: Path | None, quiet: bool) -> None:
+    """Read every file of NAME and compare its SHA-256 with the published one, or with the one of the first download."""
+    from starvsr.apps.cli.fetch_progress import fetch_display
+    from starvsr.models.weights import hub
+
+    problems = []
+    for part in _components(name, in_place_of_alternatives=hub.Places(folder, cache)):
+        with fetch_display(part.name, quiet=quiet) as on_progress:
+            reports = list(hub.verify(part, hub.Places(folder, cache), on_progress=on_progress))
+        for report in reports:
+            if report.problem is None:
+                source = "as published" if report.file.sha256 else "as noted at the first download"
+                click.echo(f"{report.path}: {report.sha256}, {source}")
+            else:
+                problems.append(report.problem if report.path else f"{part.name}: {report.file.path} is not here")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise WeightsError(f"{problems[0]}{more}; `starvsr models fetch {name}` gets what is missing")
+
+
+@models.command()
+@click.argument("name")
+@_place_flags
+def path(name: str, folder: Path | None, cache: Path | None) -> None:
+    """Print where the weights of NAME lie, one file a line."""
+    from starvsr.models.registry import MODELS, PUBLISHED, packaged_weights
+    from starvsr.models.weights import find_model
+    from starvsr.models.weights.hub import Places, locate
+
+    places = Places(folder, cache)
+    if name in MODELS:
+        click.echo(packaged_weights(MODELS[name]))
+        return
+    if name in PUBLISHED:
+        found = vars(find_model(PUBLISHED[name], places=places)).values()
+    else:
+        (part,) = _components(name)
+        located = locate(part, places)
+        if located is None:
+            raise WeightsError(
+                f"{name} is not on this machine (looked in {places.describe()}): `starvsr models fetch {name}` gets it"
+            )
+        found = located.values()
+    for file in found:
+        if file is not None:
+            click.echo(file)
+
+
+@models.command()
+@click.argument("what", metavar="NAME|FILE")
+@click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--dtype", type=click.Choice(list(_TYPES)), default="keep", show_default=True, help="Number type.")
+@click.option("--overwrite", is_flag=True, help="Replace a model folder that is there.")
+@_place_flags
+def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | None, cache: Path | None) -> None:
+    """Write a model folder of safetensors, laid out as diffusers does.
+
+    Of a model's NAME come all its parts, of a FILE (.pt or .safetensors) with STAR's weights the network alone. Give
+    the folder to `starvsr upscale --weights`, or put it under the model's name into the folder STARVSR_MODELS.
+    """
+    import torch
+
+    from starvsr.models.registry import PUBLISHED
+    from starvsr.models.weights import ModelFiles, find_model
+    from starvsr.models.weights.folders import convert as write_folder
+    from starvsr.models.weights.hub import Places
+
+    number_type = None if _TYPES[dtype] is None else getattr(torch, str(_TYPES[dtype]))
+    spec = PUBLISHED.get(what)
+    if spec is not None:
+        files, config = find_model(spec, places=Places(folder, cache)), spec.unet
+    elif Path(what).exists():
+        files, config = ModelFiles(unet=Path(what)), next(iter(PUBLISHED.values())).unet
+    else:
+        raise OptionError(f"{what} is neither a file nor a model that is fetched ({', '.join(PUBLISHED)})")
+    told = write_folder(files, out, name=spec and spec.name, config=config, dtype=number_type, overwrite=overwrite)
+    for file, words in told.items():
+        click.echo(f"{out / file}: {words}")
+
+
+def _components(name: str, in_place_of_alternatives: Places | None = None) -> list[Component]:
+    """Return the weights that a name stands for; where several could serve, the ones that are here, else the first."""
+    from starvsr.models.registry import MODELS, PUBLISHED
+    from starvsr.models.sources import COMPONENTS, get_component
+    from starvsr.models.weights.hub import locate
+
+    if name in MODELS or name == "bicubic":
+        raise OptionError(f"{name} comes with the package: there is nothing to do")
+    if name not in PUBLISHED:
+        if name not in COMPONENTS:
+            known = [*PUBLISHED, *COMPONENTS]
+            raise OptionError(f"unknown model {name!r}: known are {', '.join(known)}; see `starvsr models list`")
+        return [get_component(name)]
+    spec = PUBLISHED[name]
+    if in_place_of_alternatives is None:
+        return spec.components()
+    chosen = []
+    for names in spec.parts.values():
+        parts = [get_component(part) for part in names]
+        chosen.append(next((part for part in parts if locate(part, in_place_of_alternatives)), parts[0]))
+    return chosen
+
+
+def _state(spec: PublishedSpec, places: Places) -> str:
+    from starvsr.models.weights import find_model
+
+    try:
+        find_model(spec, places=places)
+    except WeightsError:
+        return f"fetch: {sum(part.bytes for part in spec.components()) / 1e9:.1f} GB"
+    return "here"
+
+
+def _show_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
-        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        click.echo("  ".join([*cells, row[-1]]))
