@@ -8,6 +8,7 @@ published checkpoints (``temopral_conv`` included), which is what lets those loa
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -16,7 +17,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from starvsr.models.attention import Attention, FeedForward, attend_in_windows
-from starvsr.models.liem import SpaceGate, TimeGate
+from starvsr.models.liem import Position, SpaceGate, TimeGate, gated_residual
 
 NormMaker = Callable[[int, float], nn.Module]
 """Makes the norm of a feature map from its channels and eps."""
@@ -133,12 +134,13 @@ class SpatialBlock(nn.Module):
         self.attn2 = Attention(width, head_dim, context_dim)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
         self.local1 = SpaceGate()
+        self.gate_position: Position = "before"
 
     def forward(self, tokens: Tensor, context: Tensor, height: int) -> Tensor:
         """Return tokens [B*T, h*w, D] mixed with themselves and with context [B, L, E]."""
-        gated = self.local1(rearrange(tokens, "n (h w) d -> n d h w", h=height))
-        grid = self.norm1(rearrange(gated, "n d h w -> n h w d"))
-        tokens = tokens + attend_in_windows(self.attn1, grid, self.window).flatten(1, 2)
+        grid = rearrange(tokens, "n (h w) d -> n h w d", h=height)
+        attend = partial(attend_in_windows, self.attn1, window=self.window)
+        tokens = gated_residual(grid, self.local1, self.norm1, attend, self.gate_position).flatten(1, 2)
         tokens = tokens + self.attn2(self.norm2(tokens), context)
         return tokens + self.ff(self.norm3(tokens))
 
@@ -154,11 +156,12 @@ class TemporalBlock(nn.Module):
         self.attn2 = Attention(width, head_dim)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
         self.local1, self.local2 = TimeGate(), TimeGate()
+        self.gate_position: Position = "before"
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return tokens [B*h*w, T, D] mixed along T."""
-        tokens = tokens + self.attn1(self.norm1(self.local1(tokens)))
-        tokens = tokens + self.attn2(self.norm2(self.local2(tokens)))
+        tokens = gated_residual(tokens, self.local1, self.norm1, self.attn1, self.gate_position)
+        tokens = gated_residual(tokens, self.local2, self.norm2, self.attn2, self.gate_position)
         return tokens + self.ff(self.norm3(tokens))
 
 

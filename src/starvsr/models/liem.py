@@ -2,13 +2,27 @@
 
 Source: STAR (arXiv 2501.02976), section on the local information enhancement module. Each gate is one factor
 in (0, 1) per token. As published a gate stands directly before a LayerNorm, which cancels a positive factor
-unless gate * std(token) comes near sqrt(eps); docs/models.md tells what follows from that.
+unless gate * std(token) comes near sqrt(eps); docs/training.md tells what follows from that. Other places for the
+gates, for ablations and for a gate that acts, are in :data:`Position`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+
+Position = Literal["before", "after", "stream", "acting"]
+"""Where the gates stand around a self attention:
+
+- "before": in the branch, before the norm: x + attn(norm(gate(x))). Published; the paper's (i).
+- "after": in the branch, behind the attention: x + gate(attn(norm(x))). Our reading of (ii).
+- "stream": on the stream itself: y = gate(x), y + attn(norm(y)). Our reading of (iii).
+- "acting": between norm and attention, where nothing cancels it: x + attn(2 gate(norm(x))). Ours; the factor 2 makes
+  a gate of 1/2, where gates start, change nothing.
+"""
 
 
 def _extremes(features: Tensor, dim: int) -> Tensor:
@@ -40,3 +54,42 @@ class TimeGate(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Return gated tokens, shape [N, L, D] as given."""
         return tokens * torch.sigmoid(self.conv1(_extremes(tokens, -1)))
+
+
+class NoGate(nn.Module):
+    """Stands where a gate is left out."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return what is given."""
+        return features
+
+
+def gated_residual(
+    tokens: Tensor, gate: nn.Module, norm: nn.Module, mix: Callable[[Tensor], Tensor], position: Position
+) -> Tensor:
+    """Add attention ``mix`` to tokens [..., D] (a grid [N, h, w, D] for a space gate), the gate at its position."""
+
+    def gated(features: Tensor) -> Tensor:
+        out: Tensor = gate(features.movedim(-1, 1)).movedim(1, -1) if isinstance(gate, SpaceGate) else gate(features)
+        return out
+
+    if position == "before":
+        return tokens + mix(norm(gated(tokens)))
+    if position == "after":
+        return tokens + gated(mix(norm(tokens)))
+    if position == "stream":
+        tokens = gated(tokens)
+        return tokens + mix(norm(tokens))
+    factor = 1 if isinstance(gate, NoGate) else 2
+    return tokens + mix(factor * gated(norm(tokens)))
+
+
+def place_gates(module: nn.Module, position: Position, *, space: bool = True, time: bool = True) -> None:
+    """Set the position of all gates in a network, and leave those of space or of time out."""
+    for block in module.modules():
+        if not hasattr(block, "gate_position"):
+            continue
+        block.gate_position = position
+        for name, gate in list(block.named_children()):
+            if (isinstance(gate, SpaceGate) and not space) or (isinstance(gate, TimeGate) and not time):
+                setattr(block, name, NoGate())

@@ -24,6 +24,7 @@ from starvsr.models.blocks import (
     TemporalTransformer,
     Upsample,
 )
+from starvsr.models.liem import Position, place_gates
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class StarUNetConfig:
     attn_window: int = 0
     """Side of the windows, in cells of a transformer's own grid, within which a frame's cells attend to each other;
     0: the whole frame, as published."""
+    liem_position: Position = "before"
+    """Where the gates of LIEM stand; published: before the norm of each self attention."""
+    liem_space: bool = True
+    liem_time: bool = True
     context_dim: int = 1024
     norm: Literal["group", "channel"] = "group"
     temporal_stages: tuple[int, ...] = (4, 4, 4, 4)
@@ -104,6 +109,11 @@ class StarEncoder(nn.Module):
         self.time_embed = nn.Sequential(nn.Linear(config.width, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim))
         self.input_blocks = nn.ModuleList(self._encoder_blocks())
         self.middle_block = nn.ModuleList(self._middle_blocks())
+        self.place_gates()
+
+    def place_gates(self) -> None:
+        """Bring the gates of all blocks to where the configuration wants them."""
+        place_gates(self, self.config.liem_position, space=self.config.liem_space, time=self.config.liem_time)
 
     def _encoder_blocks(self) -> Iterator[nn.Module]:
         config, norm = self.config, self.config.make_norm()
