@@ -71,8 +71,8 @@ STAR_SMALL = ModelSpec(
     segment=24,
     overlap=2,
     tile_overlap=8,
-    bytes_per_pixel=680,
-    bytes_per_tile_pixel=2600,
+    bytes_per_pixel=860,
+    bytes_per_tile_pixel=2000,
 )
 
 
