@@ -196,6 +196,7 @@ def test_upscale_without_weights_says_what_to_do(hub: StandInHub, fails: Callabl
     assert not (tmp_path / "out.png").exists()
 
 
+@pytest.mark.timeout(900)  # three processes that import torch, and the machine may be busy
 def test_settings_of_the_environment_hold(served: dict[str, bytes | Path], tmp_path: Path) -> None:
     """HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE, in a process of its own, with nothing replaced."""
     vae = {key: content for key, content in served.items() if "stable-video-diffusion" in key}

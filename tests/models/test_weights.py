@@ -308,6 +308,7 @@ def test_loading_takes_no_second_copy(width: int, saved: torch.dtype, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_loading_the_full_size_takes_no_second_copy(tmp_path: Path) -> None:
     assert _measure(tmp_path, 320, torch.float16, "float16") < 1.1  # 2,041 M parameters, 4 GB

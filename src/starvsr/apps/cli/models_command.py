@@ -86,8 +86,13 @@ def fetch(name: str, folder: Path | None, cache: Path | None, force: bool, quiet
     from starvsr.models.weights import hub
 
     for part in _components(name):
-        with fetch_display(part.name, quiet=quiet) as on_progress:
-            found = hub.fetch(part, hub.Places(folder, cache), force=force, on_progress=on_progress)
+        try:
+            with fetch_display(part.name, quiet=quiet) as on_progress:
+                found = hub.fetch(part, hub.Places(folder, cache), force=force, on_progress=on_progress)
+        except BaseException as stop:
+            if not isinstance(stop, Exception):  # Ctrl-C or a signal
+                click.echo("note: what was downloaded is kept; the same command goes on from there", err=True)
+            raise
         for path in found.values():
             click.echo(f"{path}")
 
