@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -176,7 +176,9 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
         files, config = ModelFiles(unet=Path(what)), next(iter(PUBLISHED.values())).unet
     else:
         raise OptionError(f"{what} is neither a file nor a model that is fetched ({', '.join(PUBLISHED)})")
-    told = write_folder(files, out, name=spec and spec.name, config=config, dtype=number_type, overwrite=overwrite)
+    told = write_folder(
+        files, out, name=spec.name if spec else None, config=config, dtype=number_type, overwrite=overwrite
+    )
     for file, words in told.items():
         click.echo(f"{out / file}: {words}")
 
@@ -214,7 +216,7 @@ def _state(spec: PublishedSpec, places: Places) -> str:
     return "here"
 
 
-def _show_table(rows: list[tuple[str, ...]]) -> None:
+def _show_table(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
