@@ -2,6 +2,7 @@
 # make test    run the tests
 # make check   style, format, types, import rules
 # make format  let ruff fix style and format
+# make torture  hurt jobs in many ways for a while, write the table of docs/reliability.md
 #
 # Nothing needs to be installed first but Python 3.10 or newer (with its venv module).
 # PYTHON=... picks the interpreter, PIP_ARGS=... goes to pip, for example
@@ -20,7 +21,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 p
 	&& { echo "$$p"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test check format torture clean
 
 help:
 	@sed -n 's/^# \(make [a-z]*  .*\)/\1/p' $(MAKEFILE_LIST)
@@ -59,6 +60,9 @@ check: $(VENV)/.dev-installed
 format: $(VENV)/.dev-installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+torture: $(VENV)/.dev-installed
+	$(BIN)/python -m benchmarks.torture --write docs/reliability.md $(TORTURE_ARGS)
 
 clean:
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -20,9 +22,9 @@ from starvsr.video import VideoReader, VideoWriter, probe
 QUICK = ("--model", "bicubic", "--threads", "1")
 
 
-def _write_clip(path: Path, num_frames: int = 5, size: tuple[int, int] = (24, 16)) -> Path:
+def _write_clip(path: Path, num_frames: int = 5, size: tuple[int, int] = (24, 16), rate: int = 25) -> Path:
     rng = np.random.default_rng(3)
-    with VideoWriter(path, source=None, width=size[0], height=size[1]) as writer:
+    with VideoWriter(path, source=None, width=size[0], height=size[1], frame_rate=Fraction(rate)) as writer:
         for index in range(num_frames):
             writer.write(rng.integers(0, 256, (size[1], size[0], 3), np.uint8), index, 1)
     return path
@@ -307,6 +309,77 @@ def test_what_cannot_be_honoured_is_refused(words: tuple[str, ...], clip: Path, 
     assert not _leftovers(tmp_path)
 
 
+# ---- jobs
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An output whose job ran out of memory with some parts finished."""
+    from starvsr.pipelines.baseline import BicubicUpscaler
+
+    def hungry(self, lq, *, first_frame, **arguments):
+        if first_frame > 20:
+            raise MemoryError
+        return upscale_clip(self, lq, first_frame=first_frame, **arguments)
+
+    upscale_clip = BicubicUpscaler.upscale_clip
+    source = _write_clip(tmp_path / "in.mp4", num_frames=30, rate=4)
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / "o.mp4"
+    with monkeypatch.context() as patch:
+        patch.setattr(BicubicUpscaler, "upscale_clip", hungry)
+        assert main(["upscale", str(source), "-o", str(out), "--segment", "4", *QUICK]) == 1
+    return out
+
+
+def test_an_interrupted_job_is_listed_shown_and_gone_on_with(
+    interrupted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = re.search(r"note: (16|24) of 30 \((53|80) %\) frames are finished and kept in", capsys.readouterr().err)
+    assert kept is not None
+    assert main(["jobs", "list", str(interrupted.parent)]) == 0
+    assert f"o.mp4: {kept[1]} of 30 ({kept[2]} %) frames" in capsys.readouterr().out
+    assert main(["jobs", "show", str(interrupted)]) == 0
+    said = capsys.readouterr().out
+    for word in ("interrupted", f"{kept[1]} of 30", "libx264", "bicubic", "in.mp4", "segment 4"):
+        assert word in said
+    assert main(["jobs", "resume", f"{interrupted}.job", "-q"]) == 0
+    assert f"30 frames of 96x64, {kept[1]} of them from before" in capsys.readouterr().out
+    assert _leftovers(interrupted.parent) == ["o.mp4"]
+
+
+def test_changed_options_name_the_difference_and_restart_begins_anew(interrupted: Path, one_line) -> None:
+    words = ("upscale", interrupted.parent.parent / "in.mp4", "-o", interrupted, "--segment", "4", *QUICK, "-q")
+    code, said = one_line(*words, "--crf", "25")
+    assert code == 1 and "--crf: none before, 25 now" in said and "--restart" in said
+    assert main([str(word) for word in (*words, "--crf", "25", "--restart")]) == 0
+    assert _leftovers(interrupted.parent) == ["o.mp4"]
+
+
+def test_clean_removes_jobs_and_nothing_else(interrupted: Path, one_line, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = interrupted.parent
+    (folder / "mine.job").mkdir()
+    (folder / "mine.job" / "letter.txt").write_text("dear")
+    assert main(["jobs", "clean", "--all", str(folder)]) == 0
+    assert "freed" in capsys.readouterr().out
+    assert _leftovers(folder) == ["mine.job"]
+    assert one_line("jobs", "show", interrupted)[0] == 1
+    assert one_line("jobs", "clean", folder / "mine.job")[0] == 1
+    assert one_line("jobs", "clean")[0] == 2
+
+
+def test_too_small_a_disk_is_refused_before_the_start(
+    clip: Path, tmp_path: Path, one_line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
+    code, said = one_line("upscale", clip, "-o", tmp_path / "o.mp4", "-q", *QUICK)
+    assert code == 1 and "of disk are needed" in said
+    assert not _leftovers(tmp_path)
+
+
 # ---- as a program
 
 
@@ -333,23 +406,27 @@ def test_help_names_every_option_and_loads_no_torch() -> None:
 @pytest.mark.timeout(900)  # a machine that is busy otherwise may take minutes to start a program
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_leaves_nothing_half_named(number: int, code: int, tmp_path: Path) -> None:
-    source = _write_clip(tmp_path / "long.mp4", num_frames=60, size=(160, 120))
+def test_a_signal_keeps_what_is_finished_and_the_same_command_goes_on(number: int, code: int, tmp_path: Path) -> None:
+    source = _write_clip(tmp_path / "long.mp4", num_frames=60, size=(160, 120), rate=4)
     out = tmp_path / "out"
     out.mkdir()
     words = ("upscale", source, "-o", out / "o.mp4", "--segment", "2", "--codec", "hevc", *QUICK)
     with _starvsr(*words) as process:
         try:
             deadline = time.monotonic() + 300
-            while not _leftovers(out) and time.monotonic() < deadline:
+            while not (out / "o.mp4.job" / "part_000000").exists() and time.monotonic() < deadline:
                 assert process.poll() is None, process.communicate()
                 time.sleep(0.02)
-            assert _leftovers(out)[0].startswith(".o.mp4.")
             process.send_signal(number)
             _, err = process.communicate(timeout=300)
         finally:
             process.kill()
     assert process.returncode == code
-    assert err.splitlines()[-1] == "error: stopped: nothing was left half written"
+    note, error = err.splitlines()[-2:]
+    assert error == "error: stopped: nothing was left half written"
+    assert "frames are finished and kept in" in note and "the same command goes on" in note
     assert "Traceback" not in err
-    assert not _leftovers(out)
+    assert _leftovers(out) == ["o.mp4.job"]
+    assert main(["jobs", "resume", str(out / "o.mp4"), "-q"]) == 0
+    assert _leftovers(out) == ["o.mp4"]
+    assert sum(1 for _ in VideoReader(out / "o.mp4")) == 60

@@ -94,3 +94,23 @@ def test_frames_are_handed_out_with_their_segments_and_not_hoarded(plan: tuple[i
 def test_impossible_numbers_are_refused(length: int, overlap: int, crossfade: int) -> None:
     with pytest.raises(ValueError, match="needed"):
         SegmentPlanner(length, overlap, crossfade)
+
+
+@settings(max_examples=40, deadline=None)
+@given(_plans(), st.data())
+def test_a_planner_that_begins_between_segments_gives_the_same_ones(
+    plan: tuple[int, int, int, int, list[int]], data: st.DataObject
+) -> None:
+    num_frames, length, overlap, crossfade, cuts = plan
+    whole = plan_segments(num_frames, length, overlap, crossfade, cuts)
+    if not whole:
+        return
+    last = data.draw(st.sampled_from(whole))
+    planner = SegmentPlanner(length, overlap, crossfade, last.next)
+    frames = ((index, index in cuts) for index in range(planner.first_frame, num_frames))
+    again = list(group_frames(frames, planner))
+    first = last.index + (0 if last.fade_after else 1)
+    assert [segment for segment, _ in again] == whole[first:]
+    for segment, members in again:
+        assert members == list(range(segment.start, segment.stop))
+    assert last.next.frame == last.given_stop

@@ -118,11 +118,14 @@ class PartWriter:
             self._images = ImageEncoder(form.path, form.options, form.bit_depth, form.alpha)
         else:
             self._encoder = PictureEncoder(form)
-        try:
+        with self._output_errors():
             self._file: BinaryIO = self._partial.open("wb")
-            self._put(_HEAD)
-        except OSError as error:
-            raise as_output_error(form.path, error) from None
+        try:
+            with self._output_errors():
+                self._put(_HEAD)
+        except BaseException:
+            self.abort()
+            raise
 
     def write(self, pixels: Frame, pts: int, duration: int) -> None:
         """Encode the next frame.

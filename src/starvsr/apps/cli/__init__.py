@@ -17,6 +17,7 @@ from starvsr.apps.cli.exits import run_command
 _COMMANDS = {
     "upscale": "upscale_command:upscale",
     "info": "info_command:info",
+    "jobs": "jobs_command:jobs",
     "models": "models_command:models",
     "train": "train_command:train",
     "degrade": "degrade_command:degrade",
@@ -48,6 +49,7 @@ def cli(debug: bool) -> None:
     starvsr upscale clip.mp4 -o big.mkv --compare
     starvsr upscale clip.mp4 --dry-run           shows the plan
     starvsr info clip.mp4
+    starvsr jobs list                            what interrupted jobs have left
     """
 
 

@@ -12,6 +12,7 @@ from starvsr.pipelines.quantities import format_size, format_time
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 BAR_EVERY = 0.1
+STAGES = {"joining": "joining the parts", "comparing": "writing the comparison"}
 
 
 @contextmanager
@@ -57,8 +58,8 @@ class PlainLines:
         now = time.monotonic()
         if report.stage == "done":
             return
-        if report.stage != self._stage and report.stage == "comparing":
-            print(f"{self._name}: writing the comparison", file=sys.stderr, flush=True)
+        if report.stage != self._stage and report.stage in STAGES:
+            print(f"{self._name}: {STAGES[report.stage]}", file=sys.stderr, flush=True)
         elif self._last is None or now - self._last >= LINE_EVERY:
             print(f"{self._name}: {describe(report)}", file=sys.stderr, flush=True)
             self._last = now
@@ -87,7 +88,7 @@ def _bar(name: str) -> Iterator[ProgressCallback]:
             if now - last < BAR_EVERY and report.stage == "upscaling":
                 return
             last = now
-            words = "writing the comparison" if report.stage == "comparing" else describe(report)
+            words = STAGES.get(report.stage) or describe(report)
             done = report.num_done + report.fraction
             bar.update(task, total=report.num_frames, completed=done, words=words)
 

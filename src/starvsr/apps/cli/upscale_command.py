@@ -14,7 +14,8 @@ from starvsr.pipelines.quantities import format_size, format_time
 
 if TYPE_CHECKING:
     from starvsr.apps.cli.inputs import Pair
-    from starvsr.pipelines.base import ClipUpscaler, UpscaleOptions, UpscaleResult
+    from starvsr.pipelines.api import UpscaleJob
+    from starvsr.pipelines.base import ClipUpscaler, ProgressCallback, UpscaleOptions, UpscaleResult
 
 
 @click.command(cls=GroupedCommand, short_help="Enlarge videos and images.")
@@ -36,19 +37,19 @@ def upscale(inputs: tuple[str, ...], out: str | None, dry_run: bool, quiet: bool
     """Enlarge videos and images: INPUT is a video, an image, a folder of either, or a pattern such as f_%05d.png.
 
     Sound, subtitles, chapters, timestamps and colour are kept. The output appears under its name only when it is
-    whole.
+    whole. After an interruption, the same command goes on with what is finished.
     """
     options = options_of(flags)
     from starvsr.apps.cli.inputs import pair_up
 
     pairs = pair_up(inputs, out, options.scale)
-    runner = _Runner(options, dry_run=dry_run, quiet=quiet)
+    runner = Runner(options, dry_run=dry_run, quiet=quiet)
     for pair in pairs:
-        runner.run(pair, is_last=pair is pairs[-1])
+        runner.run(pair)
     return runner.finish(len(pairs))
 
 
-class _Runner:
+class Runner:
     """Does one pair after the other with one loaded model."""
 
     def __init__(self, options: UpscaleOptions, *, dry_run: bool, quiet: bool) -> None:
@@ -58,7 +59,7 @@ class _Runner:
         self._upscaler: ClipUpscaler | None = None
         self._failed: list[Pair] = []
 
-    def run(self, pair: Pair, *, is_last: bool) -> None:
+    def run(self, pair: Pair) -> None:
         """Do one input; an error ends everything, or with --on-error skip this input alone."""
         try:
             self._do(pair)
@@ -84,13 +85,26 @@ class _Runner:
             job = prepare(pair.source, pair.output, self._options, upscaler=self._upscaler)
             self._upscaler = job.upscaler
             if not self._dry_run:
-                result = job.run(on_progress=on_progress)
+                result = self._finish(job, on_progress)
         if self._dry_run:
             from starvsr.apps.cli.plan_view import show_plan
 
             show_plan(job)
         else:
             self._tell(result)
+
+    def _finish(self, job: UpscaleJob, on_progress: ProgressCallback | None) -> UpscaleResult:
+        """Do a job; when it ends early, say what is kept of it."""
+        from starvsr.errors import JobError
+        from starvsr.pipelines.jobs.survey import kept_words
+
+        try:
+            return job.run(on_progress=on_progress)
+        except BaseException as error:
+            kept = None if isinstance(error, JobError) else kept_words(job.folder)
+            if kept:
+                click.echo(f"note: {kept}", err=True)
+            raise
 
     def _tell(self, result: UpscaleResult) -> None:
         if not self._quiet:
@@ -105,7 +119,8 @@ class _Runner:
 def summary(result: UpscaleResult) -> str:
     """Put a result into one line."""
     frames = f"{result.num_frames} frame{'s' if result.num_frames != 1 else ''}"
+    kept = f", {result.num_kept} of them from before" if result.num_kept else ""
     return (
-        f"{result.output}: {frames} of {result.width}x{result.height} in {format_time(result.seconds)} "
+        f"{result.output}: {frames} of {result.width}x{result.height}{kept} in {format_time(result.seconds)} "
         f"({result.seconds_per_frame:.2f} s a frame), peak memory {format_size(result.peak_memory)}"
     )

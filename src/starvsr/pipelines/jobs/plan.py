@@ -1,4 +1,4 @@
-"""What a job is: everything that its output's bytes depend on, in a file that people can read."""
+"""What a job is: everything that its output's bytes depend on."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from starvsr.errors import JobError
 from starvsr.pipelines.base import traits_of
 from starvsr.pipelines.jobs.fingerprint import fingerprint
 from starvsr.pipelines.jobs.folder import JobFolder
+from starvsr.pipelines.jobs.plan_file import Plan
 from starvsr.pipelines.options import UpscaleOptions, flag_name
-from starvsr.video.output_files import replace_file
 
 if TYPE_CHECKING:
     from starvsr.pipelines.api import UpscaleJob
@@ -26,8 +26,6 @@ _FEWEST_FRAMES, _MOST_FRAMES = 8, 240
 # weights, the device that was chosen, the cut that the memory led to
 _FREE = frozenset({"overwrite", "restart", "compare", "on_error", "threads", "weights", "device", "memory"})
 
-Plan = dict[str, Any]
-
 
 def plan_of(job: UpscaleJob) -> Plan:
     """Describe a prepared job.
@@ -35,7 +33,9 @@ def plan_of(job: UpscaleJob) -> Plan:
     Raises:
         OSError: The input cannot be read.
     """
-    options = {name: _plain(value) for name, value in job.options.changed().items()}
+    options = {name: _plain(value) for name, value in job.options.changed().items() if name != "restart"}
+    if "weights" in options:
+        options["weights"] = str(Path(options["weights"]).resolve())
     return {
         "format": FORMAT,
         "output": job.out.name if job.out.parent == job.folder.path.parent else f"{job.out.parent.name}/{job.out.name}",
@@ -149,30 +149,6 @@ def _word(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:16]}..."
 
 
-def write_plan(folder: JobFolder, plan: Plan) -> None:
-    """Write the plan, with a checksum of itself.
-
-    Raises:
-        OSError: The disk is full or gone.
-    """
-    text = json.dumps({**plan, "checksum": _checksum(plan)}, indent=2, ensure_ascii=False)
-    replace_file(folder.plan, text.encode())
-
-
-def read_plan(folder: JobFolder) -> Plan | None:
-    """Read the plan; None when it is missing or not as it was written."""
-    try:
-        plan = json.loads(folder.plan.read_bytes())
-        checksum = plan.pop("checksum")
-    except (OSError, ValueError, AttributeError, KeyError):
-        return None
-    return plan if checksum == _checksum(plan) else None
-
-
-def _checksum(plan: Plan) -> str:
-    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def refuse_changes(folder: JobFolder, found: list[str]) -> None:
     """Refuse to go on with a job that is another now.
 
@@ -184,8 +160,3 @@ def refuse_changes(folder: JobFolder, found: list[str]) -> None:
             f"{folder.path}: an unfinished job of other settings: {'; '.join(found)}. Give the settings of before to "
             f"go on with it, or --restart to begin anew"
         )
-
-
-def output_of(folder: JobFolder, plan: Plan) -> Path:
-    """Return the output that a job makes."""
-    return folder.path.parent / str(plan["output"])

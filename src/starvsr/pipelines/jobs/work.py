@@ -15,7 +15,8 @@ from starvsr.pipelines.jobs.fingerprint import fingerprint, marks
 from starvsr.pipelines.jobs.folder import JobFolder
 from starvsr.pipelines.jobs.journal import Journal, read_journal
 from starvsr.pipelines.jobs.lock import JobLock
-from starvsr.pipelines.jobs.plan import Plan, differences, digest_of, plan_of, read_plan, refuse_changes, write_plan
+from starvsr.pipelines.jobs.plan import differences, digest_of, plan_of, refuse_changes
+from starvsr.pipelines.jobs.plan_file import Plan, read_plan, write_plan
 from starvsr.pipelines.jobs.state import Gap, JobState, PartRecord, end_record
 from starvsr.pipelines.render import Pixels
 from starvsr.pipelines.segments import Segment
