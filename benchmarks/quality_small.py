@@ -83,10 +83,10 @@ def read_pairs(folder: Path, presets: list[str], clips: str = "") -> Iterator[Cl
     """Read the pairs of the presets, one after another; `clips` keeps names that contain it."""
     found = find_pairs(folder)
     for preset in presets:
-        for gt, lq in found:
-            name, _, group = gt.stem.rpartition("__")
+        for pair in found:
+            name, _, group = pair.gt.stem.rpartition("__")
             if group == preset and clips in name:
-                yield ClipPair(name, group, read_clip(lq), read_clip(gt))
+                yield ClipPair(name, group, read_clip(pair.lq), read_clip(pair.gt))
 
 
 def choose_methods(options: argparse.Namespace) -> dict[str, Method]:

@@ -4,8 +4,10 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from starvsr.data.paired import PairedClips, find_pairs, make_eval_pairs
 from starvsr.errors import DataError, OptionError
@@ -20,7 +22,7 @@ def pairs(media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_pairs_are_made_for_every_clip_and_preset(pairs: Path) -> None:
-    names = [gt.stem for gt, _ in find_pairs(pairs)]
+    names = [pair.gt.stem for pair in find_pairs(pairs)]
     assert names == ["long__heavy", "long__light", "short__heavy", "short__light"]
     records = {record["name"]: record for record in json.loads((pairs / "pairs.json").read_text())}
     assert records["long__light"]["gt_size"] == [88, 72]  # 128 x 96 at 0.75, at most 90 wide, multiples of 4
@@ -63,9 +65,32 @@ def test_broken_folders_are_named(media: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no partner for a"):
         PairedClips(tmp_path)
     write_lossless(tmp_path / "lq" / "a.mkv", frames[:2, ::4, ::4])
-    with pytest.raises(DataError, match="do not fit"):
+    with pytest.raises(DataError, match="gt has 3 frames of 100x80, lq 2 of 25x20"):
         PairedClips(tmp_path)[0]
     with pytest.raises(DataError, match="no videos"):
         make_eval_pairs(media / "image", tmp_path / "out")
     with pytest.raises(OptionError, match="unknown degradation"):
         make_eval_pairs(media / "video", tmp_path / "out", ("awful",))
+
+
+def test_folders_of_images_are_pairs_as_reds_names_them(tmp_path: Path) -> None:
+    for folder, side in (("train_sharp", 32), ("train_sharp_bicubic/X4", 8)):
+        for clip in ("000", "011"):
+            (tmp_path / folder / clip).mkdir(parents=True)
+            for index in range(3):
+                pixels = np.full((side, side, 3), 10 * index + int(clip), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / folder / clip / f"{index:08d}.png")
+    item = PairedClips(tmp_path)[1]
+    assert item["name"] == "011" and item["caption"] == ""
+    assert torch.equal(item["gt"][:, :, ::4, ::4], item["lq"])
+    assert (item["lq"][0, :, 0, 0] * 127.5 + 127.5).round().tolist() == [11, 21, 31]
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "train_sharp/000/00000001.png")
+    with pytest.raises(DataError, match="differ in size"):
+        PairedClips(tmp_path)[0]
+
+
+def test_captions_lie_in_text(media: Path, tmp_path: Path) -> None:
+    make_eval_pairs(media / "video", tmp_path, ("light",), max_frames=2, max_gt_size=(64, 64))
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "long__light.txt").write_text("waves of\n colour\n")
+    assert [PairedClips(tmp_path)[index]["caption"] for index in (0, 1)] == ["waves of colour", ""]

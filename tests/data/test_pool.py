@@ -1,50 +1,132 @@
+"""The stream of samples: fixed by seed and number alone, cut rightly, sparing with clips."""
+
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
-from starvsr.data.pool import DegradedPool
+from starvsr.data.clips import Clip, DegradedClips, StoredPairs
+from starvsr.data.paired import make_eval_pairs
+from starvsr.data.pool import Sample, SampleStream
 from starvsr.data.synthetic import SharpSource
-from starvsr.errors import OptionError
+from starvsr.errors import DataError, OptionError
 
-MakePool = Callable[..., DegradedPool]
+MakeStream = Callable[..., SampleStream]
+
+
+class Numbered:
+    """Clips whose pixels are their number: cheap, and every sample tells where it is from."""
+
+    clip_frames, gt_size, scale = 4, 32, 4
+
+    def __init__(self) -> None:
+        self.made: list[int] = []
+
+    def make(self, index: int) -> Clip:
+        self.made.append(index)
+        gt = torch.full((4, 32, 32, 3), index % 256, dtype=torch.uint8)
+        return Clip(gt=gt, lq=gt[:, ::4, ::4], caption=f"clip {index}", name=str(index))
+
+
+def numbered(**options: Any) -> SampleStream:
+    return SampleStream(Numbered(), **{"num_frames": 3, "lq_crop": 4, "pool_size": 5, "crops_per_clip": 8} | options)
 
 
 @pytest.fixture(scope="module")
-def make_pool(media: Path, tmp_path_factory: pytest.TempPathFactory) -> MakePool:
+def make_stream(media: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeStream:
     source = SharpSource(media / "video", media / "image", tmp_path_factory.mktemp("cache"))
-    sizes = {"num_frames": 3, "lq_crop": 8, "clip_frames": 4, "gt_size": 64, "pool_size": 3, "crops_per_clip": 4}
 
-    def make(recipe: str = "mixed", **options: Any) -> DegradedPool:
-        return DegradedPool(source, recipe, **{**sizes, **options})
+    def make(recipe: str = "mixed", seed: int = 0, **options: Any) -> SampleStream:
+        clips = DegradedClips(source, recipe, clip_frames=4, gt_size=64, seed=seed)
+        sizes = {"num_frames": 3, "lq_crop": 8, "pool_size": 3, "crops_per_clip": 4, "seed": seed}
+        return SampleStream(clips, **sizes | options)
 
     return make
 
 
-def test_samples_have_shape_type_and_range(make_pool: MakePool) -> None:
-    for sample in islice(make_pool(), 12):
+def same(a: Sample, b: Sample) -> bool:
+    return torch.equal(a["lq"], b["lq"]) and torch.equal(a["gt"], b["gt"]) and a["name"] == b["name"]
+
+
+def test_samples_have_shape_type_and_range(make_stream: MakeStream) -> None:
+    for sample in islice(make_stream(), 12):
         assert sample["lq"].shape == (3, 3, 8, 8) and sample["gt"].shape == (3, 3, 32, 32)
         for name in ("lq", "gt"):
             assert sample[name].dtype == torch.float32 and sample[name].is_contiguous()
             assert sample[name].min() >= -1 and sample[name].max() <= 1
 
 
-def test_the_stream_repeats_for_a_seed_and_differs_for_others(make_pool: MakePool) -> None:
-    first, again, other = (list(islice(make_pool(seed=seed), 20)) for seed in (1, 1, 2))
-    assert all(torch.equal(a[k], b[k]) for a, b in zip(first, again, strict=True) for k in a)
-    assert not all(torch.equal(a["lq"], b["lq"]) for a, b in zip(first, other, strict=True))
+def test_batches_are_samples_in_order() -> None:
+    batch = next(numbered().batches(3))
+    samples = list(islice(numbered(), 3))
+    assert torch.equal(batch["gt"], torch.stack([sample["gt"] for sample in samples]))
+    assert batch["name"] == [sample["name"] for sample in samples]
 
 
-def test_lq_and_gt_are_cut_and_turned_alike(make_pool: MakePool) -> None:
+def test_the_stream_repeats_for_a_seed_and_differs_for_others(make_stream: MakeStream) -> None:
+    first, again, other = (list(islice(make_stream(seed=seed), 20)) for seed in (1, 1, 2))
+    assert all(map(same, first, again))
+    assert not all(map(same, first, other))
+
+
+@pytest.mark.parametrize("start", [1, 7, 13])
+def test_a_resumed_stream_goes_on_with_the_very_next_sample(make_stream: MakeStream, start: int) -> None:
+    whole = list(islice(make_stream(), 16))
+    assert all(map(same, whole[start:], islice(make_stream(first_sample=start), 16 - start)))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_do_not_change_the_stream(make_stream: MakeStream, workers: int) -> None:
+    assert all(map(same, islice(make_stream(workers=workers), 14), islice(make_stream(), 14)))
+
+
+def test_every_clip_gives_its_share_and_new_ones_come_evenly() -> None:
+    stream = numbered()
+    names = [stream.take()["name"] for _ in range(400)]
+    counts = Counter(names)
+    whole = [count for name, count in counts.items() if 5 <= int(name) < 45]  # begun and ended in the stream
+    assert set(whole) == {8}
+    made = stream.clips.made
+    assert len(made) == len(set(made)) <= 400 / 8 + 5
+    arrivals = [names.index(str(index)) for index in sorted(set(map(int, names)))[5:]]
+    assert max(np.diff(sorted(arrivals))) <= 3 * 8
+
+
+def test_neighbouring_samples_come_from_different_clips() -> None:
+    names = [sample["name"] for sample in islice(numbered(), 200)]
+    assert sum(a == b for a, b in pairwise(names)) < 20
+
+
+def test_processes_that_train_together_share_no_clip() -> None:
+    names = [{s["name"] for s in islice(numbered(rank=rank, world=3), 100)} for rank in range(3)]
+    assert not names[0] & names[1] and not names[1] & names[2]
+
+
+def test_the_size_of_samples_may_change_on_the_way() -> None:
+    stream = numbered()
+    stream.take()
+    stream.cut_to(1, 8)
+    assert stream.take()["lq"].shape == (3, 1, 8, 8)
+    with pytest.raises(OptionError, match="does not fit"):
+        stream.cut_to(5, 4)
+
+
+def test_captions_are_dropped_as_often_as_asked() -> None:
+    captions = [sample["caption"] for sample in islice(numbered(caption_dropout=0.5), 200)]
+    assert 70 < captions.count("") < 130
+    assert all(sample["caption"] == f"clip {sample['name']}" for sample in islice(numbered(), 20))
+
+
+def test_lq_and_gt_are_cut_and_turned_alike(make_stream: MakeStream) -> None:
     matches, mirrored = [], []
-    for sample in islice(make_pool("light", lq_crop=12), 30):
+    for sample in islice(make_stream("light", lq_crop=12), 30):
         small = torch.nn.functional.avg_pool2d(sample["gt"].transpose(0, 1), 4).transpose(0, 1)
         for turned, found in ((small, matches), (small.flip(-1), mirrored), (small.flip(-2), mirrored)):
             found.append(np.corrcoef(turned.flatten(), sample["lq"].flatten())[0, 1])
@@ -52,36 +134,33 @@ def test_lq_and_gt_are_cut_and_turned_alike(make_pool: MakePool) -> None:
     assert np.mean(mirrored) < 0.7
 
 
-def test_clips_are_replaced_after_their_share(make_pool: MakePool) -> None:
-    pool = make_pool()
-    made: list[int] = []
-    original = pool.make_clip
-
-    def counted(index: int) -> tuple[np.ndarray, np.ndarray]:
-        made.append(index)
-        return original(index)
-
-    pool.make_clip = counted  # type: ignore[method-assign]
-    for _ in islice(pool, 40):
-        pass
-    assert made == list(range(len(made)))
-    assert 40 / 4 <= len(made) <= 40 / 4 + 3
-
-
-def test_a_resumed_run_goes_on_with_new_clips(make_pool: MakePool) -> None:
-    pool = make_pool()
-    assert pool.clips_for(40) == 13
-    resumed = make_pool(first_clip=pool.clips_for(40))
-    assert not torch.equal(next(iter(pool))["gt"], next(iter(resumed))["gt"])
-
-
-def test_one_worker_process_gives_the_same_stream(make_pool: MakePool) -> None:
-    loader = DataLoader(make_pool(), batch_size=None, num_workers=1)
-    for inside, outside in zip(islice(loader, 5), islice(make_pool(), 5), strict=True):
-        assert torch.equal(inside["lq"], outside["lq"])
-
-
-@pytest.mark.parametrize("sizes", [{"gt_size": 62}, {"lq_crop": 17}, {"num_frames": 5}])
-def test_sizes_that_do_not_fit_are_refused(make_pool: MakePool, sizes: dict[str, int]) -> None:
+@pytest.mark.parametrize("sizes", [{"lq_crop": 17}, {"num_frames": 5}])
+def test_sizes_that_do_not_fit_are_refused(sizes: dict[str, int]) -> None:
     with pytest.raises(OptionError, match="does not fit"):
-        make_pool(**sizes)
+        numbered(**sizes)
+
+
+@pytest.fixture(scope="module")
+def pairs(media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pairs")
+    make_eval_pairs(media / "video", folder, ("light", "heavy"), max_frames=3, max_gt_size=(96, 80))
+    return folder
+
+
+def test_stored_pairs_visit_each_pair_once_a_turn(pairs: Path, tmp_path: Path) -> None:
+    source = StoredPairs(pairs, tmp_path, clip_frames=2, gt_size=64, seed=1)
+    turns = [[source.make(4 * turn + i)["name"].split("(")[1] for i in range(4)] for turn in range(4)]
+    assert all(sorted(turn) == sorted(turns[0]) and len(set(turn)) == 4 for turn in turns)
+    assert len({tuple(turn) for turn in turns}) > 1
+
+
+def test_stored_pairs_cut_both_alike(pairs: Path, tmp_path: Path) -> None:
+    clip = StoredPairs(pairs, tmp_path, clip_frames=2, gt_size=64).make(5)
+    assert clip["gt"].shape == (2, 64, 64, 3) and clip["lq"].shape == (2, 16, 16, 3)
+    small = torch.nn.functional.avg_pool2d(clip["gt"].permute(0, 3, 1, 2).float(), 4)
+    assert np.corrcoef(small.flatten(), clip["lq"].permute(0, 3, 1, 2).flatten())[0, 1] > 0.7
+
+
+def test_pairs_that_are_too_small_are_named(pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"are less than 2 of 128x128: lower data\.clip_frames"):
+        StoredPairs(pairs, tmp_path, clip_frames=2, gt_size=128).make(0)

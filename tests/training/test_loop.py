@@ -7,45 +7,31 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from starvsr.data.pool import Batch
 from starvsr.errors import DataError
 from starvsr.models import registry
 from starvsr.models.star_small import StarSmall
-from starvsr.models.star_unet import StarUNetConfig
 from starvsr.models.weights import load_weights
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
 from starvsr.training.loop import Trainer, learning_rate
-from starvsr.training.objectives import OBJECTIVES
+from starvsr.training.objectives import OBJECTIVES, Objective
 from starvsr.training.run import export
-
-TINY = dataclasses.replace(
-    registry.STAR_SMALL,
-    name="tiny",
-    unet=StarUNetConfig(
-        in_channels=48, out_channels=48, width=8, multipliers=(1, 2), num_res_blocks=(0, 1), head_dim=8,
-        first_heads=0, attn_scales=(), context_dim=8, norm="channel", temporal_stages=(1, 1), dropout=0.0,
-    ),
-)  # fmt: skip
+from tests.training.tiny import TINY, write_photo
 
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(registry.MODELS, "tiny", TINY)
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
-    Image.fromarray(noise).resize((160, 160), Image.Resampling.BICUBIC).save(folder / "a.png")
-    return folder
+    return write_photo(tmp_path / "photos")
 
 
 def _config(photos: Path, *stages: StageConfig, **run: Any) -> TrainConfig:
     data = DataConfig(
         photos=str(photos), cache=str(photos.parent / "cache"), degradation="light", num_frames=2, lq_crop=12,
-        clip_frames=2, gt_size=64, pool_size=2, crops_per_clip=4, batch=2,
+        clip_frames=2, gt_size=64, pool_size=2, crops_per_clip=4, batch=2, workers=0,
     )  # fmt: skip
     return TrainConfig(stage=stages, model="tiny", data=data, run=RunConfig(log_every=1, **run))
 
@@ -113,13 +99,14 @@ def test_bfloat16_training_has_the_gradients_of_float32(photos: Path, tmp_path: 
     gt = torch.nn.functional.interpolate(torch.rand(6, 3, 24, 24), 96, mode="bicubic").unflatten(0, (2, 3))
     gt = gt.transpose(1, 2) * 2 - 1
     lq = torch.nn.functional.avg_pool3d(gt, (1, 4, 4))
+    batch = Batch(lq=lq, gt=gt, caption=["", ""], name=["a", "b"])
     gradients = []
     for precision in ("fp32", "bf16"):
         trainer = Trainer(_config(photos, stage, precision=precision), tmp_path / precision)
         torch.manual_seed(1)
         for parameter in trainer.trainee.network.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
-        parts = OBJECTIVES["one-step"](trainer.trainee, lq, gt, stage, trainer.rng)
+        parts = OBJECTIVES["one-step"].compute(trainer.trainee, batch, stage, trainer.rng)
         torch.stack(list(parts.values())).sum().backward()
         gradients.append(trainer.trainee.network.unet.out[-1].weight.grad.flatten().clone())
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.99
@@ -133,11 +120,11 @@ def test_constant_learning_rate_stays_after_the_warm_up() -> None:
 def test_stages_choose_the_size_of_their_samples(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = []
 
-    def record(trainee: Any, lq: torch.Tensor, gt: torch.Tensor, stage: StageConfig, rng: Any) -> Any:
-        shapes.append((tuple(lq.shape), tuple(gt.shape)))
-        return {"loss": trainee.one_step(lq).mean()}
+    def record(trainee: Any, batch: Any, stage: StageConfig, rng: Any) -> Any:
+        shapes.append((tuple(batch["lq"].shape), tuple(batch["gt"].shape)))
+        return {"loss": trainee.one_step(batch["lq"]).mean()}
 
-    monkeypatch.setitem(OBJECTIVES, "one-step", record)
+    monkeypatch.setitem(OBJECTIVES, "one-step", Objective(record))
     stages = [StageConfig(objective="one-step", steps=1), StageConfig("one-step", 1, num_frames=1, lq_crop=8)]
     Trainer(_config(photos, *stages), tmp_path / "run").run()
     assert shapes == [((2, 3, 2, 12, 12), (2, 3, 2, 48, 48)), ((2, 3, 1, 8, 8), (2, 3, 1, 32, 32))]

@@ -12,7 +12,10 @@ import torch.nn.functional as F
 from starvsr.training.losses import (
     charbonnier,
     dynamic_frequency_loss,
+    fade,
+    low_share,
     negative_psnr,
+    released_bands,
     structural_dissimilarity,
     temporal_difference,
 )
@@ -28,7 +31,7 @@ def _df(prediction: torch.Tensor, target: torch.Tensor, t: int, **options: Any) 
     return float(dynamic_frequency_loss(prediction, target, torch.tensor([t]), **options))
 
 
-@pytest.mark.parametrize("separation", ["radial", "magnitude", "none"])
+@pytest.mark.parametrize("separation", ["radial", "magnitude", "released", "none"])
 def test_df_loss_has_a_gradient(separation: Any) -> None:
     torch.manual_seed(0)
     prediction = torch.randn(2, 3, 2, 16, 16, requires_grad=True)
@@ -90,3 +93,20 @@ def test_structural_dissimilarity_grows_with_blur() -> None:
     blurred = [F.avg_pool3d(clip, (1, k, k), 1, (0, k // 2, k // 2)) for k in (3, 7)]
     weak, strong = (float(structural_dissimilarity(b, clip)) for b in blurred)
     assert 0.05 < weak < strong
+
+
+def test_c_and_b_are_those_of_the_paper() -> None:
+    t = torch.tensor([0, 250, 999])
+    assert low_share(t, 2.0).tolist() == pytest.approx([0, (250 / 999) ** 2, 1])
+    assert low_share(t, 0.5, "inverse").tolist() == pytest.approx([1, 1 - (250 / 999) ** 0.5, 0])
+    assert fade(t).tolist() == pytest.approx([1, 1 - 250 / 999, 0])
+    assert fade(t, "exponential").tolist() == pytest.approx([1, (math.exp(1 - 250 / 999) - 1) / (math.e - 1), 0])
+
+
+def test_released_quantile_of_a_large_clip_is_near_the_exact_one_and_repeats() -> None:
+    torch.manual_seed(0)
+    clip = torch.randn(1, 3, 4, 64, 64)
+    exact = torch.fft.rfft2(clip).abs().flatten().quantile(0.8)
+    cutoffs = [released_bands(clip)[2] for _ in range(2)]
+    assert torch.equal(*cutoffs)
+    assert float(cutoffs[0]) == pytest.approx(float(exact), rel=0.02)

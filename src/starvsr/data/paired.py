@@ -1,7 +1,7 @@
 """Pairs of sharp and degraded clips on disk: made once with a fixed seed, read for training or evaluation.
 
-A folder of pairs holds `gt/NAME` and `lq/NAME` (video files of the same stem) and, when made here,
-`pairs.json`.
+A folder of pairs holds `gt/NAME` and `lq/NAME` (video files or folders of images of the same stem), perhaps
+`text/NAME.txt` with captions and, when made here, `pairs.json`. The folders of REDS are understood as they come.
 """
 
 from __future__ import annotations
@@ -18,11 +18,42 @@ import torch
 from torch.utils.data import Dataset
 
 from starvsr.data.motion import resize_frames
-from starvsr.data.synthetic import VIDEO_SUFFIXES, list_media, read_sharp_scales
+from starvsr.data.synthetic import VIDEO_SUFFIXES, list_clips, list_media, read_caption, read_images, read_sharp_scales
 from starvsr.degradation.compression import to_bytes
 from starvsr.degradation.recipe import degrade_clip
 from starvsr.errors import DataError
 from starvsr.video.codec_pass import clip_frame_rate, hdr_transfer, read_clip, write_lossless
+
+LAYOUTS = (("gt", "lq"), ("train_sharp", "train_sharp_bicubic/X4"), ("GT", "sharp_bicubic"), ("GT", "BIx4"))
+"""Folders of sharp and of small clips, as this package, REDS and REDS4 name them."""
+
+
+@dataclass(frozen=True)
+class PairPaths:
+    """Where a pair lies: two videos or folders of images, and a caption that need not exist."""
+
+    gt: Path
+    lq: Path
+    text: Path
+
+    def caption(self) -> str:
+        """Read the caption, "" for none."""
+        return read_caption(self.text)
+
+    def check(self, gt: tuple[int, ...], lq: tuple[int, ...], scale: int | None = None) -> None:
+        """Check that shapes [T, H, W, 3] belong together.
+
+        Raises:
+            DataError: another number of frames, or sizes that are not a whole multiple (``scale``, if given).
+        """
+        factor = scale or gt[1] // max(lq[1], 1)
+        if gt[0] == lq[0] and gt[1:3] == (lq[1] * factor, lq[2] * factor) and factor:
+            return
+        wanted = f"{scale} times" if scale else "a whole multiple of"
+        raise DataError(
+            f"{self.gt.name}: gt has {gt[0]} frames of {gt[2]}x{gt[1]}, lq {lq[0]} of {lq[2]}x{lq[1]}; gt must have "
+            f"as many frames and be {wanted} lq in size: make the pair again with `starvsr degrade`"
+        )
 
 
 @dataclass(frozen=True)
@@ -40,7 +71,7 @@ class PairRecord:
 
 
 class PairedClips(Dataset[dict[str, torch.Tensor | str]]):
-    """Reads pairs: item = {"name", "lq" float32 [3, T, h, w], "gt" float32 [3, T, H, W]}, both in [-1, 1].
+    """Reads pairs: item = {"name", "caption", "lq" [3, T, h, w], "gt" [3, T, H, W]}, float32 in [-1, 1].
 
     Args:
         folder: folder with `gt` and `lq`.
@@ -64,28 +95,31 @@ class PairedClips(Dataset[dict[str, torch.Tensor | str]]):
         Raises:
             DataError: the two clips differ in length, or GT is not a whole multiple of LQ in size.
         """
-        gt_path, lq_path = self.pairs[index]
-        gt = read_clip(gt_path, num_frames=self.num_frames)
-        lq = read_clip(lq_path, num_frames=self.num_frames)
-        scale = gt.shape[1] // lq.shape[1]
-        if len(gt) != len(lq) or gt.shape[1:3] != (lq.shape[1] * scale, lq.shape[2] * scale):
-            raise DataError(f"{gt_path.name}: gt {gt.shape[:3]} and lq {lq.shape[:3]} do not fit; make the pair again")
-        return {"name": gt_path.stem, "lq": _to_unit(lq), "gt": _to_unit(gt)}
+        pair = self.pairs[index]
+        gt, lq = (self._read(path) for path in (pair.gt, pair.lq))
+        pair.check(gt.shape, lq.shape)
+        return {"name": pair.gt.stem, "lq": _to_unit(lq), "gt": _to_unit(gt), "caption": pair.caption()}
+
+    def _read(self, path: Path) -> np.ndarray:
+        if path.is_dir():
+            return read_images(path, self.num_frames)
+        return read_clip(path, num_frames=self.num_frames)
 
 
-def find_pairs(folder: str | Path) -> list[tuple[Path, Path]]:
-    """List (gt path, lq path), sorted by name.
+def find_pairs(folder: str | Path) -> list[PairPaths]:
+    """List the pairs of a folder, sorted by name.
 
     Raises:
-        DataError: a folder is missing, empty, or a clip has no partner.
+        DataError: no folders of pairs, nothing in them, or a clip has no partner.
     """
-    gt = {path.stem: path for path in list_media(Path(folder) / "gt", VIDEO_SUFFIXES)}
-    lq = {path.stem: path for path in list_media(Path(folder) / "lq", VIDEO_SUFFIXES)}
+    folder = Path(folder)
+    sharp, small = next((names for names in LAYOUTS if all((folder / n).is_dir() for n in names)), LAYOUTS[0])
+    gt, lq = ({path.stem: path for path in list_clips(folder / name)} for name in (sharp, small))
     lonely = sorted(gt.keys() ^ lq.keys())
     if lonely or not gt:
         what = f"no partner for {', '.join(lonely[:5])}" if lonely else "no clips"
-        raise DataError(f"{what} in {folder}; make the pairs with make_eval_pairs")
-    return [(gt[name], lq[name]) for name in sorted(gt)]
+        raise DataError(f"{what} in {folder}/{sharp} and {small}; make the pairs with `starvsr degrade`")
+    return [PairPaths(gt[name], lq[name], folder / "text" / f"{name}.txt") for name in sorted(gt)]
 
 
 def make_eval_pairs(

@@ -1,50 +1,65 @@
-"""A stream of training samples that spares the CPU: each degraded clip is cut up many times.
+"""A stream of training samples that spares the CPU: each clip is cut up many times.
 
-Degrading a clip costs far more than cutting a crop, so a pool of degraded clips is held in memory, each
-sample is a random crop of a random one of them, and a clip that has given its share is replaced by a new one.
+Degrading a clip costs far more than cutting a crop. So a pool of clips is held in memory, every sample is a random
+crop of one of them, and a clip that has given its share makes room for a new one.
+
+Sample i is a function of the seed and of i alone. The pool is a row of lanes; a round visits every lane once, in an
+order drawn for that round; a lane changes its clip after a fixed number of rounds, each lane at another time, so that
+new clips are wanted evenly. A run that is interrupted goes on with exactly the sample that would have come next, and
+neither the number of worker processes nor their speed changes anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
-from starvsr.data.synthetic import SharpSource
-from starvsr.degradation.compression import to_bytes
-from starvsr.degradation.recipe import DegradationRecipe, RecipeMix, degrade_clip, get_recipe
+from starvsr.data.clips import Clip, ClipSource
 from starvsr.errors import OptionError
 
-
-@dataclass
-class _PooledClip:
-    gt: np.ndarray  # uint8 [T, 4h, 4w, 3]
-    lq: np.ndarray  # uint8 [T, h, w, 3]
-    left: int
+_ORDER, _CROP = 2, 3
+"""Marks that keep the generators of rounds and of crops apart."""
 
 
-class DegradedPool(IterableDataset[dict[str, torch.Tensor]]):
-    """Endless stream of (lq, gt) crops.
+class Sample(TypedDict):
+    """One training sample: clips in [-1, 1] with their caption, and the name of the clip they were cut from."""
 
-    The stream is fixed by (seed, first_clip, number of workers): clip k is made from generator (seed, k)
-    whatever happens around it, worker w of n makes the clips k with k % n == w.
+    lq: torch.Tensor
+    """float32 [3, T, h, w]."""
+    gt: torch.Tensor
+    """float32 [3, T, scale*h, scale*w]."""
+    caption: str
+    name: str
+
+
+class Batch(TypedDict):
+    """Samples stacked: lq [B, 3, T, h, w], gt [B, 3, T, scale*h, scale*w], captions and names as lists."""
+
+    lq: torch.Tensor
+    gt: torch.Tensor
+    caption: list[str]
+    name: list[str]
+
+
+class SampleStream:
+    """Endless stream of samples, or of batches.
 
     Args:
-        source: where sharp clips come from.
-        recipe: how they are degraded: recipe, mix or preset name.
-        num_frames: frames of a sample.
-        lq_crop: side of the LQ crop.
-        clip_frames: frames of a clip in the pool, at least `num_frames`.
-        gt_size: side of a clip in the pool, a multiple of `scale`.
+        clips: makes clip k; must hold ``clip_frames`` >= ``num_frames`` and ``gt_size`` >= the crop.
+        num_frames: frames of a sample; may be changed between samples.
+        lq_crop: side of the LQ crop; may be changed between samples.
         pool_size: clips held in memory (clip_frames * gt_size**2 * 3.2 bytes each).
         crops_per_clip: samples cut from each clip before it is replaced.
-        seed: seed of everything.
-        first_clip: index of the first clip; a resumed run goes on with `clips_for(samples so far)`.
-        scale: GT pixels per LQ pixel.
+        seed: seed of order and crops.
+        first_sample: number of the first sample; a resumed run gives the number of samples it has had.
+        rank: which of ``world`` processes this is; each has clips of its own.
+        world: number of processes that train together.
+        workers: processes that make clips; 0 makes them in this one.
+        caption_dropout: share of samples whose caption is replaced by "".
 
     Raises:
         OptionError: sizes that do not fit.
@@ -52,85 +67,136 @@ class DegradedPool(IterableDataset[dict[str, torch.Tensor]]):
 
     def __init__(
         self,
-        source: SharpSource,
-        recipe: DegradationRecipe | RecipeMix | str = "mixed",
+        clips: ClipSource,
         *,
         num_frames: int = 5,
         lq_crop: int = 48,
-        clip_frames: int = 9,
-        gt_size: int = 320,
         pool_size: int = 64,
         crops_per_clip: int = 16,
         seed: int = 0,
-        first_clip: int = 0,
-        scale: int = 4,
+        first_sample: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        caption_dropout: float = 0.0,
     ) -> None:
-        if gt_size % scale or lq_crop * scale > gt_size or num_frames > clip_frames:
+        self.clips, self.pool_size, self.crops_per_clip = clips, pool_size, crops_per_clip
+        self.seed, self.rank, self.world, self.workers = seed, rank, world, workers
+        self.caption_dropout = caption_dropout
+        self.next_sample = first_sample
+        self.cut_to(num_frames, lq_crop)
+        self._lanes: dict[int, tuple[int, Clip]] = {}
+        self._new_clips: Iterator[Clip] | None = None
+
+    def cut_to(self, num_frames: int, lq_crop: int) -> None:
+        """Change the size of the samples from now on; the pool stays."""
+        clips = self.clips
+        if lq_crop * clips.scale > clips.gt_size or num_frames > clips.clip_frames:
             raise OptionError(
-                f"a sample of {num_frames} frames and {lq_crop * scale} px does not fit into clips of "
-                f"{clip_frames} frames and {gt_size} px (a multiple of {scale})"
+                f"a sample of {num_frames} frames and {lq_crop * clips.scale} px does not fit into clips of "
+                f"{clips.clip_frames} frames and {clips.gt_size} px: raise data.clip_frames or data.gt_size"
             )
-        self.source, self.recipe = source, get_recipe(recipe)
         self.num_frames, self.lq_crop = num_frames, lq_crop
-        self.clip_frames, self.gt_size, self.scale = clip_frames, gt_size, scale
-        self.pool_size, self.crops_per_clip = pool_size, crops_per_clip
-        self.seed, self.first_clip = seed, first_clip
 
-    def clips_for(self, num_samples: int) -> int:
-        """First clip index for a run that goes on after `num_samples` samples."""
-        return self.first_clip + num_samples // self.crops_per_clip + self.pool_size
-
-    def make_clip(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Make clip `index`: gt uint8 [T, H, W, 3] and lq uint8 [T, H/scale, W/scale, 3]."""
-        rng = np.random.default_rng((self.seed, index))
-        gt = self.source.draw(rng, self.clip_frames, self.gt_size)
-        clip = torch.from_numpy(gt).permute(0, 3, 1, 2)
-        return gt, to_bytes(degrade_clip(clip, self.recipe, rng, self.scale))
-
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        """Yield samples: lq float32 [3, T, h, w] and gt float32 [3, T, scale*h, scale*w], in [-1, 1]."""
-        info: Any = get_worker_info()
-        worker, num_workers = (info.id, info.num_workers) if info else (0, 1)
-        rng = np.random.default_rng((self.seed, self.first_clip, worker, 1))
-        index = self.first_clip + worker
-        pool: list[_PooledClip] = []
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield samples without end, from ``next_sample`` on."""
         while True:
-            if len(pool) < self.pool_size:  # while filling up, each new clip gives one sample at once
-                pool.append(_PooledClip(*self.make_clip(index), left=self.crops_per_clip))
-                index += num_workers
-            position = int(rng.integers(len(pool)))
-            clip = pool[position]
-            clip.left -= 1
-            if clip.left == 0:
-                pool[position] = pool[-1]
-                pool.pop()
-            yield self._sample(clip, rng)
+            yield self.take()
 
-    def _sample(self, clip: _PooledClip, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        start = int(rng.integers(len(clip.lq) - self.num_frames + 1))
-        height, width = clip.lq.shape[1:3]
-        top = int(rng.integers(height - self.lq_crop + 1))
-        left = int(rng.integers(width - self.lq_crop + 1))
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Yield batches of ``size`` samples without end."""
+        while True:
+            samples = [self.take() for _ in range(size)]
+            yield Batch(
+                lq=torch.stack([sample["lq"] for sample in samples]),
+                gt=torch.stack([sample["gt"] for sample in samples]),
+                caption=[sample["caption"] for sample in samples],
+                name=[sample["name"] for sample in samples],
+            )
+
+    def take(self) -> Sample:
+        """Return the next sample."""
+        index = self.next_sample
+        lane, clip_index = self._visit(index)
+        if self._lanes.get(lane, (-1, None))[0] != clip_index:
+            if self._new_clips is None:
+                self._new_clips = self._clips_from(index)
+            self._lanes[lane] = (clip_index, next(self._new_clips))
+        self.next_sample = index + 1
+        return self._cut(self._lanes[lane][1], np.random.default_rng((self.seed, self.rank, index, _CROP)))
+
+    def _visit(self, index: int) -> tuple[int, int]:
+        """Return lane and clip of a sample."""
+        turn, place = divmod(index, self.pool_size)
+        order = np.random.default_rng((self.seed, self.rank, turn, _ORDER)).permutation(self.pool_size)
+        lane = int(order[place])
+        head_start = lane * self.crops_per_clip // self.pool_size
+        generation = (turn + head_start) // self.crops_per_clip
+        return lane, (generation * self.pool_size + lane) * self.world + self.rank
+
+    def _clips_wanted(self, index: int) -> Iterator[int]:
+        """Yield the clips that samples from ``index`` on ask for, in the order in which they do."""
+        held: dict[int, int] = {}
+        while True:
+            lane, clip = self._visit(index)
+            if held.get(lane) != clip:
+                held[lane] = clip
+                yield clip
+            index += 1
+
+    def _clips_from(self, index: int) -> Iterator[Clip]:
+        loader: DataLoader[Clip] = DataLoader(
+            _Clips(self.clips),
+            batch_size=None,
+            sampler=_Order(self, index),
+            num_workers=self.workers,
+            prefetch_factor=8 if self.workers else None,
+            generator=torch.Generator(),
+        )
+        return iter(loader)
+
+    def _cut(self, clip: Clip, rng: np.random.Generator) -> Sample:
+        scale, side = self.clips.scale, self.lq_crop
+        num_frames, height, width = clip["lq"].shape[:3]
+        start = int(rng.integers(num_frames - self.num_frames + 1))
+        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
         turns = rng.random(4) < 0.5
-        return {
-            "lq": _crop(clip.lq, start, self.num_frames, top, left, self.lq_crop, turns),
-            "gt": _crop(
-                clip.gt,
-                start,
-                self.num_frames,
-                top * self.scale,
-                left * self.scale,
-                self.lq_crop * self.scale,
-                turns,
-            ),
-        }
+        dropped = rng.random() < self.caption_dropout
+        gt_window = (top * scale, left * scale, side * scale)
+        return Sample(
+            lq=_crop(clip["lq"], start, self.num_frames, (top, left, side), turns),
+            gt=_crop(clip["gt"], start, self.num_frames, gt_window, turns),
+            caption="" if dropped else clip["caption"],
+            name=clip["name"],
+        )
+
+
+class _Clips(Dataset[Clip]):
+    """Clips by number, for the workers of a DataLoader."""
+
+    def __init__(self, clips: ClipSource) -> None:
+        self.clips = clips
+
+    def __getitem__(self, index: int) -> Clip:
+        return self.clips.make(index)
+
+
+class _Order:
+    """The order in which a stream wants its clips, for a DataLoader to work ahead."""
+
+    def __init__(self, stream: SampleStream, first_sample: int) -> None:
+        self.stream, self.first_sample = stream, first_sample
+
+    def __iter__(self) -> Iterator[int]:
+        return self.stream._clips_wanted(self.first_sample)
 
 
 def _crop(
-    clip: np.ndarray, start: int, num_frames: int, top: int, left: int, side: int, turns: np.ndarray
+    clip: torch.Tensor, start: int, num_frames: int, window: tuple[int, int, int], turns: np.ndarray
 ) -> torch.Tensor:
-    """Cut a crop, turn it (vertical flip, horizontal flip, transpose, time reversal), scale to [-1, 1]."""
-    part = torch.from_numpy(clip[start : start + num_frames, top : top + side, left : left + side])
+    """Cut (top, left, side), turn it (vertical flip, horizontal flip, transpose, time reversal), scale to [-1, 1]."""
+    top, left, side = window
+    part = clip[start : start + num_frames, top : top + side, left : left + side]
     axes = [axis for axis, turned in zip((1, 2, 0), (turns[0], turns[1], turns[3]), strict=True) if turned]
     part = part.flip(axes) if axes else part
     part = part.transpose(1, 2) if turns[2] else part

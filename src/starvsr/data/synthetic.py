@@ -46,8 +46,12 @@ class FrameCache:
         self.max_frames = max_frames
         self._open: dict[Path, np.ndarray] = {}
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the open maps behind when a copy goes to another process: each opens its own."""
+        return {**self.__dict__, "_open": {}}
+
     def frames(self, path: Path, sharp_scale: float = 1.0) -> np.ndarray:
-        """Return all frames of a video or the one frame of a photo, rescaled by `sharp_scale`.
+        """Return all frames of a video or a folder of images, or the one of a photo, rescaled by `sharp_scale`.
 
         Returns:
             uint8 [T, H, W, 3], read-only memory map.
@@ -64,7 +68,8 @@ class FrameCache:
 
     def _key(self, path: Path, sharp_scale: float) -> str:
         status = path.stat()
-        text = f"{path.name}|{status.st_size}|{status.st_mtime_ns}|{sharp_scale}|{self.max_frames}"
+        size = sum(1 for _ in path.iterdir()) if path.is_dir() else status.st_size
+        text = f"{path.name}|{size}|{status.st_mtime_ns}|{sharp_scale}|{self.max_frames}"
         return f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.npy"
 
 
@@ -80,6 +85,7 @@ class SharpSource:
         video_probability: share of clips cut from videos.
         motion: how things move.
         max_frames: how many frames of each video are used at most.
+        captions: folder with `NAME.txt` for `NAME.mp4`; None looks beside the clip.
 
     Raises:
         DataError: nothing usable in the folders.
@@ -95,8 +101,9 @@ class SharpSource:
         video_probability: float = 0.5,
         motion: MotionRanges | None = None,
         max_frames: int = 240,
+        captions: str | Path | None = None,
     ) -> None:
-        self.videos = [path for path in list_media(video_folder, VIDEO_SUFFIXES) if hdr_transfer(path) is None]
+        self.videos = [path for path in list_clips(video_folder) if path.is_dir() or hdr_transfer(path) is None]
         self.images = list_media(image_folder, IMAGE_SUFFIXES)
         if not self.videos and not self.images:
             raise DataError(f"no videos in {video_folder} and no photos in {image_folder}; give folders with media")
@@ -105,9 +112,18 @@ class SharpSource:
         share = video_probability if self.images else 1.0
         self.video_probability = share if self.videos else 0.0
         self.motion = motion or MotionRanges()
+        self.captions = None if captions is None else Path(captions)
+
+    def caption(self, path: Path) -> str:
+        """Return the caption of a clip or photo, "" where there is none."""
+        return read_caption((self.captions or path.parent) / f"{path.stem}.txt")
 
     def draw(self, rng: np.random.Generator, num_frames: int, size: int) -> np.ndarray:
         """Draw one sharp clip, uint8 [num_frames, size, size, 3]; the same state gives the same bytes."""
+        return self.draw_named(rng, num_frames, size)[0]
+
+    def draw_named(self, rng: np.random.Generator, num_frames: int, size: int) -> tuple[np.ndarray, Path]:
+        """Draw a clip as :meth:`draw` does, and tell which file it is from."""
         if rng.random() < self.video_probability:
             return self._draw_video(rng, num_frames, size)
         return self._draw_photo(rng, num_frames, size)
@@ -120,9 +136,10 @@ class SharpSource:
     def _frames(self, path: Path) -> np.ndarray:
         return self.cache.frames(path, self.sharp_scales.get(path.name, 1.0))
 
-    def _draw_video(self, rng: np.random.Generator, num_frames: int, size: int) -> np.ndarray:
+    def _draw_video(self, rng: np.random.Generator, num_frames: int, size: int) -> tuple[np.ndarray, Path]:
         weights = np.array([math.sqrt(self._frames(path).shape[0]) for path in self.videos])
-        frames = self._frames(self.videos[int(rng.choice(len(self.videos), p=weights / weights.sum()))])
+        path = self.videos[int(rng.choice(len(self.videos), p=weights / weights.sum()))]
+        frames = self._frames(path)
         indices = frame_indices(rng, len(frames), num_frames, self.motion.step, self.motion.still_probability)
         height, width = frames.shape[1:3]
         limit = min(self.motion.video_reduction, min(height, width) / size)
@@ -131,20 +148,23 @@ class SharpSource:
         top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
         window = frames[:, top : top + side, left : left + side]
         if side == size:
-            return np.stack([window[index] for index in indices])
-        return np.stack([resize_frame(window[index], size, size) for index in indices])
+            return np.stack([window[index] for index in indices]), path
+        return np.stack([resize_frame(window[index], size, size) for index in indices]), path
 
-    def _draw_photo(self, rng: np.random.Generator, num_frames: int, size: int) -> np.ndarray:
+    def _draw_photo(self, rng: np.random.Generator, num_frames: int, size: int) -> tuple[np.ndarray, Path]:
         still = rng.random() < self.motion.still_probability
-        back = self._moving_photo(rng, num_frames, size, still)
+        back, path = self._moving_photo(rng, num_frames, size, still)
         if still or rng.random() >= self.motion.parallax_probability:
-            return back
-        front = self._moving_photo(rng, num_frames, size, still=False)
+            return back, path
+        front, _ = self._moving_photo(rng, num_frames, size, still=False)
         mask = moving_mask(rng, num_frames, size, self.motion)[..., None].astype(np.uint16)
-        return ((front * mask + back * (255 - mask) + 127) // 255).astype(np.uint8)
+        return ((front * mask + back * (255 - mask) + 127) // 255).astype(np.uint8), path
 
-    def _moving_photo(self, rng: np.random.Generator, num_frames: int, size: int, still: bool) -> np.ndarray:
-        photo = self._frames(self.images[int(rng.integers(len(self.images)))])[0]
+    def _moving_photo(
+        self, rng: np.random.Generator, num_frames: int, size: int, still: bool
+    ) -> tuple[np.ndarray, Path]:
+        file = self.images[int(rng.integers(len(self.images)))]
+        photo = self._frames(file)[0]
         height, width = photo.shape[:2]
         wanted = rng.uniform(*self.motion.photo_reduction)
         reduction = min(wanted, min(height, width) / (1.12 * size))
@@ -152,7 +172,41 @@ class SharpSource:
         top, left = (int(rng.integers(0, max(side - reach, 0) + 1)) for side in (height, width))
         part = photo[top : top + reach, left : left + reach]
         path = camera_path(rng, num_frames, size, self.motion, still)
-        return move_photo(part, path, (size, size), reduction)
+        return move_photo(part, path, (size, size), reduction), file
+
+
+def list_clips(folder: str | Path | None) -> list[Path]:
+    """List videos and subfolders of images (REDS keeps a clip so), sorted by name; [] for None.
+
+    Raises:
+        DataError: the folder does not exist.
+    """
+    videos = list_media(folder, VIDEO_SUFFIXES)
+    if folder is None:
+        return videos
+    folders = [path for path in Path(folder).iterdir() if path.is_dir() and _has_images(path)]
+    return sorted((*videos, *folders))
+
+
+def read_images(folder: Path, num_frames: int | None = None) -> np.ndarray:
+    """Read the images of a folder in the order of their names as one clip, uint8 [T, H, W, 3].
+
+    Raises:
+        DataError: they differ in size.
+    """
+    frames = [_read_image(path) for path in list_media(folder, IMAGE_SUFFIXES)[:num_frames]]
+    if len({frame.shape for frame in frames}) != 1:
+        raise DataError(f"the images of {folder} differ in size; a folder of images must be one clip")
+    return np.stack(frames)
+
+
+def _has_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
+
+
+def read_caption(path: Path) -> str:
+    """Read a caption, in one line; "" when there is no such file."""
+    return " ".join(path.read_text(encoding="utf-8").split()) if path.is_file() else ""
 
 
 def list_media(folder: str | Path | None, suffixes: frozenset[str]) -> list[Path]:
@@ -184,9 +238,15 @@ def read_sharp_scales(manifest: str | Path) -> dict[str, float]:
 
 
 def _decode(path: Path, sharp_scale: float, max_frames: int) -> np.ndarray:
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        with Image.open(path) as image:
-            frames = np.asarray(image.convert("RGB"))[None]
+    if path.is_dir():
+        frames = read_images(path, max_frames)
+    elif path.suffix.lower() in IMAGE_SUFFIXES:
+        frames = _read_image(path)[None]
     else:
         frames = read_clip(path, num_frames=max_frames)
     return resize_frames(frames, sharp_scale)
+
+
+def _read_image(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))

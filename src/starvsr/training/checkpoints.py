@@ -8,21 +8,48 @@ from typing import Any
 
 import torch
 
-from starvsr.errors import WeightsError
+from starvsr.errors import OutputNotWritableError, WeightsError
 
 _PATTERN = "step-*.pt"
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], *, keep: int = 2) -> Path:
-    """Write ``state`` as the checkpoint of ``step`` and delete all but the newest ``keep``."""
+    """Write ``state`` as the checkpoint of ``step`` and delete all but the newest ``keep``.
+
+    The file has its name only when it is whole and on the disk, so that neither a kill nor a power cut leaves half
+    a checkpoint; the ones before go only then.
+
+    Raises:
+        OutputNotWritableError: the disk is full or closed to us.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
     partial = folder / f".{path.name}.{os.getpid()}.partial"
-    torch.save(state, partial)
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputNotWritableError(f"cannot write the checkpoint {path}: {error}; make room and --resume") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync_folder(folder)
     for old in sorted(folder.glob(_PATTERN))[:-keep]:
         old.unlink()
     return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last; systems without handles of folders do it by themselves."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

@@ -27,6 +27,14 @@ class DataConfig:
     """Folder of sharp videos."""
     photos: str = ""
     """Folder of sharp photos."""
+    pairs: str = ""
+    """Folder of stored pairs (gt, lq, text; or REDS), in the place of videos, photos and degradation."""
+    captions: str = ""
+    """Folder with NAME.txt for each sharp clip; empty looks beside the clip."""
+    caption_dropout: float = 0.5
+    """Share of samples that are trained without their caption (STAR's 0.5); star-small reads none."""
+    workers: int = 1
+    """Processes that make clips, for each training process."""
     manifest: str = ""
     """CSV with `sharp_scale` notes, or empty."""
     validation_videos: str = ""
@@ -46,10 +54,12 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One part of a training run."""
+    """One part of a training run; docs/training.md tells what each objective and loss is for."""
 
-    objective: Literal["velocity", "one-step"]
+    objective: Literal["velocity", "star", "one-step", "consistency", "distribution-matching"]
     steps: int
+    trains: str = ""
+    """Parts that train, separated by commas: all, unet, control, liem, context; empty is the objective's choice."""
     lr: float = 1e-3
     warmup: int = 100
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -67,13 +77,30 @@ class StageConfig:
     df_weight: float = 1.0
     """beta: weight of the dynamic frequency loss."""
     df_alpha: float = 2.0
-    df_separation: Literal["radial", "magnitude", "none"] = "radial"
+    df_schedule: Literal["linear", "exponential"] = "linear"
+    """b(t), the weight of the dynamic frequency loss beside the velocity loss."""
+    df_separation: Literal["radial", "magnitude", "released", "none"] = "radial"
     df_weighting: Literal["direct", "inverse"] = "direct"
+    df_cutoff: float = 0.25
+    """Border between low and high frequencies of "radial", in cycles per pixel."""
+    df_gradient: bool = True
+    """False decodes without gradient as the released code does: the loss is shown and trains nothing."""
+    decode_slice: int = 0
+    """Frames decoded at once for losses in pixels, recomputed in the backward pass; 0 decodes all and keeps all."""
     pixel_weight: float = 1.0
     psnr_weight: float = 0.0
     """Weight of each clip's negative PSNR in dB: the squared error, with easy and hard clips counting alike."""
     temporal_weight: float = 0.0
     structure_weight: float = 0.0
+    adversarial_weight: float = 0.0
+    """Weight of a patch discriminator's verdict, in one-step and distillation stages."""
+    adversary_lr: float = 2e-4
+    """Learning rate of what is trained beside the network: discriminator, score of the student."""
+    teacher: str = ""
+    """Weights of the teacher (of this recipe's model); empty is the network as the stage finds it."""
+    distillation_weight: float = 1.0
+    distillation_gap: int = 50
+    """Timesteps between the two noise levels that a consistency step compares."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +110,26 @@ class RunConfig:
     ema: float = 0.999
     precision: Literal["fp32", "bf16"] = "fp32"
     clip_grad: float = 1.0
+    """Largest norm of the gradient of all trained parameters together."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """Muon with Adam for vectors, or AdamW for everything (STAR's, and the one for sharded training)."""
+    weight_decay: float = 0.0
+    accumulate: int = 1
+    """Batches whose gradients are added up before one step."""
+    parallel: Literal["data", "fsdp"] = "data"
+    """With several processes: a copy of everything in each, or weights, gradients and optimiser split (FSDP)."""
+    activation_checkpointing: bool = False
+    """Recompute each block in the backward pass instead of keeping what is inside it."""
     log_every: int = 20
     save_every: int = 250
+    keep_checkpoints: int = 2
     validate_every: int = 500
     validation_samples: int = 24
+    sample_videos: int = 0
+    """Validation samples written as videos (input enlarged, result, ground truth side by side)."""
+    tensorboard: bool = False
+    wandb: str = ""
+    """Name of a Weights & Biases project; empty leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +139,8 @@ class TrainConfig:
     stage: tuple[StageConfig, ...]
     model: str = "star-small"
     seed: int = 0
+    network: Mapping[str, Any] = field(default_factory=dict)
+    """Numbers of the network that differ from the model's, by their names in StarUNetConfig."""
     data: DataConfig = field(default_factory=DataConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -145,6 +190,8 @@ def _value(text: str) -> Any:
 
 def _section(kind: type[Section], values: Mapping[str, Any], where: str) -> Section:
     hints = get_type_hints(kind)
+    if not isinstance(values, Mapping):
+        raise DataError(f"recipe section {where} must be a table, not {values!r}")
     for key, value in values.items():
         name = f"{where}.{key}" if where else key
         if key not in hints:
@@ -167,3 +214,24 @@ def _check(name: str, value: Any, hint: Any) -> None:
     is_bool = isinstance(value, bool)
     if hint in (int, float, str, bool) and (not isinstance(value, hint) or is_bool != (hint is bool)):
         raise DataError(f"recipe key {name} must be of type {hint.__name__}, not {value!r}")
+
+
+def differences(old: Any, new: Any, where: str = "") -> dict[str, tuple[Any, Any]]:
+    """Compare two recipes as plain trees: {dotted key: (old, new)}, None where one has no such entry.
+
+    Keys that only the newer program knows are not differences as long as nobody sets them: pass trees of
+    ``dataclasses.asdict`` and compare what both have.
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = [key for key in new if key in old] if where != "network" else list(dict.fromkeys((*old, *new)))
+        pairs = [(str(key), old.get(key), new.get(key)) for key in keys]
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and where == "stage":
+        longest = max(len(old), len(new))
+        pairs = [(str(i), *(x[i] if i < len(x) else None for x in (old, new))) for i in range(longest)]
+    else:
+        same = list(old) == list(new) if isinstance(old, list | tuple) and isinstance(new, list | tuple) else old == new
+        return {} if same else {where: (old, new)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for key, a, b in pairs:
+        found |= differences(a, b, f"{where}.{key}" if where else key)
+    return found

@@ -1,220 +1,423 @@
-"""The training loop: stages of steps over a stream of samples, with averages, checkpoints and validation."""
+"""The training loop: stages of steps over a stream of samples, with averages, checkpoints and validation.
+
+Everything random in a step is a function of (seed, process, step): samples, noise, dropout. So a run that was
+killed goes on from its checkpoint bit for bit as if it had not been.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
 
-from starvsr.data.pool import DegradedPool
+from starvsr.data.clips import ClipSource, DegradedClips, StoredPairs
+from starvsr.data.pool import Batch, SampleStream
 from starvsr.data.synthetic import SharpSource
-from starvsr.diffusion.schedules import star_schedule
-from starvsr.errors import DataError
-from starvsr.models.codecs import PixelUnshuffleCodec
-from starvsr.models.registry import get_spec
-from starvsr.models.star_small import StarSmall
+from starvsr.errors import DataError, OptionError
 from starvsr.models.weights import load_weights
-from starvsr.pipelines.frames import enlarge
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
-from starvsr.training.config import StageConfig, TrainConfig
-from starvsr.training.objectives import OBJECTIVES, Parts, Trainee
+from starvsr.training.config import StageConfig, TrainConfig, differences
+from starvsr.training.objectives import (
+    OBJECTIVES,
+    Parts,
+    choose_trained,
+    helper_losses,
+    helper_names,
+    new_critic,
+)
 from starvsr.training.optimizer import Muon, parameter_groups
+from starvsr.training.processes import (
+    Processes,
+    load_whole_state,
+    split_like,
+    split_weights,
+    whole,
+    whole_state,
+)
+from starvsr.training.records import RunLog, peak_memory_gb
+from starvsr.training.trainee import build_trainee
+from starvsr.training.validation import Measure, validate, validation_samples
 
 HEAD_NAME = "unet.out.2."
 ADAM_NAMES = ("context",)
 """Matrices left to Adam. Not the first and last convolutions: all their inputs move together, so Adam's steps of
 equal size in every weight add up to jumps of the whole picture's brightness."""
+_HARMLESS = ("run.log_", "run.save_", "run.keep_", "run.validat", "run.sample_", "run.tensorboard", "run.wandb")
+_HARMLESS_DATA = ("data.workers", "data.cache", "data.validation_videos")
 
 
 class Trainer:
-    """Runs a recipe in a folder; a run in a folder with checkpoints goes on from the newest."""
+    """Runs a recipe in a folder; a run in a folder with checkpoints goes on from the newest.
 
-    def __init__(self, config: TrainConfig, folder: Path, *, start_from: Path | None = None) -> None:
-        """Build network, data and averages; ``start_from`` are weights to begin with."""
+    Args:
+        config: the recipe.
+        folder: gets checkpoints and log.
+        start_from: weights to begin with.
+        processes: the group that trains together; None for this process alone.
+        measures: more numbers for the validation, see :func:`starvsr.training.validation.validate`.
+        allow_changes: go on although the recipe differs from the run's in what is already trained.
+
+    Raises:
+        DataError: the recipe differs from the one that the run began with (the differences are shown).
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        *,
+        start_from: Path | None = None,
+        processes: Processes | None = None,
+        measures: Mapping[str, Measure] | None = None,
+        allow_changes: bool = False,
+    ) -> None:
         self.config, self.folder = config, folder
+        self.processes, self.measures = processes or Processes(), measures or {}
         folder.mkdir(parents=True, exist_ok=True)
-        spec = get_spec(config.model)
-        torch.manual_seed(config.seed)
-        network = StarSmall(spec.unet, spec.context_tokens)
+        run = config.run
+        self.records = RunLog(folder, is_first=self.processes.is_first, tensorboard=run.tensorboard, wandb=run.wandb)
+        self.trainee = build_trainee(config, self.processes.device)
+        self.network = self.trainee.network
         if start_from is not None:
-            load_weights(network, start_from)
-        autocast = torch.bfloat16 if config.run.precision == "bf16" else None
-        self.trainee = Trainee(spec, network, PixelUnshuffleCodec(), star_schedule(), autocast)
-        self.average = {key: value.clone() for key, value in network.state_dict().items()}
+            load_weights(self.network, start_from)
+        if run.parallel == "fsdp":
+            if run.optimizer != "adamw":
+                raise OptionError('run.parallel = "fsdp" needs run.optimizer = "adamw": Muon needs whole matrices')
+            split_weights(self.network, self.processes)
+        self.average = {key: value.clone() for key, value in self.network.state_dict().items()}
         self.step = 0
-        self.rng = torch.Generator().manual_seed(config.seed)
-        self.optimizer = self._new_optimizer()
-        self._resume()
+        self.rng = torch.Generator()
+        self.optimizer = self._new_optimizer(self.network)
+        self._helper_optimizers: dict[str, Optimizer] = {}
+        self._helper_state: dict[str, Any] = {}
+        self._resume(allow_changes)
 
     @property
     def num_steps(self) -> int:
         """Steps of all stages."""
         return sum(stage.steps for stage in self.config.stage)
 
-    def _new_optimizer(self) -> Muon:
-        return Muon(parameter_groups(self.trainee.network, ADAM_NAMES, HEAD_NAME), lr=0.0)
+    def _new_optimizer(self, module: nn.Module) -> Optimizer:
+        decay = self.config.run.weight_decay
+        groups = parameter_groups(module, ADAM_NAMES, HEAD_NAME)
+        if self.config.run.optimizer == "muon":
+            return Muon(groups, lr=0.0, weight_decay=decay)
+        return AdamW(groups, lr=0.0, weight_decay=decay)
 
-    def _resume(self) -> None:
+    def _resume(self, allow_changes: bool) -> None:
         path = latest_checkpoint(self.folder)
         if path is None:
             return
         state = load_checkpoint(path)
-        self.trainee.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average, self.step = state["average"], state["step"]
-        self.rng.set_state(state["rng"])
+        self._compare_recipes(json.loads(state["config"]), state["step"], allow_changes)
+        load_whole_state(self.network, state["network"])
+        if self.config.run.parallel == "fsdp":
+            _load_split_optimizer(self.network, self.optimizer, state["optimizer"])
+        else:
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.average = {name: split_like(state["average"][name], own) for name, own in self.average.items()}
+        self.average = {name: value.to(self.processes.device) for name, value in self.average.items()}
+        self.step = state["step"]
+        self._helper_state = state.get("helpers", {})
 
-    def save(self) -> Path:
-        """Write a checkpoint of the present state."""
+    def _compare_recipes(self, old: dict[str, Any], step: int, allow_changes: bool) -> None:
+        new = json.loads(json.dumps(asdict(self.config)))
+        notes, serious = [], []
+        ends = np.cumsum([stage.steps for stage in self.config.stage])
+        for key, (was, now) in differences(old, new).items():
+            text = f"{key}: {was!r} -> {now!r}" if not isinstance(was or now, dict) else f"{key}: another stage"
+            (notes if self._may_change(key, step, ends.tolist()) else serious).append(text)
+        if serious and not allow_changes:
+            raise DataError(
+                f"{self.folder} was begun with another recipe ({'; '.join(serious)}): take the change back, begin in "
+                "another folder with --start-from, or go on all the same with --allow-changes"
+            )
+        if notes or serious:
+            self.log({"event": "recipe changed", "step": step, "changes": notes + serious})
+
+    def _may_change(self, key: str, step: int, ends: list[int]) -> bool:
+        """Whether a change leaves what was trained so far as it was: bookkeeping, and stages not begun."""
+        if key.startswith((*_HARMLESS, *_HARMLESS_DATA)):
+            return True
+        if not key.startswith("stage."):
+            return False
+        number = int(key.split(".")[1])
+        if number >= len(ends):
+            return False  # a stage went away
+        begins = ends[number] - self.config.stage[number].steps
+        grows = key.endswith(".steps") and self.config.stage[number].schedule == "constant" and ends[number] >= step
+        return begins >= step or grows
+
+    def save(self) -> Path | None:
+        """Write a checkpoint of the present state; all processes must call it, the first one writes."""
+        if self.config.run.parallel == "fsdp":
+            optimizer = _whole_optimizer(self.network, self.optimizer)
+        else:
+            optimizer = self.optimizer.state_dict()
         state = {
-            "network": self.trainee.network.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
+            "network": whole_state(self.network),
+            "average": {name: whole(value) for name, value in self.average.items()},
+            "optimizer": optimizer,
             "step": self.step,
-            "rng": self.rng.get_state(),
+            "rng": self._step_rng(0).get_state(),
             "config": json.dumps(asdict(self.config)),
+            "helpers": self._whole_helpers(),
         }
-        return save_checkpoint(self.folder, self.step, state)
+        path = None
+        if self.processes.is_first:
+            path = save_checkpoint(self.folder, self.step, state, keep=self.config.run.keep_checkpoints)
+        self.processes.wait()
+        return path
 
     def run(self) -> None:
         """Train to the end of the last stage."""
         self.log({"event": "start", "step": self.step, "parameters": self._num_parameters()})
-        first = 0
-        samples, cut = None, (0, 0)
+        first, stream = 0, None
         for number, stage in enumerate(self.config.stage):
             if self.step < first + stage.steps:
-                wanted = stage.num_frames or self.config.data.num_frames, stage.lq_crop or self.config.data.lq_crop
-                if samples is None or wanted != cut:
-                    samples, cut = self._samples(*wanted), wanted
-                self._run_stage(number, stage, first, samples)
+                stream = stream or self._stream()
+                data = self.config.data
+                stream.cut_to(stage.num_frames or data.num_frames, stage.lq_crop or data.lq_crop)
+                self._run_stage(number, stage, first, stream)
             first += stage.steps
         self.save()
         self.log({"event": "end", "step": self.step})
+        self.records.close()
 
     def _num_parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.trainee.network.parameters())
+        return sum(parameter.numel() for parameter in self.network.parameters())
 
-    def _samples(self, num_frames: int, lq_crop: int) -> Iterator[dict[str, Tensor]]:
-        data = self.config.data
-        source = SharpSource(
-            data.videos or None,
-            data.photos or None,
-            data.cache,
-            manifest=data.manifest or None,
-            video_probability=data.video_probability,
-        )
-        source.prepare()
-        done = self.step * data.batch
-        pool = DegradedPool(
-            source,
-            data.degradation,
-            num_frames=num_frames,
-            lq_crop=lq_crop,
-            clip_frames=data.clip_frames,
-            gt_size=data.gt_size,
+    def _stream(self) -> SampleStream:
+        data, run, processes = self.config.data, self.config.run, self.processes
+        sizes = {"clip_frames": data.clip_frames, "gt_size": data.gt_size}
+        clips: ClipSource
+        if data.pairs:
+            clips = StoredPairs(data.pairs, data.cache, seed=self.config.seed, **sizes)
+        else:
+            source = SharpSource(
+                data.videos or None,
+                data.photos or None,
+                data.cache,
+                manifest=data.manifest or None,
+                video_probability=data.video_probability,
+                captions=data.captions or None,
+            )
+            source.prepare()
+            clips = DegradedClips(source, data.degradation, seed=self.config.seed, **sizes)
+        return SampleStream(
+            clips,
+            num_frames=min(data.num_frames, data.clip_frames),
+            lq_crop=data.lq_crop,
             pool_size=data.pool_size,
             crops_per_clip=data.crops_per_clip,
             seed=self.config.seed,
-            first_clip=done // data.crops_per_clip + (data.pool_size if done else 0),
+            first_sample=self.step * data.batch * run.accumulate,
+            rank=processes.rank,
+            world=processes.world,
+            workers=data.workers,
+            caption_dropout=data.caption_dropout,
         )
-        return iter(DataLoader(pool, batch_size=data.batch, num_workers=1, prefetch_factor=8))
 
-    def _run_stage(self, number: int, stage: StageConfig, first: int, samples: Iterator[dict[str, Tensor]]) -> None:
-        if stage.zero_head and self.step == first:
-            self._zero_head()
-        run, began, seen = self.config.run, time.monotonic(), self.step
+    def _run_stage(self, number: int, stage: StageConfig, first: int, stream: SampleStream) -> None:
+        self._prepare_stage(number, stage, first)
+        data, run = self.config.data, self.config.run
+        batches = stream.batches(data.batch)
         sums: dict[str, float] = {}
-        for batch in islice(samples, first + stage.steps - self.step):
+        began, waited, seen = time.monotonic(), 0.0, self.step
+        while self.step < first + stage.steps:
             lr = learning_rate(stage, self.step - first)
-            parts = self._train_step(stage, batch, lr)
+            parts, waiting = self._train_step(stage, batches, lr)
             self.step += 1
+            waited += waiting
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
             if self.step % run.log_every == 0:
-                pace = (time.monotonic() - began) / (self.step - seen)
-                means = {name: round(value / run.log_every, 5) for name, value in sums.items()}
-                self.log({"step": self.step, "stage": number, "lr": lr, "s_per_step": round(pace, 3), **means})
-                sums, began, seen = {}, time.monotonic(), self.step
+                spent = time.monotonic() - began
+                means = self.processes.mean({name: value / run.log_every for name, value in sums.items()})
+                pace = spent / (self.step - seen)
+                self.log(
+                    {
+                        "step": self.step,
+                        "stage": number,
+                        "lr": lr,
+                        "s_per_step": round(pace, 3),
+                        "samples_per_s": round(data.batch * run.accumulate * self.processes.world / pace, 2),
+                        "waiting_for_data": round(waited / spent, 3),
+                        "memory_gb": peak_memory_gb(self.processes.device),
+                        **{name: round(value, 5) for name, value in means.items()},
+                    }
+                )
+                sums, began, waited, seen = {}, time.monotonic(), 0.0, self.step
             if self.step % run.save_every == 0:
                 self.save()
             if self.step % run.validate_every == 0:
                 self.log({"event": "validation", "step": self.step, **self.validate()})
-                began, seen = time.monotonic(), self.step
+                began, waited, seen = time.monotonic(), 0.0, self.step
+
+    def _prepare_stage(self, number: int, stage: StageConfig, first: int) -> None:
+        self.network.train()
+        trained = choose_trained(self.network, stage)
+        self.log({"event": "stage", "stage": number, "objective": stage.objective, "trained_tensors": len(trained)})
+        if stage.zero_head and self.step == first:
+            self._zero_head()
+        self._prepare_helpers(number, stage)
 
     def _zero_head(self) -> None:
         """Set the last layer to zero, in the network, its average and the optimiser's memory."""
-        head = self.trainee.network.unet.out[-1]
-        for name, parameter in head.named_parameters():
-            parameter.detach().zero_()
-            self.average[f"unet.out.2.{name}"].zero_()
-            self.optimizer.state.pop(parameter, None)
+        for name, parameter in self.network.named_parameters():
+            if name.startswith(HEAD_NAME):
+                parameter.detach().zero_()
+                self.average[name].zero_()
+                self.optimizer.state.pop(parameter, None)
 
-    def _train_step(self, stage: StageConfig, batch: dict[str, Tensor], lr: float) -> Parts:
-        objective = stage.objective
+    def _prepare_helpers(self, number: int, stage: StageConfig) -> None:
+        """Put teacher, score and critic beside the network, from the checkpoint if it is of this stage."""
+        names = helper_names(stage)
+        if names and self.config.run.parallel == "fsdp":
+            raise OptionError('distillation and adversarial terms need run.parallel = "data"')
+        stored = self._helper_state if self._helper_state.get("stage") == number else {}
+        self.trainee.helpers, self._helper_optimizers, self.trainee.made = {}, {}, {}
+        self._helper_state = {"stage": number}
+        for name in names:
+            helper = self._new_helper(name, stage)
+            if name in stored:
+                helper.load_state_dict(stored[name])
+            helper.requires_grad_(name != "teacher")
+            self.trainee.helpers[name] = helper
+            if name != "teacher":
+                optimizer = AdamW(helper.parameters(), lr=stage.adversary_lr, betas=(0.5, 0.99), weight_decay=0.0)
+                if name in stored:
+                    optimizer.load_state_dict(stored[f"{name}_optimizer"])
+                self._helper_optimizers[name] = optimizer
+
+    def _new_helper(self, name: str, stage: StageConfig) -> nn.Module:
+        torch.manual_seed(self.config.seed)
+        if name == "critic":
+            return new_critic().to(self.processes.device)
+        copy = build_trainee(self.config, self.processes.device).network
+        if stage.teacher:
+            load_weights(copy, Path(stage.teacher))
+        else:
+            copy.load_state_dict(self.network.state_dict())
+        return copy.eval() if name == "teacher" else copy
+
+    def _whole_helpers(self) -> dict[str, Any]:
+        state = dict(self._helper_state)
+        for name, helper in self.trainee.helpers.items():
+            state[name] = helper.state_dict()
+        for name, optimizer in self._helper_optimizers.items():
+            state[f"{name}_optimizer"] = optimizer.state_dict()
+        return state
+
+    def _step_rng(self, part: int) -> torch.Generator:
+        """Return a generator for one batch of the present step of this process."""
+        words = np.random.SeedSequence((self.config.seed, self.processes.rank, self.step, part)).generate_state(2)
+        seed = int(words[0]) << 31 | int(words[1]) >> 1
+        torch.manual_seed(seed)  # dropout
+        return self.rng.manual_seed(seed)
+
+    def _train_step(self, stage: StageConfig, batches: Iterator[Batch], lr: float) -> tuple[Parts, float]:
+        """Add up the gradients of ``accumulate`` batches and take one step; also returns seconds spent waiting."""
+        objective, run = stage.objective, self.config.run
         if stage.velocity_every and self.step % stage.velocity_every == stage.velocity_every - 1:
             objective = "velocity"
+        totals: Parts = {}
+        waited = 0.0
+        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self._helper_optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        names: list[str] = []
+        for part in range(run.accumulate):
+            asked = time.monotonic()
+            batch = self._to_device(next(batches))
+            waited += time.monotonic() - asked
+            names += batch["name"]
+            rng = self._step_rng(part)
+            parts = OBJECTIVES[objective].compute(self.trainee, batch, stage, rng)
+            loss = torch.stack(list(parts.values())).sum()
+            self._check_finite(parts, loss, batch["name"])
+            (loss / run.accumulate).backward()
+            for name, loss in helper_losses(self.trainee, batch, stage, rng):
+                parts[name] = loss
+                (loss / run.accumulate).backward()
+            for name, value in parts.items():
+                totals[name] = totals.get(name, 0.0) + value.detach() / run.accumulate
+        self._take_step(stage, lr, names)
+        suffix = "" if objective == stage.objective else "*"
+        return {name + suffix: value for name, value in totals.items()}, waited
+
+    def _take_step(self, stage: StageConfig, lr: float, names: list[str]) -> None:
+        trained = [parameter for parameter in self.network.parameters() if parameter.grad is not None]
+        if self.config.run.parallel != "fsdp":
+            self.processes.average_gradients(trained)
+        norm = whole(torch.nn.utils.clip_grad_norm_(trained, self.config.run.clip_grad))
+        if not torch.isfinite(norm):
+            raise DataError(
+                f"the gradient is not finite at step {self.step} (clips {', '.join(names)}): lower the learning rate; "
+                "the checkpoint before is untouched"
+            )
         for group in self.optimizer.param_groups:
             group["lr"] = lr * (stage.head_lr_scale if group["is_head"] else 1.0)
-        parts = OBJECTIVES[objective](self.trainee, batch["lq"], batch["gt"], stage, self.rng)
-        loss = torch.stack(list(parts.values())).sum()
-        if not torch.isfinite(loss):
-            named = ", ".join(f"{name} {float(value):g}" for name, value in parts.items())
-            raise DataError(f"the loss is not finite at step {self.step} ({named}): lower the learning rate")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.trainee.network.parameters(), self.config.run.clip_grad)
         self.optimizer.step()
+        for name, optimizer in self._helper_optimizers.items():
+            parameters = [p for p in self.trainee.helpers[name].parameters() if p.grad is not None]
+            self.processes.average_gradients(parameters)
+            torch.nn.utils.clip_grad_norm_(parameters, self.config.run.clip_grad)
+            optimizer.step()
         self._update_average()
-        suffix = "" if objective == stage.objective else "*"
-        return {name + suffix: value.detach() for name, value in parts.items()}
+
+    def _to_device(self, batch: Batch) -> Batch:
+        device = self.processes.device
+        return Batch(lq=batch["lq"].to(device), gt=batch["gt"].to(device), caption=batch["caption"], name=batch["name"])
+
+    def _check_finite(self, parts: Parts, loss: Tensor, names: list[str]) -> None:
+        if torch.isfinite(loss):
+            return
+        named = ", ".join(f"{name} {float(value):g}" for name, value in parts.items())
+        raise DataError(
+            f"the loss is not finite at step {self.step} ({named}; clips {', '.join(names)}): lower the learning rate "
+            "or look at these clips; the checkpoint before is untouched"
+        )
 
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.config.run.ema, (1 + self.step) / (10 + self.step))
-        for key, value in self.trainee.network.state_dict().items():
+        for key, value in self.network.state_dict().items():
             self.average[key].lerp_(value, 1 - decay)
 
     def validate(self) -> dict[str, float]:
-        """Measure the averaged network on fixed samples: PSNR of the luma beside bicubic's, in dB."""
-        if not self.config.data.validation_videos:
-            return {}
-        trained = {key: value.clone() for key, value in self.trainee.network.state_dict().items()}
-        self.trainee.network.load_state_dict(self.average)
-        self.trainee.network.eval()
-        gains = {"psnr": 0.0, "psnr_bicubic": 0.0}
-        samples = self._validation_samples()
-        with torch.inference_mode():
-            for sample in samples:
-                lq, gt = sample["lq"][None], sample["gt"][None]
-                gains["psnr"] += _psnr(self.trainee.one_step(lq), gt)
-                gains["psnr_bicubic"] += _psnr(enlarge(lq, gt.shape[-2], gt.shape[-1], "bicubic"), gt)
-        self.trainee.network.load_state_dict(trained)
-        self.trainee.network.train()
-        return {name: round(value / len(samples), 3) for name, value in gains.items()}
-
-    def _validation_samples(self) -> list[dict[str, Tensor]]:
+        """Measure the averaged network on fixed samples."""
         if not hasattr(self, "_validation"):
-            data, run = self.config.data, self.config.run
-            source = SharpSource(data.validation_videos, None, data.cache, manifest=data.manifest or None)
-            pool = DegradedPool(source, data.degradation, lq_crop=64, gt_size=256, crops_per_clip=1, pool_size=1)
-            self._validation = list(islice(pool, run.validation_samples))
-        return self._validation
+            self._validation = validation_samples(self.config.data, self.config.run)
+        if not self._validation:
+            return {}
+        trained = {key: value.clone() for key, value in self.network.state_dict().items()}
+        self._swap(self.average)
+        self.network.eval()
+        run, videos = self.config.run, self.folder / "samples" / f"step-{self.step:08d}"
+        shown = run.sample_videos if self.processes.is_first else 0
+        values = validate(self.trainee, self._validation, self.measures, videos=videos, num_videos=shown)
+        self._swap(trained)
+        self.network.train()
+        return values
+
+    @torch.no_grad()
+    def _swap(self, state: dict[str, Tensor]) -> None:
+        for name, value in self.network.state_dict().items():
+            value.copy_(state[name])
 
     def log(self, values: dict[str, Any]) -> None:
         """Append a line to the run's log and print it."""
-        line = json.dumps({"time": time.strftime("%H:%M:%S"), **values})
-        print(line, flush=True)
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(line + "\n")
+        self.records.write(values)
 
 
 def learning_rate(stage: StageConfig, step: int) -> float:
@@ -227,7 +430,15 @@ def learning_rate(stage: StageConfig, step: int) -> float:
     return stage.lr * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def _psnr(prediction: Tensor, target: Tensor) -> float:
-    weights = torch.tensor([65.481, 128.553, 24.966])[:, None, None, None] / 2  # BT.601 luma of [-1, 1]
-    error = (((prediction.clamp(-1, 1) - target) * weights).sum(1) ** 2).mean()
-    return float(10 * torch.log10(255**2 / error))
+def _whole_optimizer(network: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
+
+    return get_optimizer_state_dict(
+        network, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+    )
+
+
+def _load_split_optimizer(network: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
+
+    set_optimizer_state_dict(network, optimizer, state, options=StateDictOptions(full_state_dict=True))

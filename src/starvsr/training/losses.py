@@ -5,14 +5,20 @@ Clips are [B, 3, T, H, W] in [-1, 1] and every loss is a mean, so that its size 
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Separation = Literal["radial", "magnitude", "none"]
+Separation = Literal["radial", "magnitude", "released", "none"]
 Weighting = Literal["direct", "inverse"]
+Fade = Literal["linear", "exponential"]
+
+RELEASED_SCALE = 0.01
+"""Factor of the released code, whose transform is not normalised."""
+_RELEASED_SAMPLES = 10_000
 
 
 def charbonnier(prediction: Tensor, target: Tensor, eps: float = 1e-3) -> Tensor:
@@ -55,7 +61,8 @@ def dynamic_frequency_loss(
 
     Source: STAR (arXiv 2501.02976), dynamic frequency loss. Deviations: orthonormal transform (the released
     one grows with the frame size); "radial" separates at ``cutoff`` cycles per pixel, where the released code
-    separates by magnitude (docs/training.md); "magnitude" keeps that rule, with the exact quantile.
+    separates by magnitude (docs/training.md); "magnitude" keeps that rule, with the exact quantile of each item;
+    "released" is the released code, with its transform, its factor 0.01 and its quantile over the whole batch.
 
     Args:
         prediction: decoded clean estimate, with gradient, [B, 3, T, H, W].
@@ -70,6 +77,8 @@ def dynamic_frequency_loss(
     Returns:
         One loss per batch item, [B].
     """
+    if separation == "released":
+        return _released(prediction, target, timesteps, alpha, weighting, num_timesteps)
     spectrum, wanted = _spectrum(prediction), _spectrum(target)
     low, low_wanted = _low_mask(spectrum, prediction, cutoff, separation), None
     if separation == "magnitude":
@@ -79,10 +88,52 @@ def dynamic_frequency_loss(
     low_wanted = low if low_wanted is None else low_wanted
     loss_low = _distance(spectrum * low, wanted * low_wanted)
     loss_high = _distance(spectrum * (1 - low), wanted * (1 - low_wanted))
-    share = (timesteps / (num_timesteps - 1)) ** alpha
-    if weighting == "inverse":
-        share = 1 - share
+    share = low_share(timesteps, alpha, weighting, num_timesteps)
     return share * loss_low + (1 - share) * loss_high
+
+
+def low_share(timesteps: Tensor, alpha: float, weighting: Weighting = "direct", num_timesteps: int = 1000) -> Tensor:
+    """Return c(t) = (t / T)^alpha, or 1 - c(t) for the "inverse" weighting, float32 [B]."""
+    share = (timesteps.float() / (num_timesteps - 1)) ** alpha
+    return 1 - share if weighting == "inverse" else share
+
+
+def fade(timesteps: Tensor, form: Fade = "linear", num_timesteps: int = 1000) -> Tensor:
+    """Return b(t) / beta, the weight of the dynamic frequency loss beside the velocity loss, float32 [B].
+
+    "linear" is 1 - t/T. The paper tells no formula for "exponential"; here it is (e^(1 - t/T) - 1) / (e - 1), which
+    has the same ends, 1 without noise and 0 with nothing but noise.
+    """
+    left = 1 - timesteps.float() / (num_timesteps - 1)
+    return left if form == "linear" else (left.exp() - 1) / (math.e - 1)
+
+
+def released_bands(clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Split a clip's spectrum as the released code does: what is weaker than the 80 % quantile counts as low.
+
+    Above 10 000 values it draws the quantile from a sample; here the sample is evenly spaced, so that the same
+    clip gives the same loss.
+
+    Returns:
+        low and high, complex [B, 3, T, H, W // 2 + 1], and the quantile, [].
+    """
+    spectrum = torch.fft.rfft2(clip.float())
+    size = spectrum.abs().detach()
+    values = size.flatten()
+    if len(values) > _RELEASED_SAMPLES:
+        values = values[torch.linspace(0, len(values) - 1, _RELEASED_SAMPLES, device=values.device).long()]
+    cutoff = values.quantile(0.8)
+    low = torch.sigmoid(10 * (cutoff - size))
+    return spectrum * low, spectrum * (1 - low), cutoff
+
+
+def _released(
+    prediction: Tensor, target: Tensor, timesteps: Tensor, alpha: float, weighting: Weighting, num_timesteps: int
+) -> Tensor:
+    low, high, _ = released_bands(prediction)
+    low_wanted, high_wanted, _ = released_bands(target)
+    share = low_share(timesteps, alpha, weighting, num_timesteps)
+    return RELEASED_SCALE * (share * _distance(low, low_wanted) + (1 - share) * _distance(high, high_wanted))
 
 
 def _spectrum(clip: Tensor) -> Tensor:

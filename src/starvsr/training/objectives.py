@@ -1,94 +1,207 @@
-"""What a training step computes: one function per objective, from a batch to a loss and its parts.
+"""What a training step computes, and which part of the network learns from it.
 
-Other families (CogVideoX with LIEM and LoRA, StableVSR's temporal conditioning) add theirs to ``OBJECTIVES``.
+One :class:`Objective` per name in ``OBJECTIVES``; another family (CogVideoX with LIEM and LoRA, StableVSR's temporal
+conditioning) adds its own entry here and its network to :mod:`starvsr.training.trainee`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from starvsr.diffusion.schedules import NoiseSchedule
-from starvsr.models.codecs import Codec
-from starvsr.models.registry import ModelSpec
-from starvsr.models.star_small import StarSmall
-from starvsr.pipelines.frames import enlarge
+from starvsr.data.pool import Batch
+from starvsr.errors import OptionError
+from starvsr.training.adversary import PatchCritic, adversarial_loss, critic_loss
 from starvsr.training.config import StageConfig
 from starvsr.training.losses import (
     charbonnier,
     dynamic_frequency_loss,
+    fade,
     negative_psnr,
     structural_dissimilarity,
     temporal_difference,
 )
+from starvsr.training.trainee import Trainee
 
 Parts = dict[str, Tensor]
+Compute = Callable[[Trainee, Batch, StageConfig, torch.Generator], Parts]
+
+PARTS: dict[str, Callable[[str], bool]] = {
+    "all": lambda name: True,
+    "control": lambda name: "VideoControlNet." in name,
+    "liem": lambda name: ".local" in name,
+    "context": lambda name: name.startswith("context."),
+    "unet": lambda name: "VideoControlNet." not in name and ".local" not in name and not name.startswith("context."),
+}
+"""Parts of a network by the names of its parameters."""
+
+_LEAST_NOISE, _MOST_NOISE = 0.02, 0.98
+"""Range of noise, as shares of the timesteps, at which distribution matching compares scores."""
 
 
-@dataclass
-class Trainee:
-    """The network and the fixed parts that its training needs."""
+@dataclass(frozen=True)
+class Objective:
+    """One way to train.
 
-    spec: ModelSpec
-    network: StarSmall
-    codec: Codec
-    schedule: NoiseSchedule
-    autocast: torch.dtype | None = None
-    """Type the network computes in; codec and losses stay in float32, where bfloat16 drowns fine differences."""
+    Attributes:
+        compute: batch in, named losses out; their sum is minimised.
+        trains: parts that learn unless the stage says otherwise, see ``PARTS``.
+        helpers: what has to stand beside the network: "teacher" (frozen), "score" (learns along).
+    """
 
-    def encode_lq(self, lq: Tensor) -> Tensor:
-        """Enlarge low-quality frames [B, 3, T, h, w] and encode them: the hint."""
-        height, width = lq.shape[-2] * self.spec.scale, lq.shape[-1] * self.spec.scale
-        return self.codec.encode(enlarge(lq, height, width, self.spec.enlarge))
-
-    def _cast(self) -> torch.autocast:
-        return torch.autocast("cpu", self.autocast or torch.bfloat16, enabled=self.autocast is not None)
-
-    def velocity(self, noisy: Tensor, t: Tensor, hint: Tensor) -> Tensor:
-        """Return the network's velocity of noisy latents, float32."""
-        with self._cast():
-            velocity: Tensor = self.network(noisy, t, hint)
-        return velocity.float()
-
-    def one_step(self, lq: Tensor) -> Tensor:
-        """Return the one-step result in pixels [B, 3, T, H, W]."""
-        t = self.spec.one_step_timestep
-        alpha, sigma = float(self.schedule.alphas[t]), float(self.schedule.sigmas[t])
-        hint = self.encode_lq(lq)
-        with self._cast():
-            latents = self.network.one_step(hint, alpha, sigma, t)
-        return self.codec.decode(latents.float())
+    compute: Compute
+    trains: str = "all"
+    helpers: tuple[str, ...] = ()
 
 
-def velocity(trainee: Trainee, lq: Tensor, gt: Tensor, stage: StageConfig, rng: torch.Generator) -> Parts:
+def velocity(trainee: Trainee, batch: Batch, stage: StageConfig, rng: torch.Generator) -> Parts:
     """Predict the velocity at a random timestep, plus the dynamic frequency loss of the decoded estimate.
 
-    Source: STAR (arXiv 2501.02976): loss_v + beta b(t) L_DF with b(t) = 1 - t/T. Deviation from the released
-    code: the decoder is part of the graph, so that the second term trains.
+    Source: STAR (arXiv 2501.02976): loss_v + b(t) L_DF with b(t) = beta (1 - t/T). Deviation from the released code:
+    the decoder is part of the graph, so that the second term trains (``df_gradient = false`` leaves it out again).
     """
-    schedule = trainee.schedule
-    hint, clean = trainee.encode_lq(lq), trainee.codec.encode(gt)
-    t = torch.randint(0, schedule.num_levels, (len(lq),), generator=rng)
-    noise = torch.randn(clean.shape, generator=rng)
+    schedule, gt = trainee.schedule, batch["gt"]
+    hint, clean = trainee.encode_lq(batch["lq"]), trainee.encode(gt)
+    t = torch.randint(0, schedule.num_levels, (len(gt),), generator=rng)
+    noise = _noise(clean, rng)
     noisy = schedule.add_noise(clean, noise, t)
-    predicted = trainee.velocity(noisy, t, hint)
+    predicted = trainee.velocity(noisy, t, hint, batch["caption"])
     parts = {"velocity": F.mse_loss(predicted, schedule.velocity(clean, noise, t))}
     if stage.df_weight:
-        estimate = trainee.codec.decode(schedule.x0_from_velocity(noisy, predicted, t))
-        loss = _frequency_loss(estimate, gt, t, stage)
-        parts["df"] = stage.df_weight * ((1 - t / (schedule.num_levels - 1)) * loss).mean()
+        with torch.set_grad_enabled(stage.df_gradient and torch.is_grad_enabled()):
+            estimate = trainee.decode(schedule.x0_from_velocity(noisy, predicted, t), stage.decode_slice)
+            loss = fade(t, stage.df_schedule, schedule.num_levels).to(gt.device) * _frequency_loss(
+                estimate, gt, t, stage
+            )
+        parts["df"] = stage.df_weight * loss.mean()
     return parts
 
 
-def one_step(trainee: Trainee, lq: Tensor, gt: Tensor, stage: StageConfig, rng: torch.Generator) -> Parts:
+def one_step(trainee: Trainee, batch: Batch, stage: StageConfig, rng: torch.Generator) -> Parts:
     """Match the one-step result to the ground truth: pixels, frequencies, structure, change over time."""
-    hq = trainee.one_step(lq)
-    t = torch.full((len(lq),), trainee.spec.one_step_timestep)
-    parts = {"pixel": stage.pixel_weight * charbonnier(hq, gt)}
+    hq = trainee.decode(trainee.one_step_latents(batch["lq"], batch["caption"]), stage.decode_slice)
+    return _pixel_terms(trainee, hq, batch["gt"], stage)
+
+
+def consistency(trainee: Trainee, batch: Batch, stage: StageConfig, rng: torch.Generator) -> Parts:
+    """Learn to jump from any noise level to where the teacher's path ends, so that few evaluations suffice.
+
+    The teacher takes one step of its path from t to t - gap; the network's clean estimate at t shall equal its own
+    (without gradient) at t - gap, and near t = 0 the teacher's.
+    Source: consistency models (arXiv 2303.01469), distillation with a deterministic step.
+    """
+    schedule, gt, captions = trainee.schedule, batch["gt"], batch["caption"]
+    hint, clean = trainee.encode_lq(batch["lq"]), trainee.encode(gt)
+    t = torch.randint(stage.distillation_gap, schedule.num_levels - 1, (len(gt),), generator=rng)
+    earlier = t - stage.distillation_gap
+    noisy = schedule.add_noise(clean, _noise(clean, rng), t)
+    with torch.no_grad():
+        slope = trainee.velocity(noisy, t, hint, captions, network=trainee.helpers["teacher"])
+        ends = schedule.x0_from_velocity(noisy, slope, t)
+        on_path = schedule.add_noise(ends, schedule.eps_from_velocity(noisy, slope, t), earlier)
+        wanted = schedule.x0_from_velocity(on_path, trainee.velocity(on_path, earlier, hint, captions), earlier)
+        first = (earlier < stage.distillation_gap).view(-1, 1, 1, 1, 1).to(wanted.device)
+        wanted = torch.where(first, ends, wanted)
+    estimate = schedule.x0_from_velocity(noisy, trainee.velocity(noisy, t, hint, captions), t)
+    parts = {"consistency": stage.distillation_weight * charbonnier(estimate, wanted, 1e-2)}
+    if stage.pixel_weight or stage.df_weight or stage.adversarial_weight:
+        parts |= _pixel_terms(trainee, trainee.decode(estimate, stage.decode_slice), gt, stage, t)
+    return parts
+
+
+def distribution_matching(trainee: Trainee, batch: Batch, stage: StageConfig, rng: torch.Generator) -> Parts:
+    """Move one-step results to where the teacher finds them likely and a model of the student does not.
+
+    Both are asked for the clean estimate of the noised result; their difference is the direction. The student's
+    model ("score") learns along from the student's results.
+    Source: distribution matching distillation (arXiv 2311.18828), with our pixel terms in place of its regression.
+    """
+    schedule, captions = trainee.schedule, batch["caption"]
+    hint = trainee.encode_lq(batch["lq"])
+    made = trainee.one_step_latents(batch["lq"], captions)
+    low, high = (round(share * schedule.num_levels) for share in (_LEAST_NOISE, _MOST_NOISE))
+    t = torch.randint(low, high, (len(made),), generator=rng)
+    with torch.no_grad():
+        noisy = schedule.add_noise(made, _noise(made, rng), t)
+        likely, own = (
+            schedule.x0_from_velocity(noisy, trainee.velocity(noisy, t, hint, captions, network=network), t)
+            for network in (trainee.helpers["teacher"], trainee.helpers["score"])
+        )
+        size = (made - likely).abs().flatten(1).mean(1).clamp(min=1e-4).view(-1, 1, 1, 1, 1)
+        wanted = made - (own - likely) / size
+    trainee.made = {"latents": made.detach(), "hint": hint}
+    parts = {"matching": stage.distillation_weight * 0.5 * F.mse_loss(made, wanted)}
+    return parts | _pixel_terms(trainee, trainee.decode(made, stage.decode_slice), batch["gt"], stage)
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "velocity": Objective(velocity),
+    "star": Objective(velocity, trains="control,liem"),
+    "one-step": Objective(one_step),
+    "consistency": Objective(consistency, helpers=("teacher",)),
+    "distribution-matching": Objective(distribution_matching, helpers=("teacher", "score")),
+}
+
+
+def choose_trained(network: nn.Module, stage: StageConfig) -> list[str]:
+    """Freeze all of a network but what the stage trains, and return the names of that.
+
+    Frozen parameters get no gradient at all: none is computed, kept or sent to other processes.
+
+    Raises:
+        OptionError: an unknown part, or nothing left to train.
+    """
+    words = [word.strip() for word in (stage.trains or OBJECTIVES[stage.objective].trains).split(",")]
+    unknown = [word for word in words if word not in PARTS]
+    if unknown:
+        raise OptionError(f"unknown part {unknown[0]!r} in trains: choose from {', '.join(PARTS)}")
+    trained = []
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(any(PARTS[word](name) for word in words))
+        if parameter.requires_grad:
+            trained.append(name)
+    if not trained:
+        raise OptionError(f"nothing to train: this network has no {' and no '.join(words)}")
+    return trained
+
+
+def helper_names(stage: StageConfig) -> list[str]:
+    """List what has to stand beside the network in a stage."""
+    names = list(OBJECTIVES[stage.objective].helpers)
+    return names + (["critic"] if stage.adversarial_weight else [])
+
+
+def helper_losses(
+    trainee: Trainee, batch: Batch, stage: StageConfig, rng: torch.Generator
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield (helper, loss) for the helpers that learn, from what the network just made."""
+    helpers, made = trainee.helpers, trainee.made
+    if "critic" in helpers and "hq" in made:
+        yield "critic", critic_loss(helpers["critic"], batch["gt"], made["hq"])
+    if "score" in helpers and "latents" in made:
+        latents = made["latents"]
+        t = torch.randint(0, trainee.schedule.num_levels, (len(latents),), generator=rng)
+        noise = _noise(latents, rng)
+        noisy = trainee.schedule.add_noise(latents, noise, t)
+        guess = trainee.velocity(noisy, t, made["hint"], batch["caption"], network=helpers["score"])
+        yield "score", F.mse_loss(guess, trainee.schedule.velocity(latents, noise, t))
+
+
+def new_critic() -> nn.Module:
+    """Build the critic of the adversarial term."""
+    return PatchCritic()
+
+
+def _pixel_terms(trainee: Trainee, hq: Tensor, gt: Tensor, stage: StageConfig, t: Tensor | None = None) -> Parts:
+    if t is None:
+        t = torch.full((len(hq),), trainee.spec.one_step_timestep)
+    parts: Parts = {}
+    if stage.pixel_weight:
+        parts["pixel"] = stage.pixel_weight * charbonnier(hq, gt)
     if stage.psnr_weight:
         parts["psnr"] = stage.psnr_weight * negative_psnr(hq, gt)
     if stage.df_weight:
@@ -97,6 +210,9 @@ def one_step(trainee: Trainee, lq: Tensor, gt: Tensor, stage: StageConfig, rng: 
         parts["structure"] = stage.structure_weight * structural_dissimilarity(hq, gt)
     if stage.temporal_weight:
         parts["temporal"] = stage.temporal_weight * temporal_difference(hq, gt)
+    if stage.adversarial_weight:
+        parts["adversarial"] = stage.adversarial_weight * adversarial_loss(trainee.helpers["critic"], hq)
+        trainee.made = {**trainee.made, "hq": hq.detach()}
     return parts
 
 
@@ -104,12 +220,14 @@ def _frequency_loss(estimate: Tensor, gt: Tensor, t: Tensor, stage: StageConfig)
     return dynamic_frequency_loss(
         estimate,
         gt,
-        t,
+        t.to(gt.device),
         alpha=stage.df_alpha,
+        cutoff=stage.df_cutoff,
         separation=stage.df_separation,
         weighting=stage.df_weighting,
     )
 
 
-Objective = Callable[[Trainee, Tensor, Tensor, StageConfig, torch.Generator], Parts]
-OBJECTIVES: dict[str, Objective] = {"velocity": velocity, "one-step": one_step}
+def _noise(like: Tensor, rng: torch.Generator) -> Tensor:
+    """Draw unit noise on the CPU, so that it does not depend on the device."""
+    return torch.randn(like.shape, generator=rng).to(like.device)

@@ -1,0 +1,183 @@
+"""Objectives: what trains and what stays, and that every term reaches the weights it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from starvsr.data.pool import Batch
+from starvsr.errors import DataError, OptionError
+from starvsr.models import registry
+from starvsr.training.adversary import PatchCritic, adversarial_loss, critic_loss
+from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
+from starvsr.training.loop import Trainer
+from starvsr.training.objectives import OBJECTIVES, choose_trained
+from starvsr.training.trainee import Trainee, build_trainee
+from tests.training.tiny import TINY, write_photo
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.MODELS, "tiny", TINY)
+
+
+def tiny_data(folder: Path) -> DataConfig:
+    photos = write_photo(folder / "photos")
+    return DataConfig(
+        photos=str(photos), cache=str(folder / "cache"), workers=0, batch=1, degradation="light",
+        num_frames=2, lq_crop=12, clip_frames=2, gt_size=64, pool_size=1,
+    )  # fmt: skip
+
+
+def trainee(**network: Any) -> Trainee:
+    made = build_trainee(TrainConfig(stage=(), model="tiny", network=network))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in made.network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1, generator=generator)
+    return made
+
+
+def batch(num_frames: int = 3) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    gt = F.interpolate(torch.rand(2, 3, num_frames, 12, 12, generator=generator) * 2 - 1, (num_frames, 48, 48))
+    return Batch(lq=F.avg_pool3d(gt, (1, 4, 4)), gt=gt, caption=["", ""], name=["a", "b"])
+
+
+def parts(made: Trainee, stage: StageConfig) -> dict[str, torch.Tensor]:
+    return OBJECTIVES[stage.objective].compute(made, batch(), stage, torch.Generator().manual_seed(2))
+
+
+def gradient(made: Trainee, loss: torch.Tensor) -> torch.Tensor:
+    made.network.zero_grad()
+    loss.backward()
+    return made.network.unet.out[-1].weight.grad.flatten().clone()
+
+
+def test_star_trains_control_and_liem_and_nothing_else() -> None:
+    made = trainee()
+    names = choose_trained(made.network, StageConfig("star", 1))
+    assert names and all("VideoControlNet." in name or ".local" in name for name in names)
+    assert any(".local" in name and "VideoControlNet." not in name for name in names)
+    sum(parts(made, StageConfig("star", 1)).values()).backward()
+    for name, parameter in made.network.named_parameters():
+        assert (parameter.grad is not None) == (name in names), name
+
+
+def test_a_stage_may_choose_other_parts() -> None:
+    network = trainee().network
+    assert choose_trained(network, StageConfig("velocity", 1, trains="context")) == ["context.tokens"]
+    with pytest.raises(OptionError, match="unknown part 'head'"):
+        choose_trained(network, StageConfig("velocity", 1, trains="head"))
+    without = trainee(liem_space=False, liem_time=False).network
+    with pytest.raises(OptionError, match="nothing to train: this network has no liem"):
+        choose_trained(without, StageConfig("velocity", 1, trains="liem"))
+
+
+def test_frozen_parts_do_not_move_in_a_run(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    config = TrainConfig((StageConfig("star", 2, warmup=0),), "tiny", data=data, run=RunConfig(weight_decay=0.1))
+    trainer = Trainer(config, tmp_path / "run")
+    torch.nn.init.normal_(trainer.network.unet.out[-1].weight, std=0.1)
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    trainer.run()
+    moved = {name for name, value in trainer.network.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved and all("VideoControlNet." in name or ".local" in name for name in moved)
+
+
+def test_the_released_fault_can_be_had_and_ours_trains() -> None:
+    stage = {"objective": "velocity", "steps": 1, "df_separation": "released"}
+    plain = gradient(made := trainee(), parts(made, StageConfig(**stage))["velocity"])
+    fault = parts(made, StageConfig(**stage, df_gradient=False))
+    assert float(fault["df"]) > 0 and not fault["df"].requires_grad
+    assert torch.equal(gradient(made, sum(fault.values())), plain)
+    ours = parts(made, StageConfig(**stage))
+    assert torch.equal(ours["df"], fault["df"])
+    assert not torch.allclose(gradient(made, sum(ours.values())), plain, rtol=1e-3)
+
+
+def test_slices_change_memory_and_not_the_gradient() -> None:
+    made = trainee()
+    gradients = [gradient(made, parts(made, StageConfig("one-step", 1, decode_slice=n))["pixel"]) for n in (0, 1, 2)]
+    torch.testing.assert_close(gradients[1], gradients[0])
+    torch.testing.assert_close(gradients[2], gradients[0])
+
+
+@pytest.mark.parametrize("objective", ["consistency", "distribution-matching"])
+def test_distillation_has_every_term_it_names(objective: Any) -> None:
+    made = trainee()
+    made.helpers = {"teacher": trainee().network, "score": trainee().network, "critic": PatchCritic(8)}
+    for parameter in made.helpers["teacher"].parameters():
+        parameter.data.mul_(1.5)  # a teacher that is not the student
+    stage = StageConfig(objective, 1, adversarial_weight=0.1)
+    found = parts(made, stage)
+    assert {"pixel", "df", "adversarial"} < found.keys() and len(found) == 4
+    for name in found:
+        assert gradient(made, parts(made, stage)[name]).norm() > 0, name
+    assert all(p.grad is None for helper in made.helpers.values() for p in helper.parameters())
+
+
+def test_consistency_is_zero_for_a_network_that_is_consistent_with_its_teacher() -> None:
+    """A velocity that leads every point of a clip's path to the clip: here the teacher's and the student's alike."""
+    made = trainee()
+    clean = made.encode(batch()["gt"])
+
+    class Perfect(torch.nn.Module):
+        def forward(self, x: torch.Tensor, t: torch.Tensor, hint: torch.Tensor) -> torch.Tensor:
+            return made.schedule.velocity_from_x0(x, clean, t)
+
+    made.network = Perfect()
+    made.helpers = {"teacher": Perfect()}
+    stage = StageConfig("consistency", 1, pixel_weight=0, df_weight=0)
+    assert float(parts(made, stage)["consistency"]) == pytest.approx(0, abs=1e-3)
+
+
+def test_matching_points_from_the_students_model_to_the_teacher() -> None:
+    made = trainee()
+    target = made.encode(batch()["gt"])
+
+    class Certain(torch.nn.Module):
+        def __init__(self, answer: torch.Tensor) -> None:
+            super().__init__()
+            self.answer = answer
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor, hint: torch.Tensor) -> torch.Tensor:
+            return made.schedule.velocity_from_x0(x, self.answer, t)
+
+    stage = StageConfig("distribution-matching", 1, pixel_weight=0, df_weight=0)
+    own = made.one_step_latents(batch()["lq"]).detach()
+    made.helpers = {"teacher": Certain(own), "score": Certain(own)}
+    assert float(parts(made, stage)["matching"]) == pytest.approx(0, abs=1e-5)
+    made.helpers = {"teacher": Certain(target), "score": Certain(own)}
+    assert float(parts(made, stage)["matching"]) > 0.1
+
+
+def test_the_critic_learns_to_tell_and_its_verdict_reaches_the_clip_only() -> None:
+    torch.manual_seed(0)
+    critic = PatchCritic(8)
+    optimizer = torch.optim.Adam(critic.parameters(), lr=5e-3)
+    real, made = torch.randn(2, 3, 2, 32, 32), torch.zeros(2, 3, 2, 32, 32)
+    losses = []
+    for _ in range(25):
+        optimizer.zero_grad()
+        loss = critic_loss(critic, real, made)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]
+    optimizer.zero_grad()
+    made.requires_grad_(True)
+    adversarial_loss(critic, made).backward()
+    assert made.grad is not None and made.grad.norm() > 0
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in critic.parameters())
+
+
+def test_a_batch_that_is_not_finite_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tiny_data(tmp_path)
+    trainer = Trainer(TrainConfig((StageConfig("one-step", 2),), "tiny", data=data), tmp_path / "run")
+    trainer.network.unet.out[-1].weight.data.fill_(float("nan"))
+    with pytest.raises(DataError, match=r"not finite at step 0 \(pixel nan.*clips 0 \(a\.png\)\)"):
+        trainer.run()
