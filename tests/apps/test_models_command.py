@@ -166,6 +166,19 @@ def test_second_model_of_text_serves_as_well(hub: StandInHub, said: Callable[...
     assert str(own / "open_clip_pytorch_model.bin") in paths
 
 
+def test_interrupted_fetch_says_that_it_goes_on(
+    hub: StandInHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], said: Callable[..., list[str]]
+) -> None:
+    def stop(lines: FetchLines, report: FetchProgress) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FetchLines, "__call__", stop)
+        assert main(["models", "fetch", "svd-vae"]) == 130
+    assert "goes on from there" in capsys.readouterr().err
+    assert len(said("fetch", "svd-vae")) == 2
+
+
 @pytest.mark.parametrize("command", ["fetch", "verify", "path"])
 def test_unknown_names_are_refused(command: str, hub: StandInHub, fails: Callable[..., str]) -> None:
     line = fails("models", command, "star-hevy")

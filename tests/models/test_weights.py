@@ -300,6 +300,7 @@ def _measure(folder: Path, width: int, saved: torch.dtype, loaded: str) -> float
     return share
 
 
+@pytest.mark.timeout(900)  # large files, and the machine may be busy
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("width", "saved"), [(128, torch.float16), (64, torch.float32)])
 def test_loading_takes_no_second_copy(width: int, saved: torch.dtype, tmp_path: Path) -> None:
