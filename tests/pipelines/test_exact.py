@@ -39,7 +39,7 @@ def test_padding() -> None:
 def test_windows_of_any_length(num_frames: int) -> None:
     for exact in (True, False):
         windows, blend = Choices.of(exact).windows(num_frames, 32)
-        assert blend == ("cut" if exact else "linear")
+        assert blend == ("cut" if exact else "cosine")
         assert windows[0].start == 0 and windows[-1].stop == num_frames
         assert max(window.length for window in windows) <= 40
     assert all(left.stop - right.start >= 8 for left, right in pairwise(windows))  # a quarter of 32

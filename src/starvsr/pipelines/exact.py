@@ -70,7 +70,7 @@ class Choices:
         """Return the time windows of a clip and how their estimates are joined."""
         if self.window_join == "released":
             return released_windows(num_frames, window), "cut"
-        return blended_windows(num_frames, window), "linear"
+        return blended_windows(num_frames, window), "cosine"
 
     def noise_source(
         self, shape: tuple[int, ...], levels: Tensor, *, seed: int, first_frame: int, device: torch.device

@@ -89,6 +89,7 @@ def load_published(
     groups = {"group": RELEASED_GROUP, "overlap": 0} if chosen.decode_groups == "released" else {}
     codec = TemporalVaeCodec(vae, decode_dtype=half, **groups)
     network = load_star_unet(files.unet, spec.unet, dtype=dtype).requires_grad_(False).to(device)
+    arrange_weights(network)
     itself = chosen.rounding == "released"
     traits = ModelTraits(
         accepts=frozenset(ACCEPTED),
@@ -102,6 +103,16 @@ def load_published(
         digest=_digest(files.unet),
     )
     return PublishedStar(spec.name, network, codec, contexts, sampling, traits=traits, autocast=half if exact else None)
+
+
+def arrange_weights(network: torch.nn.Module) -> None:
+    """Lay the weights of 3x3 convolutions out channels last, one after the other, as the features are.
+
+    Otherwise the library reorders them in every call: on a CPU that doubles the time of small clips.
+    """
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.kernel_size != (1, 1):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
 
 def _number_type(precision: str, device: str) -> str:
