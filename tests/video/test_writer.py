@@ -381,6 +381,27 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
         assert outs[0].read_bytes() == outs[1].read_bytes()
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "h264"), ("a.mp4", "hevc"), ("a.webm", "vp9"), ("a.mp4", "av1")])
+def test_larger_frames_give_the_same_bytes_on_one_core_and_on_all(tmp_path: Path, name: str, codec: str) -> None:
+    texture = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+    frames = np.stack([np.roll(texture, (i * 3, i * 2), (0, 1))[:128, :192] for i in range(12)])
+    preset = {"h264": "veryfast", "hevc": "ultrafast", "vp9": "8", "av1": "12"}[codec]
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    digests = set()
+    for number in range(4):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        try:
+            if cores:
+                os.sched_setaffinity(0, {min(cores)} if number % 2 else cores)
+            write(folder / name, frames, EncodeOptions(codec=codec, preset=preset))
+        finally:
+            if cores:
+                os.sched_setaffinity(0, cores)
+        digests.add((folder / name).read_bytes())
+    assert len(digests) == 1
+
+
 def test_encoders_are_silent(tmp_path: Path) -> None:
     script = (
         "import sys, numpy as np\nfrom pathlib import Path\nfrom starvsr.video import *\n"

@@ -332,7 +332,8 @@ def _special_settings(codec: str, pixel_format: str, area: int, color: ColorTags
     if codec == "libx264":
         # frames it looks ahead over are kept in memory, with what belongs to them about 5 bytes a pixel
         lookahead = max(5, min(40, _LOOKAHEAD_BYTES // (5 * area)))
-        return {"rc-lookahead": str(lookahead), "threads": str(_THREADS)}
+        # without the last one, its code for AVX gives other bytes from run to run (seen in build 165)
+        return {"rc-lookahead": str(lookahead), "threads": str(_THREADS), "x264-params": "cpu-independent=1"}
     if codec == "libx265":
         return {"x265-params": ":".join(_x265_params(area, color))}
     if codec == "libsvtav1":
