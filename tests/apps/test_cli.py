@@ -138,6 +138,12 @@ def test_folder_of_images_becomes_folder(tmp_path: Path) -> None:
     assert len(list((tmp_path / "shots_x4").glob("*.png"))) == 3
 
 
+def test_a_video_does_not_become_one_image(clip: Path, tmp_path: Path, one_line) -> None:
+    code, said = one_line("upscale", clip, "-o", tmp_path / "o.png", "-q", *QUICK)
+    assert code == 1 and "holds one image" in said
+    assert not _leftovers(tmp_path)
+
+
 # ---- bad input
 
 
@@ -333,7 +339,7 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_interrupted_job_is_listed_shown_and_gone_on_with(
-    interrupted: Path, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str], interrupted: Path
 ) -> None:
     kept = re.search(r"note: (16|24) of 30 \((53|80) %\) frames are finished and kept in", capsys.readouterr().err)
     assert kept is not None

@@ -34,6 +34,7 @@ class ImageEncoder:
 
     def __init__(self, path: Path, options: EncodeOptions, bit_depth: int, alpha: bool) -> None:
         self._path = path
+        self.is_single = not is_pattern(path) and path.suffix != ""
         self.is_jpeg = Path(file_pattern(path)).suffix.lower() in (".jpg", ".jpeg")
         self._wide = bit_depth > 8 and not self.is_jpeg
         self._drop_alpha = alpha and options.alpha == "drop"
@@ -49,6 +50,15 @@ class ImageEncoder:
             raise OptionError(f"alpha must be one of keep, drop, got {options.alpha!r}")
         if alpha and self.is_jpeg and options.alpha == "keep":
             raise OptionError(f"{self._path.name}: JPEG holds no transparency; write PNG, or use alpha=drop")
+
+    def check_room(self, count: int) -> None:
+        """Refuse an image more than there is room for.
+
+        Raises:
+            OptionError: The output is one image, and ``count`` are there already.
+        """
+        if self.is_single and count:
+            raise OptionError(f"{self._path.name} holds one image, the input more; write a folder or a video")
 
     def encode(self, pixels: Frame) -> bytes:
         """Encode one frame [H, W, 3 or 4]."""
@@ -82,15 +92,13 @@ class ImageWriter:
         self, path: Path, source: VideoInfo | None, encoder: ImageEncoder, bit_depth: int, partial: Path
     ) -> None:
         self._path = path
-        self._is_single = not is_pattern(path) and path.suffix != ""
-        self._target = path.parent if is_pattern(path) else path
         self._encoder = encoder
         self.notes = _notes(path, source)
         if bit_depth > 8 and encoder.is_jpeg:
             self.notes.append(f"{path.name}: JPEG keeps 8 of the input's {bit_depth} bits per sample; PNG keeps 16")
         self._count = 0
         self._partial = partial
-        if not self._is_single:
+        if not encoder.is_single:
             self._partial.mkdir()
 
     def write(self, pixels: Frame, pts: int, duration: int) -> None:
@@ -99,10 +107,9 @@ class ImageWriter:
 
     def add(self, image: bytes) -> None:
         """Write one image that is encoded already."""
-        if self._is_single and self._count:
-            raise OptionError(f"{self._path.name} holds one image, the input more; write a folder or a video")
-        name = file_pattern(self._path)
-        file = self._partial if self._is_single else self._partial / (name % (self._count + 1))
+        self._encoder.check_room(self._count)
+        single = self._encoder.is_single
+        file = self._partial if single else self._partial / (file_pattern(self._path) % (self._count + 1))
         file.write_bytes(image)
         self._count += 1
 

@@ -19,7 +19,9 @@ Record = dict[str, Any]
 
 
 class Journal:
-    """The open journal of a job. Spoiled lines are left out of ``records``, and taken out of the file.
+    """The open journal of a job.
+
+    ``records`` are those that were there when it was opened; spoiled lines are left out, and taken out of the file.
 
     Args:
         path: The file; made when it is not there.
@@ -44,7 +46,6 @@ class Journal:
         while rest:
             rest = rest[os.write(self._handle, rest) :]
         os.fsync(self._handle)
-        self.records.append(record)
 
     def close(self) -> None:
         """Close the file; harmless when closed."""
