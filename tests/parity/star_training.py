@@ -15,7 +15,7 @@ from starvsr.degradation.released import sharpen, usm_kernel
 from starvsr.diffusion.schedules import star_schedule
 from starvsr.training.losses import _low_mask as low_mask
 from starvsr.training.losses import _spectrum as spectrum_of
-from starvsr.training.losses import dynamic_frequency_loss
+from starvsr.training.losses import dynamic_frequency_loss, fade, released_bands
 from tests.parity.checks import check
 from tests.parity.golden import CannotCheck, Case
 
@@ -42,6 +42,7 @@ def check_training_pairs(case: Case) -> None:
         loss = (velocity - target).square().mean()
         case.compare_to(f"losses: loss_v at {t}", loss, losses[row, 0], absolute=absolute, to_max=relative)
     case.part("frequency split", lambda: _compare_frequency_split(case, losses))
+    case.part("released form", lambda: _compare_released_form(case, losses))
 
 
 def _compare_frequency_split(case: Case, losses: Tensor) -> None:
@@ -75,6 +76,21 @@ def _compare_frequency_split(case: Case, losses: Tensor) -> None:
             ("total", loss_v + share * scale * loss_at(t), total),
         ):
             case.compare_to(f"losses: {name} at {t}", ours, stored, to_max=relative)
+
+
+def _compare_released_form(case: Case, losses: Tensor) -> None:
+    """Compare the loss with ``separation="released"`` as training uses it."""
+    gt, pred = case.inputs("gt", "pred")
+    if math.prod(gt.shape[:-1]) * (gt.shape[-1] // 2 + 1) > 10_000:
+        raise CannotCheck("the released code draws the values for its border at random when there are so many")
+    for name, clip in (("gt", gt), ("pred", pred)):
+        case.compare(f"cutoff_{name}", released_bands(clip)[2], absolute=case.tolerance("abs"))
+    for row, t in enumerate(case.input("t").tolist()):
+        step = torch.tensor([t])
+        loss = dynamic_frequency_loss(pred, gt, step, separation="released")[0]
+        total = losses[row, 0] + fade(step)[0] * loss
+        for name, ours, stored in (("loss_t", loss, losses[row, 5]), ("total", total, losses[row, 6])):
+            case.compare_to(f"losses: {name} as released at {t}", ours, stored, to_max=case.tolerance("rel"))
 
 
 @check(FAMILY, lambda case: _is("degradation", case))

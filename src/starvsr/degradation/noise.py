@@ -48,7 +48,9 @@ def draw_noise(rng: np.random.Generator, ranges: NoiseRanges) -> NoiseDraw | Non
     return NoiseDraw("gaussian" if gaussian else "poisson", strength, grey) if present else None
 
 
-def add_noise(clip: torch.Tensor, draw: NoiseDraw, rng: np.random.Generator) -> torch.Tensor:
+def add_noise(
+    clip: torch.Tensor, draw: NoiseDraw, rng: np.random.Generator, walk: np.ndarray | None = None
+) -> torch.Tensor:
     """Add noise to a clip and clamp.
 
     Poisson noise is drawn as normal noise of the same variance (img/256, that of 8-bit photon counts),
@@ -59,6 +61,7 @@ def add_noise(clip: torch.Tensor, draw: NoiseDraw, rng: np.random.Generator) -> 
         clip: float32 [T, 3, H, W] in [0, 1].
         draw: kind and strength.
         rng: source of the values.
+        walk: factor on the strength of each frame, [T]; None for 1.
 
     Returns:
         float32 [T, 3, H, W] in [0, 1].
@@ -71,6 +74,8 @@ def add_noise(clip: torch.Tensor, draw: NoiseDraw, rng: np.random.Generator) -> 
     else:
         signal = luma(clip) if draw.grey else clip
         values *= (signal.clamp(0, 1) / 256.0).sqrt_() * draw.strength
+    if walk is not None:
+        values *= torch.from_numpy(walk).view(-1, 1, 1, 1)
     return (clip + values).clamp_(0.0, 1.0)
 
 

@@ -63,6 +63,8 @@ class DegradationRecipe:
         codec_final_probability: how often they do.
         final_sinc_probability: how often a ringing filter follows the resize to LQ size.
         final_modes: interpolations of that resize.
+        drift: how far the strength of blur and noise wanders from frame to frame: standard deviation of one step of
+            a random walk in its logarithm, drawn back to zero. 0 keeps both as drawn.
     """
 
     name: str
@@ -74,6 +76,7 @@ class DegradationRecipe:
     codec_between_probability: float = 0.0
     final_sinc_probability: float = 0.0
     final_modes: tuple[str, ...] = ("area", "bilinear_aa", "bicubic_aa")
+    drift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class DegradationPlan:
     codec_final: CodecDraw | None
     codec_lead: int
     frame_rate: int
+    drift: float = 0.0
 
 
 def degrade_clip(
@@ -169,6 +173,7 @@ def draw_plan(recipe: DegradationRecipe, rng: np.random.Generator) -> Degradatio
         codec_final=draw_codec(rng, recipe.codec_final, recipe.codec_final_probability),
         codec_lead=int(rng.integers(0, 5)),
         frame_rate=int(rng.choice((15, 24, 25, 30))),
+        drift=recipe.drift,
     )
 
 
@@ -179,14 +184,15 @@ def apply_plan(
     clip = _checked(gt, scale)
     height, width = clip.shape[-2:]
     lq_size = (height // scale, width // scale)
-    clip = _apply_stage(clip, plan.first, (height, width), rng)
+    walk = random_walk(rng, len(clip), plan.drift) if plan.drift else None
+    clip = _apply_stage(clip, plan.first, (height, width), rng, walk=walk)
     if plan.codec_between is not None:
         clip = apply_codec(clip, plan.codec_between, plan.frame_rate)
     if plan.second is None:
         clip = _to_lq(clip, plan, lq_size)
     else:
         quality = plan.second.jpeg_quality
-        clip = _apply_stage(clip, plan.second, lq_size, rng, with_jpeg=not plan.jpeg_last)
+        clip = _apply_stage(clip, plan.second, lq_size, rng, with_jpeg=not plan.jpeg_last, walk=walk)
         clip = _to_lq(clip, plan, lq_size)
         if plan.jpeg_last and quality is not None:
             clip = jpeg(clip.clamp(0, 1), quality)
@@ -233,16 +239,35 @@ def _apply_stage(
     base_size: tuple[int, int],
     rng: np.random.Generator,
     with_jpeg: bool = True,
+    walk: np.ndarray | None = None,
 ) -> torch.Tensor:
     if plan.kernel is not None:
-        clip = filter_clip(clip, plan.kernel)
+        blurred = filter_clip(clip, plan.kernel)
+        clip = blurred if walk is None else _blended(clip, blurred, walk)
     height, width = (max(round(side * plan.resize_factor), 2) for side in base_size)
     clip = resize_clip(clip, (height, width), plan.resize_mode)
     if plan.noise is not None:
-        clip = add_noise(clip, plan.noise, rng)
+        clip = add_noise(clip, plan.noise, rng, walk)
     if plan.jpeg_quality is not None and with_jpeg:
         clip = jpeg(clip.clamp(0, 1), plan.jpeg_quality)
     return clip
+
+
+def random_walk(rng: np.random.Generator, num_frames: int, step: float) -> np.ndarray:
+    """Draw factors that wander slowly around 1, float32 [num_frames], the first one 1.
+
+    Each step adds normal noise of standard deviation ``step`` to the logarithm and takes a twentieth of it back.
+    """
+    logarithms = np.zeros(num_frames)
+    for index in range(1, num_frames):
+        logarithms[index] = 0.95 * logarithms[index - 1] + rng.normal(0, step)
+    return np.exp(logarithms).astype(np.float32)
+
+
+def _blended(sharp: torch.Tensor, blurred: torch.Tensor, walk: np.ndarray) -> torch.Tensor:
+    """Blur each frame more or less: factors above 1 go beyond the kernel's blur, at most by half of it."""
+    factors = torch.from_numpy(walk).clamp(max=1.5).view(-1, 1, 1, 1)
+    return (sharp + factors * (blurred - sharp)).clamp_(0, 1)
 
 
 def _to_lq(clip: torch.Tensor, plan: DegradationPlan, lq_size: tuple[int, int]) -> torch.Tensor:
@@ -340,10 +365,63 @@ CODEC_ONLY = DegradationRecipe(
 )
 """A clean small video that a codec has starved: blocks and smear, nothing else."""
 
+VIDEO_WEB = DegradationRecipe(
+    name="video-web",
+    first=StageRecipe(
+        kernel=KernelRanges(sizes=(7, 9, 11), sigma=(0.2, 1.0), sinc_probability=0.1),
+        resize=ResizeRanges((0.0, 0.5, 0.5), (1.0, 1.0), (0.5, 1.0), ("bicubic_aa", "bilinear_aa")),
+        noise=NoiseRanges(probability=0.3, gaussian_sigma=(1.0, 5.0), poisson_scale=(0.05, 0.5)),
+        blur_probability=0.5,
+        jpeg_probability=0.0,
+    ),
+    second=StageRecipe(
+        kernel=KernelRanges(sizes=(7,), sigma=(0.2, 0.6), sinc_probability=0.3),
+        resize=ResizeRanges((0.3, 0.2, 0.5), (1.0, 1.2), (0.8, 1.0), ("bicubic_aa", "bilinear_aa")),
+        noise=NoiseRanges(probability=0.0),
+        blur_probability=0.3,
+        jpeg_probability=0.0,
+    ),
+    codec_between=_POOR_CODECS,
+    codec_between_probability=0.8,
+    codec_final=_BAD_CODECS,
+    final_sinc_probability=0.3,
+    final_modes=("bicubic_aa", "bilinear_aa"),
+    drift=0.02,
+)
+"""A clip that went through two video sites: coded, rescaled, coded again; hardly any noise."""
+
+OLD_FILM = DegradationRecipe(
+    name="old-film",
+    first=StageRecipe(
+        kernel=KernelRanges(sizes=(9, 11, 13, 15), sigma=(0.8, 2.4), sinc_probability=0.0),
+        resize=_NO_RESIZE,
+        noise=NoiseRanges(
+            probability=1.0,
+            gaussian_probability=0.6,
+            gaussian_sigma=(6.0, 22.0),
+            poisson_scale=(0.6, 2.2),
+            grey_probability=0.85,
+        ),
+        jpeg_probability=0.0,
+    ),
+    second=StageRecipe(
+        kernel=KernelRanges(sizes=(7, 9), sigma=(0.3, 1.2), sinc_probability=0.2),
+        resize=ResizeRanges((0.2, 0.2, 0.6), (1.0, 1.2), (0.7, 1.0), ("area", "bilinear", "bicubic")),
+        noise=NoiseRanges(probability=0.6, gaussian_sigma=(1.0, 8.0), poisson_scale=(0.05, 0.8), grey_probability=0.8),
+        blur_probability=0.7,
+        jpeg_probability=0.0,
+    ),
+    codec_final=_POOR_CODECS,
+    codec_final_probability=0.8,
+    final_sinc_probability=0.2,
+    drift=0.12,
+)
+"""A scanned film: soft, with strong grey grain whose strength wanders, then an ordinary encode."""
+
 MIXED = RecipeMix("mixed", (LIGHT, MEDIUM, HEAVY, CODEC_ONLY), (0.35, 0.3, 0.15, 0.2))
 """For training: from light to heavy, with a share of plain compression."""
 
 PRESETS: dict[str, DegradationRecipe | RecipeMix] = {
-    recipe.name: recipe for recipe in (LIGHT, MEDIUM, HEAVY, CODEC_ONLY, MIXED)
+    recipe.name: recipe for recipe in (LIGHT, MEDIUM, HEAVY, VIDEO_WEB, OLD_FILM, CODEC_ONLY, MIXED)
 }
 """Recipes by name."""

@@ -89,7 +89,7 @@ def place_gates(module: nn.Module, position: Position, *, space: bool = True, ti
     for block in module.modules():
         if not hasattr(block, "gate_position"):
             continue
-        block.gate_position = position
+        block.gate_position = position  # type: ignore[assignment]
         for name, gate in list(block.named_children()):
             if (isinstance(gate, SpaceGate) and not space) or (isinstance(gate, TimeGate) and not time):
                 setattr(block, name, NoGate())

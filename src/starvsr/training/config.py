@@ -196,14 +196,19 @@ def _section(kind: type[Section], values: Mapping[str, Any], where: str) -> Sect
         name = f"{where}.{key}" if where else key
         if key not in hints:
             raise DataError(f"unknown recipe key {name}; known are {', '.join(hints)}")
-        _check(name, value, hints[key])
+        check_value(name, value, hints[key])
     try:
         return kind(**values)
     except TypeError as error:
         raise DataError(f"recipe section {where or 'top'}: {error}") from error
 
 
-def _check(name: str, value: Any, hint: Any) -> None:
+def check_value(name: str, value: Any, hint: Any) -> None:
+    """Check a value of a recipe against a type, a Literal included.
+
+    Raises:
+        DataError: another type, or not one of the choices.
+    """
     allowed = getattr(hint, "__args__", ())
     if getattr(hint, "__origin__", None) is Literal:
         if value not in allowed:
@@ -227,7 +232,8 @@ def differences(old: Any, new: Any, where: str = "") -> dict[str, tuple[Any, Any
         pairs = [(str(key), old.get(key), new.get(key)) for key in keys]
     elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and where == "stage":
         longest = max(len(old), len(new))
-        pairs = [(str(i), *(x[i] if i < len(x) else None for x in (old, new))) for i in range(longest)]
+        before, after = ([*stages, *[None] * (longest - len(stages))] for stages in (old, new))
+        pairs = [(str(i), before[i], after[i]) for i in range(longest)]
     else:
         same = list(old) == list(new) if isinstance(old, list | tuple) and isinstance(new, list | tuple) else old == new
         return {} if same else {where: (old, new)}

@@ -131,7 +131,8 @@ class Trainer:
 
     def _compare_recipes(self, old: dict[str, Any], step: int, allow_changes: bool) -> None:
         new = json.loads(json.dumps(asdict(self.config)))
-        notes, serious = [], []
+        notes: list[str] = []
+        serious: list[str] = []
         ends = np.cumsum([stage.steps for stage in self.config.stage])
         for key, (was, now) in differences(old, new).items():
             text = f"{key}: {was!r} -> {now!r}" if not isinstance(was or now, dict) else f"{key}: another stage"
@@ -382,7 +383,7 @@ class Trainer:
     def _check_finite(self, parts: Parts, loss: Tensor, names: list[str]) -> None:
         if torch.isfinite(loss):
             return
-        named = ", ".join(f"{name} {float(value):g}" for name, value in parts.items())
+        named = ", ".join(f"{name} {float(value.detach()):g}" for name, value in parts.items())
         raise DataError(
             f"the loss is not finite at step {self.step} ({named}; clips {', '.join(names)}): lower the learning rate "
             "or look at these clips; the checkpoint before is untouched"

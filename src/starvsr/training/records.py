@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def _tensorboard(folder: Path) -> Any:
 
 def _wandb(folder: Path, project: str) -> Any:
     try:
-        import wandb
+        wandb = import_module("wandb")
     except ImportError as error:
         raise OptionError("run.wandb needs the package wandb: pip install wandb, or leave it empty") from error
     return wandb.init(project=project, dir=str(folder), name=folder.name)

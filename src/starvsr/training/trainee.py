@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
 from starvsr.models.star_small import StarSmall, keep_brightness
 from starvsr.models.star_unet import StarUNet
 from starvsr.pipelines.frames import enlarge
-from starvsr.training.config import TrainConfig
+from starvsr.training.config import TrainConfig, check_value
 
 ReadCaptions = Callable[[Sequence[str]], Tensor]
 """Turns B captions into text features [B, L, D]."""
@@ -108,13 +108,14 @@ def network_config(unet: StarUNetConfig, changes: Mapping[str, Any]) -> StarUNet
     """Return the numbers of a network with a recipe's changes.
 
     Raises:
-        DataError: a change names no number of the network.
+        DataError: a change names no number of the network, or has a value of the wrong type.
     """
-    known = {entry.name for entry in dataclasses.fields(StarUNetConfig)}
-    for name in changes:
+    known = get_type_hints(StarUNetConfig)
+    for name, value in changes.items():
         if name not in known:
             raise DataError(f"unknown recipe key network.{name}; known are {', '.join(sorted(known))}")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+        check_value(f"network.{name}", value, known[name])
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in changes.items()}
     return dataclasses.replace(unet, **values)
 
 

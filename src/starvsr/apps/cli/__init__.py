@@ -20,6 +20,7 @@ _COMMANDS = {
     "jobs": "jobs_command:jobs",
     "models": "models_command:models",
     "train": "train_command:train",
+    "export": "train_command:export",
     "degrade": "degrade_command:degrade",
 }
 

@@ -1,36 +1,161 @@
-"""`starvsr degrade`: make a sharp clip look like an ordinary bad one."""
+"""`starvsr degrade`: make sharp clips look like ordinary bad ones."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from starvsr.errors import OptionError, ResourceError
+from starvsr.errors import OptionError, OutputExistsError, ResourceError
 from starvsr.pipelines.quantities import format_size, parse_time
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from starvsr.data.building import SetOptions
     from starvsr.video import VideoReader
 
 _LIMIT = 2 * 2**30  # bytes of pixels; the chain works on whole clips in float32
 
 
-@click.command(short_help="Make a sharp clip look like a bad one.")
+@click.command(short_help="Make sharp clips look like bad ones, one clip or a whole training set.")
 @click.argument("source", metavar="INPUT")
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, metavar="OUT")
-@click.option("--recipe", default="medium", show_default=True, metavar="light|medium|heavy|mixed", help="How bad.")
+@click.option(
+    "--preset",
+    "--recipe",
+    "preset",
+    default="medium",
+    show_default=True,
+    metavar="light|medium|heavy|video-web|old-film|codec|mixed",
+    help="How bad.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of every draw.")
 @click.option("--scale", default=4, show_default=True, type=click.IntRange(1, 16), help="How many times smaller.")
-@click.option("--start", metavar="TIME", help="Begin here: seconds or h:mm:ss.")
-@click.option("--duration", metavar="TIME", help="Length: seconds or h:mm:ss.")
-@click.option("--crf", default=12, show_default=True, type=click.IntRange(0, 51), help="Quality of the file.")
-@click.option("--overwrite", is_flag=True, help="Replace an output that is already there.")
+@click.option("--start", metavar="TIME", help="One clip: begin here, in seconds or h:mm:ss.")
+@click.option("--duration", metavar="TIME", help="One clip: length, in seconds or h:mm:ss.")
+@click.option("--crf", default=12, show_default=True, type=click.IntRange(0, 51), help="One clip: quality of the file.")
+@click.option("--overwrite", is_flag=True, help="One clip: replace an output that is already there.")
+@click.option("--sheet", is_flag=True, help="Write a picture of all presets on INPUT to OUT instead.")
+@click.option(
+    "--chain",
+    type=click.Choice(["clip", "released"]),
+    default="clip",
+    show_default=True,
+    help="A set: drawn per clip, or STAR's script (drawn per frame, with its quirks).",
+)
+@click.option(
+    "--width-bug/--no-width-bug",
+    default=True,
+    show_default=True,
+    help="Released chain: leave the width out of the second resize, as the script does.",
+)
+@click.option(
+    "--sharpen-gt/--no-sharpen-gt",
+    default=True,
+    show_default=True,
+    help="Released chain: sharpen the ground truth, as the script does.",
+)
+@click.option(
+    "--frames", default=32, show_default=True, type=click.IntRange(0), help="A set: frames of each pair; 0: all."
+)
+@click.option("--step", default=1, show_default=True, type=click.IntRange(1), help="A set: take every so many frames.")
+@click.option("--clips", default=1, show_default=True, type=click.IntRange(1), help="A set: pairs of each video.")
+@click.option("--max-size", default="1280x720", show_default=True, metavar="WxH", help="A set: largest ground truth.")
+@click.option(
+    "--storage",
+    type=click.Choice(["lossless", "near-lossless"]),
+    default="lossless",
+    show_default=True,
+    help="A set: FFV1, or H.264 at CRF 8.",
+)
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="A set: processes.")
 def degrade(
+    source: str,
+    out: Path,
+    preset: str,
+    seed: int,
+    scale: int,
+    start: str | None,
+    duration: str | None,
+    crf: int,
+    overwrite: bool,
+    sheet: bool,
+    chain: Literal["clip", "released"],
+    width_bug: bool,
+    sharpen_gt: bool,
+    frames: int,
+    step: int,
+    clips: int,
+    max_size: str,
+    storage: Literal["lossless", "near-lossless"],
+    workers: int,
+) -> None:
+    """Degrade a sharp clip, or build a training set out of a folder or CSV of sharp clips.
+
+    A folder or a CSV (columns path, text) becomes OUT/gt, OUT/lq and OUT/text. The same command goes on with a set
+    that was interrupted; the number of processes changes nothing.
+    """
+    if sheet:
+        _write_sheet(source, out, seed, scale, overwrite)
+    elif Path(source).is_dir() or source.lower().endswith(".csv"):
+        from starvsr.data.building import SetOptions
+
+        options = SetOptions(
+            preset=preset,
+            chain=chain,
+            width_bug=width_bug,
+            sharpen_gt=sharpen_gt,
+            seed=seed,
+            scale=scale,
+            num_frames=frames,
+            step=step,
+            clips_per_video=clips,
+            max_size=_size(max_size),
+            storage=storage,
+        )
+        _build_set(Path(source), out, options, workers)
+    elif chain == "released":
+        raise OptionError("--chain released makes sets: give a folder or a CSV instead of one clip")
+    else:
+        _degrade_one(source, out, preset, seed, scale, start, duration, crf, overwrite)
+
+
+def _build_set(source: Path, out: Path, options: SetOptions, workers: int) -> None:
+    from starvsr.data.building import build_set, find_sources, plan_set
+
+    tasks = plan_set(find_sources(source), out, options)
+    made = build_set(tasks, workers=workers, on_done=lambda task, outcome: click.echo(f"{task.name}: {outcome}"))
+    click.echo(f"{out}: {made} of {len(tasks)} pairs made now, {options.chain} chain, seed {options.seed}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        width, height = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise click.UsageError(f"--max-size {text!r} must read WIDTHxHEIGHT, for example 1280x720") from None
+    return width, height
+
+
+def _write_sheet(source: str, out: Path, seed: int, scale: int, overwrite: bool) -> None:
+    from starvsr.data.paired import center_crop
+    from starvsr.degradation.recipe import PRESETS
+    from starvsr.degradation.sheets import draw_sheet
+    from starvsr.video.codec_pass import read_clip
+
+    if out.exists() and not overwrite:
+        raise OutputExistsError(f"{out} is there already: give another name, or --overwrite")
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise OptionError(f"{out}: a sheet is a picture; give a name that ends in .png, .jpg or .webp")
+    names = [name for name in PRESETS if name != "mixed"]
+    draw_sheet(center_crop(read_clip(source, num_frames=9), (320, 240), scale), out, names, seed=seed, scale=scale)
+    click.echo(f"{out}: {', '.join(names)}, three draws each")
+
+
+def _degrade_one(
     source: str,
     out: Path,
     recipe: str,
@@ -41,7 +166,7 @@ def degrade(
     crf: int,
     overwrite: bool,
 ) -> None:
-    """Degrade a sharp clip: blur, noise, reduction and compression, drawn once for the clip."""
+    """Degrade one clip into one file."""
     from starvsr.degradation.recipe import get_recipe
     from starvsr.video import EncodeOptions, VideoReader, VideoWriter, probe
 

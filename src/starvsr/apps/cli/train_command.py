@@ -1,12 +1,17 @@
-"""`starvsr train`: the door to training."""
+"""`starvsr train` and `starvsr export`: the doors to training and out of it."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from starvsr.errors import DataError, OutputExistsError
+from starvsr.errors import DataError, OptionError, OutputExistsError
+
+if TYPE_CHECKING:
+    from starvsr.training.validation import Measure
 
 
 @click.command(short_help="Train a model by a recipe.")
@@ -16,19 +21,83 @@ from starvsr.errors import DataError, OutputExistsError
 )
 @click.option("--override", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the recipe.")
 @click.option("--resume", is_flag=True, help="Go on with the run in that folder.")
+@click.option("--allow-changes", is_flag=True, help="With --resume: go on although the recipe was changed.")
+@click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda", help="Where to train.")
+@click.option("--plan", is_flag=True, help="Only tell the recipe's memory per device, on torch's meta device.")
+@click.option("--devices", default=8, show_default=True, type=click.IntRange(1), help="With --plan: how many.")
+@click.option("--device-gib", default=80.0, show_default=True, help="With --plan: memory of each, in GiB.")
 @click.option(
     "--start-from", type=click.Path(path_type=Path), metavar="FILE", help="Begin with the weights of another run."
 )
-def train(recipe: Path, folder: Path | None, overrides: tuple[str, ...], resume: bool, start_from: Path | None) -> None:
-    """Train a model by a recipe (a file of recipes/) and export its weights."""
+def train(
+    recipe: Path,
+    folder: Path | None,
+    overrides: tuple[str, ...],
+    resume: bool,
+    allow_changes: bool,
+    device: str,
+    plan: bool,
+    devices: int,
+    device_gib: float,
+    start_from: Path | None,
+) -> None:
+    """Train a model by a recipe (a file of recipes/) and export its weights.
+
+    On several processes: torchrun --nproc-per-node N -m starvsr train RECIPE ...
+    """
     if not recipe.is_file():
         raise DataError(f"{recipe}: there is no such recipe; the recipes of the project lie in recipes/")
+    if plan:
+        _show_plan(recipe, overrides, devices, device_gib)
+        return
     folder = folder or Path("runs") / recipe.stem
+    first = os.environ.get("RANK", "0") == "0"  # the others may find what the first one has just begun
     begun = folder.is_dir() and any(folder.iterdir())
-    if begun and not resume:
+    if begun and not resume and first:
         raise OutputExistsError(f"{folder}: holds a run already; go on with it by --resume, or give another --output")
     if resume and not begun:
         raise DataError(f"{folder}: there is no run to go on with; leave out --resume")
     from starvsr.training.run import train as run_training
 
-    click.echo(str(run_training(recipe, folder, overrides, start_from=start_from)))
+    path = run_training(
+        recipe,
+        folder,
+        overrides,
+        start_from=start_from,
+        device=device,
+        measures=_measures(),
+        allow_changes=allow_changes,
+    )
+    if first:
+        click.echo(str(path))
+
+
+def _show_plan(recipe: Path, overrides: tuple[str, ...], devices: int, device_gib: float) -> None:
+    from starvsr.training.config import load_recipe
+    from starvsr.training.memory import plan_recipe
+
+    for number, plan in enumerate(plan_recipe(load_recipe(recipe, overrides), devices)):
+        click.echo(f"stage {number}: " + plan.table(device_gib))
+
+
+def _measures() -> dict[str, Measure]:
+    """Return the metrics of the validation that can be had here without more packages."""
+    from starvsr.metrics.fidelity import ssim
+
+    return {"ssim": lambda gt, hq: float(ssim(gt, hq, crop_px=8).mean())}
+
+
+@click.command(short_help="Make weights for `upscale` out of a training run.")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("-o", "--output", "out", type=click.Path(path_type=Path), help="A .safetensors file (default: in RUN).")
+@click.option("--raw", is_flag=True, help="The last weights instead of their average over the steps.")
+def export(folder: Path, out: Path | None, raw: bool) -> None:
+    """Write the weights of the newest checkpoint of a run as float16 safetensors, with a model card beside them."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; give the folder of a training run")
+    if out is not None and out.suffix != ".safetensors":
+        raise OptionError(f"{out}: weights are written as safetensors; give a name that ends in .safetensors")
+    from starvsr.training.run import export as run_export
+
+    path = run_export(folder, out or folder / "weights.safetensors", raw=raw)
+    click.echo(f"{path} and {path.with_suffix('.md').name}")

@@ -1,0 +1,73 @@
+"""The ablation script at its smallest: rows are recipes, two of them train, tables and orders come out right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import ablations
+from benchmarks.ablations import Row, agreement, main, read_rows
+from starvsr.training.config import load_recipe
+from starvsr.training.trainee import build_trainee
+from starvsr.video.codec_pass import write_lossless
+
+
+def test_every_row_is_a_recipe_of_its_own() -> None:
+    rows = read_rows()
+    assert {row.table for row in rows} == {3, 4, 5, 7} and len(rows) == len({row.name for row in rows}) >= 22
+    base = load_recipe(ablations.FOLDER / "base.toml")
+    for row in rows:
+        config = load_recipe(ablations.FOLDER / "base.toml", row.overrides)
+        assert [stage.steps for stage in config.stage] == [stage.steps for stage in base.stage]
+        assert config != base or row.name in ("alpha-2", "beta-1"), row.name
+    assert [row.name for row in read_rows([7])][:2] == ["beta-0.25", "beta-0.75"]
+    with pytest.raises(SystemExit, match="no such row: guess"):
+        read_rows(names=["guess"])
+
+
+def test_networks_of_the_liem_rows_differ() -> None:
+    names = ("liem-none", "liem-space", "liem-time", "liem-both")
+    counts = []
+    for row in read_rows(names=names):
+        config = load_recipe(ablations.FOLDER / "base.toml", [*row.overrides, "network.width=24", "network.head_dim=8"])
+        counts.append(sum(".local" in name for name in build_trainee(config).network.state_dict()))
+    assert counts[0] == 0 and counts[3] == counts[1] + counts[2] and counts[2] == 2 * counts[1] > 2
+
+
+def test_agreement_counts_pairs_in_the_papers_order() -> None:
+    rows = [Row(str(i), 3, "", (), (float(i), 0.0, 1.0)) for i in range(3)]
+    scores = {"0": {"psnr_y_db": 1.0}, "1": {"psnr_y_db": 3.0}, "2": {"psnr_y_db": 2.0}}
+    assert agreement(rows, scores).startswith("psnr_y_db: 2 of 3 pairs")
+
+
+def test_two_rows_run_and_are_not_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = torch.get_num_threads()
+    noise = np.random.default_rng(0).integers(0, 255, (6, 12, 16, 3), np.uint8)
+    (tmp_path / "sharp").mkdir()
+    write_lossless(tmp_path / "sharp" / "a.mkv", noise.repeat(8, 1).repeat(8, 2))
+    small = [
+        "network.width=24", "network.head_dim=8", "network.context_dim=8", "data.batch=1", "data.workers=0",
+        "data.num_frames=2", "data.clip_frames=2", "data.lq_crop=12", "data.gt_size=48", "data.pool_size=1",
+        "run.precision=fp32", "data.degradation=light",
+    ]  # fmt: skip
+    words = [f"--override={word}" for word in small]
+    words += ["--videos", str(tmp_path / "sharp"), "--hq", str(tmp_path / "sharp"), "--out", str(tmp_path / "out")]
+    words += ["--rows", "df-none", "liem-both", "beta-2", "--steps", "1", "--frames", "2", "--size", "64x64"]
+    words += ["--metrics", "psnr_y_db", "ssim_y", "--threads", "1"]
+    try:
+        main(words)
+        first = json.loads((tmp_path / "out" / "ablations.json").read_text())["scores"]
+        main(words)
+    finally:
+        torch.set_num_threads(before)
+    assert first["df-none"] == first["liem-both"]  # equal overrides, trained once
+    assert not (tmp_path / "out" / "df-none").exists()
+    assert all(np.isfinite(list(values.values())).all() for values in first.values())
+    assert json.loads((tmp_path / "out" / "ablations.json").read_text())["scores"] == first
+    text = capsys.readouterr().out
+    assert "| beta 2 |" in text and "| 24.41 | 0.3339 | 2.21 |" in text
+    assert text.count('"event": "end"') == 2  # two rows, once each
