@@ -182,7 +182,7 @@ def machine() -> str:
 
 def as_table(num_frames: int, plain: Watched, killed: Watched, size: int, equal: bool) -> str:
     """Write the figures as a table of Markdown."""
-    rows = [("", "undisturbed", f"killed {len(killed.frames_at_kills)} times")]
+    rows: list[tuple[str, ...]] = [("", "undisturbed", f"killed {len(killed.frames_at_kills)} times")]
     runs = (plain, killed)
     peaks = [f"{max(s[2] for s in seen.samples) / MB:.0f} MB" for seen in runs]
     slopes = [f"{slope(plain.samples, num_frames):+.3f} MB per 1000 frames", "each process begins anew"]

@@ -590,17 +590,19 @@ def fight_over_a_job(bench: Bench, times: int) -> Row:
     for _trial in range(times):
         out = bench.fresh()
         first = Forked(bench.command(out))
-        if first.wait(0.5 * bench.seconds) is None and job_path(out).exists():
+        result = None
+        while result is None and not finished(out):
+            result = first.wait(0.02)
+        if result is None:
             second = run(bench.command(out))
-            row.tried += 1
-            if second.code != 1 or "another process" not in second.said:
+            still_runs = first.wait(0) is None
+            row.tried += still_runs
+            if still_runs and (second.code != 1 or "another process" not in second.said):
                 row.problems.append(f"exit code {second.code}: {second.said}")
-            result = first.wait()
-            if result is None or result.code != 0:
+            result = first.wait() if still_runs else None
+            if still_runs and (result is None or result.code != 0):
                 row.problems.append(f"the first one was disturbed: {result}")
-            bench.judge(row, out)
-        else:
-            bench.settle(row, out)
+        bench.judge(row, out)
     return row
 
 

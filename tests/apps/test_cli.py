@@ -341,10 +341,10 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_interrupted_job_is_listed_shown_and_gone_on_with(
     capsys: pytest.CaptureFixture[str], interrupted: Path
 ) -> None:
-    kept = re.search(r"note: (16|24) of 30 \((53|80) %\) frames are finished and kept in", capsys.readouterr().err)
+    kept = re.search(r"note: (\d+) of 30 frames \((\d+) %\) are finished and kept in", capsys.readouterr().err)
     assert kept is not None
     assert main(["jobs", "list", str(interrupted.parent)]) == 0
-    assert f"o.mp4: {kept[1]} of 30 ({kept[2]} %) frames" in capsys.readouterr().out
+    assert f"o.mp4: {kept[1]} of 30 frames ({kept[2]} %)" in capsys.readouterr().out
     assert main(["jobs", "show", str(interrupted)]) == 0
     said = capsys.readouterr().out
     for word in ("interrupted", f"{kept[1]} of 30", "libx264", "bicubic", "in.mp4", "segment 4"):
@@ -430,7 +430,7 @@ def test_a_signal_keeps_what_is_finished_and_the_same_command_goes_on(number: in
     assert process.returncode == code
     note, error = err.splitlines()[-2:]
     assert error == "error: stopped: nothing was left half written"
-    assert "frames are finished and kept in" in note and "the same command goes on" in note
+    assert "are finished and kept in" in note and "the same command goes on" in note
     assert "Traceback" not in err
     assert _leftovers(out) == ["o.mp4.job"]
     assert main(["jobs", "resume", str(out / "o.mp4"), "-q"]) == 0

@@ -52,8 +52,8 @@ class JobSummary:
     def progress(self) -> str:
         """How far it is, in words."""
         total = self.num_frames
-        share = f" of {total} ({100 * self.state.num_frames // max(1, total)} %)" if total is not None else ""
-        return f"{self.state.num_frames}{share} frames"
+        done = self.state.num_frames
+        return f"{done} frames" if total is None else f"{done} of {total} frames ({100 * done // max(1, total)} %)"
 
     @property
     def status(self) -> str:
