@@ -66,7 +66,7 @@ def _tensorboard(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise OptionError("run.tensorboard needs the package tensorboard: pip install tensorboard") from error
+        raise OptionError("run.tensorboard needs the package tensorboard: pip install 'starvsr[train]'") from error
     return SummaryWriter(str(folder / "tensorboard"))
 
 
