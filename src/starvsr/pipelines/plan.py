@@ -17,7 +17,7 @@ from starvsr.pipelines.segments import longest_crossfade
 from starvsr.pipelines.tiles import TileGrid, grid_of_counts, grid_of_tiles
 
 MB = 2**20
-PROCESS_BYTES = 310 * MB  # interpreter, torch, FFmpeg: measured after loading
+PROCESS_BYTES = 400 * MB  # interpreter, torch, FFmpeg: 310 after loading, and gaps in the heap that come with work
 DEFAULT_BUDGETS = (950 * MB, 2000 * MB, 4000 * MB)
 """Beside the model's own weights: the least of these that large frames can be done in; 8K needs the last one."""
 ENCODER_FRAMES = (10, 45)  # frames an encoder holds: at least, and with its longest look-ahead
