@@ -95,16 +95,13 @@ def test_the_joined_video_has_exact_times_sound_and_keyframes(clip: Path, tmp_pa
     assert [data for _, data in packets_of(clip, "audio")[0]] == [data for _, data in packets_of(out, "audio")[0]]
 
 
-@pytest.mark.parametrize("upscaler", [NearestUpscaler, DriftingUpscaler])
 @pytest.mark.parametrize("cuts", [{"segment": 4, "overlap": 2, "crossfade": 2}, {"segment": 12, "overlap": 4}])
-def test_context_and_cross_fades_survive_an_interruption(
-    cuts: dict, upscaler: type, clip: Path, tmp_path: Path
-) -> None:
+def test_context_and_cross_fades_survive_an_interruption(cuts: dict, clip: Path, tmp_path: Path) -> None:
     options = {"codec": "ffv1", "scale": 1, **cuts}
-    upscale(clip, tmp_path / "whole.mkv", upscaler=upscaler(), **options)
+    upscale(clip, tmp_path / "whole.mkv", upscaler=DriftingUpscaler(), **options)
     for frame in (12, 31, 60):
-        _break_at(clip, tmp_path / "broken.mkv", frame, upscaler=upscaler(), **options)
-    assert upscale(clip, tmp_path / "broken.mkv", upscaler=upscaler(), **options).num_kept > 40
+        _break_at(clip, tmp_path / "broken.mkv", frame, upscaler=DriftingUpscaler(), **options)
+    assert upscale(clip, tmp_path / "broken.mkv", upscaler=DriftingUpscaler(), **options).num_kept > 40
     assert _digest_of_pictures(tmp_path / "broken.mkv") == _digest_of_pictures(tmp_path / "whole.mkv")
 
 
@@ -127,8 +124,7 @@ def test_a_finished_part_is_never_made_again(clip: Path, tmp_path: Path) -> None
     assert seen[1] <= 70 - kept[0] and sum(seen) <= 70 + 2 * (8 + 8)  # a part, and the segments read ahead of it
 
 
-@pytest.mark.parametrize("which", [0, 3, 5])
-@pytest.mark.parametrize("how", ["flip", "cut", "gone", "line"])
+@pytest.mark.parametrize(("which", "how"), [(0, "flip"), (3, "cut"), (5, "gone"), (0, "line"), (4, "line")])
 def test_damage_is_found_and_that_part_alone_made_again(which: int, how: str, clip: Path, tmp_path: Path) -> None:
     upscale(clip, tmp_path / "whole.mp4", **QUICK)
     out = tmp_path / "o.mp4"
@@ -249,7 +245,7 @@ def test_two_processes_on_one_job_are_refused(clip: Path, tmp_path: Path) -> Non
     assert _run(clip, out, **QUICK).num_kept > 0
 
 
-@pytest.mark.parametrize("frame", [1, 6, 13, 29, 52])
+@pytest.mark.parametrize("frame", [1, 29, 52])
 def test_running_out_of_memory_in_any_segment_loses_one_part_at_most(frame: int, clip: Path, tmp_path: Path) -> None:
     class Hungry(NearestUpscaler):
         def upscale_clip(self, lq, **arguments):
