@@ -116,3 +116,11 @@ def test_unknown_tensors_are_named():
 
 def test_every_stored_case_is_read():
     assert {case.stem for case in read_folder(DATA)} == {path.stem for path in DATA.glob("*.json")}
+
+
+def test_the_table_names_what_comes_closest(capsys):
+    assert main([str(DATA), "--only", "brownian", "--table"]) == 0
+    assert "| brownian | 1 of 1 | all exact | | |" in capsys.readouterr().out
+    assert main([str(DATA), "--only", "guidance", "--table"]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| guidance |"))
+    assert row.split("|")[2].strip() == "8 of 8" and float(row.split("|")[4]) <= float(row.split("|")[5])

@@ -16,6 +16,7 @@ from starvsr.models.text_tokens import Tokenizer
 from starvsr.models.text_tower import TextTower, TextTowerConfig, tower_weights
 from starvsr.models.weights import build_empty, fit, known_digest, load_star_unet, read_tensors
 from starvsr.models.weights.finding import ModelFiles, find_model
+from starvsr.models.weights.fitting import forget
 from starvsr.pipelines.base import ModelTraits
 from starvsr.pipelines.compute import choose_dtype, keep_freed_memory
 from starvsr.pipelines.exact import Choices
@@ -112,7 +113,9 @@ def arrange_weights(network: torch.nn.Module) -> None:
     """
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d) and module.kernel_size != (1, 1):
-            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+            read = module.weight.data
+            module.weight.data = read.contiguous(memory_format=torch.channels_last)
+            forget(read)
 
 
 def _number_type(precision: str, device: str) -> str:

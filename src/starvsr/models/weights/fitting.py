@@ -89,12 +89,12 @@ def adopt(network: nn.Module, tensors: dict[str, Tensor], dtype: torch.dtype | N
         for key, tensor in tensors.items():
             if tensor.dtype != dtype:
                 tensors[key] = tensor.to(dtype)
-                _forget(tensor)
+                forget(tensor)
     network.load_state_dict(tensors, strict=False, assign=True)
     tensors.clear()
 
 
-def _forget(tensor: Tensor) -> None:
+def forget(tensor: Tensor) -> None:
     """Give back the memory of a tensor mapped from a file; reading it again would read the file again.
 
     Only whole pages inside the tensor, and only on Linux; elsewhere the system takes them when it needs memory.
