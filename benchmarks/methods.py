@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 import starvsr
 from starvsr.errors import OptionError
+from starvsr.pipelines.base import FrameUpscaler
 from starvsr.video.pixels import from_unit, to_unit
 
 ByteArray = npt.NDArray[np.uint8]
@@ -82,11 +83,10 @@ class StarSmall:
 
     def __init__(self, weights: str | Path | None = None, seed: int = 0, num_steps: int | None = None) -> None:
         options: dict[str, Any] = {} if weights is None else {"weights": weights}
-        self._pipeline = starvsr.load_pipeline("star-small", **options)
+        self._pipeline = cast(FrameUpscaler, starvsr.load_pipeline("star-small", **options))
         self._call: dict[str, Any] = {"seed": seed} if num_steps is None else {"seed": seed, "num_steps": num_steps}
 
     def __call__(self, lq: ByteArray) -> ByteArray:
         """Enlarge a clip."""
-        with torch.inference_mode():
-            hq = self._pipeline.upscale_clip(to_unit(lq, 8)[None], first_frame=0, **self._call)
-        return np.asarray(from_unit(hq[0], 8), np.uint8)
+        frames = self._pipeline.upscale_frames(to_unit(lq, 8)[None], slice(None), first_frame=0, **self._call)
+        return np.concatenate([np.asarray(from_unit(frame[:, None], 8), np.uint8) for frame in frames])

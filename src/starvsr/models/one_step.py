@@ -22,10 +22,13 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from starvsr.models.attention import Attention
 from starvsr.models.blocks import (
     Downsample,
     ResBlock,
+    SpatialBlock,
     SpatialTransformer,
+    TemporalBlock,
     TemporalTransformer,
     Upsample,
     clip_view,
@@ -261,6 +264,25 @@ class _Temporal(nn.Module):
         return out
 
 
+class _SelfAttention(nn.Module):
+    """Attention of tokens to themselves with one projection for queries, keys and values."""
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.head_dim = attention.head_dim
+        projections = (attention.to_q, attention.to_k, attention.to_v)
+        self.weight = nn.Parameter(torch.cat([projection.weight for projection in projections]))
+        self.to_out = _copied(attention.to_out)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return [N, L, D] for tokens [N, L, D]."""
+        heads = F.linear(tokens, self.weight).unflatten(-1, (3, -1, self.head_dim))  # [N, L, 3, h, d]
+        query, key, value = heads.transpose(1, 3).unbind(2)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        out: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
+        return out
+
+
 class _Rise(nn.Module):
     """Upsample by 2: repetition and convolution as four 2x2 convolutions, one for each place in a 2x2 square."""
 
@@ -327,7 +349,12 @@ def _part(block: nn.Module, embedding: Tensor) -> nn.Module:
     if isinstance(block, Upsample):
         return _Rise(block)
     assert isinstance(block, Downsample | SpatialTransformer | TemporalTransformer)
-    return _copied(block)
+    copied = _copied(block)
+    for owner in [module for module in copied.modules() if isinstance(module, SpatialBlock | TemporalBlock)]:
+        owner.add_module("attn1", _SelfAttention(owner.attn1))
+        if isinstance(owner, TemporalBlock):
+            owner.add_module("attn2", _SelfAttention(owner.attn2))
+    return copied
 
 
 def _pixel_head(head: nn.Conv2d, codec: Codec, sigma: float) -> nn.Module:

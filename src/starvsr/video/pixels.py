@@ -7,7 +7,7 @@ itself by its type). Networks see float32 in [-1, 1].
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,6 @@ def from_unit(frames: torch.Tensor, bit_depth: int) -> NDArray[np.uint8] | NDArr
     dtype = dtype_for(bit_depth)
     top = float(np.iinfo(dtype).max)
     scaled = frames.detach().to(device="cpu", dtype=torch.float32).add(1.0).mul_(top / 2.0)
-    scaled = torch.nan_to_num(scaled, nan=0.0).round_().clamp_(0.0, top)
-    array = scaled.permute(1, 2, 3, 0).numpy()
-    return np.ascontiguousarray(array.astype(np.int32 if dtype is np.uint16 else np.uint8).astype(dtype))
+    scaled = scaled.nan_to_num_(nan=0.0).round_().clamp_(0.0, top).permute(1, 2, 3, 0)
+    array: Any = scaled.to(torch.uint8 if dtype is np.uint8 else torch.int32).contiguous().numpy()
+    return array.astype(dtype, copy=False)
