@@ -395,8 +395,13 @@ def _starvsr(*words: str | Path, **details) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_heed_interrupts if os.name == "posix" else None,
         **details,
     )
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # shells make what they start in the background deaf to it
 
 
 def test_help_names_every_option_and_loads_no_torch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -244,6 +245,8 @@ def _was_published(out: Path, target: Path) -> bool:
 
     folder = JobFolder(job_path(out))
     if not folder.journal.exists():
+        with contextlib.suppress(OSError):
+            folder.path.rmdir()  # if it is empty, only its own removal was cut short
         return False
     from starvsr.pipelines.jobs.work import is_published
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
@@ -60,8 +61,10 @@ class FileSink:
         self.notes = list(self._plan.notes)
         self._durations: dict[int, int] = {}
         self._frames = 0
-        self._held: Any = None
+        self._held: deque[Any] = deque()
         self._first_dts: int | None = None
+        self._num_muxed = 0
+        self._is_ending = False
         self._offset = self._first_pts = self._last_pts = self._end = 0
         self._copier: StreamCopier | None = None
         quiet_encoders()
@@ -144,7 +147,11 @@ class FileSink:
         """
         if self._durations:  # frames are still in the encoder
             self._mux(self._stream.encode(None))
-        self._mux_held(is_last=True)
+            if self._num_muxed == 0:
+                self._time_few()
+        self._is_ending = True
+        while self._held:
+            self._mux_held()
         if self._copier is not None:
             self._copier.advance(None)
             self._report_left_out()
@@ -253,18 +260,25 @@ class FileSink:
                 packet.duration = self._durations.pop(packet.pts, packet.duration)
             if self._first_dts is None:
                 self._first_dts = packet.dts
-            self._mux_held()
-            self._held = packet
+            self._held.append(packet)
+            if len(self._held) > 2:
+                self._mux_held()
 
-    def _mux_held(self, *, is_last: bool = False) -> None:
+    def _time_few(self) -> None:
+        """Set the decoding times of one or two pictures in all: x265 leaves theirs to chance."""
+        for packet in self._held:
+            packet.dts = packet.pts
+        self._first_dts = self._held[0].dts if self._held else None
+
+    def _mux_held(self) -> None:
         """Hand over the packet before; the last one of an MP4 gets the length that ends the track in time.
 
         MP4 stores lengths in coding order, so with B-frames the packet that is coded last is not the one
         that is shown last.
         """
-        packet, self._held = self._held, None
-        if packet is None:
-            return
+        packet = self._held.popleft()
+        is_last = self._is_ending and not self._held
+        self._num_muxed += 1
         if is_last and self._muxer in ("mp4", "mov") and packet.dts is not None and self._first_dts is not None:
             rest = self._end - self._first_pts - (packet.dts - self._first_dts)
             packet.duration = max(rest, 1)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from starvsr import upscale
-from starvsr.errors import JobError, StarVsrError
+from starvsr.errors import JobError, OutputExistsError, StarVsrError
 from starvsr.pipelines.base import Progress, UpscaleResult
+from starvsr.pipelines.jobs.folder import JobFolder
 from starvsr.pipelines.jobs.journal import read_journal
 from starvsr.pipelines.jobs.lock import JobLock
 from starvsr.video import VideoReader
@@ -278,6 +279,26 @@ def test_a_kill_between_the_rename_and_the_tidying_up_is_no_failure(
     assert (result.num_frames, _digest(out)) == (70, digest)
     with pytest.raises(StarVsrError, match="already there"):
         upscale(clip, out, **QUICK)
+
+
+@pytest.mark.parametrize("gone", [("lock",), ("lock", "journal")])
+def test_a_removal_cut_short_leaves_nothing_behind_the_next_time(
+    gone: tuple[str, ...], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.mp4"
+    with monkeypatch.context() as patch:
+        patch.setattr(JobFolder, "remove", lambda self: None)
+        upscale(clip, out, **QUICK)
+    folder = tmp_path / "out.mp4.job"
+    for path in folder.iterdir():
+        if path.name in gone or path.name not in ("lock", "journal"):
+            path.unlink()
+    if "journal" in gone:
+        with pytest.raises(OutputExistsError):
+            upscale(clip, out, **QUICK)
+    else:
+        upscale(clip, out, **QUICK)
+    assert [path.name for path in tmp_path.iterdir() if path != clip] == ["out.mp4"]
 
 
 def test_a_folder_that_is_no_job_is_left_alone(clip: Path, tmp_path: Path) -> None:

@@ -73,9 +73,9 @@ class JobFolder:
             _remove(path)
 
     def remove(self) -> None:
-        """Remove the folder; the journal goes late, so that an interrupted removal is understood."""
+        """Remove the folder; the journal goes last, so that an interrupted removal is understood."""
         self.sweep()
-        for path in [*self.path.glob("part_*"), self.plan, self.journal, self.lock]:
+        for path in [*self.path.glob("part_*"), self.plan, self.lock, self.journal]:
             _remove(path)
         with contextlib.suppress(OSError):
             self.path.rmdir()
