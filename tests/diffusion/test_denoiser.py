@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from starvsr.diffusion.denoiser import from_eps, from_velocity, from_x0, guided, in_windows
+from starvsr.diffusion.denoiser import (
+    from_eps,
+    from_velocity,
+    from_x0,
+    guided,
+    guided_pair,
+    in_interval,
+    in_windows,
+)
 from starvsr.diffusion.schedules import star_schedule
 from starvsr.errors import OptionError
 from starvsr.windows import blended_windows, released_windows
@@ -67,6 +75,26 @@ def test_full_rescale_restores_the_spread_of_each_item():
     torch.testing.assert_close(spread, positive.flatten(1).std(1))
     plain = guided(lambda x, t: positive, lambda x, t: negative, scale=7.5, rescale=None)(draw(3), t)
     torch.testing.assert_close(plain, negative + 7.5 * (positive - negative))
+
+
+def test_a_pair_from_one_call_is_guided_like_two_calls():
+    positive, negative, t = draw(1), draw(2), torch.tensor([5, 5])
+    two = guided(lambda x, t: positive, lambda x, t: negative, scale=7.5)(draw(3), t)
+    assert torch.equal(guided_pair(lambda x, t: (positive, negative), scale=7.5)(draw(3), t), two)
+    with pytest.raises(OptionError, match="rescale"):
+        guided_pair(lambda x, t: (x, x), scale=7.5, rescale=-0.1)
+
+
+def test_an_interval_of_timesteps_takes_its_own_denoiser():
+    seen = []
+
+    def named(name):
+        return lambda x, level: seen.append(name) or x
+
+    denoise = in_interval(named("inside"), named("outside"), SCHEDULE, (200, 600))
+    for t in (899.0, 601.0, 600.0, 600.4, 400.0, 200.0, 199.0, 0.0):
+        denoise(draw(1), SCHEDULE.level_at(torch.tensor([t])).item())
+    assert seen == ["outside"] * 2 + ["inside"] * 4 + ["outside"] * 2
 
 
 @pytest.mark.parametrize("blend", ["cut", "linear", "cosine"])

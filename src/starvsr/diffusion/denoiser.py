@@ -4,9 +4,11 @@ Three kinds of functions, each wrapping the one before:
 
 * a `Predict(x_t, t)` is a network with its context and control bound: noisy latents and integer timesteps in,
   velocity, noise or clean estimate out;
-* `guided` joins two of them (with and without the prompt) into one;
+* `guided` joins two of them (with and without the prompt) into one; `guided_pair` does it for a network that gives both
+  at once;
 * a `Denoise(x_t, level)` is what samplers call: noisy latents at a solver level in, clean estimate out.
-  `in_windows` builds one for a long clip from one per time window.
+  `in_interval` takes one at some noise levels and another at the rest, `in_windows` builds one for a long clip from
+  one per time window.
 
 x_t is always variance preserving: alpha * x0 + sigma * noise, what the network sees.
 """
@@ -24,6 +26,9 @@ from starvsr.windows import Blend, Window, blend_weights
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 """(x_t [B, C, T, h, w], t int64 [B]) -> prediction of the same shape."""
+
+PredictPair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""The same with two answers: with the prompt, and with the negative prompt."""
 
 Denoise = Callable[[Tensor, float], Tensor]
 """(x_t [B, C, T, h, w], solver level sigma/alpha) -> clean estimate of the same shape."""
@@ -74,13 +79,22 @@ def guided(positive: Predict, negative: Predict | None, *, scale: float, rescale
         return positive
     if negative is None:
         raise OptionError(f"guidance scale {scale} needs a negative prompt: give one, or use scale 1")
+    other = negative
+    return guided_pair(lambda x, t: (positive(x, t), other(x, t)), scale=scale, rescale=rescale)
+
+
+def guided_pair(both: PredictPair, *, scale: float, rescale: float | None = 0.2) -> Predict:
+    """Guide by a network that answers to both prompts in one call; see :func:`guided`.
+
+    Raises:
+        OptionError: rescale is out of range.
+    """
     share = rescale or 0.0
     if not 0 <= share <= 1:
         raise OptionError(f"guidance rescale must lie in [0, 1], not {rescale}")
-    other = negative
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
-        v_positive, v_negative = positive(x, t).float(), other(x, t).float()
+        v_positive, v_negative = (v.float() for v in both(x, t))
         v = v_negative + scale * (v_positive - v_negative)
         if share == 0:
             return v
@@ -88,6 +102,27 @@ def guided(positive: Predict, negative: Predict | None, *, scale: float, rescale
         return v * (share * ratio + (1 - share))
 
     return predict
+
+
+def in_interval(inside: Denoise, outside: Denoise, schedule: NoiseSchedule, interval: tuple[int, int]) -> Denoise:
+    """Take one denoiser for an interval of timesteps and another for the rest.
+
+    With the guided network inside and the prompt alone outside, the second call is made only where it matters.
+    Source: guidance in a limited interval (arXiv 2404.07724).
+
+    Args:
+        inside: asked when the level's integer timestep, which the network sees, lies in the interval.
+        outside: asked otherwise.
+        schedule: tells the timestep of a level.
+        interval: first and last timestep, both inside.
+    """
+    low, high = interval
+
+    def denoise(x: Tensor, level: float) -> Tensor:
+        t = int(schedule.integer_timestep_at(torch.tensor([level])))
+        return (inside if low <= t <= high else outside)(x, level)
+
+    return denoise
 
 
 def _std_per_item(x: Tensor) -> Tensor:
