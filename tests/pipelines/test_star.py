@@ -55,6 +55,13 @@ def test_any_clip_comes_out_four_times_larger(pipeline: StarPipeline, size: tupl
     assert hq.abs().max() <= 1
 
 
+def test_unknown_models_are_told_all_that_are_known() -> None:
+    with pytest.raises(OptionError, match=r"star-big.*star-small, star-light, star-heavy"):
+        registry.get_spec("star-big")
+    with pytest.raises(OptionError, match="star-light is a published model"):
+        registry.get_spec("star-light")
+
+
 def test_one_step_draws_no_noise(pipeline: StarPipeline) -> None:
     a = pipeline.upscale_clip(_clip(), seed=1)
     assert torch.equal(a, pipeline.upscale_clip(_clip(), seed=2, first_frame=9))

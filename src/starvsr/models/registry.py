@@ -114,13 +114,16 @@ MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in [STAR_SMALL]}
 
 
 def get_spec(name: str) -> ModelSpec:
-    """Return the entry of a model.
+    """Return the entry of a model that comes with the package.
 
     Raises:
-        OptionError: there is no model of that name.
+        OptionError: there is no model of that name, or its weights are published elsewhere (``PUBLISHED``).
     """
+    if name in PUBLISHED:
+        raise OptionError(f"{name} is a published model, and this works with the package's own: {', '.join(MODELS)}")
     if name not in MODELS:
-        raise OptionError(f"unknown model {name!r}: known are {', '.join(MODELS)}; see `starvsr models list`")
+        known = ", ".join([*MODELS, *PUBLISHED])
+        raise OptionError(f"unknown model {name!r}: known are {known}; see `starvsr models list`")
     return MODELS[name]
 
 
