@@ -5,6 +5,7 @@ A message says what went wrong, why, and what to do next, in one line::
     StarVsrError                 catch this one to catch all
     ├── InputError               the input cannot be used
     │   ├── InputNotFoundError   there is no such file or folder
+    │   ├── LimitError           larger than what is let in without a flag
     │   ├── UnreadableInputError not a video, empty, truncated, or its codec is unknown
     │   └── CorruptFrameError    damaged in the middle
     ├── OutputError              the output cannot be written
@@ -35,6 +36,10 @@ class InputNotFoundError(InputError):
 
 class UnreadableInputError(InputError):
     """The input is not a video, is empty or truncated, or its codec is unknown."""
+
+
+class LimitError(InputError):
+    """The input asks for more than a limit allows; the message names the flag that raises it."""
 
 
 class CorruptFrameError(InputError):

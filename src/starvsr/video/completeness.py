@@ -30,7 +30,7 @@ def find_missing_part(info: VideoInfo) -> str | None:
 
 def _by_index(info: VideoInfo) -> str | None:
     size = info.path.stat().st_size
-    with open_input(info.path) as container:
+    with open_input(info.path, limits=info.limits) as container:
         stream = video_stream(container, info.path)
         entries = getattr(stream, "index_entries", ())  # since PyAV 17
         if len(entries) < stream.frames and (info.container == "avi" or not entries):
@@ -48,7 +48,7 @@ def _by_count(info: VideoInfo, promised: int) -> str | None:
 
 
 def _by_tail(info: VideoInfo) -> str | None:
-    with open_input(info.path) as container:
+    with open_input(info.path, limits=info.limits) as container:
         if not container.duration:
             return None
         promised = Fraction(container.duration, 1_000_000)  # Matroska counts it from 0, not from the first frame
@@ -78,7 +78,7 @@ def _last_time(container: Any, promised: Fraction) -> Fraction | None:
 def count_packets(info: VideoInfo) -> int:
     """Count the packets of the video stream by reading the whole file, without decoding."""
     total = 0
-    with open_input(info.path) as container:
+    with open_input(info.path, limits=info.limits) as container:
         try:
             for packet in container.demux(video_stream(container, info.path)):
                 total += packet.size > 0 and not packet.is_discard

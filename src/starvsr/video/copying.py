@@ -109,7 +109,7 @@ class StreamCopier:
         self._next: Any = None
         self.left_out: list[str] = []
         self.notes: list[str] = []
-        self._input = open_input(source.path)
+        self._input = open_input(source.path, limits=source.limits)
         self._video = video_stream(self._input, source.path)
 
     def before_video(self) -> None:
@@ -226,7 +226,7 @@ class StreamCopier:
 
     def _attach_cover(self, stream: Any) -> str | None:
         suffix, mime = _COVER_SUFFIX.get(stream.codec_context.name, ("bin", "application/octet-stream"))
-        with open_input(self._info.path) as container:
+        with open_input(self._info.path, limits=self._info.limits) as container:
             packet = next((p for p in container.demux(container.streams[stream.index]) if p.size), None)
         if packet is None:
             return "the picture is missing in the input"

@@ -62,14 +62,22 @@ class DamageControl:
             raise CorruptFrameError(self._message(f"the file is damaged after frame {self._emitted}", reason(error)))
         self._note(f"{self._info.path.name}: damaged after frame {self._emitted}; the rest is missing")
 
-    def on_packet(self, packet: Any, error: BaseException) -> None:
+    def on_packet(self, packet: Any, error: BaseException, *, width: int = 1) -> None:
         """Meet a packet that the decoder refuses.
+
+        Args:
+            packet: The packet.
+            error: What the decoder said.
+            width: The decoder's width: 0 when it refused the size of the picture.
 
         Raises:
             CorruptFrameError: With mode ``error``, or after ten thousand of them.
         """
         if self._mode == "error":
-            raise CorruptFrameError(self._message(f"frame {self._emitted} cannot be decoded", reason(error)))
+            why = reason(error)
+            if width == 0:
+                why = f"no size, or more than the {self._info.limits.max_pixels} pixels of --max-pixels"
+            raise CorruptFrameError(self._message(f"frame {self._emitted} cannot be decoded", why))
         self._damaged += 1
         if self._damaged > _MAX_DAMAGED_PACKETS:
             raise CorruptFrameError(f"{self._info.path}: damaged throughout; get another copy")
@@ -94,7 +102,8 @@ class DamageControl:
         """Yield repeats for what is missing at the end, and report."""
         if self._watches and self._emitted:
             yield from self._missing_before(None)
-            while self._damaged and self._fill_to is not None and self._emitted < self._fill_to:
+            most = self._emitted + _MAX_DAMAGED_PACKETS
+            while self._damaged and self._fill_to is not None and self._emitted < min(self._fill_to, most):
                 yield self._repeat((self._last_pts or 0) + self._step)
         if self._damaged:
             what = "mended or shown as the frame before" if self._mode == "conceal" else "left out"

@@ -8,6 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from starvsr.video.limits import DEFAULT_LIMITS, Limits
+
 UNSPECIFIED = 2
 LIMITED, FULL = 1, 2
 
@@ -144,6 +146,7 @@ class VideoInfo:
         chapters: Chapters of the container.
         files: The images of a folder or pattern, in order.
         notes: What the user should know about the input, one sentence each.
+        limits: What the input may ask for; whoever opens it again holds it to the same.
     """
 
     path: Path
@@ -175,6 +178,7 @@ class VideoInfo:
     chapters: tuple[Chapter, ...] = ()
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def interlaced(self) -> bool:

@@ -5,15 +5,29 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import av
 
 from starvsr.errors import InputNotFoundError, UnreadableInputError
+from starvsr.video.limits import DEFAULT_LIMITS, Limits
+from starvsr.video.structure import check_structure
 
 # their clock starts anywhere, so only differences of times mean something
 _ARBITRARY_CLOCK = frozenset({"mpegts", "mpeg", "mpegtsraw", "rtp", "wtv"})
+
+
+# formats that make FFmpeg open other files, addresses or devices
+_OPENERS = (
+    "alsa android_camera avfoundation bktr concat dash decklink dshow fbdev ffmetadata gdigrab hds hls iec61883 imf "
+    "jack kmsgrab lavfi libcdio libdc1394 openal oss pulse rtsp sap sdp smoothstreaming sndio svg_pipe v4l2 vfwcap "
+    "video4linux2,v4l2 vobsub webm_dash_manifest x11grab xcbgrab"
+)
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat version", b"v=0", b"<?xml", b"<MPD", b"[playlist]", b"[Reference]", b"RTSPtext")
+_LARGEST_INT = 2**31 - 1
+_TAG_COST = 64  # bytes that the bookkeeping of a tag or a chapter takes, roughly
 
 
 def has_arbitrary_clock(container_name: str) -> bool:
@@ -41,21 +55,67 @@ def captured_log() -> Iterator[list[str]]:
         av.logging.set_level(level)
 
 
-def open_input(path: Path, *, options: dict[str, str] | None = None) -> Any:
-    """Open a file for reading.
+def open_input(path: Path, *, options: dict[str, str] | None = None, limits: Limits = DEFAULT_LIMITS) -> Any:
+    """Open a file for reading. It is the only file that is read: formats that name others are not accepted.
 
     Raises:
         InputNotFoundError: There is no such file.
         UnreadableInputError: It is empty, no media FFmpeg knows, or cannot be opened.
+        LimitError: It asks for more than the limits allow.
     """
     check_file(path)
+    check_structure(path, limits)
+    # "file:" keeps names with a colon from being taken for a protocol, pattern_type names with %d for a row of images
+    safe = {
+        "protocol_whitelist": "file",
+        "format_whitelist": _accepted_formats(),
+        "pattern_type": "none",
+        "max_streams": str(limits.max_streams + 1),
+        **decoder_options(limits),
+    }
     try:
-        # "file:" keeps names with a colon from being taken for a protocol; playlists must not fetch from the net
-        return av.open(
-            f"file:{path}", "r", options={"protocol_whitelist": "file", **(options or {})}, metadata_errors="replace"
-        )
+        container = av.open(f"file:{path}", "r", options={**safe, **(options or {})}, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError, UnicodeError) as error:
         raise _unreadable(path, error) from None
+    try:
+        _check_claims(container, path, limits)
+    except BaseException:
+        container.close()
+        raise
+    return container
+
+
+def decoder_options(limits: Limits) -> dict[str, str]:
+    """Give the options that keep a decoder from making frames that are too large, in mid-stream too."""
+    return {"max_pixels": str(min(limits.max_pixels, _LARGEST_INT))}
+
+
+@lru_cache(maxsize=1)
+def _accepted_formats() -> str:
+    names = sorted(av.formats_available - set(_OPENERS.split()))
+    return ",".join(name for name in names if not name.startswith("rtp"))
+
+
+def _check_claims(container: Any, path: Path, limits: Limits) -> None:
+    """Refuse what the headers say of themselves, before anything is decoded for it."""
+    streams = container.streams
+    if len(streams) > limits.max_streams:
+        limits.refuse(path, f"{len(streams)} streams or more", "max_streams")
+    tags = [container.metadata, *(stream.metadata for stream in streams)]
+    tags += [chapter["metadata"] for chapter in container.chapters()] if hasattr(container, "chapters") else []
+    size = sum(len(key) + len(value) + _TAG_COST for tag in tags for key, value in tag.items()) + _TAG_COST * len(tags)
+    if size > limits.max_metadata:
+        limits.refuse(path, f"{size} bytes of tags", "max_metadata")
+    attached = sum(len(stream.data or b"") for stream in streams if stream.type == "attachment")
+    if attached > limits.max_attachments:
+        limits.refuse(path, f"{attached} bytes of attachments", "max_attachments")
+    for stream in streams.video:
+        context = stream.codec_context
+        if context is not None:
+            limits.check_size(path, context.width, context.height)
+            context.options = {**context.options, **decoder_options(limits)}
+            if stream.frames > limits.max_frames:
+                limits.refuse(path, f"{stream.frames} frames", "max_frames")
 
 
 def check_file(path: Path) -> None:
@@ -81,10 +141,16 @@ def check_file(path: Path) -> None:
 
 
 def _unreadable(path: Path, error: BaseException) -> UnreadableInputError:
+    if getattr(error, "errno", None) == errno.ENOMEM:
+        why = "its headers ask for more streams or more memory than it may have"
+        return UnreadableInputError(f"{path}: {why}; if the file can be trusted, raise --max-streams")
     if getattr(error, "errno", None) == errno.EACCES:
         return UnreadableInputError(f"{path}: permission denied; check who may read it")
     with path.open("rb") as file:
-        head = file.read(16)
+        head = file.read(64)
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_PLAYLISTS):
+        why = "a playlist or description that names other files or addresses, which are not opened"
+        return UnreadableInputError(f"{path}: {why}; give the media file itself")
     if head[4:8] == b"ftyp":
         why = "it starts like an MP4/MOV but has no readable index: probably cut off while recording or copying"
         return UnreadableInputError(f"{path}: {why}; get the whole file, or repair it (untrunc, ffmpeg)")

@@ -12,7 +12,10 @@ import av
 from starvsr.errors import InputNotFoundError, UnreadableInputError
 from starvsr.video.images import is_pattern, list_images
 from starvsr.video.info import FULL, Chapter, ColorTags, MasteringDisplay, StreamInfo, VideoInfo
+from starvsr.video.limits import DEFAULT_LIMITS, Limits
 from starvsr.video.opening import has_arbitrary_clock, open_input, reason
+from starvsr.video.stalls import StallWatch, refused_size
+from starvsr.video.webp import is_animated_webp, probe_webp
 
 DEFAULT_IMAGE_RATE = Fraction(24)
 _FIELD_ORDERS = {0: "progressive", 1: "progressive", 2: "top", 3: "bottom", 4: "top", 5: "bottom"}
@@ -28,15 +31,17 @@ _LOST_SIDE_DATA = {
     "DYNAMIC_HDR_VIVID": "HDR Vivid data",
 }
 _ALPHA_SCAN_LIMIT = 500
+_ALPHA_SCAN_PIXELS = 1 << 31  # past so many, the format's word is taken
 
 
-def probe(path: str | Path, *, frame_rate: Fraction | None = None) -> VideoInfo:
+def probe(path: str | Path, *, frame_rate: Fraction | None = None, limits: Limits = DEFAULT_LIMITS) -> VideoInfo:
     """Look at a video, an image, a folder of images, or a numbered pattern.
 
     Args:
         path: The input.
         frame_rate: Rate for inputs without timestamps (images, raw streams); None means 24 for images
             and what the stream says for raw streams.
+        limits: What the input may ask for.
 
     Returns:
         What was found; sizes are those after rotation.
@@ -44,16 +49,17 @@ def probe(path: str | Path, *, frame_rate: Fraction | None = None) -> VideoInfo:
     Raises:
         InputNotFoundError: There is no such file or folder.
         UnreadableInputError: It is empty, not media, has no video stream, no frame, or an unknown codec.
+        LimitError: It asks for more than the limits allow.
     """
     path = Path(path)
     if path.is_dir() or (is_pattern(path) and not path.exists()):
-        return _probe_images(path, frame_rate or DEFAULT_IMAGE_RATE)
+        return _probe_images(path, frame_rate or DEFAULT_IMAGE_RATE, limits)
     if is_animated_webp(path):
-        return _probe_webp(path)
-    with open_input(path) as container:
+        return probe_webp(path, limits)
+    with open_input(path, limits=limits) as container:
         stream = video_stream(container, path)
-        frame = _first_frame(container, stream, path)
-        return _describe(path, container, stream, frame, frame_rate)
+        frame = _first_frame(container, stream, path, limits)
+        return _describe(path, container, stream, frame, frame_rate, limits)
 
 
 def video_stream(container: Any, path: Path) -> Any:
@@ -86,19 +92,9 @@ def decoder_for(stream: Any) -> Any:
     if tags.get("alpha_mode") == "1" and context.name in ("vp8", "vp9"):
         twin = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[context.name], "r")
         twin.extradata = context.extradata
+        twin.options = context.options
         return twin
     return context
-
-
-def is_animated_webp(path: Path) -> bool:
-    """Whether the file is a WebP with the animation flag (FFmpeg cannot decode those, Pillow can)."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(32)
-    except OSError:
-        return False
-    is_extended = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) > 20
-    return is_extended and bool(head[20] & 0x02)
 
 
 def orientation(frame: Any) -> tuple[int, int, int, int] | None:
@@ -166,18 +162,22 @@ def _mastering(data: bytes) -> MasteringDisplay | None:
     )
 
 
-def _first_frame(container: Any, stream: Any, path: Path) -> Any:
+def _first_frame(container: Any, stream: Any, path: Path, limits: Limits) -> Any:
     """Decode until a frame comes out.
 
     Raises:
         UnreadableInputError: None comes out.
+        LimitError: The picture is too large, or the decoder works for too long.
     """
     decoder = decoder_for(stream)
     why = "it holds no frame"
+    watch = StallWatch(path, limits)
     try:
         for packet in container.demux(stream):
             try:
-                for frame in decoder.decode(packet):
+                with watch:
+                    frames = decoder.decode(packet)
+                for frame in frames:
                     return frame
             except av.error.EOFError:
                 break
@@ -187,6 +187,7 @@ def _first_frame(container: Any, stream: Any, path: Path) -> Any:
         why = f"its codec {stream.codec_context.name} cannot be decoded by this FFmpeg"
     except av.error.FFmpegError as error:
         why = reason(error)
+    limits.check_size(path, *refused_size(path, limits))
     raise UnreadableInputError(f"{path}: no picture could be decoded: {why}; check or convert the file")
 
 
@@ -199,7 +200,7 @@ def nominal_rate(stream: Any) -> Fraction:
     return rate if 0 < rate < 100_000 else Fraction(25)
 
 
-def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fraction | None) -> VideoInfo:
+def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fraction | None, limits: Limits) -> VideoInfo:
     matrix = orientation(frame)
     notes = (
         *_side_notes(path, frame),
@@ -238,7 +239,7 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
         origin=origin,
         pixel_format=frame.format.name,
         bit_depth=max(part.bits for part in frame.format.components),
-        has_alpha=_has_alpha(path, stream, frame),
+        has_alpha=_has_alpha(path, stream, frame, limits),
         field_order=_field_order(stream, frame),
         color=color_tags(frame, stream.codec_context),
         has_timestamps=has_times,
@@ -246,6 +247,7 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
         metadata=dict(container.metadata),
         chapters=_chapters(container),
         notes=notes,
+        limits=limits,
     )
 
 
@@ -295,19 +297,21 @@ def _format_has_alpha(frame: Any) -> bool:
     return frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components)
 
 
-def _has_alpha(path: Path, stream: Any, frame: Any) -> bool:
+def _has_alpha(path: Path, stream: Any, frame: Any, limits: Limits) -> bool:
     """Whether there is transparency; formats that always decode with alpha are looked at frame by frame."""
     if not _format_has_alpha(frame):
         return False
     if stream.codec_context.name not in ("apng", "gif", "png", "webp", "tiff", "bmp", "qtrle"):
         return True
-    with open_input(path) as container:
+    with open_input(path, limits=limits) as container:
         for count, picture in enumerate(container.decode(video=0)):
             alpha = picture.to_ndarray(format="rgba")[..., 3]
             if int(alpha.min()) < 255:
                 return True
             if count >= _ALPHA_SCAN_LIMIT:
                 break
+            if (count + 1) * alpha.size >= _ALPHA_SCAN_PIXELS:
+                return True
     return False
 
 
@@ -342,13 +346,13 @@ def _chapters(container: Any) -> tuple[Chapter, ...]:
     )
 
 
-def _probe_images(path: Path, rate: Fraction) -> VideoInfo:
+def _probe_images(path: Path, rate: Fraction, limits: Limits) -> VideoInfo:
     from dataclasses import replace
 
     files, notes = list_images(path)
     if not files:
         raise InputNotFoundError(f"{path}: no images found")
-    first = probe(files[0], frame_rate=rate)
+    first = probe(files[0], frame_rate=rate, limits=limits)
     return replace(
         first,
         path=path,
@@ -360,40 +364,4 @@ def _probe_images(path: Path, rate: Fraction) -> VideoInfo:
         streams=(),
         metadata={},
         notes=notes,
-    )
-
-
-def _probe_webp(path: Path) -> VideoInfo:
-    from PIL import Image
-
-    try:
-        opened: Any = Image.open(path)
-        with opened as image:
-            durations = []
-            has_alpha = False
-            for index in range(image.n_frames):
-                image.seek(index)
-                image.load()
-                durations.append(int(image.info.get("duration", 40)) or 40)
-                if image.mode == "RGBA" and index < _ALPHA_SCAN_LIMIT:
-                    has_alpha = has_alpha or image.getextrema()[3][0] < 255
-            width, height = image.size
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UnreadableInputError(f"{path}: damaged WebP ({reason(error)}); get the whole file") from None
-    total = Fraction(sum(durations), 1000)
-    return VideoInfo(
-        path=path,
-        kind="animation",
-        container="webp",
-        codec="webp",
-        width=width,
-        height=height,
-        coded_width=width,
-        coded_height=height,
-        frame_rate=len(durations) / total,
-        time_base=Fraction(1, 1000),
-        num_frames=len(durations),
-        duration=total,
-        pixel_format="rgba" if has_alpha else "rgb24",
-        has_alpha=has_alpha,
     )

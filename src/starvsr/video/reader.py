@@ -24,9 +24,12 @@ from starvsr.video.convert import Frame, resolve_tags, to_rgb
 from starvsr.video.damage import DamageControl, Picture
 from starvsr.video.deinterlace import Deinterlacer
 from starvsr.video.info import VideoInfo
+from starvsr.video.limits import DEFAULT_LIMITS, Limits
 from starvsr.video.opening import open_input
 from starvsr.video.pixels import dtype_for
 from starvsr.video.probing import decoder_for, orientation, probe, video_stream
+from starvsr.video.stalls import StallWatch, within_limits
+from starvsr.video.webp import webp_frames
 
 _DEINTERLACE = ("auto", "on", "off")
 _ON_CORRUPT = ("error", "skip", "conceal")
@@ -68,12 +71,14 @@ class VideoReader:
         on_corrupt: What to do with damaged frames and cut-off files: ``error`` raises, ``skip`` leaves the
             damaged frames out, ``conceal`` shows the frame before in their place, so that the count stays.
         frame_rate: Rate for images (default 24) and raw streams.
-        info: What ``probe`` said about the same path, to spare asking again.
+        info: What ``probe`` said about the same path, to spare asking again; it knows its limits.
+        limits: What the input may ask for, where ``info`` is not given.
         on_note: Called with each note when it arises.
 
     Raises:
         InputNotFoundError: There is no such file or folder.
         UnreadableInputError: It is not media, or (with ``on_corrupt="error"``) cut off.
+        LimitError: It asks for more than the limits allow.
         OptionError: An argument has a wrong value, or ``start`` lies behind the end.
     """
 
@@ -87,11 +92,12 @@ class VideoReader:
         on_corrupt: str = "error",
         frame_rate: Fraction | None = None,
         info: VideoInfo | None = None,
+        limits: Limits = DEFAULT_LIMITS,
         on_note: Callable[[str], None] | None = None,
     ) -> None:
         _check_choice("deinterlace", deinterlace, _DEINTERLACE)
         _check_choice("on_corrupt", on_corrupt, _ON_CORRUPT)
-        self.info = info or probe(path, frame_rate=frame_rate)
+        self.info = info or probe(path, frame_rate=frame_rate, limits=limits)
         self.path = self.info.path
         self.notes: list[str] = []
         self._on_note = on_note
@@ -151,7 +157,8 @@ class VideoReader:
         self.num_frames_read = 0
         last: Any = None
         index = 0
-        for picture in self._with_durations(self._in_range(self._with_times(self._pictures()))):
+        watched = within_limits(self._with_times(self._pictures()), self.info)
+        for picture in self._with_durations(self._in_range(watched)):
             image = last if picture.image is None else picture.image
             last = image if self._on_corrupt == "conceal" else None
             pts = picture.pts or 0
@@ -258,13 +265,14 @@ class VideoReader:
         return self._deinterlace == "on" or bool(frame.interlaced_frame)
 
     def _video_frames(self) -> Iterator[Any]:
-        container = self._container = open_input(self.path)
+        container = self._container = open_input(self.path, limits=self.info.limits)
         stream = video_stream(container, self.path)
         if self._start is not None and self.info.has_timestamps:
             container, stream = self._seek(container, stream)
         decoder = decoder_for(stream)
         damage = DamageControl(self.info, self._on_corrupt, self._note, fill_to=self._promised_count())
         packets = iter(container.demux(stream))
+        watch = StallWatch(self.path, self.info.limits)
         while True:
             try:
                 packet = next(packets, None)
@@ -275,13 +283,15 @@ class VideoReader:
                 break
             damage.expect(packet)
             try:
-                frames = decoder.decode(packet)
+                with watch:
+                    frames = decoder.decode(packet)
             except av.error.EOFError:
                 break
             except av.error.FFmpegError as error:
-                damage.on_packet(packet, error)
+                damage.on_packet(packet, error, width=decoder.width)
                 continue
             for frame in frames:
+                watch.frame()
                 yield from damage.around(frame)
         yield from damage.rest()
 
@@ -302,12 +312,12 @@ class VideoReader:
         except av.error.FFmpegError:
             pass
         container.close()
-        self._container = open_input(self.path)
+        self._container = open_input(self.path, limits=self.info.limits)
         return self._container, video_stream(self._container, self.path)
 
     def _image_frames(self) -> Iterator[Any]:
         for index, file in enumerate(self.info.files):
-            with open_input(file) as container:
+            with open_input(file, limits=self.info.limits) as container:
                 try:
                     frame = next(container.decode(video=0), None)
                 except av.error.FFmpegError:
@@ -337,16 +347,10 @@ class VideoReader:
         return self._on_corrupt == "conceal"
 
     def _webp_pictures(self) -> Iterator[Picture]:
-        from PIL import Image
-
         pts = 0
-        with Image.open(self.path) as image:
-            for index in range(self.info.num_frames or 0):
-                image.seek(index)
-                array = np.asarray(image.convert("RGBA" if self.info.has_alpha else "RGB"))
-                duration = int(image.info.get("duration", 40)) or 40
-                yield Picture(pts, duration, array)
-                pts += duration
+        for pixels, duration in webp_frames(self.info, self._on_corrupt):
+            yield Picture(pts, duration, pixels)
+            pts += duration
 
     # ---- times
 
