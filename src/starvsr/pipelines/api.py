@@ -22,7 +22,8 @@ from starvsr.pipelines.base import (
     traits_of,
 )
 from starvsr.pipelines.loading import check_accepted, choose_device, load_for
-from starvsr.pipelines.options import options_from
+from starvsr.pipelines.media import look_at, open_reader
+from starvsr.pipelines.options import LIMITS, option_infos, options_from
 from starvsr.pipelines.plan import Cut, Sizes, plan_cut
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ class UpscaleJob:
 
         options = {k: v if isinstance(v, (int, float)) else str(v) for k, v in self.options.changed().items()}
         # the digest names the weights, and the rest changes nothing
-        for name in ("overwrite", "restart", "compare", "on_error", "threads", "model", "weights"):
+        limits = [name for name, info in option_infos() if info.group == LIMITS]
+        for name in ("overwrite", "restart", "compare", "on_error", "threads", "model", "weights", *limits):
             options.pop(name, None)
         return {
             "software": f"starvsr {starvsr.__version__}",
@@ -172,9 +174,7 @@ def prepare(
     Raises:
         StarVsrError: the input cannot be read, the output not be written, or an option not be honoured.
     """
-    from starvsr.video import probe
-
-    info = probe(path, frame_rate=_frame_rate(options))
+    info = look_at(path, options)
     _refuse_unused(info, options)
     if options.exact:
         from starvsr.pipelines.exact import whole_clip
@@ -211,10 +211,6 @@ def prepare(
         device=choose_device(options.device),
         encoding=encoding,
     )
-
-
-def _frame_rate(options: UpscaleOptions) -> Fraction | None:
-    return options.frame_rate
 
 
 def _refuse_unused(info: VideoInfo, options: UpscaleOptions) -> None:
@@ -317,21 +313,6 @@ def expected_frames(info: VideoInfo, options: UpscaleOptions) -> int | None:
     return left if wanted is None else min(left, wanted)
 
 
-def open_reader(info: VideoInfo, options: UpscaleOptions) -> VideoReader:
-    """Open the input for the part and the way that the options name."""
-    from starvsr.video import VideoReader
-
-    return VideoReader(
-        info.path,
-        start=options.start,
-        duration=options.duration,
-        deinterlace=options.deinterlace,
-        on_corrupt=options.on_corrupt,
-        frame_rate=_frame_rate(options),
-        info=info,
-    )
-
-
 @contextmanager
 def processor_threads(count: int | None) -> Iterator[None]:
     """Let the network use this many processor threads inside the block."""
@@ -352,6 +333,8 @@ __all__ = [
     "UpscaleJob",
     "comparison_paths",
     "expected_frames",
+    "look_at",
+    "open_reader",
     "out_size",
     "peak_memory_bytes",
     "prepare",

@@ -16,7 +16,8 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from starvsr.errors import OptionError
-from starvsr.pipelines.quantities import parse_size, parse_time
+from starvsr.pipelines.quantities import format_size, parse_size, parse_time
+from starvsr.video.limits import DEFAULT_LIMITS, Limits, plain
 
 Kind = Literal["flag", "int", "float", "text", "time", "size", "rate"]
 
@@ -137,12 +138,19 @@ def _option(default: Any, help: str, group: str, kind: Kind, **details: Any) -> 
 
 
 MODEL, RELEASED, PICTURE, RANGE = "Model", "As the released STAR code does it", "Picture", "Input"
-CUTS, FILE, RUN = "Memory and cuts", "Output", "Run"
+CUTS, FILE, RUN, LIMITS = "Memory and cuts", "Output", "Run", "Inputs that are not trusted"
 
 
 def _released_option(help: str, default: str) -> Any:
     """One choice between ours and the released STAR code's (pipelines/exact.py)."""
     return _option(None, help, RELEASED, "text", choices=(default, "released"), model=True)
+
+
+def _limit(name: str, help: str, kind: Kind, unit: str | None = None) -> Any:
+    """One of `starvsr.video.limits.Limits`."""
+    default = plain(getattr(DEFAULT_LIMITS, name))
+    shown = format_size(int(default)).replace(" ", "") if kind == "size" else default
+    return _option(None, f"{help} (default: {shown}).", LIMITS, kind, unit=unit, minimum=1)
 
 
 @dataclass(frozen=True)
@@ -358,6 +366,17 @@ class UpscaleOptions:
         "text",
         choices=("stop", "skip"),
     )
+    isolate: bool = _option(
+        False, "Decode in a process of its own, which may crash or hang without harm.", LIMITS, "flag"
+    )
+    max_pixels: int | None = _limit("max_pixels", "Refuse pictures of more pixels", "int")
+    max_frames: int | None = _limit("max_frames", "Refuse videos of more frames", "int")
+    max_duration: Fraction | None = _limit("max_duration", "Refuse videos that last longer, in seconds", "time")
+    max_streams: int | None = _limit("max_streams", "Refuse files of more streams", "int")
+    max_metadata: int | None = _limit("max_metadata", "Refuse files with more in their tags", "size")
+    max_attachments: int | None = _limit("max_attachments", "Refuse files with larger attachments", "size")
+    max_stall: Fraction | None = _limit("max_stall", "Give up after so many seconds without a frame", "time")
+    decoder_memory: int | None = _limit("decoder_memory", "With --isolate: memory of the decoder", "size")
 
     def __post_init__(self) -> None:
         """Check every value and bring it to its final type."""
@@ -388,6 +407,12 @@ class UpscaleOptions:
                 f"--tile-overlap {self.tile_overlap} leaves nothing of a tile of {self.tile} px: "
                 f"give less than {-(-self.tile // 2)}"
             )
+
+    @property
+    def limits(self) -> Limits:
+        """What the input may ask for."""
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(Limits)}
+        return Limits(**{name: value for name, value in given.items() if value is not None})
 
     def changed(self) -> dict[str, Any]:
         """Return the options that differ from their defaults, by name."""

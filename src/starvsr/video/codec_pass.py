@@ -16,6 +16,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from starvsr.errors import InputNotFoundError, OptionError, UnreadableInputError
+from starvsr.video.opening import open_input
 
 DECODERS = {"libx264": "h264", "libx265": "hevc", "mpeg4": "mpeg4", "libvpx-vp9": "vp9"}
 """Decoder that reads what each supported encoder writes."""
@@ -114,7 +115,7 @@ def read_clip(path: str | Path, start: int = 0, num_frames: int | None = None, s
         raise InputNotFoundError(f"there is no file {path}; check the path")
     frames: list[np.ndarray] = []
     try:
-        with av.open(str(path)) as container:
+        with open_input(Path(path)) as container:
             stream = container.streams.video[0]
             for index, frame in enumerate(container.decode(stream)):
                 if index >= start and (index - start) % step == 0:
@@ -135,7 +136,7 @@ def hdr_transfer(path: str | Path) -> str | None:
         UnreadableInputError: the file cannot be opened as video.
     """
     try:
-        with av.open(str(path)) as container:
+        with open_input(Path(path)) as container:
             context: Any = container.streams.video[0].codec_context
             return _HDR_TRANSFERS.get(int(context.color_trc))
     except (av.FFmpegError, IndexError) as error:
@@ -149,7 +150,7 @@ def clip_frame_rate(path: str | Path) -> Fraction:
         UnreadableInputError: the file cannot be opened as video.
     """
     try:
-        with av.open(str(path)) as container:
+        with open_input(Path(path)) as container:
             return Fraction(container.streams.video[0].average_rate or 25)
     except (av.FFmpegError, IndexError) as error:
         raise UnreadableInputError(f"{path} cannot be opened as video ({error})") from error

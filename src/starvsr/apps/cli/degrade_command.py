@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from starvsr.apps.cli.words import echo
 from starvsr.errors import OptionError, OutputExistsError, ResourceError
 from starvsr.pipelines.quantities import format_size, parse_time
 
@@ -128,8 +129,8 @@ def _build_set(source: Path, out: Path, options: SetOptions, workers: int) -> No
     from starvsr.data.building import build_set, find_sources, plan_set
 
     tasks = plan_set(find_sources(source), out, options)
-    made = build_set(tasks, workers=workers, on_done=lambda task, outcome: click.echo(f"{task.name}: {outcome}"))
-    click.echo(f"{out}: {made} of {len(tasks)} pairs made now, {options.chain} chain, seed {options.seed}")
+    made = build_set(tasks, workers=workers, on_done=lambda task, outcome: echo(f"{task.name}: {outcome}"))
+    echo(f"{out}: {made} of {len(tasks)} pairs made now, {options.chain} chain, seed {options.seed}")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -152,7 +153,7 @@ def _write_sheet(source: str, out: Path, seed: int, scale: int, overwrite: bool)
         raise OptionError(f"{out}: a sheet is a picture; give a name that ends in .png, .jpg or .webp")
     names = [name for name in PRESETS if name != "mixed"]
     draw_sheet(center_crop(read_clip(source, num_frames=9), (320, 240), scale), out, names, seed=seed, scale=scale)
-    click.echo(f"{out}: {', '.join(names)}, three draws each")
+    echo(f"{out}: {', '.join(names)}, three draws each")
 
 
 def _degrade_one(
@@ -190,7 +191,7 @@ def _degrade_one(
             times, pixels = _read_all(reader)
             for frame, (pts, ticks) in zip(_degraded(pixels, recipe, seed, scale), times, strict=True):
                 writer.write(frame, pts, ticks)
-    click.echo(f"{out}: {len(times)} frames of {width}x{height}, recipe {recipe}, seed {seed}")
+    echo(f"{out}: {len(times)} frames of {width}x{height}, recipe {recipe}, seed {seed}")
 
 
 def _seconds(text: str | None) -> Fraction | None:

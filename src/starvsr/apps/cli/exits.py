@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import click
 
+from starvsr.apps.cli.words import printable
 from starvsr.errors import Cancelled, StarVsrError
 
 FAILED, WRONG_USAGE = 1, 2
@@ -72,7 +73,7 @@ def message_of(error: BaseException) -> str:
 
 
 def _report(message: str) -> int:
-    click.echo(f"{click.style('error', fg='red', bold=True)}: {message}", err=True)
+    click.echo(f"{click.style('error', fg='red', bold=True)}: {printable(message)}", err=True)
     return FAILED
 
 

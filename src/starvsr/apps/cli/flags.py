@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from starvsr.errors import OptionError
-from starvsr.pipelines.options import OptionInfo, UpscaleOptions, default_of, flag_name, option_infos
+from starvsr.pipelines.options import LIMITS, OptionInfo, UpscaleOptions, default_of, flag_name, option_infos
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _METAVARS = {"int": "N", "float": "X", "text": "TEXT", "time": "TIME", "size": "SIZE", "rate": "RATE"}
@@ -42,6 +42,14 @@ def upscale_flags(function: Function) -> Function:
     """Give a command one flag for each field of `UpscaleOptions`."""
     for name, info in reversed(list(option_infos())):
         function = _flag(name, info)(function)
+    return function
+
+
+def input_flags(function: Function) -> Function:
+    """Give a command the flags that say how an input is opened: the limits, and decoding in a process of its own."""
+    for name, info in reversed(list(option_infos())):
+        if info.group == LIMITS:
+            function = _flag(name, info)(function)
     return function
 
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from starvsr.apps.cli.flags import GroupedCommand, GroupedOption, input_flags, options_of
+from starvsr.apps.cli.words import echo, json_text
 
 if TYPE_CHECKING:
     from starvsr.video import VideoInfo
 
 
-@click.command(short_help="Show what a file holds.")
+@click.command(cls=GroupedCommand, short_help="Show what a file holds.")
 @click.argument("path", metavar="FILE")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(path: str, as_json: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, cls=GroupedOption, group="Output", help="Print JSON.")
+@input_flags
+def info(path: str, as_json: bool, **flags: Any) -> None:
     """Show what a video, an image or a folder of images holds."""
-    from starvsr.video import probe
+    options = options_of(flags)
+    from starvsr.pipelines.media import look_at
 
-    found = probe(path)
+    found = look_at(path, options)
     if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
+        click.echo(json_text(found.as_dict()))
         return
     for name, value in facts(found):
-        click.echo(f"{name + ':':<12} {value}")
+        echo(f"{name + ':':<12} {value}")
 
 
 def facts(info: VideoInfo) -> list[tuple[str, str]]:

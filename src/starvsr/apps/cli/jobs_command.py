@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from starvsr.apps.cli.words import echo
 from starvsr.errors import JobError
 from starvsr.pipelines.quantities import format_size
 
@@ -27,7 +28,7 @@ def list_jobs(folders: tuple[str, ...]) -> None:
 
     for job in (summarize(found) for folder in folders or (".",) for found in find_jobs(Path(folder))):
         size = format_size(job.folder.num_bytes)
-        click.echo(f"{job.output}: {job.progress}, {size}, {job.status}")
+        echo(f"{job.output}: {job.progress}, {size}, {job.status}")
 
 
 @jobs.command("show")
@@ -49,7 +50,7 @@ def show(name: str) -> None:
         rows.append(("size", "x".join(map(str, job.plan["size"]))))
         rows.append(("options", ", ".join(f"{n} {v}" for n, v in job.plan["options"].items()) or "none"))
     for row, value in rows:
-        click.echo(f"{row + ':':<12} {value}")
+        echo(f"{row + ':':<12} {value}")
 
 
 @jobs.command("resume")
@@ -84,4 +85,4 @@ def clean(names: tuple[str, ...], folder: str | None) -> None:
         raise click.UsageError("name a job, or give --all FOLDER")
     found = [find_job(name) for name in names] + (find_jobs(Path(folder)) if folder is not None else [])
     for job in found:
-        click.echo(f"{job.path}: removed, {format_size(remove_job(job))} freed")
+        echo(f"{job.path}: removed, {format_size(remove_job(job))} freed")

@@ -7,9 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import click
-
 from starvsr.apps.cli.info_command import facts
+from starvsr.apps.cli.words import echo
 from starvsr.pipelines.api import UpscaleJob, encode_options
 from starvsr.pipelines.jobs.disk import output_bytes
 from starvsr.pipelines.quantities import format_size, format_time
@@ -20,7 +19,7 @@ _TRIAL_SIDE, _TRIAL_FRAMES = 64, 4
 def show_plan(job: UpscaleJob) -> None:
     """Print the plan of a prepared job."""
     for name, value in [*facts(job.info), ("", ""), *plan_rows(job)]:
-        click.echo(f"{name + ':':<12} {value}" if name else "")
+        echo(f"{name + ':':<12} {value}" if name else "")
 
 
 def plan_rows(job: UpscaleJob) -> list[tuple[str, str]]:

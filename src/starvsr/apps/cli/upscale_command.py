@@ -9,6 +9,7 @@ import click
 
 from starvsr.apps.cli.exits import message_of
 from starvsr.apps.cli.flags import GroupedCommand, GroupedOption, options_of, upscale_flags
+from starvsr.apps.cli.words import echo, printable
 from starvsr.errors import StarVsrError
 from starvsr.pipelines.quantities import format_size, format_time
 
@@ -67,13 +68,13 @@ class Runner:
             if self._options.on_error == "stop":
                 raise
             self._failed.append(pair)
-            click.echo(f"error: {message_of(error)}", err=True)
+            echo(f"error: {message_of(error)}", err=True)
 
     def finish(self, num_inputs: int) -> int:
         """Sum up and return the exit code."""
         if num_inputs > 1 and not self._dry_run:
             failed = f", {len(self._failed)} failed: {', '.join(str(p.source) for p in self._failed)}"
-            click.echo(f"{num_inputs - len(self._failed)} of {num_inputs} done{failed if self._failed else ''}")
+            echo(f"{num_inputs - len(self._failed)} of {num_inputs} done{failed if self._failed else ''}")
         return 1 if self._failed else 0
 
     def _do(self, pair: Pair) -> None:
@@ -81,7 +82,7 @@ class Runner:
         from starvsr.pipelines.api import prepare
 
         quiet = self._quiet or self._dry_run
-        with progress_display(pair.source.name, quiet=quiet) as on_progress:
+        with progress_display(printable(pair.source.name), quiet=quiet) as on_progress:
             job = prepare(pair.source, pair.output, self._options, upscaler=self._upscaler)
             self._upscaler = job.upscaler
             if not self._dry_run:
@@ -103,16 +104,16 @@ class Runner:
         except BaseException as error:
             kept = None if isinstance(error, JobError) else kept_words(job.folder)
             if kept:
-                click.echo(f"note: {kept}", err=True)
+                echo(f"note: {kept}", err=True)
             raise
 
     def _tell(self, result: UpscaleResult) -> None:
         if not self._quiet:
             for note in result.notes:
-                click.echo(f"note: {note}", err=True)
-        click.echo(summary(result))
+                echo(f"note: {note}", err=True)
+        echo(summary(result))
         for path in result.comparison:
-            click.echo(f"{path}: comparison with bicubic")
+            echo(f"{path}: comparison with bicubic")
         sys.stdout.flush()
 
 

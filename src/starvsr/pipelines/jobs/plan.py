@@ -14,17 +14,19 @@ from starvsr.pipelines.base import traits_of
 from starvsr.pipelines.jobs.fingerprint import fingerprint
 from starvsr.pipelines.jobs.folder import JobFolder
 from starvsr.pipelines.jobs.plan_file import Plan
-from starvsr.pipelines.options import UpscaleOptions, flag_name
+from starvsr.pipelines.options import LIMITS, UpscaleOptions, flag_name, option_infos
 
 if TYPE_CHECKING:
     from starvsr.pipelines.api import UpscaleJob
 
-FORMAT = 1
+FORMAT = 2
 PART_SECONDS = 2
 _FEWEST_FRAMES, _MOST_FRAMES = 8, 240
 # options that change no byte of the output, or only through what is compared in their place: the digest of the
 # weights, the device that was chosen, the cut that the memory led to
 _FREE = frozenset({"overwrite", "restart", "compare", "on_error", "threads", "weights", "device", "memory"})
+# nor do these: the input passes them or is refused
+_FREE |= {name for name, info in option_infos() if info.group == LIMITS}
 
 
 def plan_of(job: UpscaleJob) -> Plan:
