@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import numpy as np
 import pytest
 
 from starvsr.errors import Cancelled, CorruptFrameError, OutputNotWritableError, StarVsrError
-from starvsr.pipelines.base import CancelToken, Progress
+from starvsr.pipelines.base import CancelToken, ModelTraits, Progress
 from starvsr.pipelines.finish import Finish
 from starvsr.pipelines.plan import Cut
 from starvsr.pipelines.stream import Meter, StreamSettings, upscale_stream
@@ -48,6 +49,50 @@ def test_frames_come_back_exactly_for_every_length(num_frames: int, overlap: int
     out = _run(frames, NearestUpscaler(), _settings(7, 5, overlap=overlap, crossfade=crossfade))
     for given, made in zip(frames, out, strict=True):
         np.testing.assert_array_equal(made, _enlarged(given))
+
+
+@pytest.mark.parametrize("details", [{}, {"color": "adain"}, {"scale": 2}, {"crossfade": 2}])
+def test_frames_finished_behind_the_network_are_the_same(details: dict) -> None:
+    frames = random_frames(9, 12, 16)
+    settings = _settings(12, 16, **details)
+    threads = [set(), set()]
+    results = []
+    for behind in (False, True):
+        finish = _Watched(settings.finish, threads[behind])
+        changed = dataclasses.replace(settings, finish=finish, finish_behind=behind)  # type: ignore[arg-type]
+        results.append(_run(frames, NearestUpscaler(), changed))
+    assert all(np.array_equal(*pair) for pair in zip(*results, strict=True))
+    assert threads == [{threading.current_thread().name}, {"starvsr-write"}]
+
+
+class _Watched:
+    """Finishes frames and notes in which thread."""
+
+    def __init__(self, finish: Finish, threads: set[str]) -> None:
+        self._finish, self._threads = finish, threads
+
+    def __call__(self, *frame: np.ndarray) -> np.ndarray:
+        self._threads.add(threading.current_thread().name)
+        return self._finish(*frame)
+
+
+def test_a_slow_encoder_does_not_hold_up_a_model_that_lets_a_segment_wait() -> None:
+    second_segment = threading.Event()
+
+    class Upscaler(NearestUpscaler):
+        def upscale_clip(self, lq, **arguments):  # type: ignore[no-untyped-def]
+            if arguments["first_frame"] > 0:
+                second_segment.set()
+            return super().upscale_clip(lq, **arguments)
+
+    waited = []
+
+    def sink(*_: object) -> None:
+        waited.append(second_segment.wait(20))
+
+    model = Upscaler(traits=ModelTraits(write_behind=4))
+    upscale_stream(random_frames(8, 4, 4), sink, model, _settings(4, 4, overlap=0))
+    assert waited == [True] * 8
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.uint8, 0), (np.uint16, 3)])

@@ -35,6 +35,7 @@ class ModelTraits:
         num_steps: Sampling steps when the user names none.
         noiseless_steps: Up to this many steps the model draws no noise, so that a seed changes nothing.
         color: Colour transfer when the user names none.
+        write_behind: Frames that may wait to be written while the model goes on with the next segment.
         fixed_bytes: Memory of the loaded model (weights and what comes with them).
         bytes_per_pixel: Peak working memory of one call per input pixel and frame.
         bytes_per_tile_pixel: What comes on top of it per input pixel, however many frames.
@@ -48,6 +49,7 @@ class ModelTraits:
     num_steps: int = 1
     noiseless_steps: int = 0
     color: str = "none"
+    write_behind: int = 2
     fixed_bytes: int = 64 * 2**20
     bytes_per_pixel: int = 1600
     bytes_per_tile_pixel: int = 0

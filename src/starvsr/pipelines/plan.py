@@ -181,7 +181,7 @@ def estimate_memory(
     seen = length + 2 * overlap
     network = (traits.bytes_per_pixel * seen + traits.bytes_per_tile_pixel) * grid.tile_px
     store = (length + 2 * options.crossfade) * sizes.network_px * 3 * 2
-    waiting = 3 * sizes.out_px * sizes.channels * sizes.sample_bytes
+    waiting = (traits.write_behind + 1) * sizes.out_px * sizes.channels * sizes.sample_bytes
     color = options.color or traits.color
     finishing = 4 * 3 * (sizes.network_px * {"none": 0, "adain": 4, "wavelet": 9}[color])
     if sizes.out_px != sizes.network_px:

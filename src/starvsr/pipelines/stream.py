@@ -1,6 +1,7 @@
 """Frames in, enlarged frames out, in constant memory.
 
-Reads ahead, cuts at scenes and into segments, runs the network, finishes and writes behind.
+Reads ahead, cuts at scenes and into segments, runs the network, finishes and writes behind. Beside a network on another
+device the processor reads frames, and finishes and encodes up to ``write_behind`` of them.
 Works on any iterable of frames and any sink, so it knows no files; ``api`` connects it to them.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -19,6 +21,7 @@ from starvsr.pipelines.base import (
     Progress,
     ProgressCallback,
     peak_memory_bytes,
+    traits_of,
 )
 from starvsr.pipelines.finish import Finish
 from starvsr.pipelines.plan import Cut
@@ -27,7 +30,6 @@ from starvsr.pipelines.segments import Position, Segment, SegmentPlanner, group_
 from starvsr.pipelines.threads import ReadAhead, WriteBehind
 
 READ_AHEAD = 4
-WRITE_BEHIND = 2
 
 
 class Frame(Protocol):
@@ -74,6 +76,8 @@ class StreamSettings:
         num_steps: Sampling steps.
         device: Where the network computes.
         first_frame: Index of the first frame in the whole video; keys the noise.
+        finish_behind: Finish frames in the thread of the sink; None does so when the network computes elsewhere than on
+            the processor, which finishing would otherwise take time from.
     """
 
     cut: Cut
@@ -82,6 +86,7 @@ class StreamSettings:
     num_steps: int = 1
     device: str = "cpu"
     first_frame: int = 0
+    finish_behind: bool | None = None
 
 
 class Meter:
@@ -161,14 +166,16 @@ def upscale_stream(
     handed = 0
 
     def deliver(item: _Item) -> None:
-        sink(item.pixels, item.pts, item.duration)
+        with torch.inference_mode():
+            pixels = item.make()
+        sink(pixels, item.pts, item.duration)
         if item.border is not None and on_border is not None:
             on_border(item.border)
 
     with (
         torch.inference_mode(),
         ReadAhead(_with_cuts(frames, detector), READ_AHEAD, cancel) as ahead,
-        WriteBehind[_Item](deliver, WRITE_BEHIND, cancel) as behind,
+        WriteBehind[_Item](deliver, traits_of(upscaler).write_behind, cancel) as behind,
     ):
         for index, item in _enlarged(ahead, upscaler, settings, meter, cancel, begin):
             if index < begin.frame:  # only needed to blend what follows
@@ -186,9 +193,9 @@ def upscale_stream(
 
 @dataclass(frozen=True)
 class _Item:
-    """A finished frame on its way to the sink; ``border`` is the segment that it ends."""
+    """A frame on its way to the sink: ``make`` gives its pixels, ``border`` is the segment that it ends."""
 
-    pixels: Pixels
+    make: Callable[[], Pixels]
     pts: int
     duration: int
     border: Segment | None
@@ -208,7 +215,8 @@ def _enlarged(
     begin: Position,
 ) -> Iterator[tuple[int, _Item]]:
     """Yield each finished frame with its index."""
-    cut = settings.cut
+    cut, finish = settings.cut, settings.finish
+    behind = settings.device != "cpu" if settings.finish_behind is None else settings.finish_behind
     planner = SegmentPlanner(cut.length, cut.overlap, cut.crossfade, begin)
     inputs: dict[int, Frame] = {}  # frames whose results are not out yet
     current: Segment | None = None
@@ -222,13 +230,22 @@ def _enlarged(
 
     for index, codes in join_segments(rendered()):
         frame = inputs[index]
-        finished = settings.finish(codes, frame.pixels)
+        if behind:
+            make = partial(finish, codes.copy(), frame.pixels)
+        else:
+            finished = finish(codes, frame.pixels)
+            make = partial(_as_it_is, finished)
+            del finished
         del codes  # a view that would keep the whole segment while the next one is made
         border = current if current is not None and index + 1 == current.given_stop else None
-        yield index, _Item(finished, frame.pts, frame.duration, border)
-        del finished
+        yield index, _Item(make, frame.pts, frame.duration, border)
+        del make
         for old in [i for i in inputs if i <= index]:
             del inputs[old]
+
+
+def _as_it_is(pixels: Pixels) -> Pixels:
+    return pixels
 
 
 def _render(
