@@ -106,7 +106,7 @@ def _watch(unet: StarUNet, inside: dict[str, Tensor]) -> list[torch.utils.hooks.
     modules |= {f"middle_block.{i}": block for i, block in enumerate(unet.middle_block)}
 
     def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
-        return lambda module, arguments, result: inside.__setitem__(name, result)
+        return lambda module, arguments, result: inside.__setitem__(name, result.clone())  # later ones may write to it
 
     return [module.register_forward_hook(keep(name)) for name, module in modules.items()]
 

@@ -30,21 +30,72 @@ class Attention(nn.Module):
         self.to_v = nn.Linear(source, width, bias=False)
         self.to_out = nn.Sequential(nn.Linear(width, width), nn.Dropout(0.0))
 
-    def forward(self, tokens: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, context: Context | None = None) -> Tensor:
         """Return [N, L, D] for tokens [N, L, D].
 
         ``context`` [B, M, E] may have fewer batch items than ``tokens``: N must be a multiple of B, and
         each context then serves N/B consecutive items, without being repeated in memory.
         """
-        source = tokens if context is None else context
-        heads = {"d": self.head_dim}
-        key = rearrange(self.to_k(source), "b m (h d) -> b h m d", **heads)
-        value = rearrange(self.to_v(source), "b m (h d) -> b h m d", **heads)
-        query = rearrange(self.to_q(tokens), "(b r) l (h d) -> b h (r l) d", b=source.shape[0], **heads)
+        if isinstance(context, TextContext):
+            key, value = context.keys_and_values(self)
+        else:
+            key, value = self.keys_and_values(tokens if context is None else context)
+        query = rearrange(self.to_q(tokens), "(b r) l (h d) -> b h (r l) d", b=key.shape[0], d=self.head_dim)
         mixed = F.scaled_dot_product_attention(query, key, value)
+        del query, key, value
         mixed = rearrange(mixed, "b h (r l) d -> (b r) l (h d)", l=tokens.shape[1])
         out: Tensor = self.to_out(mixed)
         return out
+
+    def keys_and_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values, each [B, heads, M, head_dim], of a source [B, M, E]."""
+        parts = (self.to_k(source), self.to_v(source))
+        key, value = (rearrange(part, "b m (h d) -> b h m d", d=self.head_dim) for part in parts)
+        return key, value
+
+
+class TextContext:
+    """Encoded texts [B, M, E] that remember what each attention made of them: its keys and values, computed once.
+
+    Stands in for the plain tensor where the same texts are read in many steps. The weights must not change meanwhile.
+    """
+
+    def __init__(self, tokens: Tensor) -> None:
+        """Begin with nothing remembered."""
+        self.tokens = tokens
+        self._known: dict[Attention, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the encoded texts."""
+        return self.tokens.shape
+
+    def keys_and_values(self, attention: Attention) -> tuple[Tensor, Tensor]:
+        """Return what ``attention.keys_and_values`` gives for the texts."""
+        if attention not in self._known:
+            self._known[attention] = attention.keys_and_values(self.tokens)
+        return self._known[attention]
+
+    def __getitem__(self, texts: slice) -> TextContext:
+        if len(range(*texts.indices(len(self.tokens)))) == len(self.tokens):
+            return self
+        return _SomeTexts(self, texts)
+
+
+class _SomeTexts(TextContext):
+    """Some of the texts of another context, which does the remembering."""
+
+    def __init__(self, whole: TextContext, texts: slice) -> None:
+        super().__init__(whole.tokens[texts])
+        self._whole, self._texts = whole, texts
+
+    def keys_and_values(self, attention: Attention) -> tuple[Tensor, Tensor]:
+        key, value = self._whole.keys_and_values(attention)
+        return key[self._texts], value[self._texts]
+
+
+Context = Tensor | TextContext
+"""What cross attentions read."""
 
 
 def attend_in_windows(attention: Attention, grid: Tensor, window: int) -> Tensor:
@@ -95,6 +146,7 @@ class FeedForward(nn.Module):
     def __init__(self, width: int) -> None:
         """Build for tokens of ``width`` features."""
         super().__init__()
+        self.chunk = self.CHUNK
         self.net = nn.Sequential(GatedLinear(width, 4 * width), nn.Dropout(0.0), nn.Linear(4 * width, width))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -104,7 +156,7 @@ class FeedForward(nn.Module):
             return whole
         flat = tokens.flatten(0, -2)
         out = torch.empty_like(flat)
-        for part, result in zip(flat.split(self.CHUNK), out.split(self.CHUNK), strict=True):
+        for part, result in zip(flat.split(self.chunk), out.split(self.chunk), strict=True):
             result.copy_(self.net(part))
         return out.view_as(tokens)
 

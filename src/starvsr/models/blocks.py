@@ -3,6 +3,9 @@
 Inside the network a clip [B, C, T, h, w] is kept with batch and frames merged, [B*T, C, h, w] in channels-last
 memory, so that going between the spatial and the temporal view costs nothing. Attribute names follow the
 published checkpoints (``temopral_conv`` included), which is what lets those load strictly.
+
+Without gradients the blocks are careful with memory: each works on about ``at_once`` values of its map at a time
+(models/pieces.py), and those that are told that a map is ``fresh`` write their result into it.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from starvsr.models.attention import Attention, FeedForward, attend_in_windows
+from starvsr.models.attention import Attention, Context, FeedForward, attend_in_windows
 from starvsr.models.liem import Position, SpaceGate, TimeGate, gated_residual
+from starvsr.models.pieces import WHOLE, by_pieces, cuts, frame_cuts, row_cuts, settled
 
 NormMaker = Callable[[int, float], nn.Module]
 """Makes the norm of a feature map from its channels and eps."""
@@ -78,7 +82,7 @@ class TemporalConvBlock(nn.Module):
     def __init__(self, channels: int, stages: int, norm: NormMaker, dropout: float) -> None:
         """Build ``stages`` convolutions ``conv1`` .. ``conv<stages>``; the last one starts at zero."""
         super().__init__()
-        self.stages = stages
+        self.stages, self.at_once = stages, WHOLE
         for stage in range(1, stages + 1):
             conv = TemporalConv(channels, channels, (3, 1, 1), padding=(1, 0, 0))
             if stage == stages:
@@ -86,12 +90,33 @@ class TemporalConvBlock(nn.Module):
             drop = [nn.Dropout(dropout)] if stage > 1 else []
             self.add_module(f"conv{stage}", nn.Sequential(norm(channels, 1e-5), FreshSiLU(), *drop, conv))
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """Return a clip of the shape [B, C, T, h, w] given."""
+    def forward(self, clip: Tensor, *, fresh: bool = False) -> Tensor:
+        """Return a clip of the shape [B, C, T, h, w] given, in its place if it is ``fresh``."""
+        if not torch.is_grad_enabled():
+            return self._in_strips(clip if fresh else clip.clone())
         mixed = clip
         for stage in range(1, self.stages + 1):
             mixed = self.get_submodule(f"conv{stage}")(mixed)
         return clip + mixed
+
+    def _in_strips(self, clip: Tensor) -> Tensor:
+        """Add the mixed frames to a clip, strip by strip: pixels are independent, so maps can be overwritten."""
+        mixed = clip
+        for stage in range(1, self.stages + 1):
+            norm, *rest = self.get_submodule(f"conv{stage}").children()
+            normed = settled(norm, mixed, self.at_once)
+            source, last = mixed, stage == self.stages
+            if stage == 1 and not last:
+                mixed = torch.empty_like(clip)
+            for rows in row_cuts(clip, self.at_once):
+                change = normed(source[..., rows, :])
+                for layer in rest:
+                    change = layer(change)
+                if last:
+                    clip[..., rows, :] += change
+                else:
+                    mixed[..., rows, :] = change
+        return clip
 
 
 class ResBlock(nn.Module):
@@ -108,18 +133,38 @@ class ResBlock(nn.Module):
             norm(cout, 1e-5), FreshSiLU(), nn.Dropout(dropout), _zeroed(nn.Conv2d(cout, cout, 3, padding=1))
         )
         self.skip_connection = nn.Identity() if cin == cout else nn.Conv2d(cin, cout, 1)
+        self.at_once = WHOLE
         if temporal_stages:
             self.temopral_conv = TemporalConvBlock(cout, temporal_stages, norm, dropout)
         self.has_temporal = temporal_stages > 0
 
-    def forward(self, features: Tensor, embedding: Tensor, num_frames: int) -> Tensor:
-        """Return [B*T, cout, h, w] for features [B*T, cin, h, w] and embedding [B, D]."""
+    def forward(self, features: Tensor | list[Tensor], embedding: Tensor, num_frames: int) -> Tensor:
+        """Return [B*T, cout, h, w] for features [B*T, cin, h, w] and embedding [B, D].
+
+        A list of maps is joined along the channels; it is emptied as soon as they have been read, so that the caller
+        need not hold them.
+        """
+        maps = features if isinstance(features, list) else [features]
         shift = self.emb_layers(embedding).repeat_interleave(num_frames, 0)[:, :, None, None]
-        hidden = self.in_layers(features) + shift
-        hidden = self.out_layers(hidden) + self.skip_connection(features)
+        if torch.is_grad_enabled():
+            hidden = self._spatial(_joined(maps), shift)
+        else:
+            values = sum(part[0].numel() for part in maps)
+            pieces = [piece for piece, _ in frame_cuts(maps[0], num_frames, values, self.at_once)]
+            hidden = by_pieces(lambda piece: self._spatial(_joined([m[piece] for m in maps]), shift[piece]), pieces)
+        maps.clear()
+        del features
         if not self.has_temporal:
             return hidden
-        return frame_view(self.temopral_conv(clip_view(hidden, num_frames)))
+        return frame_view(self.temopral_conv(clip_view(hidden, num_frames), fresh=True))
+
+    def _spatial(self, features: Tensor, shift: Tensor) -> Tensor:
+        """Run the layers that look at single frames, on [N, cin, h, w] with ``shift`` [N, cout, 1, 1]."""
+        if torch.is_grad_enabled():
+            hidden = self.in_layers(features) + shift
+            return self.out_layers(hidden) + self.skip_connection(features)
+        hidden = self.in_layers(features).add_(shift)
+        return self.out_layers(hidden).add_(self.skip_connection(features))
 
 
 class SpatialBlock(nn.Module):
@@ -136,13 +181,17 @@ class SpatialBlock(nn.Module):
         self.local1 = SpaceGate()
         self.gate_position: Position = "before"
 
-    def forward(self, tokens: Tensor, context: Tensor, height: int) -> Tensor:
+    def forward(self, tokens: Tensor, context: Context, height: int) -> Tensor:
         """Return tokens [B*T, h*w, D] mixed with themselves and with context [B, L, E]."""
         grid = rearrange(tokens, "n (h w) d -> n h w d", h=height)
         attend = partial(attend_in_windows, self.attn1, window=self.window)
         tokens = gated_residual(grid, self.local1, self.norm1, attend, self.gate_position).flatten(1, 2)
-        tokens = tokens + self.attn2(self.norm2(tokens), context)
-        return tokens + self.ff(self.norm3(tokens))
+        if torch.is_grad_enabled():
+            tokens = tokens + self.attn2(self.norm2(tokens), context)
+            return tokens + self.ff(self.norm3(tokens))
+        tokens += self.attn2(self.norm2(tokens), context)
+        tokens += self.ff(self.norm3(tokens))
+        return tokens
 
 
 class TemporalBlock(nn.Module):
@@ -162,7 +211,10 @@ class TemporalBlock(nn.Module):
         """Return tokens [B*h*w, T, D] mixed along T."""
         tokens = gated_residual(tokens, self.local1, self.norm1, self.attn1, self.gate_position)
         tokens = gated_residual(tokens, self.local2, self.norm2, self.attn2, self.gate_position)
-        return tokens + self.ff(self.norm3(tokens))
+        if torch.is_grad_enabled():
+            return tokens + self.ff(self.norm3(tokens))
+        tokens += self.ff(self.norm3(tokens))  # what the gated attention has just made
+        return tokens
 
 
 class SpatialTransformer(nn.Module):
@@ -175,14 +227,24 @@ class SpatialTransformer(nn.Module):
         self.proj_in = nn.Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList([SpatialBlock(channels, head_dim, context_dim, window)])
         self.proj_out = _zeroed(nn.Linear(channels, channels))
+        self.at_once = WHOLE
 
-    def forward(self, features: Tensor, context: Tensor) -> Tensor:
-        """Return [B*T, C, h, w] for features of that shape and context [B, L, E]."""
+    def forward(self, features: Tensor, context: Context, *, fresh: bool = False) -> Tensor:
+        """Return [B*T, C, h, w] for features of that shape and context [B, L, E], in place if they are ``fresh``."""
+        if torch.is_grad_enabled():
+            return features + self._change(features, context)
+        out = features if fresh else features.clone()
+        num_frames = len(features) // context.shape[0]
+        for frames, clips in frame_cuts(out, num_frames, out[0].numel(), self.at_once):
+            out[frames] += self._change(out[frames], context[clips])
+        return out
+
+    def _change(self, features: Tensor, context: Context) -> Tensor:
         height = features.shape[-2]
         tokens = self.proj_in(rearrange(self.norm(features), "n c h w -> n (h w) c"))
         for block in self.transformer_blocks:
             tokens = block(tokens, context, height)
-        return features + rearrange(self.proj_out(tokens), "n (h w) c -> n c h w", h=height)
+        return rearrange(self.proj_out(tokens), "n (h w) c -> n c h w", h=height)
 
 
 class TemporalTransformer(nn.Module):
@@ -195,17 +257,27 @@ class TemporalTransformer(nn.Module):
         self.proj_in = nn.Conv1d(channels, inner, 1)
         self.transformer_blocks = nn.ModuleList([TemporalBlock(inner, head_dim)])
         self.proj_out = _zeroed(nn.Conv1d(inner, channels, 1))
+        self.at_once = WHOLE
 
-    def forward(self, features: Tensor, num_frames: int) -> Tensor:
-        """Return [B*T, C, h, w] for features of that shape."""
-        height = features.shape[-2]
-        normed = frame_view(self.norm(clip_view(features, num_frames)))
-        tokens = rearrange(normed, "(b t) c h w -> (b h w) t c", t=num_frames)
+    def forward(self, features: Tensor, num_frames: int, *, fresh: bool = False) -> Tensor:
+        """Return [B*T, C, h, w] for features of that shape, in their place if they are ``fresh``."""
+        clip = clip_view(features, num_frames)
+        if torch.is_grad_enabled():
+            return features + frame_view(self._change(self.norm(clip)))
+        out = clip if fresh else clip.clone()
+        normed = settled(self.norm, out, self.at_once)
+        for rows in row_cuts(out, self.at_once):
+            out[..., rows, :] += self._change(normed(out[..., rows, :]))
+        return frame_view(out)
+
+    def _change(self, clip: Tensor) -> Tensor:
+        """Return what is added to rows [B, C, T, r, w], given their normed form."""
+        tokens = rearrange(clip, "b c t h w -> (b h w) t c")
         tokens = F.linear(tokens, self.proj_in.weight[..., 0], self.proj_in.bias)
         for block in self.transformer_blocks:
             tokens = block(tokens)
         tokens = F.linear(tokens, self.proj_out.weight[..., 0], self.proj_out.bias)
-        return features + rearrange(tokens, "(b h w) t c -> (b t) c h w", h=height, b=features.shape[0] // num_frames)
+        return rearrange(tokens, "(b h w) t c -> b c t h w", b=clip.shape[0], h=clip.shape[3])
 
 
 class Downsample(nn.Module):
@@ -229,11 +301,22 @@ class Upsample(nn.Module):
         """Build for ``channels`` channels."""
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.at_once = WHOLE
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [N, C, 2h - 2, 2w]."""
+        at_once = WHOLE if torch.is_grad_enabled() else self.at_once
+        return by_pieces(
+            lambda piece: self._enlarged(features[piece]), cuts(len(features), 4 * features[0].numel(), at_once)
+        )
+
+    def _enlarged(self, features: Tensor) -> Tensor:
         out: Tensor = self.conv(F.interpolate(features, scale_factor=2, mode="nearest")[..., 1:-1, :])
         return out
+
+
+def _joined(maps: list[Tensor]) -> Tensor:
+    return maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
 
 
 def _zeroed(layer: Layer) -> Layer:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import torch
 from torch import Tensor, nn
 
+from starvsr.models.attention import Context
 from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
 
 
@@ -28,7 +32,7 @@ class StarControlNet(StarEncoder):
             nn.init.zeros_(parameter)
 
     def forward(
-        self, x: Tensor, timesteps: Tensor, context: Tensor, hint: Tensor | None, num_frames: int
+        self, x: Tensor, timesteps: Tensor, context: Context, hint: Tensor | None, num_frames: int
     ) -> list[Tensor]:
         """Return the control maps, encoder blocks first, middle last, each [B*T, C, h, w].
 
@@ -39,20 +43,30 @@ class StarControlNet(StarEncoder):
             hint: low-quality latents [B*T, C, h, w]; None leaves them out (the network still runs).
             num_frames: T.
         """
+        return list(self.one_by_one(x, timesteps, context, hint, num_frames))
+
+    def one_by_one(
+        self, x: Tensor, timesteps: Tensor, context: Context, hint: Tensor | None, num_frames: int
+    ) -> Iterator[Tensor]:
+        """Yield the control maps, each as soon as its block has run."""
         embedding = self.embed(timesteps, x.dtype)
-        first = self.input_blocks[0]
+        first, *blocks = self.input_blocks
         assert isinstance(first, nn.ModuleList)
         features: Tensor = first[0](x)
         if hint is not None:
-            features = features + self.input_hint_block(hint)
-        features = self.run_block(first[1:], features, embedding, context, num_frames)
-        controls = [_only(self.zero_convs[0])(features)]
-        for block, zero in zip(self.input_blocks[1:], self.zero_convs[1:], strict=True):
-            features = self.run_block(block, features, embedding, context, num_frames)
-            controls.append(_only(zero)(features))
-        features = self.run_block(self.middle_block, features, embedding, context, num_frames)
-        controls.append(_only(self.middle_block_out)(features))
-        return controls
+            features = _sum(features, self.input_hint_block(hint))
+        held = [features]
+        del features
+        outs = [*map(_only, self.zero_convs), _only(self.middle_block_out)]
+        held = [self.run_on(first[1:], held, embedding, context, num_frames, fresh=True)]
+        yield outs[0](held[0])
+        for block, out in zip([*blocks, self.middle_block], outs[1:], strict=True):
+            held = [self.run_on(block, held, embedding, context, num_frames)]
+            yield out(held[0])
+
+
+def _sum(one: Tensor, other: Tensor) -> Tensor:
+    return one + other if torch.is_grad_enabled() else one.add_(other)
 
 
 def _only(modules: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from starvsr.models.attention import sinusoidal_embedding
+from starvsr.models.attention import Context, sinusoidal_embedding
 from starvsr.models.blocks import (
     ChannelNorm,
     Downsample,
@@ -158,7 +158,7 @@ class StarEncoder(nn.Module):
         return out
 
     def run_block(
-        self, block: nn.Module, features: Tensor, embedding: Tensor, context: Tensor, num_frames: int
+        self, block: nn.Module, features: Tensor, embedding: Tensor, context: Context, num_frames: int
     ) -> Tensor:
         """Run one block, recomputing it in the backward pass if ``activation_checkpointing`` is set."""
         args = (block, features, embedding, context, num_frames)
@@ -167,18 +167,50 @@ class StarEncoder(nn.Module):
             return out
         return _run(*args)
 
+    def run_on(
+        self,
+        block: nn.Module,
+        held: list[Tensor],
+        embedding: Tensor,
+        context: Context,
+        num_frames: int,
+        *,
+        fresh: bool = False,
+    ) -> Tensor:
+        """Run one block on maps that are handed over, joined along the channels.
 
-def _run(block: nn.Module, features: Tensor, embedding: Tensor, context: Tensor, num_frames: int) -> Tensor:
+        Without gradients the list is emptied as soon as its maps have been read, so that those which only the list
+        holds are let go of; ``fresh`` ones may be overwritten.
+        """
+        if torch.is_grad_enabled():
+            features = held.pop() if len(held) == 1 else torch.cat(held, dim=1)
+            return self.run_block(block, features, embedding, context, num_frames)
+        for number, module in enumerate(_modules(block)):
+            held[:] = [_advance(module, held, embedding, context, num_frames, fresh=fresh or number > 0)]
+        return held.pop()
+
+
+def _modules(block: nn.Module) -> list[nn.Module]:
+    return list(block.children()) if isinstance(block, nn.ModuleList) else [block]
+
+
+def _run(block: nn.Module, features: Tensor, embedding: Tensor, context: Context, num_frames: int) -> Tensor:
     """Hand each kind of module the inputs it needs."""
-    if isinstance(block, nn.ModuleList):
-        for module in block:
-            features = _run(module, features, embedding, context, num_frames)
-        return features
-    if isinstance(block, ResBlock):
-        return block(features, embedding, num_frames)
-    if isinstance(block, SpatialTransformer):
-        return block(features, context)
-    if isinstance(block, TemporalTransformer):
-        return block(features, num_frames)
-    assert isinstance(block, nn.Conv2d | Downsample | Upsample)
-    return block(features)
+    for module in _modules(block):
+        features = _advance(module, [features], embedding, context, num_frames)
+    return features
+
+
+def _advance(
+    module: nn.Module, held: list[Tensor], embedding: Tensor, context: Context, num_frames: int, fresh: bool = False
+) -> Tensor:
+    """Run one module on the maps held; ``fresh`` ones may be overwritten."""
+    if isinstance(module, ResBlock):
+        return module(held, embedding, num_frames)
+    (features,) = held
+    if isinstance(module, SpatialTransformer):
+        return module(features, context, fresh=fresh)
+    if isinstance(module, TemporalTransformer):
+        return module(features, num_frames, fresh=fresh)
+    assert isinstance(module, nn.Conv2d | Downsample | Upsample)
+    return module(features)

@@ -13,7 +13,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from starvsr.models.attention import Context
 from starvsr.models.blocks import FreshSiLU, Upsample
+from starvsr.models.pieces import WHOLE, by_pieces, cuts
 from starvsr.models.star_control import StarControlNet
 from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
 
@@ -30,6 +32,7 @@ class StarUNet(StarEncoder):
     def __init__(self, config: StarUNetConfig) -> None:
         """Build encoder, middle, decoder, head and ControlNet."""
         super().__init__(config)
+        self.at_once = WHOLE
         self.output_blocks = nn.ModuleList(self._decoder_blocks())
         self.place_gates()
         head = nn.Conv2d(config.width, config.out_channels, 3, padding=1)
@@ -52,7 +55,7 @@ class StarUNet(StarEncoder):
                     scale *= 2
                 yield block
 
-    def forward(self, x: Tensor, timesteps: Tensor, context: Tensor, hint: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, timesteps: Tensor, context: Context, hint: Tensor | None = None) -> Tensor:
         """Return the velocity [B, C, T, h, w] of the noisy latents.
 
         Args:
@@ -64,26 +67,36 @@ class StarUNet(StarEncoder):
         num_frames = x.shape[2]
         frames = _merge(x)
         hint_frames = None if hint is None else _merge(hint)
-        controls = self.VideoControlNet(frames, timesteps, context, hint_frames, num_frames)
+        controls = self.VideoControlNet.one_by_one(frames, timesteps, context, hint_frames, num_frames)
         velocity = self.decode(frames, timesteps, context, controls, num_frames)
         return rearrange(velocity, "(b t) c h w -> b c t h w", t=num_frames)
 
     def decode(
-        self, frames: Tensor, timesteps: Tensor, context: Tensor, controls: list[Tensor], num_frames: int
+        self, frames: Tensor, timesteps: Tensor, context: Context, controls: Iterator[Tensor], num_frames: int
     ) -> Tensor:
-        """Run the UNet proper on merged frames [B*T, C, h, w]; empties ``controls`` as it goes."""
+        """Run the UNet proper on merged frames [B*T, C, h, w].
+
+        The encoder goes in step with the ControlNet that yields ``controls``: each of its maps is added at once to the
+        skip that it belongs to, so that only the sums are held.
+        """
         embedding = self.embed(timesteps, frames.dtype)
-        features, skips = frames, []
+        held, skips = [frames], []
         for block in self.input_blocks:
-            features = self.run_block(block, features, embedding, context, num_frames)
-            skips.append(features)
-        features = self.run_block(self.middle_block, features, embedding, context, num_frames)
-        features = features + controls.pop()
+            held = [self.run_on(block, held, embedding, context, num_frames)]
+            skips.append(_sum(next(controls), held[0]))
+        held = [self.run_on(self.middle_block, held, embedding, context, num_frames)]
+        held = [_sum(next(controls), held.pop())]
         for block in self.output_blocks:
-            features = torch.cat([features, skips.pop() + controls.pop()], dim=1)
-            features = self.run_block(block, features, embedding, context, num_frames)
-        out: Tensor = self.out(features)
-        return out
+            held.append(skips.pop())
+            held = [self.run_on(block, held, embedding, context, num_frames)]
+        at_once = WHOLE if torch.is_grad_enabled() else self.at_once
+        features = held.pop()
+        return by_pieces(lambda piece: self.out(features[piece]), cuts(len(features), features[0].numel(), at_once))
+
+
+def _sum(control: Tensor, features: Tensor) -> Tensor:
+    """Add features to a control map, which nobody else holds."""
+    return control + features if torch.is_grad_enabled() else control.add_(features)
 
 
 def _merge(clip: Tensor) -> Tensor:
