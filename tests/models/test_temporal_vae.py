@@ -39,6 +39,7 @@ def test_the_lean_way_gives_what_the_plain_way_gives(
     vae: TemporalVae, monkeypatch: pytest.MonkeyPatch, frames: int, height: int, width: int
 ) -> None:
     monkeypatch.setattr(temporal_vae, "STRIP_VALUES", 1000)  # several strips of rows, the last one shorter
+    monkeypatch.setattr(temporal_vae, "SPATIAL_VALUES", 600)
     latents = torch.randn(frames, 4, height, width, generator=torch.Generator().manual_seed(2))
     pixels = torch.randn(frames, 3, 4 * height, 4 * width, generator=torch.Generator().manual_seed(3))
     plain, moments = vae.decode(latents), vae.moments(pixels)
@@ -103,3 +104,30 @@ def test_overlapping_groups_do_not_pulse(vae: TemporalVae) -> None:
     assert released_pulse > 0.05  # the fault is there to be repaired
     assert pulse < 0.02 * released_pulse
     assert change < 0.4 * released_change
+
+
+@pytest.mark.parametrize("tiles", [(1, 2), (3, 1), (2, 2)])
+def test_tiles_of_a_frame_meet_without_a_seam(vae: TemporalVae, tiles: tuple[int, int]) -> None:
+    """A tile sees little less than the whole; the change across its border is that of any other place."""
+    latents = torch.randn(1, 4, 2, 60, 64, generator=torch.Generator().manual_seed(6))
+    pixels = torch.randn(1, 3, 1, 240, 256, generator=torch.Generator().manual_seed(7))
+    codec, cut = TemporalVaeCodec(vae), TemporalVaeCodec(vae)
+    cut.tiles = tiles
+    with torch.no_grad():
+        whole, tiled = codec.decode(latents), cut.decode(latents)
+        encoded, parts = codec.encode(pixels), cut.encode(pixels)
+    assert tiled.shape == whole.shape and parts.shape == encoded.shape
+    assert 0 < (tiled - whole).abs().mean() < 0.1 * whole.std()
+    assert 0 < (parts - encoded).abs().mean() < 0.1 * encoded.std()
+    for axis in (3, 4):
+        steps = tiled.diff(dim=axis).square().mean([d for d in range(5) if d != axis]).sqrt()
+        plain = whole.diff(dim=axis).square().mean([d for d in range(5) if d != axis]).sqrt()
+        assert (steps / plain).max() < 1.15  # no line stands out
+
+
+def test_one_tile_is_the_whole(vae: TemporalVae) -> None:
+    latents = torch.randn(1, 4, 2, 5, 4)
+    cut = TemporalVaeCodec(vae)
+    cut.tiles = (1, 1)
+    with torch.no_grad():
+        assert torch.equal(cut.decode(latents), TemporalVaeCodec(vae).decode(latents))

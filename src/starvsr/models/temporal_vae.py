@@ -3,8 +3,10 @@
 Holds the network; temporal_vae_codec.py cuts clips into what it is given here. Attribute names are those of
 diffusers' AutoencoderKLTemporalDecoder, so the published files load strictly.
 
-Without gradients it is careful with memory: frames pass the spatial layers one at a time, and the temporal layers
-run in strips of rows and change their input in place. Peak of a decode: two maps of the widest layer for all frames.
+Without gradients it is careful with memory: frames pass the spatial layers one at a time and large ones in strips of
+rows (models/strips.py); the temporal layers run in strips and change their input in place, computing what lies between
+their two convolutions twice rather than holding it. Peak of a decode: one map of the widest layer for all frames, and
+about four for one frame.
 
 Source: Stable Video Diffusion (arXiv 2311.15127); latent diffusion (arXiv 2112.10752) for the image half.
 """
@@ -19,11 +21,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from starvsr.models.pieces import cuts
+from starvsr.models.strips import (
+    group_statistics,
+    in_strips,
+    joined_statistics,
+    norm_silu_conv,
+    settled_frames,
+    statistics,
+)
+
 QUERIES_AT_ONCE = 2048
 """Attention scores of so many pixels of a frame are held at once."""
 
 STRIP_VALUES = 1 << 21
 """Values of a strip of rows in the temporal layers, about."""
+
+SPATIAL_VALUES = 1 << 24
+"""Values of a strip of rows in the spatial layers, about: their strips overlap."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +125,7 @@ class Encoder(nn.Module):
         features = self.mid_block.resnets[0](features)
         features = self.mid_block.attentions[0](features)
         features = self.mid_block.resnets[1](features)
-        out: Tensor = self.conv_out(_silu(self.conv_norm_out(features)))
-        return out
+        return _norm_silu_conv(features, self.conv_norm_out, self.conv_out)
 
 
 class TemporalDecoder(nn.Module):
@@ -145,25 +159,25 @@ class TemporalDecoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return frames [T, 3, H, W] of the latents [T, C, h, w] of T consecutive frames."""
-        features = _frame_by_frame(self.conv_in, latents)
+        frames = [latents] if torch.is_grad_enabled() else list(latents.split(1))  # on their own when nothing is kept
+        frames = _each(self.conv_in, frames)
         first, *others = self.mid_block.resnets
-        features = first(features)
+        frames = first(frames)
         for attention, block in zip(self.mid_block.attentions, others, strict=True):
-            features = block(_frame_by_frame(attention, features))
+            frames = block(_each(attention, frames))
         enlarge: nn.Module | None = None
         for level in self.up_blocks:
             assert isinstance(level, nn.ModuleDict)
             for block in level["resnets"].children():
-                features = block(features, before=enlarge)
+                frames = block(frames, before=enlarge)
                 enlarge = None
             enlarge = next(level["upsamplers"].children()) if "upsamplers" in level else None
-        frames = _frame_by_frame(self._to_pixels, features)
-        out: Tensor = self.time_conv_out(frames.transpose(0, 1)[None])[0].transpose(0, 1)
+        clip = torch.cat(_each(self._to_pixels, frames)).transpose(0, 1)[None]
+        out: Tensor = self.time_conv_out(clip)[0].transpose(0, 1)
         return out
 
     def _to_pixels(self, features: Tensor) -> Tensor:
-        out: Tensor = self.conv_out(_silu(self.conv_norm_out(features)))
-        return out
+        return _norm_silu_conv(features, self.conv_norm_out, self.conv_out)
 
 
 class SpatioTemporalBlock(nn.Module):
@@ -176,18 +190,16 @@ class SpatioTemporalBlock(nn.Module):
         self.temporal_res_block = _TemporalResBlock(cout, groups)
         self.time_mixer = nn.ParameterDict({"mix_factor": torch.zeros(1)})
 
-    def forward(self, frames: Tensor, before: nn.Module | None = None) -> Tensor:
-        """Return [T, cout, H, W] of frames [T, cin, h, w].
+    def forward(self, frames: list[Tensor], before: nn.Module | None = None) -> list[Tensor]:
+        """Return maps [N, cout, H, W] of maps [N, cin, h, w] of consecutive frames.
 
-        ``before`` enlarges each frame first: only one enlarged frame of the wider input is then held at a time.
+        Args:
+            frames: Several frames each, or one each; the list is emptied as they are read.
+            before: Enlarges each map first: only one enlarged map of the wider input is then held at a time.
         """
         spatial = self.spatial_res_block
-
-        def on_frame(frame: Tensor) -> Tensor:
-            out: Tensor = spatial(frame if before is None else before(frame))
-            return out
-
-        return self.temporal_res_block(_frame_by_frame(on_frame, frames), torch.sigmoid(self.time_mixer["mix_factor"]))
+        made = _each(lambda frame: spatial(frame if before is None else before(frame)), frames)
+        return self.temporal_res_block(made, torch.sigmoid(self.time_mixer["mix_factor"]))
 
 
 class _TemporalResBlock(nn.Module):
@@ -198,19 +210,31 @@ class _TemporalResBlock(nn.Module):
         self.norm1, self.norm2 = (nn.GroupNorm(groups, channels, eps=1e-5) for _ in range(2))
         self.conv1, self.conv2 = (nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0)) for _ in range(2))
 
-    def forward(self, frames: Tensor, share: Tensor) -> Tensor:
-        """Return ``frames`` [T, C, H, W] plus ``share`` times what the convolutions make of them."""
+    def forward(self, frames: list[Tensor], share: Tensor) -> list[Tensor]:
+        """Return the frames plus ``share`` times what the convolutions make of them; in place without gradients."""
         if torch.is_grad_enabled():
-            mixed = self._stage(frames, self.norm1, self.conv1)
-            return frames + share * self._stage(mixed, self.norm2, self.conv2)
-        inner = torch.empty_like(frames)
-        statistics = _statistics(frames, self.norm1)
-        for rows in _strips(frames):
-            inner[:, :, rows] = self._strip(frames[:, :, rows], self.norm1, self.conv1, statistics)
-        statistics = _statistics(inner, self.norm2)
-        for rows in _strips(frames):
-            change = self._strip(inner[:, :, rows], self.norm2, self.conv2, statistics)
-            frames[:, :, rows] += change.mul_(share)  # what the spatial block has just made: nobody else holds it
+            (clip,) = frames
+            mixed = self._stage(clip, self.norm1, self.conv1)
+            return [clip + share * self._stage(mixed, self.norm2, self.conv2)]
+        groups = self.norm1.num_groups
+        first = settled_frames(self.norm1, *statistics(frames, groups, STRIP_VALUES))
+        strips = cuts(frames[0].shape[2], len(frames) * frames[0][0, :, 0].numel(), STRIP_VALUES)
+
+        def between(rows: slice) -> Tensor:
+            return _over_time(first(torch.cat([frame[:, :, rows] for frame in frames])), self.conv1)
+
+        kept = between(strips[0]) if len(strips) == 1 else None
+        sizes, pairs = [], []
+        for rows in strips:
+            inner = between(rows) if kept is None else kept
+            pairs.append(group_statistics(inner.float(), groups))
+            sizes.append(inner[:, 0].numel())
+            del inner
+        second = settled_frames(self.norm2, *joined_statistics(pairs, sizes, frames[0].shape[1]))
+        for rows in strips:  # each strip depends on itself alone, so it can be overwritten
+            change = _over_time(second(between(rows) if kept is None else kept), self.conv2).mul_(share)
+            for frame, added in zip(frames, change.split(1), strict=True):
+                frame[:, :, rows] += added
         return frames
 
     @staticmethod
@@ -219,34 +243,13 @@ class _TemporalResBlock(nn.Module):
         out: Tensor = conv(F.silu(norm(clip)))
         return out[0].transpose(0, 1)
 
-    @staticmethod
-    def _strip(rows: Tensor, norm: nn.GroupNorm, conv: nn.Conv3d, statistics: tuple[Tensor, Tensor]) -> Tensor:
-        """Norm with known statistics, SiLU and convolution of some rows [T, C, r, W]."""
-        mean, scale = statistics
-        gain = (scale * norm.weight.float()).to(rows.dtype)
-        shift = (norm.bias.float() - mean * scale * norm.weight.float()).to(rows.dtype)
-        active = F.silu(torch.addcmul(shift[:, None, None], rows, gain[:, None, None]), inplace=True)
-        flat = active.transpose(0, 1).flatten(2)[None]  # [1, C, T, r*W]: the convolution is 2-D with a flat kernel
-        out = F.conv2d(flat, conv.weight[..., 0], conv.bias, padding=(1, 0))
-        return out[0].unflatten(2, rows.shape[2:]).transpose(0, 1)
 
-
-def _statistics(frames: Tensor, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
-    """Mean and 1/std of each channel's group over all frames and pixels, float32 [C] each."""
-    grouped = frames.unflatten(1, (norm.num_groups, -1))
-    variances, means = torch.var_mean(grouped, dim=(2, 3, 4), correction=0)  # [T, groups]: sums of one frame
-    variances, means = variances.float(), means.float()
-    mean = means.mean(0)
-    variance = variances.mean(0) + (means - mean).square().mean(0)
-    count = frames.shape[1] // norm.num_groups
-    return mean.repeat_interleave(count), (variance + norm.eps).rsqrt().repeat_interleave(count)
-
-
-def _strips(frames: Tensor) -> list[slice]:
-    """Cut the rows of [T, C, H, W] into strips of a size that caches like."""
-    height = frames.shape[2]
-    rows = max(1, STRIP_VALUES // max(1, frames[:, :, 0].numel()))
-    return [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
+def _over_time(normed: Tensor, conv: nn.Conv3d) -> Tensor:
+    """SiLU, in place, and (3,1,1) convolution of normed rows [T, C, r, W]."""
+    active = F.silu(normed, inplace=True)
+    flat = active.transpose(0, 1).flatten(2)[None]  # [1, C, T, r*W]: the convolution is 2-D with a flat kernel
+    out = F.conv2d(flat, conv.weight[..., 0], conv.bias, padding=(1, 0))
+    return out[0].unflatten(2, normed.shape[2:]).transpose(0, 1)
 
 
 class _ResBlock(nn.Module):
@@ -260,10 +263,15 @@ class _ResBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [N, cout, H, W] of features [N, cin, H, W]."""
-        hidden = self.conv1(_silu(self.norm1(features)))
-        hidden = self.conv2(_silu(self.norm2(hidden)))
-        out: Tensor = hidden + (features if self.conv_shortcut is None else self.conv_shortcut(features))
-        return out
+        hidden = _norm_silu_conv(features, self.norm1, self.conv1)
+        hidden = _norm_silu_conv(hidden, self.norm2, self.conv2)
+        if torch.is_grad_enabled():
+            return hidden + (features if self.conv_shortcut is None else self.conv_shortcut(features))
+        if self.conv_shortcut is None:
+            return hidden.add_(features)
+        for rows in cuts(features.shape[2], features[:, :, 0].numel(), SPATIAL_VALUES):
+            hidden[:, :, rows] += self.conv_shortcut(features[:, :, rows])
+        return hidden
 
 
 class _Middle(nn.Module):
@@ -316,13 +324,29 @@ class _Upsample(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [N, C, 2H, 2W]."""
+        strips = cuts(features.shape[2], 4 * features[:, :, 0].numel(), SPATIAL_VALUES)
+        if torch.is_grad_enabled() or len(strips) == 1:
+            return self._enlarged(features)
+        return in_strips(features, strips, 1, 2, self._enlarged)
+
+    def _enlarged(self, features: Tensor) -> Tensor:
         out: Tensor = self.conv(F.interpolate(features, scale_factor=2.0, mode="nearest"))
         return out
 
 
-def _silu(fresh: Tensor) -> Tensor:
-    """SiLU of a tensor nobody else holds: in place when no gradient is wanted."""
-    return F.silu(fresh, inplace=not torch.is_grad_enabled())
+def _norm_silu_conv(features: Tensor, norm: nn.GroupNorm, conv: nn.Conv2d) -> Tensor:
+    if torch.is_grad_enabled():
+        out: Tensor = conv(F.silu(norm(features)))
+        return out
+    return norm_silu_conv(features, norm, conv, SPATIAL_VALUES)
+
+
+def _each(layer: Callable[[Tensor], Tensor], frames: list[Tensor]) -> list[Tensor]:
+    """Apply a layer to each map of a list, which is emptied as they are read."""
+    made = []
+    while frames:
+        made.append(layer(frames.pop(0)))
+    return made
 
 
 def _frame_by_frame(layer: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ groups overlap and are blended by default; the released groups are a choice (doc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ GROUP, OVERLAP = 8, 4
 """Frames decoded together by default, and how many of them neighbouring groups share."""
 
 RELEASED_GROUP = 3
+
+TILE_OVERLAP = 12
+"""Latent cells that neighbouring tiles share."""
 
 
 class TemporalVaeCodec:
@@ -40,6 +44,8 @@ class TemporalVaeCodec:
         """
         self.vae = vae.eval().requires_grad_(False)
         self.group, self.overlap, self.decode_dtype = group, overlap, decode_dtype
+        self.tiles: tuple[int, int] = (1, 1)
+        """Rows and columns of tiles that a frame is encoded and decoded in: less memory, slightly other values."""
         self.channels, self.factor = vae.config.latent_channels, vae.config.factor
 
     def encode(self, pixels: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -57,7 +63,7 @@ class TemporalVaeCodec:
 
     def encode_frames(self, frames: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return latents [N, C, h, w] of frames [N, 3, H, W]; ``noise`` has the shape of the latents."""
-        mean, logvar = split_moments(self.vae.moments(frames))
+        mean, logvar = split_moments(self._in_tiles(self.vae.moments, frames, self.factor, 1))
         return sample_posterior(mean, logvar, noise) * self.vae.config.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -84,9 +90,35 @@ class TemporalVaeCodec:
             del frames, frame
 
     def _decode_group(self, latents: Tensor) -> Tensor:
-        with self._precision(latents.device.type):
-            frames = self.vae.decode(latents.transpose(0, 1) / self.vae.config.scaling_factor)
-        return frames.float()
+        def decode(part: Tensor) -> Tensor:
+            with self._precision(latents.device.type):
+                return self.vae.decode(part).float()
+
+        return self._in_tiles(decode, latents.transpose(0, 1) / self.vae.config.scaling_factor, 1, self.factor)
+
+    def _in_tiles(self, layer: Callable[[Tensor], Tensor], maps: Tensor, unit: int, made: int) -> Tensor:
+        """Apply a layer to tiles of maps [N, C, H, W] and blend what it makes.
+
+        Args:
+            layer: Makes ``made`` pixels of each ``unit`` of the input, per side; one of both is 1.
+            maps: Frames or latents.
+            unit: Pixels of the input per latent cell.
+            made: Pixels of the result per latent cell.
+        """
+        axes = [axis_tiles(size // unit, count) for size, count in zip(maps.shape[2:], self.tiles, strict=True)]
+        if all(len(axis) == 1 for axis in axes):
+            return layer(maps)
+        out: Tensor | None = None
+        for (row, row_weights), (column, column_weights) in product(*(weighted(axis, made) for axis in axes)):
+            part = layer(maps[..., unit * row.start : unit * row.stop, unit * column.start : unit * column.stop])
+            if out is None:
+                out = part.new_zeros((*part.shape[:2], *(made * size // unit for size in maps.shape[2:])))
+            weight = torch.tensor(row_weights).to(part)[:, None] * torch.tensor(column_weights).to(part)
+            rows, columns = (slice(made * axis.start, made * axis.stop) for axis in (row, column))
+            out[..., rows, columns] += part.mul_(weight)
+            del part
+        assert out is not None
+        return out
 
     def _precision(self, device_type: str) -> AbstractContextManager[object]:
         if self.decode_dtype in (None, torch.float32):
@@ -101,3 +133,16 @@ def decode_groups(num_frames: int, group: int, overlap: int) -> Sequence[Window]
     starts = range(0, num_frames, group)
     stops = [min(start + group, num_frames) for start in starts]
     return [Window(start, stop, start, stop) for start, stop in zip(starts, stops, strict=True)]
+
+
+def axis_tiles(cells: int, count: int) -> list[Window]:
+    """Cover an axis of latent cells with ``count`` equal tiles that overlap by `TILE_OVERLAP`."""
+    overlap = min(TILE_OVERLAP, cells // 2)
+    side = -(-(cells + (count - 1) * overlap) // count)
+    return split_windows(cells, max(side, overlap + 1), overlap) if count > 1 else split_windows(cells, cells, 0)
+
+
+def weighted(axis: list[Window], scale: int) -> list[tuple[Window, list[float]]]:
+    """Return the tiles of an axis with the weights of their pixels, ``scale`` to a cell."""
+    scaled = [Window(*(scale * edge for edge in (w.start, w.stop, w.keep_start, w.keep_stop))) for w in axis]
+    return list(zip(axis, blend_weights(scaled, "cosine"), strict=True))
