@@ -236,7 +236,7 @@ def test_full_disk_is_one_line_and_leaves_nothing(
     def full(self, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(parts.PartWriter, "_put", full)
+    monkeypatch.setattr(parts.PartFile, "_put", full)
     code, said = one_line("upscale", clip, "-o", tmp_path / "o.mp4", "-q", *QUICK)
     assert code == 1 and "disk is full" in said
     assert not _leftovers(tmp_path)

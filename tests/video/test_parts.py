@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from starvsr.video import EncodeOptions, SceneDetector, VideoReader, VideoWriter
 from starvsr.video.output_format import OutputFormat
-from starvsr.video.parts import DamagedPartError, Part, PartWriter, decoding_times, delay_of
+from starvsr.video.packets import DamagedPartError, decoding_times, delay_of
+from starvsr.video.parts import Part, PartWriter
 from tests.video.clips import make_clip, moving_bars
 
 
@@ -34,8 +36,8 @@ def _join(form: OutputFormat, facts, **details) -> Path:
     with VideoWriter(
         form.path, source=None, width=form.width, height=form.height, options=form.options, alpha=form.alpha, **details
     ) as writer:
-        paths = [form.path.with_name(f"part{i}") for i in range(len(facts))]
-        writer.append_parts(paths, max(f.delay for f in facts), sum(f.num_frames for f in facts))
+        parts = [partial(Part, form.path.with_name(f"part{i}")) for i in range(len(facts))]
+        writer.append_parts(parts, max(f.delay for f in facts), sum(f.num_frames for f in facts))
     return form.path
 
 

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -22,14 +22,18 @@ from starvsr.errors import OptionError, OutputError, OutputNotWritableError
 from starvsr.video.convert import Frame
 from starvsr.video.copying import StreamCopier, needs_free_tags
 from starvsr.video.encoders import quiet_encoders
+from starvsr.video.join_file import CountedFile, JoinFile
 from starvsr.video.matroska_aspect import PLACEHOLDER_DEGREES, write_aspect
+from starvsr.video.moved_parts import Mover, OnMoved
 from starvsr.video.opening import reason
 from starvsr.video.output_files import discard
 from starvsr.video.output_format import OutputFormat
-from starvsr.video.parts import DamagedPartError, Part, decoding_times
+from starvsr.video.packets import DamagedPartError, StoredPart, decoding_times
 
 _MAX_TIMESCALE = 2**31 - 1
 _MAX_SHARED_CLOCK = 1_000_000
+_INTERLEAVED_US = 500_000  # streams arrive in order; FFmpeg would hold ten seconds where one of them is silent
+_JOIN_BUFFER = 1 << 14
 
 
 class FileSink:
@@ -40,6 +44,8 @@ class FileSink:
         partial: The file to write.
         time_range: The part of the input that is read; None for all of it.
         comment: Text for the comment tag, where the input has none.
+        join: The file to write through, for parts; it stays when all is given up. None makes a file anew.
+        room: Bytes for the index of MP4 and MOV in front of the pictures of a ``join``.
     """
 
     def __init__(
@@ -49,7 +55,11 @@ class FileSink:
         *,
         time_range: tuple[Fraction, Fraction | None] | None,
         comment: str | None,
+        join: JoinFile | CountedFile | None = None,
+        room: int = 0,
     ) -> None:
+        self._join = join
+        self._room = room
         self._form = form
         self._path = form.path
         self._source = form.source
@@ -85,29 +95,33 @@ class FileSink:
         self._durations[pts] = duration
         self._mux(self._stream.encode(picture))
 
-    def append(self, parts: Sequence[Path], delay: int) -> None:
+    def append(self, parts: Sequence[Callable[[], StoredPart]], delay: int, on_moved: OnMoved | None = None) -> None:
         """Lay encoded parts one behind the other.
 
         Args:
-            parts: Their files, in order.
+            parts: They, in order; opened more than once, when needed.
             delay: Pictures by which decoding runs ahead of showing: the largest of all parts.
+            on_moved: Told of each part that is not needed any more; only with a `JoinFile`.
 
         Raises:
             DamagedPartError: A part is not as it was written.
         """
+        mover = Mover(self._join, self._partial, on_moved) if isinstance(self._join, JoinFile) and on_moved else None
         whole_header = bytes(self._stream.codec_context.extradata or b"")
         header = hashlib.sha256(whole_header).hexdigest()
-        clock = decoding_times(chain.from_iterable(Part(path).times for path in parts), delay)
-        for path in parts:
-            part = Part(path)
+        clock = decoding_times(chain.from_iterable(opened().times for opened in parts), delay)
+        for number, opened in enumerate(parts):
+            part = opened()
             if part.header_sha256 != header:
-                raise DamagedPartError(path, "it was encoded with other settings")
+                raise DamagedPartError(part.path, "it was encoded with other settings")
             lengths = part.durations
             for pts in part.times:
                 self._arrive(pts, lengths[pts])
             self._mux(self._timed(part, clock))
+            if mover is not None:
+                mover.look(number, part)
 
-    def _timed(self, part: Part, clock: Iterator[int]) -> Iterator[Any]:
+    def _timed(self, part: StoredPart, clock: Iterator[int]) -> Iterator[Any]:
         for stored in part.packets():
             packet = stored.as_av()
             packet.pts -= self._offset
@@ -145,6 +159,20 @@ class FileSink:
         Raises:
             OutputError: The file is not whole.
         """
+        self.write_end()
+        if self._join is not None:
+            assert isinstance(self._join, JoinFile)
+            self._join.close()
+        if self._needs_display_size and not write_aspect(
+            self._partial, self._form.width, self._form.height, self._form.aspect
+        ):
+            raise OutputError(
+                f"{self._path}: the aspect ratio {self._form.aspect} could not be stored; write .mp4 or .mov"
+            )
+        self._verify()
+
+    def write_end(self) -> None:
+        """Write what is left and what the container ends with."""
         if self._durations:  # frames are still in the encoder
             self._mux(self._stream.encode(None))
             if self._num_muxed == 0:
@@ -157,21 +185,19 @@ class FileSink:
             self._report_left_out()
             self._copier.close()
         self._output.close()
-        if self._needs_display_size and not write_aspect(
-            self._partial, self._form.width, self._form.height, self._form.aspect
-        ):
-            raise OutputError(
-                f"{self._path}: the aspect ratio {self._form.aspect} could not be stored; write .mp4 or .mov"
-            )
-        self._verify()
 
     def abort(self) -> None:
-        """Throw away what was written; never raises."""
+        """Throw away what was written, but for a file of joined parts; never raises."""
         if self._copier is not None:
             self._copier.close()
+        if isinstance(self._join, JoinFile):
+            self._join.mute()
         with contextlib.suppress(av.error.FFmpegError, OSError, ValueError, RuntimeError):
             self._output.close()
-        discard(self._partial)
+        if self._join is None:
+            discard(self._partial)
+        elif isinstance(self._join, JoinFile):
+            self._join.close()
 
     def _verify(self) -> None:
         """Look at the finished file: FFmpeg does not report every failed write."""
@@ -189,14 +215,19 @@ class FileSink:
     # ---- the container
 
     def _open(self) -> Any:
-        flags: dict[str, str] = {"fflags": "+bitexact"}  # no random ids, no clock: equal input gives equal bytes
+        # no random ids, no clock: equal input gives equal bytes
+        flags = {"fflags": "+bitexact", "max_interleave_delta": str(_INTERLEAVED_US)}
         if self._muxer in ("mp4", "mov"):
-            movflags = "+faststart" if self._form.options.faststart else ""
+            movflags = "+faststart" if self._form.options.faststart and self._join is None else ""
+            if self._room:
+                flags["moov_size"] = str(self._room)
             if self._source is not None and needs_free_tags(self._source):
                 movflags += "+use_metadata_tags"
             if movflags:
                 flags["movflags"] = movflags
             flags["movie_timescale"] = str(self._movie_timescale())
+        if self._join is not None:
+            return av.open(self._join, "w", format=self._muxer, container_options=flags, buffer_size=_JOIN_BUFFER)
         return av.open(f"file:{self._partial}", "w", format=self._muxer, container_options=flags)
 
     @property

@@ -14,7 +14,7 @@ from starvsr.video.convert import Frame, flatten, from_rgb
 from starvsr.video.encoders import EncodeOptions
 from starvsr.video.images import is_pattern
 from starvsr.video.info import FULL, ColorTags, VideoInfo
-from starvsr.video.output_files import discard
+from starvsr.video.output_files import discard, sync_file, sync_folder
 
 _PATTERN = "frame_%05d.png"
 
@@ -77,6 +77,11 @@ def file_pattern(path: Path) -> str:
     return path.name if is_pattern(path) or path.suffix != "" else _PATTERN
 
 
+def image_name(path: Path, index: int) -> str:
+    """Give the name of the file of one of many images, counted from 0."""
+    return file_pattern(path) % (index + 1)
+
+
 class ImageWriter:
     """Take images, write files; the folder or the image appears when all are written.
 
@@ -86,10 +91,18 @@ class ImageWriter:
         encoder: Makes the images.
         bit_depth: Significant bits of the frames.
         partial: What it is called while it is written.
+        keep: Whether it may be there already, and stays when all is given up.
     """
 
     def __init__(
-        self, path: Path, source: VideoInfo | None, encoder: ImageEncoder, bit_depth: int, partial: Path
+        self,
+        path: Path,
+        source: VideoInfo | None,
+        encoder: ImageEncoder,
+        bit_depth: int,
+        partial: Path,
+        *,
+        keep: bool = False,
     ) -> None:
         self._path = path
         self._encoder = encoder
@@ -98,27 +111,45 @@ class ImageWriter:
             self.notes.append(f"{path.name}: JPEG keeps 8 of the input's {bit_depth} bits per sample; PNG keeps 16")
         self._count = 0
         self._partial = partial
-        if not encoder.is_single:
-            self._partial.mkdir()
+        self._keep = keep
+        if self.is_folder:
+            self._partial.mkdir(exist_ok=keep)
 
     def write(self, pixels: Frame, pts: int, duration: int) -> None:
         """Write one image; images hold no times."""
         self.add(self._encoder.encode(pixels))
 
     def add(self, image: bytes) -> None:
-        """Write one image that is encoded already."""
+        """Write one image that is encoded already, if it is not there."""
         self._encoder.check_room(self._count)
-        single = self._encoder.is_single
-        file = self._partial if single else self._partial / (file_pattern(self._path) % (self._count + 1))
-        file.write_bytes(image)
+        file = self._partial / image_name(self._path, self._count) if self.is_folder else self._partial
+        if not (self._keep and file.exists() and file.read_bytes() == image):
+            file.write_bytes(image)
         self._count += 1
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the output is more than one image."""
+        return not self._encoder.is_single
+
+    @property
+    def num_images(self) -> int:
+        """Images so far."""
+        return self._count
+
+    def sync(self, first: int) -> None:
+        """Put the images from a number on, counted from 0, on the disk."""
+        for index in range(first, self._count):
+            sync_file(self._partial / image_name(self._path, index))
+        sync_folder(self._partial)
 
     def finish(self) -> None:
         """Close the folder or the image; it keeps its partial name."""
 
     def abort(self) -> None:
         """Remove what was written."""
-        discard(self._partial)
+        if not self._keep:
+            discard(self._partial)
 
 
 def _encode(codec: str, pixels: Frame, pixel_format: str, tags: ColorTags, settings: dict[str, str]) -> bytes:

@@ -68,7 +68,7 @@ def publish(partial: Path, path: Path) -> None:
     """
     try:
         for file in sorted(partial.iterdir()) if partial.is_dir() else [partial]:
-            _sync(file)
+            sync_file(file)
         if partial.is_dir() and path.is_dir():
             _replace_folder(partial, path)
         else:
@@ -93,7 +93,12 @@ def replace_file(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def _sync(file: Path) -> None:
+def sync_file(file: Path) -> None:
+    """Put the content of a file on the disk.
+
+    Raises:
+        OSError: The disk is full or gone.
+    """
     with file.open("rb+") as handle:
         os.fsync(handle.fileno())
 

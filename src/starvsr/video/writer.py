@@ -22,9 +22,11 @@ from starvsr.video.file_sink import FileSink
 from starvsr.video.image_writer import ImageEncoder, ImageWriter
 from starvsr.video.images import is_pattern
 from starvsr.video.info import VideoInfo
+from starvsr.video.join_file import JoinFile
+from starvsr.video.moved_parts import MovedPart, OnMoved, locate_images
 from starvsr.video.output_files import as_output_error, check_output, discard, partial_path, publish
 from starvsr.video.output_format import OutputFormat
-from starvsr.video.parts import Part
+from starvsr.video.packets import StoredPart
 
 
 class _Sink(Protocol):
@@ -55,6 +57,8 @@ class VideoWriter:
         alpha: Whether frames have four channels; None takes the input's.
         comment: Text for the container's comment tag, where the input has none of its own; images hold none.
         partial: What the output is called while it is written; None for a hidden name beside it.
+        room: For `append_parts`: what `index_room` says. ``partial`` then may be there already, and stays when all
+            is given up, for parts may lie in it alone. None is for frames.
         on_whole: Called with ``partial`` when it is whole, before it gets the output's name.
         on_note: Called with each note when it arises; all are in ``notes``.
 
@@ -80,6 +84,7 @@ class VideoWriter:
         alpha: bool | None = None,
         comment: str | None = None,
         partial: Path | None = None,
+        room: int | None = None,
         on_whole: Callable[[Path], None] | None = None,
         on_note: Callable[[str], None] | None = None,
     ) -> None:
@@ -104,6 +109,7 @@ class VideoWriter:
         inputs = (source.path, *source.files) if source else ()
         self._target = self.path.parent if is_pattern(self.path) else self.path
         self._partial = partial or partial_path(self._target)
+        self._room = room
         check_output(self._target, inputs=inputs, overwrite=overwrite)
         self._sink = self._make_sink(time_range, comment)
 
@@ -130,13 +136,20 @@ class VideoWriter:
         self.num_frames += 1
         self._take_notes()
 
-    def append_parts(self, parts: Sequence[Path], delay: int, num_frames: int) -> None:
+    def append_parts(
+        self,
+        parts: Sequence[Callable[[], StoredPart]],
+        delay: int,
+        num_frames: int,
+        on_moved: OnMoved | None = None,
+    ) -> None:
         """Write parts that were encoded before, in place of frames.
 
         Args:
-            parts: Their files, in order, made for the same output.
+            parts: What opens each of them, in order; made for the same output.
             delay: The largest `PartFacts.delay` of all.
             num_frames: Frames in all of them.
+            on_moved: Told of each part that is not needed any more.
 
         Raises:
             DamagedPartError: A part is not as it was written.
@@ -144,12 +157,10 @@ class VideoWriter:
         """
         try:
             if isinstance(self._sink, ImageWriter):
-                for path in parts:
-                    for packet in Part(path).packets():
-                        self._sink.add(packet.data)
+                _append_images(self._sink, parts, on_moved)
             else:
                 assert isinstance(self._sink, FileSink)
-                self._sink.append(parts, delay)
+                self._sink.append(parts, delay, on_moved)
         except StarVsrError:
             raise
         except (av.error.FFmpegError, OSError) as error:
@@ -204,15 +215,31 @@ class VideoWriter:
         try:
             if form.is_images:
                 encoder = ImageEncoder(form.path, form.options, form.bit_depth, form.alpha)
-                sink: _Sink = ImageWriter(form.path, form.source, encoder, form.bit_depth, self._partial)
+                sink: _Sink = ImageWriter(
+                    form.path, form.source, encoder, form.bit_depth, self._partial, keep=self._room is not None
+                )
             else:
-                sink = FileSink(form, self._partial, time_range=time_range, comment=comment)
+                sink = self._file_sink(time_range, comment)
         except (av.error.FFmpegError, OSError) as error:
-            discard(self._partial)
+            if self._room is None:
+                discard(self._partial)
             raise as_output_error(self.path, error) from None
         self._sink = sink
         self._take_notes()
         return sink
+
+    def _file_sink(self, time_range: tuple[Fraction, Fraction | None] | None, comment: str | None) -> FileSink:
+        if self._room is None:
+            return FileSink(self.form, self._partial, time_range=time_range, comment=comment)
+        join = JoinFile(self._partial)
+        try:
+            return FileSink(
+                self.form, self._partial, time_range=time_range, comment=comment, join=join, room=self._room
+            )
+        except BaseException:
+            join.mute()
+            join.close()
+            raise
 
     def _check_frame(self, pixels: Frame, pts: int) -> None:
         wanted = (self.form.height, self.form.width, self.form.channels)
@@ -227,3 +254,13 @@ class VideoWriter:
                 self.notes.append(note)
                 if self._on_note is not None:
                     self._on_note(note)
+
+
+def _append_images(sink: ImageWriter, parts: Sequence[Callable[[], StoredPart]], on_moved: OnMoved | None) -> None:
+    for number, opened in enumerate(parts):
+        part, first = opened(), sink.num_images
+        for packet in part.packets():
+            sink.add(packet.data)
+        if on_moved is not None and sink.is_folder and not isinstance(part, MovedPart):
+            sink.sync(first)
+            on_moved(number, locate_images(part, first))

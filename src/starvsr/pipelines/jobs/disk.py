@@ -19,22 +19,24 @@ def output_bytes(codec: str, width: int, height: int, num_frames: int) -> float:
     return num_frames * width * height * _BITS_PER_PIXEL.get(codec, _PNG_BITS_PER_PIXEL) / 8
 
 
-def check_disk(out: Path, expected: float, have: int) -> None:
+def check_disk(out: Path, expected: float, part: float, have: int) -> None:
     """Refuse a job that the disk cannot hold.
 
     Args:
         out: The output.
         expected: Estimated bytes of it.
-        have: Bytes of finished parts that are there already.
+        part: Estimated bytes of a part.
+        have: Bytes of the job that are there already.
 
     Raises:
         ResourceError: Even half of what is expected does not fit.
     """
-    # the finished parts and, while they are joined, the output beside them
-    need = 2 * expected
+    # a part goes when the output that they are joined into holds it: one that is joined, one whose end is still on its
+    # way
+    need = expected + 2 * part
     free = shutil.disk_usage(out.resolve().parent).free
     if need / _DOUBT - have > free:
         raise ResourceError(
-            f"{out}: about {format_size(max(need - have, 0))} of disk are needed (finished parts and the output) and "
+            f"{out}: about {format_size(max(need - have, 0))} of disk are needed (the output and two parts of it) and "
             f"{format_size(free)} are free: free some, or write to another disk"
         )

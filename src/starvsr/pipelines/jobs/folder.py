@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from starvsr.errors import JobError
@@ -61,9 +62,14 @@ class JobFolder:
         own = (*_OURS, self.joined.name, self.trial.name)
         return [e.name for e in self.path.iterdir() if e.name not in own and not _PART.fullmatch(e.name)]
 
-    def sweep(self) -> None:
-        """Remove what an interrupted process left half written."""
-        for path in [self.joined, self.trial, *self.path.glob("*.partial")]:
+    def sweep(self, moved: Collection[int] = ()) -> None:
+        """Remove what an interrupted process left half written, and the files of parts that lie in the joined file.
+
+        Args:
+            moved: Numbers of these parts; with none, the joined file goes too.
+        """
+        joined = [] if moved else [self.joined]
+        for path in [*joined, self.trial, *self.path.glob("*.partial"), *map(self.part, moved)]:
             _remove(path)
 
     def clear(self) -> None:

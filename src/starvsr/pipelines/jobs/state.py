@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from starvsr.pipelines.jobs.folder import JobFolder
 from starvsr.pipelines.jobs.journal import Record
 from starvsr.pipelines.segments import Position
-from starvsr.video.output_files import file_sha256
+from starvsr.video.moved_parts import Where
 from starvsr.video.parts import PartFacts
 
 
@@ -76,6 +75,8 @@ class JobState:
 
     def __init__(self, records: Iterable[Record]) -> None:
         self.parts: dict[int, PartRecord] = {}
+        self.moved: dict[int, Where] = {}  # of those that lie in the joined file alone
+        self.room: int | None = None  # for the index of the joined file; None while nothing is joined
         self.end: Record | None = None
         self.published: str | None = None
         self.plan_digest: str | None = None
@@ -89,15 +90,28 @@ class JobState:
         elif kind == "part":
             self.add(PartRecord.from_record(record))
         elif kind == "lost":
-            self.parts.pop(record["index"], None)
+            self.lose(record["index"])
+        elif kind == "join":
+            self.room = record["room"]
+        elif kind == "moved":
+            self.moved[record["index"]] = record["where"]
+        elif kind == "apart":
+            self.room = None
+            self.moved.clear()
         elif kind == "end":
             self.end = record
         elif kind == "whole":
             self.published = record["sha256"]
 
     def add(self, part: PartRecord) -> None:
-        """Count a part as finished."""
+        """Count a part as finished, in a file of its own."""
         self.parts[part.index] = part
+        self.moved.pop(part.index, None)
+
+    def lose(self, index: int) -> None:
+        """Count a part as not finished."""
+        self.parts.pop(index, None)
+        self.moved.pop(index, None)
 
     @property
     def num_frames(self) -> int:
@@ -131,18 +145,6 @@ class JobState:
         if not later:
             return Gap(index, begin)
         return Gap(index, begin, self.parts[min(later)].start, min(later))
-
-    def damaged_parts(self, folder: JobFolder) -> list[int]:
-        """Return the numbers of finished parts whose files are not as they were written."""
-        return [index for index, part in sorted(self.parts.items()) if not _is_whole(folder, part)]
-
-
-def _is_whole(folder: JobFolder, part: PartRecord) -> bool:
-    file = folder.part(part.index)
-    try:
-        return file.stat().st_size == part.facts.size and file_sha256(file) == part.facts.sha256
-    except OSError:
-        return False
 
 
 def end_record(num_parts: int, num_frames: int, notes: list[str]) -> dict[str, Any]:

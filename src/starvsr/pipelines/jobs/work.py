@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starvsr.errors import InputError, JobError
-from starvsr.pipelines.base import CancelToken, traits_of
-from starvsr.pipelines.finish import Finish
+from starvsr.pipelines.base import CancelToken
 from starvsr.pipelines.jobs.disk import check_disk, output_bytes
+from starvsr.pipelines.jobs.feeding import frames_from, settings_of
 from starvsr.pipelines.jobs.fingerprint import fingerprint, marks
 from starvsr.pipelines.jobs.folder import JobFolder
+from starvsr.pipelines.jobs.join import Join
 from starvsr.pipelines.jobs.journal import Journal, read_journal
 from starvsr.pipelines.jobs.lock import JobLock
+from starvsr.pipelines.jobs.part_sink import PartSink
 from starvsr.pipelines.jobs.plan import differences, digest_of, plan_of, refuse_changes
 from starvsr.pipelines.jobs.plan_file import Plan, read_plan, write_plan
 from starvsr.pipelines.jobs.state import Gap, JobState, PartRecord, end_record
-from starvsr.pipelines.render import Pixels
-from starvsr.pipelines.segments import Segment
-from starvsr.pipelines.stream import Frame, Meter, StreamSettings, upscale_stream
-from starvsr.video import SceneDetector, VideoReader, VideoWriter
+from starvsr.pipelines.stream import Meter, upscale_stream
+from starvsr.video import SceneDetector, VideoReader
 from starvsr.video.output_files import as_output_error, tree_sha256
-from starvsr.video.parts import DamagedPartError, PartWriter
+from starvsr.video.packets import DamagedPartError
+from starvsr.video.parts import PartWriter
 
 if TYPE_CHECKING:
     from starvsr.pipelines.api import UpscaleJob
@@ -55,10 +56,11 @@ def open_work(job: UpscaleJob) -> Iterator[JobWork]:
     except BaseException as error:
         if work is not None:
             work.close()
-        if _has_nothing(folder) and not isinstance(error, JobError):
+        state = _state_of(folder)
+        if not state.parts and not isinstance(error, JobError):
             folder.remove()
         else:
-            folder.sweep()
+            folder.sweep(state.moved)
         raise
     finally:
         lock.release()
@@ -78,23 +80,23 @@ def _output_errors(out: Path) -> Iterator[None]:
         raise as_output_error(out, error) from None
 
 
-def _has_nothing(folder: JobFolder) -> bool:
+def _state_of(folder: JobFolder) -> JobState:
     with contextlib.suppress(OSError):
-        return not JobState(read_journal(folder.journal)[0]).parts
-    return True
+        return JobState(read_journal(folder.journal)[0])
+    return JobState([])
 
 
 def _open(job: UpscaleJob, folder: JobFolder) -> JobWork:
     with _output_errors(job.out):
         if job.options.restart:
             folder.clear()
-        folder.sweep()
         before = marks(job.info)
         plan = plan_of(job)
         journal = Journal(folder.journal)
     try:
         state = JobState(journal.records)
         with _output_errors(job.out):
+            folder.sweep(state.moved)
             _match(folder, journal, state, plan)
         return JobWork(job, folder, journal, state, plan, before)
     except BaseException:
@@ -130,6 +132,7 @@ class JobWork:
         self._state = state
         self._plan = plan
         self._marks = before
+        self._join = Join(job, folder, journal, state)
         self._notes: list[str] = []
         self.num_kept = 0
 
@@ -159,25 +162,31 @@ class JobWork:
                 self._check_input(thoroughly=True)
                 meter.tell("joining")
                 try:
-                    return self._join(reader)
+                    notes = self._join.run(reader)
                 except DamagedPartError as error:
                     if attempt + 1 == _MOST_JOINS:
                         raise
-                    self._lose(error.path)
+                    self._lose([index for index in self._state.parts if self._folder.part(index) == error.path])
+                else:
+                    assert self._state.end is not None
+                    told = [*self._state.end["notes"], *self._notes, *notes]
+                    return self._state.num_frames, list(dict.fromkeys(told))
         raise AssertionError("not reached")
 
     # ---- before
 
     def _try_output(self, reader: VideoReader) -> None:
         """Let the writer refuse before any work is done what it would refuse at the end."""
-        writer = self._writer(reader, self._folder.trial)
+        writer = self._join.writer(reader, self._folder.trial)
         writer.abort()
         self._notes += writer.notes
 
     def _look_over(self) -> None:
         """Check what an earlier run left."""
-        for index in self._state.damaged_parts(self._folder):
-            self._lose(self._folder.part(index))
+        self._lose(self._join.damaged_parts())
+        if self._state.first_gap() is not None:  # a part that was lost may come out otherwise (hardware encoders)
+            with _output_errors(self._job.out):
+                self._join.take_apart()
         self.num_kept = self._state.num_frames
         with _output_errors(self._job.out):
             self._journal.append({"kind": "run", "kept": len(self._state.parts), "frames": self.num_kept})
@@ -185,14 +194,17 @@ class JobWork:
         if job.num_frames is not None:
             codec = job.encoding.split(",")[0]
             expected = output_bytes(codec, job.width, job.height, job.num_frames)
-            check_disk(job.out, expected, self._state.num_bytes)
+            check_disk(job.out, expected, expected * self.part_frames / job.num_frames, self._folder.num_bytes)
 
-    def _lose(self, path: Path) -> None:
-        """Take a part for unfinished."""
-        index = next(i for i in self._state.parts if self._folder.part(i) == path)
-        del self._state.parts[index]
+    def _lose(self, indices: list[int]) -> None:
+        """Take parts for unfinished, and those that are joined already apart again."""
+        if not indices:
+            return
         with _output_errors(self._job.out):
-            self._journal.append({"kind": "lost", "index": index})
+            for index in indices:
+                self._state.lose(index)
+                self._journal.append({"kind": "lost", "index": index})
+            self._join.take_apart()
         note = f"{self._folder.path.name}: a finished part was damaged and is made again"
         if note not in self._notes:
             self._notes.append(note)
@@ -216,7 +228,7 @@ class JobWork:
 
     def _make_parts(self, reader: VideoReader, meter: Meter, cancel: CancelToken) -> None:
         while (gap := self._state.first_gap()) is not None:
-            sink = _PartSink(self, gap)
+            sink = PartSink(self, gap)
             try:
                 self._stream(reader, gap, sink, meter, cancel)
                 sink.finish()
@@ -237,7 +249,7 @@ class JobWork:
             self._journal.append(record)
         state.end = record
 
-    def _stream(self, reader: VideoReader, gap: Gap, sink: _PartSink, meter: Meter, cancel: CancelToken) -> None:
+    def _stream(self, reader: VideoReader, gap: Gap, sink: PartSink, meter: Meter, cancel: CancelToken) -> None:
         job = self._job
         detector = SceneDetector() if job.options.scene_cuts else None
         upscale_stream(
@@ -268,123 +280,6 @@ class JobWork:
     def part_frames(self) -> int:
         """Frames from which on a part is closed."""
         return int(self._plan["part_frames"])
-
-    # ---- the output
-
-    def _join(self, reader: VideoReader) -> tuple[int, list[str]]:
-        parts = self._state.in_order
-        assert self._state.end is not None
-        with self._writer(reader, self._folder.joined) as writer:
-            writer.append_parts(
-                [self._folder.part(part.index) for part in parts],
-                max(part.facts.delay for part in parts),
-                self._state.num_frames,
-            )
-        notes = [*self._state.end["notes"], *self._notes, *writer.notes]
-        return self._state.num_frames, list(dict.fromkeys(notes))
-
-    def _writer(self, reader: VideoReader, partial: Path) -> VideoWriter:
-        job = self._job
-        form = job.output_format
-        return VideoWriter(
-            job.out,
-            source=job.info,
-            width=form.width,
-            height=form.height,
-            options=form.options,
-            time_range=reader.time_range,
-            overwrite=job.options.overwrite,
-            comment=job.provenance_text,
-            partial=partial,
-            on_whole=self._write_down_whole,
-        )
-
-    def _write_down_whole(self, partial: Path) -> None:
-        self._journal.append({"kind": "whole", "sha256": tree_sha256(partial)})
-
-
-class _PartSink:
-    """Takes finished frames and cuts them into parts, at borders of segments only."""
-
-    def __init__(self, work: JobWork, gap: Gap) -> None:
-        self._work = work
-        self._index = gap.index
-        self._start = self._stop = gap.begin.frame
-        self._next = gap.begin
-        self._cuts: list[int] = []
-        self._writer: PartWriter | None = None
-
-    @property
-    def reached(self) -> tuple[int, int]:
-        """The first frame and the number of the part that would come next."""
-        return self._start, self._index
-
-    def write(self, pixels: Pixels, pts: int, duration: int) -> None:
-        """Take the next frame."""
-        if self._writer is None:
-            self._writer = self._work.part_writer(self._index)
-        self._writer.write(pixels, pts, duration)
-        self._stop += 1
-
-    def border(self, segment: Segment) -> None:
-        """Take note that a segment ends here; close the part when it is long enough.
-
-        At the end of a shot half the length is enough: the keyframe that begins the next part is needed there anyway.
-        """
-        self._next = segment.next
-        if segment.keep_start == segment.shot_start > 0:
-            self._cuts.append(segment.shot_start)
-        enough = self._work.part_frames // (2 if segment.ends_shot else 1)
-        if self._stop - self._start >= enough:
-            self.finish()
-
-    def finish(self) -> None:
-        """Close the part that is open, if any."""
-        if self._writer is None:
-            return
-        facts = self._writer.close()
-        self._writer = None
-        record = PartRecord(self._index, self._start, self._stop, self._next, tuple(self._cuts), facts)
-        self._work.part_done(record)
-        self._index += 1
-        self._start = self._stop
-        self._cuts = []
-
-    def abort(self) -> None:
-        """Throw the open part away."""
-        if self._writer is not None:
-            self._writer.abort()
-
-
-def frames_from(
-    reader: VideoReader, first: int, detector: SceneDetector | None, cuts: frozenset[int]
-) -> Iterator[Frame]:
-    """Read from a frame on, with a detector that answers as if it had seen all frames before.
-
-    Args:
-        reader: The input.
-        first: Index of the first frame wanted.
-        detector: A fresh detector.
-        cuts: The cuts before ``first``.
-    """
-    skip = max(0, first - detector.warm_up) if detector is not None else first
-    for frame in reader.read(skip=skip):
-        if frame.index >= first:
-            yield frame
-        elif detector is not None:
-            detector.replay(frame.pixels, frame.index in cuts)
-
-
-def settings_of(job: UpscaleJob) -> StreamSettings:
-    """Return what the stream does with the frames of a job."""
-    color = job.options.color or traits_of(job.upscaler).color
-    return StreamSettings(
-        cut=job.cut,
-        finish=Finish(job.width, job.height, color, keep_alpha=job.info.has_alpha),
-        seed=job.options.seed or 0,
-        num_steps=job.num_steps,
-        device=job.device,
-    )
 
 
 __all__ = ["JobWork", "is_published", "open_work"]
