@@ -41,9 +41,14 @@ MB = 2**20
 
 @dataclass
 class Watched:
-    """What was seen of a run: (seconds, frames finished, resident bytes, bytes of disk) at each look."""
+    """What was seen of a run: (seconds, frames finished, resident bytes, bytes of disk) at each look.
+
+    ``book_bytes`` are those of plan and journal at most, ``part_bytes`` those of the largest part.
+    """
 
     samples: list[tuple[float, int, int, int]] = field(default_factory=list)
+    book_bytes: int = 0
+    part_bytes: int = 0
     seconds: float = 0.0
     frames_at_kills: list[int] = field(default_factory=list)
     parts_lost: int = 0
@@ -68,7 +73,7 @@ def work(source: str, out: str) -> None:
     from starvsr import upscale
 
     torch.set_num_threads(1)
-    result = upscale(source, out, upscaler=Identity(), scale=1, segment=48, crf=30, preset="ultrafast")
+    result = upscale(source, out, upscaler=Identity(), scale=1, segment=48, preset="ultrafast")
     print(json.dumps({"frames": result.num_frames}))
 
 
@@ -98,7 +103,7 @@ def run(source: Path, out: Path, kill_at: list[int], every: float) -> Watched:
             [sys.executable, "-c", code, str(source), str(out)], stdout=subprocess.DEVNULL
         ) as process:
             while process.poll() is None:
-                time.sleep(every)
+                time.sleep(every if not is_joining(out) else every / 10)
                 look(seen, process.pid, out, time.monotonic() - began)
                 if pending and finished(out) >= pending[0]:
                     process.send_signal(signal.SIGKILL)
@@ -125,25 +130,38 @@ def look(seen: Watched, pid: int, out: Path, seconds: float) -> None:
         resident = psutil.Process(pid).memory_info().rss
     except psutil.Error:
         return
-    seen.samples.append((round(seconds, 1), finished(out), resident, disk(out)))
+    sizes = {file.name: size for file in job_path(out).glob("*") if (size := disk(file)) is not None}
+    seen.samples.append((round(seconds, 1), finished(out), resident, sum(sizes.values())))
+    seen.book_bytes = max(seen.book_bytes, sum(sizes.get(name, 0) for name in ("journal", "plan.json", "lock")))
+    parts = [size for name, size in sizes.items() if name.startswith("part_")]
+    seen.part_bytes = max([seen.part_bytes, *parts])
 
 
-def disk(out: Path) -> int:
-    """Return the bytes of the job folder."""
-    total = 0
-    for file in job_path(out).glob("*"):
-        try:
-            total += file.stat().st_size
-        except FileNotFoundError:  # finished and renamed meanwhile
-            continue
-    return total
+def is_joining(out: Path) -> bool:
+    """Whether parts are being joined."""
+    return JobFolder(job_path(out)).joined.exists()
+
+
+def disk(file: Path) -> int | None:
+    """Return the bytes of a file without its holes; None when it was renamed or removed just now."""
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return None
+    return min(stat.st_size, stat.st_blocks * 512)
 
 
 def slope(samples: list[tuple[float, int, int, int]], num_frames: int) -> float:
     """Return the growth of memory in MB per 1000 frames: a line through the samples of the settled run."""
-    settled = [(frames, rss) for _, frames, rss, _ in samples if frames >= SETTLED * num_frames]
+    settled = [(frames, rss) for _, frames, rss, _ in samples if SETTLED * num_frames <= frames < num_frames]
     frames, rss = np.array(settled, float).T
     return float(np.polyfit(frames, rss, 1)[0] * 1000 / MB)
+
+
+def spread(samples: list[tuple[float, int, int, int]], count: int) -> list[tuple[float, int, int, int]]:
+    """Return so many of the samples, evenly spread, the last one among them."""
+    count = min(count, len(samples))
+    return [samples[len(samples) * (i + 1) // count - 1] for i in range(count)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -186,28 +204,39 @@ def as_table(num_frames: int, plain: Watched, killed: Watched, size: int, equal:
     runs = (plain, killed)
     peaks = [f"{max(s[2] for s in seen.samples) / MB:.0f} MB" for seen in runs]
     slopes = [f"{slope(plain.samples, num_frames):+.3f} MB per 1000 frames", "each process begins anew"]
-    disks = [f"{max(s[3] for s in seen.samples) / size:.2f} x the output" for seen in runs]
+    most = [max(s[3] for s in seen.samples) for seen in runs]
+    disks = [f"{taken / MB:.2f} MB = {taken / size:.3f} x the output" for taken in most]
+    beyond = [
+        f"{max(0, taken - size) / 1024:.0f} KB (plan and journal {seen.book_bytes / 1024:.0f} KB, two parts "
+        f"{2 * seen.part_bytes / 1024:.0f} KB)"
+        for taken, seen in zip(most, runs, strict=True)
+    ]
     rows += [
         ("---", "---", "---"),
         ("frames", str(num_frames), str(num_frames)),
         ("time", *(f"{seen.seconds / 60:.1f} min" for seen in runs)),
         ("peak memory", *peaks),
         ("growth of memory", *slopes),
-        ("job folder at most, with the output being joined in it", *disks),
+        ("job folder at most, with the output in it", *disks),
+        ("of it, beyond the output", *beyond),
         ("killed at frame", "-", ", ".join(map(str, killed.frames_at_kills))),
         ("finished parts lost", "0", str(killed.parts_lost)),
-        ("output", f"{size / MB:.1f} MB", "same SHA-256" if equal else "OTHER BYTES"),
+        ("output", f"{size / MB:.2f} MB", "same SHA-256" if equal else "OTHER BYTES"),
     ]
-    quarters = [s for s in plain.samples if s[1] > 0]
-    marks = [quarters[min(len(quarters) - 1, len(quarters) * i // 8)] for i in range(1, 9)] if quarters else []
+    making = [s for s in plain.samples if 0 < s[1] < num_frames]
+    joining = [s for s in plain.samples if s[1] == num_frames]
+    marks = [("made", s) for s in spread(making, 8)] + [("joined", s) for s in spread(joining, 5)]
     curve = [
         "",
         "Memory and job folder of the undisturbed run on its way:",
         "",
-        "| frames done | memory | job folder |",
+        "| seconds | frames done | being | memory | job folder |",
     ]
-    curve += ["| --- | --- | --- |"]
-    curve += [f"| {frames} | {rss / MB:.1f} MB | {taken / MB:.1f} MB |" for _, frames, rss, taken in marks]
+    curve += ["| --- | --- | --- | --- | --- |"]
+    curve += [
+        f"| {seconds:.0f} | {frames} | {what} | {rss / MB:.1f} MB | {taken / MB:.2f} MB |"
+        for what, (seconds, frames, rss, taken) in marks
+    ]
     table = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([*table, *curve, "", f"Machine: {machine()}."])
 
