@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -139,13 +139,15 @@ class ResBlock(nn.Module):
         self.has_temporal = temporal_stages > 0
 
     def forward(self, features: Tensor | list[Tensor], embedding: Tensor, num_frames: int) -> Tensor:
-        """Return [B*T, cout, h, w] for features [B*T, cin, h, w] and embedding [B, D].
+        """Return [B*T, cout, h, w] for features [B*T, cin, h, w] and embedding [B, D], or [1, D] for all.
 
         A list of maps is joined along the channels; it is emptied as soon as they have been read, so that the caller
         need not hold them.
         """
         maps = features if isinstance(features, list) else [features]
-        shift = self.emb_layers(embedding).repeat_interleave(num_frames, 0)[:, :, None, None]
+        shift = self.emb_layers(embedding)
+        shift = shift.repeat(len(maps[0]) // (num_frames * len(shift)), 1)  # an embedding may serve several clips
+        shift = shift.repeat_interleave(num_frames, 0)[:, :, None, None]
         if torch.is_grad_enabled():
             hidden = self._spatial(_joined(maps), shift)
         else:
@@ -183,9 +185,16 @@ class SpatialBlock(nn.Module):
 
     def forward(self, tokens: Tensor, context: Context, height: int) -> Tensor:
         """Return tokens [B*T, h*w, D] mixed with themselves and with context [B, L, E]."""
+        return self.read(self.look(tokens, height), context)
+
+    def look(self, tokens: Tensor, height: int) -> Tensor:
+        """Mix the tokens of each frame [N, h*w, D]."""
         grid = rearrange(tokens, "n (h w) d -> n h w d", h=height)
         attend = partial(attend_in_windows, self.attn1, window=self.window)
-        tokens = gated_residual(grid, self.local1, self.norm1, attend, self.gate_position).flatten(1, 2)
+        return gated_residual(grid, self.local1, self.norm1, attend, self.gate_position).flatten(1, 2)
+
+    def read(self, tokens: Tensor, context: Context) -> Tensor:
+        """Mix what :meth:`look` made with context [B, L, E], in its place when no gradient is wanted."""
         if torch.is_grad_enabled():
             tokens = tokens + self.attn2(self.norm2(tokens), context)
             return tokens + self.ff(self.norm3(tokens))
@@ -239,12 +248,37 @@ class SpatialTransformer(nn.Module):
             out[frames] += self._change(out[frames], context[clips])
         return out
 
+    def for_each_text(self, features: Tensor, context: Context) -> Tensor:
+        """Return [K*T, C, h, w] for one clip [T, C, h, w] read with K texts [K, L, E]; looks at the frames once."""
+        num_texts, num_frames = context.shape[0], len(features)
+        out = torch.cat([features] * num_texts)
+        if torch.is_grad_enabled():
+            return self(out, context)
+        for frames, _ in frame_cuts(features, num_frames, features[0].numel(), self.at_once):
+            looked = self._enter(features[frames])
+            for text in range(num_texts):
+                tokens = looked.clone() if text + 1 < num_texts else looked
+                change = self._leave(tokens, context[text : text + 1], features.shape[-2])
+                out[text * num_frames + frames.start : text * num_frames + frames.stop] += change
+        return out
+
     def _change(self, features: Tensor, context: Context) -> Tensor:
-        height = features.shape[-2]
+        return self._leave(self._enter(features), context, features.shape[-2])
+
+    def _enter(self, features: Tensor) -> Tensor:
+        """Return tokens [N, h*w, D] as they are before the first text is read."""
         tokens = self.proj_in(rearrange(self.norm(features), "n c h w -> n (h w) c"))
-        for block in self.transformer_blocks:
+        return self._first.look(tokens, features.shape[-2])
+
+    def _leave(self, tokens: Tensor, context: Context, height: int) -> Tensor:
+        tokens = self._first.read(tokens, context)
+        for block in self.transformer_blocks[1:]:
             tokens = block(tokens, context, height)
         return rearrange(self.proj_out(tokens), "n (h w) c -> n c h w", h=height)
+
+    @property
+    def _first(self) -> SpatialBlock:
+        return cast(SpatialBlock, self.transformer_blocks[0])
 
 
 class TemporalTransformer(nn.Module):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from starvsr.models.attention import Context
 from starvsr.models.blocks import FreshSiLU, Upsample
+from starvsr.models.feature_cache import FeatureCache
 from starvsr.models.pieces import WHOLE, by_pieces, cuts
 from starvsr.models.star_control import StarControlNet
 from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
@@ -55,24 +56,40 @@ class StarUNet(StarEncoder):
                     scale *= 2
                 yield block
 
-    def forward(self, x: Tensor, timesteps: Tensor, context: Context, hint: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        context: Context,
+        hint: Tensor | None = None,
+        *,
+        cache: FeatureCache | None = None,
+    ) -> Tensor:
         """Return the velocity [B, C, T, h, w] of the noisy latents.
 
         Args:
             x: noisy latents [B, C, T, h, w].
             timesteps: integer timesteps [B], 0 (clean) .. 999 (noise).
-            context: text features [B, L, D].
+            context: text features [B, L, D]. One clip (B = 1) may be read with K texts [K, L, D]: the result is then
+                [K, C, T, h, w], and what comes before the first text is read is computed once.
             hint: low-quality latents [B, C, T, h, w]; None runs the ControlNet without them.
+            cache: deep features of the same clip and texts from an earlier step, used while it has them.
         """
         num_frames = x.shape[2]
         frames = _merge(x)
         hint_frames = None if hint is None else _merge(hint)
         controls = self.VideoControlNet.one_by_one(frames, timesteps, context, hint_frames, num_frames)
-        velocity = self.decode(frames, timesteps, context, controls, num_frames)
+        velocity = self.decode(frames, timesteps, context, controls, num_frames, cache)
         return rearrange(velocity, "(b t) c h w -> b c t h w", t=num_frames)
 
     def decode(
-        self, frames: Tensor, timesteps: Tensor, context: Context, controls: Iterator[Tensor], num_frames: int
+        self,
+        frames: Tensor,
+        timesteps: Tensor,
+        context: Context,
+        controls: Iterator[Tensor],
+        num_frames: int,
+        cache: FeatureCache | None = None,
     ) -> Tensor:
         """Run the UNet proper on merged frames [B*T, C, h, w].
 
@@ -81,13 +98,22 @@ class StarUNet(StarEncoder):
         """
         embedding = self.embed(timesteps, frames.dtype)
         held, skips = [frames], []
-        for block in self.input_blocks:
+        deep = None if cache is None else cache.features
+        num_blocks = len(self.input_blocks) if cache is None or deep is None else cache.num_blocks
+        for block in self.input_blocks[:num_blocks]:
             held = [self.run_on(block, held, embedding, context, num_frames)]
             skips.append(_sum(next(controls), held[0]))
-        held = [self.run_on(self.middle_block, held, embedding, context, num_frames)]
-        held = [_sum(next(controls), held.pop())]
-        for block in self.output_blocks:
-            held.append(skips.pop())
+        if deep is None:
+            held = [self.run_on(self.middle_block, held, embedding, context, num_frames)]
+            held = [_sum(next(controls), held.pop())]
+        else:
+            held = [deep]
+        for block in self.output_blocks[-num_blocks:]:
+            if cache is not None and deep is None and len(skips) == cache.num_blocks:
+                cache.keep(held[0])
+            skip = skips.pop()
+            held.append(skip if len(skip) == len(held[0]) else torch.cat([skip] * (len(held[0]) // len(skip))))
+            del skip
             held = [self.run_on(block, held, embedding, context, num_frames)]
         at_once = WHOLE if torch.is_grad_enabled() else self.at_once
         features = held.pop()
