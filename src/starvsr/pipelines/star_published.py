@@ -10,59 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from starvsr.diffusion.denoiser import Denoise, Predict, from_velocity, guided, in_windows
+from starvsr.diffusion.denoiser import Denoise, in_windows
 from starvsr.diffusion.samplers import dpmpp_2m_sde, released_start
-from starvsr.diffusion.schedules import NoiseSchedule, star_schedule
+from starvsr.diffusion.schedules import star_schedule
 from starvsr.errors import OptionError
+from starvsr.models.feature_cache import FeatureCache, FeatureCaches
 from starvsr.models.star_unet import StarUNet
 from starvsr.models.temporal_vae_codec import TemporalVaeCodec
 from starvsr.padding import Padding
 from starvsr.pipelines.base import ModelTraits, StepCallback
 from starvsr.pipelines.color import adain
-from starvsr.pipelines.exact import Choices, Source
+from starvsr.pipelines.exact import Source
 from starvsr.pipelines.frames import crop, enlarge, pad_reflect, pad_white, truncate_to_bytes
+from starvsr.pipelines.sampling import FAST_STEPS, Sampling, Text
 from starvsr.windows import Window
 
-FAST_STEPS = 14
-"""Evaluations of the released step list "fast" (called 15 there)."""
+__all__ = ["FAST_STEPS", "SCALE", "PublishedStar", "Sampling"]
 
 SCALE = 4
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the published networks are sampled.
-
-    Attributes:
-        guidance: Weight of the prompt against the negative prompt; 1 asks the network once instead of twice.
-        rescale: Share of the contrast that guidance may not change.
-        window: Frames that the network sees at once.
-        step_list: "fast" (14 evaluations), "normal" (evenly spaced), None for fast at 14 and normal otherwise.
-        choices: The released code's way or ours.
-    """
-
-    guidance: float = 7.5
-    rescale: float = 0.2
-    window: int = 32
-    step_list: Literal["fast", "normal"] | None = None
-    choices: Choices = field(default_factory=Choices)
-
-    def levels(self, schedule: NoiseSchedule, num_steps: int) -> Tensor:
-        """Return the solver's levels, one more than evaluations.
-
-        Raises:
-            OptionError: the fast list has another number of steps.
-        """
-        if self.step_list == "fast" and num_steps != FAST_STEPS:
-            raise OptionError(f"--step-list fast has {FAST_STEPS} steps, not {num_steps}: leave out one of the two")
-        fast = num_steps == FAST_STEPS and self.step_list != "normal"
-        return schedule.fast() if fast else schedule.normal(num_steps)
 
 
 class PublishedStar:
@@ -172,32 +141,32 @@ class PublishedStar:
     def sample(self, hint: Tensor, levels: Tensor, noise: Source, on_step: StepCallback | None = None) -> Tensor:
         """Return clean latents [1, C, T, h, w] for the low-quality latents ``hint``."""
         windows, blend = self.sampling.choices.windows(hint.shape[2], self.sampling.window)
-        denoise = in_windows(lambda window: self._denoiser(hint, window), windows, blend=blend)
+        caches = FeatureCaches(self.sampling.feature_cache)
+        denoise = in_windows(lambda window: self._denoiser(hint, window, caches), windows, blend=blend)
         start = self.start(hint, levels, noise)
         if self.sampling.choices.start == "released":
             start = released_start(start, levels[0].item())
 
         def after_step(step: int, num_steps: int, _x0: Tensor) -> None:
+            caches.next_step()
             if on_step is not None:
                 on_step(step + 1, num_steps)
 
         return dpmpp_2m_sde(denoise, start, levels, noise=lambda step: noise(step).to(start.device), on_step=after_step)
 
-    def _denoiser(self, hint: Tensor, window: Window) -> Denoise:
+    def _denoiser(self, hint: Tensor, window: Window, caches: FeatureCaches) -> Denoise:
         control = hint[:, :, window.start : window.stop].to(self.dtype)
+        positive, negative = self.contexts
+        texts = {"positive": positive, "negative": negative}
+        if self.sampling.guidance_pair == "together":
+            texts["both"] = torch.cat(self.contexts)
 
-        def with_context(context: Tensor) -> Predict:
-            def predict(x: Tensor, t: Tensor) -> Tensor:
-                with self._precision():
-                    out: Tensor = self.network(x.to(self.dtype), t, context, control)
-                return out
+        def ask(x: Tensor, t: Tensor, text: Text, cache: FeatureCache | None) -> Tensor:
+            with self._precision():
+                out: Tensor = self.network(x.to(self.dtype), t, texts[text], control, cache=cache)
+            return out
 
-            return predict
-
-        positive, negative = (with_context(context) for context in self.contexts)
-        return from_velocity(
-            guided(positive, negative, scale=self.sampling.guidance, rescale=self.sampling.rescale), self.schedule
-        )
+        return self.sampling.denoiser(ask, self.schedule, caches, window.start)
 
     def _precision(self) -> AbstractContextManager[object]:
         if self._autocast is None:
