@@ -41,7 +41,7 @@ def _folded(network: StarSmall) -> OneStep:
 
 
 @pytest.mark.parametrize("config", [TINY, SHALLOW])
-@pytest.mark.parametrize("size", [(1, 1, 1), (2, 3, 9), (3, 21, 34), (9, 10, 8)])
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 3, 9), (3, 21, 34), (9, 10, 8), (3, 24, 25), (2, 29, 42)])
 def test_folded_form_equals_the_network(config: StarUNetConfig, size: tuple[int, int, int]) -> None:
     network = _network(config)
     lq = torch.rand(1, 3, *size) * 2 - 1
@@ -56,8 +56,9 @@ def test_pieces_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     folded, lq = _folded(_network(TINY)), torch.rand(1, 3, 13, 20, 28) * 2 - 1
     with torch.inference_mode():
         whole = list(folded(lq))
-        monkeypatch.setattr("starvsr.models.one_step.CHUNK_PX", 100)
-        monkeypatch.setattr("starvsr.models.one_step.FINE_FRAMES", 1)
+        monkeypatch.setattr("starvsr.models.one_step.CHUNK_TOKENS", 100)
+        monkeypatch.setattr("starvsr.models.folded.CHUNK_PX", 100)
+        monkeypatch.setattr("starvsr.models.folded.STRIP_VALUES", 1000)
         pieces = list(folded(lq))
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(whole, pieces, strict=True))
 

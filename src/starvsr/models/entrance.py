@@ -1,0 +1,127 @@
+"""The way into the one-step form of star-small: from frames to the first skip and to the maps of the second level.
+
+Enlarging, encoding, both nets' first layers, their sum and their way down are linear, so that inside a frame each
+map is one convolution of the three colours. Only at the edges, where each layer sees padding of its own, do narrow
+strips go through layer by layer.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from starvsr.models.folded import LAST, bias_of, composed, convolution
+
+REACH = 2
+"""How many input pixels around its own an enlarged square depends on, for bicubic enlargement."""
+_STRIP = 6
+"""Height or width of a strip: outermost results need the frame up to here, and not what the strip's cut spoils."""
+_SMALL = 4 * _STRIP
+"""Frames with a shorter side go through layer by layer as a whole."""
+
+
+class Entrance(nn.Module):
+    """The finest level's encoders.
+
+    Args:
+        hint: from a frame padded by ``REACH`` to latents, a 5x5 convolution.
+        first: the network's first layer, 3x3.
+        control_first: the same of the control net.
+        control_skip: what adds the control's map to the skip, 1x1.
+        down: the network's way to the second level, 3x3, stride 2, two rows and one column of padding.
+        control_down: the same of the control net.
+        row_step: what network sizes are a multiple of: widths, and heights less 2.
+    """
+
+    def __init__(
+        self,
+        hint: nn.Conv2d,
+        first: nn.Conv2d,
+        control_first: nn.Conv2d,
+        control_skip: nn.Conv2d,
+        down: nn.Conv2d,
+        control_down: nn.Conv2d,
+        row_step: int,
+    ) -> None:
+        super().__init__()
+        self.row_step = row_step
+        control = composed(control_first, control_skip)
+        to_skip = convolution(first.weight + control.weight, bias_of(first) + bias_of(control))
+        self.hint, self.to_skip = hint, to_skip
+        self.first, self.control_first = first, control_first
+        self.down, self.control_down = down, control_down
+        inner = [composed(composed(hint, own), way) for own, way in ((first, down), (control_first, control_down))]
+        self.inner_skip = composed(hint, to_skip)  # 7x7
+        self.inner_lows = convolution(  # 9x9, stride 2
+            torch.cat([conv.weight for conv in inner]),
+            torch.cat([bias_of(conv) for conv in inner]),
+            stride=2,
+            padding=0,
+        )
+
+    def to_network_type(self, dtype: torch.dtype) -> None:
+        """Convert the single layers but the one that reads pixels; what replaces them inside stays in float32."""
+        for layer in (self.to_skip, self.first, self.control_first, self.down, self.control_down):
+            layer.to(dtype)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the skip and the two nets' maps of the second level.
+
+        Args:
+            frames: [T, 3, h, w] float32 in [-1, 1].
+
+        Returns:
+            [T, C, h', w'] and twice [T, C, (h'+1)//2 + 1, (w'+1)//2] in the network's type, channels last;
+            h' and w' are the sizes that the network takes.
+        """
+        height, width = frames.shape[-2:]
+        rows, columns = (2 - height) % self.row_step, -width % self.row_step
+        if min(height, width) < _SMALL:
+            return self._by_layers(frames, rows, columns)
+        maps = self._inside(frames, rows, columns)
+        for axis, size, near, half in ((2, height, 2, height // 2), (3, width, 1, (width - 1) // 2)):
+            strip = frames.narrow(axis, 0, _STRIP)
+            parts = self._by_layers(strip, rows if axis == 3 else 0, columns if axis == 2 else 0)
+            for map_, part, count in zip(maps, parts, (1, near, near), strict=True):
+                map_.narrow(axis, 0, count).copy_(part.narrow(axis, 0, count))
+            begin = (size - _STRIP) // 2  # of the far strip, on the second level
+            parts = self._by_layers(frames.narrow(axis, 2 * begin, size - 2 * begin), rows, columns)
+            for map_, part, to, offset in zip(
+                maps, parts, (size - 1, half, half), (2 * begin, begin, begin), strict=True
+            ):
+                count = map_.shape[axis] - to
+                map_.narrow(axis, to, count).copy_(part.narrow(axis, to - offset, count))
+        return maps
+
+    def _by_layers(self, frames: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Run layer by layer; ``rows`` and ``columns`` repeat the latents' last ones that many times."""
+        hint = self.hint(_replicated(frames, REACH, REACH, REACH, REACH)).to(self.first.weight.dtype)
+        if rows or columns:
+            hint = _replicated(hint, 0, columns, 0, rows)
+        return self.to_skip(hint), self.down(self.first(hint)), self.control_down(self.control_first(hint))
+
+    def _inside(self, frames: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the composed convolutions, which are right away from the edges."""
+        count, _, height, width = frames.shape
+        channels, full = self.first.out_channels, (height + rows, width + columns)
+        half = ((full[0] + 1) // 2 + 1, (full[1] + 1) // 2)
+        dtype, device = self.first.weight.dtype, frames.device
+        skip, low, control_low = (
+            torch.empty((count, channels, *size), dtype=dtype, device=device, memory_format=LAST)
+            for size in (full, half, half)
+        )
+        # the first second-level result lies around row -1 and column 0
+        need = [max(start + size + 6, 2 * level + 7) for start, size, level in zip((2, 1), full, half, strict=True)]
+        bottom, right = need[0] - 5 - height, need[1] - 4 - width
+        for index, frame in enumerate(frames.split(1)):
+            padded = _replicated(frame, 4, right, 5, bottom)
+            skip[index] = self.inner_skip(padded[..., 2 : 2 + full[0] + 6, 1 : 1 + full[1] + 6])[0]
+            both = self.inner_lows(padded)[0, :, : half[0], : half[1]]
+            low[index], control_low[index] = both.split(channels)
+        return skip, low, control_low
+
+
+def _replicated(maps: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
+    """Repeat the outermost rows and columns, channels last."""
+    return F.pad(maps, (left, right, top, bottom), mode="replicate").contiguous(memory_format=LAST)
