@@ -238,8 +238,13 @@ class SpatialTransformer(nn.Module):
         self.proj_out = _zeroed(nn.Linear(channels, channels))
         self.at_once = WHOLE
 
-    def forward(self, features: Tensor, context: Context, *, fresh: bool = False) -> Tensor:
-        """Return [B*T, C, h, w] for features of that shape and context [B, L, E], in place if they are ``fresh``."""
+    def forward(self, features: Tensor, context: Context, *, fresh: bool = False, each_text: bool = False) -> Tensor:
+        """Return [B*T, C, h, w] for features of that shape and context [B, L, E], in place if they are ``fresh``.
+
+        With ``each_text`` the features are of one clip, [T, C, h, w], and read with each of the B texts.
+        """
+        if each_text:
+            return self._for_each_text(features, context)
         if torch.is_grad_enabled():
             return features + self._change(features, context)
         out = features if fresh else features.clone()
@@ -248,7 +253,7 @@ class SpatialTransformer(nn.Module):
             out[frames] += self._change(out[frames], context[clips])
         return out
 
-    def for_each_text(self, features: Tensor, context: Context) -> Tensor:
+    def _for_each_text(self, features: Tensor, context: Context) -> Tensor:
         """Return [K*T, C, h, w] for one clip [T, C, h, w] read with K texts [K, L, E]; looks at the frames once."""
         num_texts, num_frames = context.shape[0], len(features)
         out = torch.cat([features] * num_texts)

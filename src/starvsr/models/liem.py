@@ -67,21 +67,28 @@ class NoGate(nn.Module):
 def gated_residual(
     tokens: Tensor, gate: nn.Module, norm: nn.Module, mix: Callable[[Tensor], Tensor], position: Position
 ) -> Tensor:
-    """Add attention ``mix`` to tokens [..., D] (a grid [N, h, w, D] for a space gate), the gate at its position."""
+    """Add attention ``mix`` to tokens [..., D] (a grid [N, h, w, D] for a space gate), the gate at its position.
+
+    Without gradients the tokens are overwritten.
+    """
 
     def gated(features: Tensor) -> Tensor:
         out: Tensor = gate(features.movedim(-1, 1)).movedim(1, -1) if isinstance(gate, SpaceGate) else gate(features)
         return out
 
     if position == "before":
-        return tokens + mix(norm(gated(tokens)))
+        return _sum(tokens, mix(norm(gated(tokens))))
     if position == "after":
-        return tokens + gated(mix(norm(tokens)))
+        return _sum(tokens, gated(mix(norm(tokens))))
     if position == "stream":
         tokens = gated(tokens)
-        return tokens + mix(norm(tokens))
+        return _sum(tokens, mix(norm(tokens)))
     factor = 1 if isinstance(gate, NoGate) else 2
-    return tokens + mix(factor * gated(norm(tokens)))
+    return _sum(tokens, mix(factor * gated(norm(tokens))))
+
+
+def _sum(tokens: Tensor, change: Tensor) -> Tensor:
+    return tokens + change if torch.is_grad_enabled() else tokens.add_(change)
 
 
 def place_gates(module: nn.Module, position: Position, *, space: bool = True, time: bool = True) -> None:

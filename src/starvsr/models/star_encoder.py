@@ -210,7 +210,7 @@ def _advance(
     (features,) = held
     if isinstance(module, SpatialTransformer):
         if len(features) < context.shape[0] * num_frames:  # one clip, several texts, and this is the first to read them
-            return module.for_each_text(features, context)
+            return module(features, context, each_text=True)
         return module(features, context, fresh=fresh)
     if isinstance(module, TemporalTransformer):
         return module(features, num_frames, fresh=fresh)
