@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -187,7 +189,10 @@ def _first_frame(container: Any, stream: Any, path: Path, limits: Limits) -> Any
         why = f"its codec {stream.codec_context.name} cannot be decoded by this FFmpeg"
     except av.error.FFmpegError as error:
         why = reason(error)
-    limits.check_size(path, *refused_size(path, limits))
+    width, height = refused_size(path, limits)
+    limits.check_size(path, width, height)
+    if width:
+        why = f"FFmpeg takes no pictures of {width}x{height} pixels"
     raise UnreadableInputError(f"{path}: no picture could be decoded: {why}; check or convert the file")
 
 
@@ -304,7 +309,7 @@ def _has_alpha(path: Path, stream: Any, frame: Any, limits: Limits) -> bool:
     if stream.codec_context.name not in ("apng", "gif", "png", "webp", "tiff", "bmp", "qtrle"):
         return True
     with open_input(path, limits=limits) as container:
-        for count, picture in enumerate(container.decode(video=0)):
+        for count, picture in enumerate(_undamaged(container)):
             alpha = picture.to_ndarray(format="rgba")[..., 3]
             if int(alpha.min()) < 255:
                 return True
@@ -313,6 +318,15 @@ def _has_alpha(path: Path, stream: Any, frame: Any, limits: Limits) -> bool:
             if (count + 1) * alpha.size >= _ALPHA_SCAN_PIXELS:
                 return True
     return False
+
+
+def _undamaged(container: Any) -> Iterator[Any]:
+    """Decode the first video stream, passing over what cannot be decoded."""
+    packets = iter(container.demux(video=0))
+    with contextlib.suppress(av.error.FFmpegError):
+        for packet in packets:
+            with contextlib.suppress(av.error.FFmpegError):
+                yield from packet.decode()
 
 
 def _stream_info(stream: Any) -> StreamInfo:

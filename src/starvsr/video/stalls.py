@@ -17,7 +17,7 @@ from starvsr.video.info import VideoInfo
 from starvsr.video.limits import Limits
 from starvsr.video.opening import captured_log, open_input
 
-_TOO_LARGE = re.compile(r"Picture size (\d+)x(\d+) exceeds|(?:dimensions|Frame size) (\d+)x(\d+)")
+_TOO_LARGE = re.compile(r"Picture size (\d+)x(\d+) (?:exceeds|is invalid)")
 _LOOK_AT = 64  # packets
 
 
@@ -81,8 +81,8 @@ def refused_size(path: Path, limits: Limits) -> tuple[int, int]:
     for line in lines:
         found = _TOO_LARGE.search(line)
         if found:
-            width, height = (int(number) for number in found.groups() if number is not None)
-            if width * height > limits.max_pixels:
+            width, height = (int(number) for number in found.groups())
+            if width * height:
                 return width, height
     return 0, 0
 
