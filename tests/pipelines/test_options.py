@@ -9,7 +9,7 @@ import pytest
 
 from starvsr.errors import OptionError
 from starvsr.pipelines.options import UpscaleOptions, flag_name, option_infos, options_from
-from starvsr.pipelines.quantities import format_size, format_time, parse_size, parse_time
+from starvsr.pipelines.quantities import format_size, format_time, parse_interval, parse_size, parse_time
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,19 @@ def test_times_that_are_none_are_refused(value: Any) -> None:
 )
 def test_sizes(value: Any, size: int) -> None:
     assert parse_size(value) == size
+
+
+def test_intervals() -> None:
+    assert parse_interval("300:700") == (300, 700)
+    options = UpscaleOptions(guidance_interval=" 300:0700 ")
+    assert options.guidance_interval == "300:700"
+    assert options.as_flags() == ["--guidance-interval", "300:700"]
+
+
+@pytest.mark.parametrize("value", ["", "300", "700:300", "-1:5", "0.5:3", "0:1000", ":", "a:b", 300])
+def test_intervals_that_are_none_are_refused(value: Any) -> None:
+    with pytest.raises(OptionError, match="--guidance-interval"):
+        UpscaleOptions(guidance_interval=value)
 
 
 def test_words_for_sizes_and_times() -> None:

@@ -139,6 +139,19 @@ def test_step_lists() -> None:
         Sampling(step_list="fast").levels(schedule, 15)
 
 
+def test_settings_of_speed_reach_the_model(folder: Path, pipeline: PublishedStar) -> None:
+    settings = {"guidance_interval": "300:700", "guidance_pair": "together", "feature_cache": 3, "attention": "math"}
+    upscaler: Any = load_pipeline("star-light", device="cpu", weights=str(folder), **settings)
+    sampling = upscaler.sampling
+    assert (sampling.guidance_interval, sampling.guidance_pair, sampling.feature_cache) == ((300, 700), "together", 3)
+    hq = upscaler.upscale_clip(_clip(), num_steps=3)
+    assert hq.isfinite().all() and not torch.equal(hq, pipeline.upscale_clip(_clip(), num_steps=3))
+    with pytest.raises(OptionError, match="--feature-cache"):
+        load_pipeline("star-small", feature_cache=2)
+    with pytest.raises(OptionError, match="--attention efficient"):
+        load_pipeline("star-light", device="cpu", weights=str(folder), attention="efficient")
+
+
 def test_the_prompts_reach_the_network(folder: Path, pipeline: PublishedStar) -> None:
     base = pipeline.upscale_clip(_clip(1), num_steps=1)
     for words in ({"prompt": "a red barn"}, {"negative_prompt": "fog"}, {"prompt_join": "released"}):

@@ -21,6 +21,7 @@ from starvsr.pipelines.base import ModelTraits
 from starvsr.pipelines.compute import choose_dtype, keep_freed_memory
 from starvsr.pipelines.exact import Choices
 from starvsr.pipelines.prompts import encode_prompts
+from starvsr.pipelines.quantities import parse_interval
 from starvsr.pipelines.star_published import FAST_STEPS, PublishedStar, Sampling
 
 TEXT_TOWER = TextTowerConfig()
@@ -31,7 +32,20 @@ _BYTES_PER_PIXEL = 20_000
 CHOICES = ("padding", "window_join", "decode_groups", "prompt_join", "rounding", "noise")
 """Options that are single choices."""
 
-LOADED = ("weights", "precision", "window", "prompt", "negative_prompt", "guidance", "step_list", "exact", *CHOICES)
+SAMPLING = ("guidance", "guidance_interval", "guidance_pair", "window", "step_list", "feature_cache")
+"""Options that say how the network is sampled."""
+
+LOADED = (
+    "weights",
+    "precision",
+    "prompt",
+    "negative_prompt",
+    "attention",
+    "compile",
+    "exact",
+    *SAMPLING,
+    *CHOICES,
+)
 """Options that are honoured when the model is loaded."""
 
 ACCEPTED = ("seed", "steps", *LOADED)
@@ -46,8 +60,13 @@ def load_published(
     prompt: str | None = None,
     negative_prompt: str | None = None,
     guidance: float = 7.5,
+    guidance_interval: str | None = None,
+    guidance_pair: str = "apart",
     window: int = 32,
     step_list: str | None = None,
+    feature_cache: int = 1,
+    attention: str = "auto",
+    compile: str | None = None,
     exact: bool = False,
     files: ModelFiles | None = None,
     **choices: str | None,
@@ -62,8 +81,13 @@ def load_published(
         prompt: What the video shows.
         negative_prompt: What is not wanted.
         guidance: Weight of the prompt.
+        guidance_interval: Timesteps that are guided, as "300:700"; None guides all.
+        guidance_pair: Both prompts "together" in one call of the network, or "apart".
         window: Frames that the network sees at once.
         step_list: "fast" or "normal".
+        feature_cache: Steps from one whole computation of the network to the next.
+        attention: Kernel of the network's attention.
+        compile: Mode of torch.compile.
         exact: The released code's choices.
         files: Where the parts lie, to spare looking for them.
         choices: Single choices of `Choices`, in place of the mode's.
@@ -78,8 +102,11 @@ def load_published(
     half = dtype if dtype == torch.float16 else None  # the decoder stays in float32 beside a bfloat16 network
     sampling = Sampling(
         guidance=guidance,
+        guidance_interval=None if guidance_interval is None else parse_interval(guidance_interval),
+        guidance_pair=guidance_pair,  # type: ignore[arg-type]
         window=window,
         step_list=step_list,  # type: ignore[arg-type]
+        feature_cache=feature_cache,
         choices=chosen,
     )
     files = files or find_model(spec, weights)
@@ -99,11 +126,22 @@ def load_published(
         segment=SEGMENT,
         num_steps=FAST_STEPS,
         color="none" if itself else "adain",
+        write_behind=SEGMENT,
         fixed_bytes=_bytes_of(network) + _bytes_of(vae),
         bytes_per_pixel=_BYTES_PER_PIXEL * dtype.itemsize // 4,
         digest=_digest(files.unet),
     )
-    return PublishedStar(spec.name, network, codec, contexts, sampling, traits=traits, autocast=half if exact else None)
+    return PublishedStar(
+        spec.name,
+        network,
+        codec,
+        contexts,
+        sampling,
+        traits=traits,
+        autocast=half if exact else None,
+        attention=attention,
+        compile=compile,
+    )
 
 
 def arrange_weights(network: torch.nn.Module) -> None:

@@ -16,10 +16,10 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from starvsr.errors import OptionError
-from starvsr.pipelines.quantities import format_size, parse_size, parse_time
+from starvsr.pipelines.quantities import format_size, parse_interval, parse_size, parse_time
 from starvsr.video.limits import DEFAULT_LIMITS, Limits, plain
 
-Kind = Literal["flag", "int", "float", "text", "time", "size", "rate"]
+Kind = Literal["flag", "int", "float", "text", "time", "size", "rate", "interval"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class OptionInfo:
         help: One sentence for people.
         group: Heading under which it is listed.
         kind: Type of the value; ``time`` becomes a Fraction of seconds, ``size`` a number of bytes, ``rate``
-            a Fraction of frames per second.
+            a Fraction of frames per second, ``interval`` stays text as 300:700.
         unit: Unit of the number, if any.
         choices: The words that are allowed; for numbers, words allowed beside the number (as "auto").
         minimum: Smallest number allowed.
@@ -122,6 +122,11 @@ def _check_rate(info: OptionInfo, value: object) -> Fraction:
     return Fraction(info.check_range(rate))
 
 
+def _check_interval(info: OptionInfo, value: object) -> str:
+    low, high = (info.check_range(number) for number in parse_interval(value))
+    return f"{low}:{high}"
+
+
 _CHECKS: dict[str, Callable[[OptionInfo, object], Any]] = {
     "flag": _check_flag,
     "int": _check_number,
@@ -130,6 +135,7 @@ _CHECKS: dict[str, Callable[[OptionInfo, object], Any]] = {
     "time": _check_time,
     "size": _check_size,
     "rate": _check_rate,
+    "interval": _check_interval,
 }
 
 
@@ -137,7 +143,8 @@ def _option(default: Any, help: str, group: str, kind: Kind, **details: Any) -> 
     return field(default=default, metadata={"option": OptionInfo(help, group, kind, **details)})
 
 
-MODEL, RELEASED, PICTURE, RANGE = "Model", "As the released STAR code does it", "Picture", "Input"
+MODEL, SPEED, RELEASED = "Model", "Speed of models that sample", "As the released STAR code does it"
+PICTURE, RANGE = "Picture", "Input"
 CUTS, FILE, RUN, LIMITS = "Memory and cuts", "Output", "Run", "Inputs that are not trusted"
 
 
@@ -217,6 +224,49 @@ class UpscaleOptions:
         MODEL,
         "text",
         choices=("fast", "normal"),
+        model=True,
+    )
+    guidance_interval: str | None = _option(
+        None,
+        "Guide only at these timesteps, as 300:700 (default: at all): half the work at the others. Costs quality.",
+        SPEED,
+        "interval",
+        minimum=0,
+        maximum=999,
+        model=True,
+    )
+    feature_cache: int | None = _option(
+        None,
+        "Compute the coarse levels of the network only every so many steps (default: 1, every step). Costs quality.",
+        SPEED,
+        "int",
+        unit="steps",
+        minimum=1,
+        maximum=1000,
+        model=True,
+    )
+    guidance_pair: str | None = _option(
+        None,
+        "Ask for both prompts in one call (together: less work, more memory) or in two (default: apart).",
+        SPEED,
+        "text",
+        choices=("apart", "together"),
+        model=True,
+    )
+    attention: str | None = _option(
+        None,
+        "Kernel of the network's attention (default: auto, which leaves it to torch).",
+        SPEED,
+        "text",
+        choices=("auto", "flash", "efficient", "math", "cudnn"),
+        model=True,
+    )
+    compile: str | None = _option(
+        None,
+        "Compile the network's blocks in the first step, in this mode of torch.compile (default: do not).",
+        SPEED,
+        "text",
+        choices=("default", "reduce-overhead", "max-autotune"),
         model=True,
     )
     color: str | None = _option(

@@ -11,6 +11,7 @@ from fractions import Fraction
 
 _CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$", re.IGNORECASE)
+_INTERVAL = re.compile(r"^(\d+):(\d+)$")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -62,6 +63,14 @@ def parse_size(value: object) -> int:
     if size <= 0:
         raise ValueError("a size is more than zero bytes")
     return size
+
+
+def parse_interval(value: object) -> tuple[int, int]:
+    """Turn ``"300:700"`` into two whole numbers, the first no larger than the second."""
+    match = _INTERVAL.match(str(value).strip())
+    if not match or int(match.group(1)) > int(match.group(2)):
+        raise ValueError("an interval is two whole numbers as 300:700, the smaller one first")
+    return int(match.group(1)), int(match.group(2))
 
 
 def format_size(num_bytes: float) -> str:

@@ -22,6 +22,7 @@ from starvsr.models.feature_cache import FeatureCache, FeatureCaches
 from starvsr.models.star_unet import StarUNet
 from starvsr.models.temporal_vae_codec import TemporalVaeCodec
 from starvsr.padding import Padding
+from starvsr.pipelines.acceleration import CompiledNetwork, attention_scope
 from starvsr.pipelines.base import ModelTraits, StepCallback
 from starvsr.pipelines.color import adain
 from starvsr.pipelines.exact import Source
@@ -49,6 +50,8 @@ class PublishedStar:
         *,
         traits: ModelTraits | None = None,
         autocast: torch.dtype | None = None,
+        attention: str = "auto",
+        compile: str | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -61,6 +64,11 @@ class PublishedStar:
             traits: What the streaming must know.
             autocast: Number type that the network's layers are cast to one by one, norms staying in float32, as the
                 released code does; None computes throughout in the type of the weights.
+            attention: Kernel of the network's attention, see acceleration.py.
+            compile: Mode of torch.compile for the network's blocks; None leaves them as they are.
+
+        Raises:
+            OptionError: the device does not have this attention.
         """
         self.name, self.network, self.codec = name, network.eval(), codec
         self.sampling = sampling or Sampling()
@@ -70,6 +78,13 @@ class PublishedStar:
         weight = next(network.parameters())
         self.device, self.dtype = weight.device, weight.dtype
         self.contexts = tuple(context.to(weight) for context in contexts)
+        self._attention = attention_scope(attention, self.device, autocast or self.dtype, network.config.head_dim)
+        self._compiled = CompiledNetwork(self.network, compile) if compile else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of how the clips were made."""
+        return self._compiled.notes if self._compiled else []
 
     @torch.inference_mode()
     def upscale_clip(
@@ -162,8 +177,8 @@ class PublishedStar:
             texts["both"] = torch.cat(self.contexts)
 
         def ask(x: Tensor, t: Tensor, text: Text, cache: FeatureCache | None) -> Tensor:
-            with self._precision():
-                out: Tensor = self.network(x.to(self.dtype), t, texts[text], control, cache=cache)
+            with self._precision(), self._attention():
+                out: Tensor = (self._compiled or self.network)(x.to(self.dtype), t, texts[text], control, cache=cache)
             return out
 
         return self.sampling.denoiser(ask, self.schedule, caches, window.start)

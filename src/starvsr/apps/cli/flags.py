@@ -11,7 +11,15 @@ from starvsr.errors import OptionError
 from starvsr.pipelines.options import LIMITS, OptionInfo, UpscaleOptions, default_of, flag_name, option_infos
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-_METAVARS = {"int": "N", "float": "X", "text": "TEXT", "time": "TIME", "size": "SIZE", "rate": "RATE"}
+_METAVARS = {
+    "int": "N",
+    "float": "X",
+    "text": "TEXT",
+    "time": "TIME",
+    "size": "SIZE",
+    "rate": "RATE",
+    "interval": "N:N",
+}
 _OWN_METAVARS = {"model": "NAME", "weights": "FILE", "codec": "NAME", "preset": "NAME", "pixel_format": "NAME"}
 
 
