@@ -25,6 +25,7 @@ from starvsr.models.blocks import (
     Upsample,
 )
 from starvsr.models.liem import Position, place_gates
+from starvsr.models.norms import GroupNormLast
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class StarUNetConfig:
         """Return the maker of this network's norms."""
         if self.norm == "channel":
             return ChannelNorm
-        return lambda channels, eps: nn.GroupNorm(32, channels, eps)
+        return lambda channels, eps: GroupNormLast(32, channels, eps)
 
 
 class StarEncoder(nn.Module):
