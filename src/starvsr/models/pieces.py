@@ -25,6 +25,13 @@ def set_at_once(network: nn.Module, values: int) -> None:
             module.at_once = values  # type: ignore[assignment]
 
 
+def set_chunk(network: nn.Module, tokens: int) -> None:
+    """Let every feed-forward take so many tokens at once."""
+    for module in network.modules():
+        if hasattr(module, "chunk") and isinstance(module.chunk, int):
+            module.chunk = tokens  # type: ignore[assignment]
+
+
 def cuts(length: int, values_each: int, at_once: int) -> list[slice]:
     """Cut an axis into slices of about ``at_once`` values, at least one index each."""
     step = min(length, max(1, at_once // max(1, values_each)))
