@@ -98,7 +98,7 @@ def _encode(
             audio.codec_context.layout = "mono" if sound != "mp2" else "stereo"
         if path.suffix in (".mp4", ".mov", ".mkv"):
             out.metadata.update(_TAGS)
-            chapter = {"start": 0, "end": 120, "id": 0, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}
+            chapter: Any = {"start": 0, "end": 120, "id": 0, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}
             out.set_chapters([chapter])
         if path.suffix == ".mkv":
             out.add_attachment("font.ttf", "font/ttf", bytes(range(256)))
@@ -115,7 +115,7 @@ def _write_sound(out: Any, stream: Any) -> None:
     context = stream.codec_context
     step = context.frame_size or 1024
     channels = context.layout.nb_channels
-    dtype = np.float32 if context.format.name.startswith("flt") else np.int16
+    dtype: Any = np.float32 if context.format.name.startswith("flt") else np.int16
     if context.format.name.startswith("s32"):
         dtype = np.int32
     shape = (channels, step) if context.format.is_planar else (1, channels * step)

@@ -22,7 +22,7 @@ from starvsr.pipelines.base import (
     traits_of,
 )
 from starvsr.pipelines.loading import check_accepted, choose_device, load_for
-from starvsr.pipelines.media import look_at, open_reader
+from starvsr.pipelines.media import look_at, open_reader, rehearse_copying
 from starvsr.pipelines.options import LIMITS, option_infos, options_from
 from starvsr.pipelines.plan import Cut, Sizes, plan_cut
 
@@ -184,6 +184,7 @@ def prepare(
     check_outputs(info, out, options)
     width, height = out_size(info.width, info.height, options.scale)
     encoding = check_encoding(info, out, width, height, options)
+    rehearse_copying(info, out, options)
     if upscaler is None:
         upscaler = load_for(options)
     else:

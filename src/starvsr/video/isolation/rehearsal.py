@@ -1,0 +1,57 @@
+"""Go through the streams that are going to be copied, into nowhere."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import av
+
+from starvsr.video.copying import StreamCopier
+from starvsr.video.info import VideoInfo
+
+
+class _Nowhere:
+    """A file that forgets what is written."""
+
+    def __init__(self) -> None:
+        self._place = self._size = 0
+
+    def write(self, data: Any) -> int:
+        self._place += len(data)
+        self._size = max(self._size, self._place)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._place = offset + (0, self._place, self._size)[whence]
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+
+def rehearse(info: VideoInfo, muxer: str) -> None:
+    """Copy all other streams, tags, chapters and attachments of an input, and keep nothing.
+
+    What goes wrong in an orderly way is left for the real copying to tell; of interest is that the process lives.
+
+    Args:
+        info: The input.
+        muxer: FFmpeg's name of the output's container.
+    """
+    try:
+        with av.open(_Nowhere(), "w", format=muxer) as output:
+            copier = StreamCopier(info, output, muxer, None)
+            try:
+                copier.before_video()
+                video: Any = output.add_stream("libvpx" if muxer == "webm" else "mpeg4", rate=25)
+                video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+                copier.after_video(video)
+                copier.begin(Fraction(0))
+                output.start_encoding()
+                copier.start_reading()
+                copier.advance(None)
+            finally:
+                copier.close()
+    except (av.error.FFmpegError, OSError, ValueError, OverflowError):
+        return
