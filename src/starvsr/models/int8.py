@@ -69,7 +69,7 @@ def to_int8(network: nn.Module) -> int:
         stored = Int8Weight(layer.weight)
         del layer.weight
         layer.add_module("int8_weight", stored)
-        layer.__class__ = _int8_class(type(layer))
+        layer.__class__ = _int8_class(type(layer))  # type: ignore[assignment]
     return weight_bytes(network)
 
 

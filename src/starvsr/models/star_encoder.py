@@ -186,18 +186,19 @@ class StarEncoder(nn.Module):
         if torch.is_grad_enabled():
             features = held.pop() if len(held) == 1 else torch.cat(held, dim=1)
             return self.run_block(block, features, embedding, context, num_frames)
-        for number, module in enumerate(_modules(block)):
+        for number, module in enumerate(modules_of(block)):
             held[:] = [_advance(module, held, embedding, context, num_frames, fresh=fresh or number > 0)]
         return held.pop()
 
 
-def _modules(block: nn.Module) -> list[nn.Module]:
+def modules_of(block: nn.Module) -> list[nn.Module]:
+    """Return the modules of a block, which may be one itself."""
     return list(block.children()) if isinstance(block, nn.ModuleList) else [block]
 
 
 def _run(block: nn.Module, features: Tensor, embedding: Tensor, context: Context, num_frames: int) -> Tensor:
     """Hand each kind of module the inputs it needs."""
-    for module in _modules(block):
+    for module in modules_of(block):
         features = _advance(module, [features], embedding, context, num_frames)
     return features
 

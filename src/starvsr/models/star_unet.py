@@ -18,7 +18,7 @@ from starvsr.models.blocks import FreshSiLU, Upsample
 from starvsr.models.feature_cache import FeatureCache
 from starvsr.models.pieces import WHOLE, by_pieces, cuts
 from starvsr.models.star_control import StarControlNet
-from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
+from starvsr.models.star_encoder import StarEncoder, StarUNetConfig, modules_of
 
 __all__ = ["StarUNet", "StarUNetConfig"]
 
@@ -42,6 +42,19 @@ class StarUNet(StarEncoder):
             nn.init.zeros_(head.bias)
         self.out = nn.Sequential(config.make_norm()(config.channels[0], 1e-5), FreshSiLU(), head)
         self.VideoControlNet = StarControlNet(config)
+
+    def modules_as_run(self) -> list[nn.Module]:
+        """Return the modules that hold nearly all weights, in the order in which a call runs them."""
+        control = self.VideoControlNet
+        found: list[nn.Module] = []
+        for number, (own, other) in enumerate(zip(self.input_blocks, control.input_blocks, strict=True)):
+            first, *rest = modules_of(other)
+            hint = [control.input_hint_block] if number == 0 else []
+            found += [*modules_of(own), first, *hint, *rest, *modules_of(control.zero_convs[number])]
+        found += [*modules_of(self.middle_block), *modules_of(control.middle_block), *control.middle_block_out]
+        for block in self.output_blocks:
+            found += modules_of(block)
+        return found
 
     def _decoder_blocks(self) -> Iterator[nn.ModuleList]:
         config, skips = self.config, list(self.skip_channels)
