@@ -62,21 +62,19 @@ class DamageControl:
             raise CorruptFrameError(self._message(f"the file is damaged after frame {self._emitted}", reason(error)))
         self._note(f"{self._info.path.name}: damaged after frame {self._emitted}; the rest is missing")
 
-    def on_packet(self, packet: Any, error: BaseException, *, width: int = 1) -> None:
+    def on_packet(self, packet: Any, error: BaseException, explain: Callable[[], str | None]) -> None:
         """Meet a packet that the decoder refuses.
 
         Args:
             packet: The packet.
             error: What the decoder said.
-            width: The decoder's width: 0 when it refused the size of the picture.
+            explain: Asked for a better reason than the decoder's error before an error is raised.
 
         Raises:
             CorruptFrameError: With mode ``error``, or after ten thousand of them.
         """
         if self._mode == "error":
-            why = reason(error)
-            if width == 0:
-                why = f"no size, or more than the {self._info.limits.max_pixels} pixels of --max-pixels"
+            why = explain() or reason(error)
             raise CorruptFrameError(self._message(f"frame {self._emitted} cannot be decoded", why))
         self._damaged += 1
         if self._damaged > _MAX_DAMAGED_PACKETS:

@@ -21,13 +21,17 @@ class Deinterlacer:
     def __init__(self, *, only_flagged: bool) -> None:
         self._only_flagged = only_flagged
         self._graph: Graph | None = None
+        self._shape = (0, 0, "")
         self._times: deque[tuple[int | None, int, Any]] = deque()
         self._pushed = 0
 
     def push(self, frame: Any) -> Iterator[Any]:
-        """Put a frame in; yield the frames that are ready (they lag by one)."""
+        """Put a frame in; yield the frames that are ready (they lag by one). Another size begins a new filter."""
+        shape = (frame.width, frame.height, frame.format.name)
+        if self._graph is not None and shape != self._shape:
+            yield from self.flush()
         if self._graph is None:
-            self._graph = self._build(frame)
+            self._graph, self._shape = self._build(frame), shape
         self._times.append((frame.pts, frame.duration, frame.time_base))
         frame.pts, frame.time_base = self._pushed, Fraction(1, 25)
         self._pushed += 1

@@ -27,6 +27,7 @@ _OPENERS = (
 )
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat version", b"v=0", b"<?xml", b"<MPD", b"[playlist]", b"[Reference]", b"RTSPtext")
 _LARGEST_INT = 2**31 - 1
+_MARGIN_PIXELS = 1 << 16
 _TAG_COST = 64  # bytes that the bookkeeping of a tag or a chapter takes, roughly
 
 
@@ -86,8 +87,12 @@ def open_input(path: Path, *, options: dict[str, str] | None = None, limits: Lim
 
 
 def decoder_options(limits: Limits) -> dict[str, str]:
-    """Give the options that keep a decoder from making frames that are too large, in mid-stream too."""
-    return {"max_pixels": str(min(limits.max_pixels, _LARGEST_INT))}
+    """Give the options that keep a decoder from making frames that are too large, in mid-stream too.
+
+    Decoders count the margins of their buffers as well, so they get some room; the frames themselves are looked at
+    when they come out.
+    """
+    return {"max_pixels": str(min(limits.max_pixels * 5 // 4 + _MARGIN_PIXELS, _LARGEST_INT))}
 
 
 @lru_cache(maxsize=1)

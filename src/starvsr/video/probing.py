@@ -180,6 +180,7 @@ def _first_frame(container: Any, stream: Any, path: Path, limits: Limits) -> Any
                 with watch:
                     frames = decoder.decode(packet)
                 for frame in frames:
+                    limits.check_size(path, frame.width, frame.height)
                     return frame
             except av.error.EOFError:
                 break

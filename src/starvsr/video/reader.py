@@ -7,6 +7,7 @@ start of all streams (``VideoInfo.origin``) is taken off.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -28,7 +29,7 @@ from starvsr.video.limits import DEFAULT_LIMITS, Limits
 from starvsr.video.opening import open_input
 from starvsr.video.pixels import dtype_for
 from starvsr.video.probing import decoder_for, orientation, probe, video_stream
-from starvsr.video.stalls import StallWatch, within_limits
+from starvsr.video.stalls import MOST_UNDER_WAY, StallWatch, refusal, within_limits
 from starvsr.video.webp import webp_frames
 
 _DEINTERLACE = ("auto", "on", "off")
@@ -273,6 +274,7 @@ class VideoReader:
         damage = DamageControl(self.info, self._on_corrupt, self._note, fill_to=self._promised_count())
         packets = iter(container.demux(stream))
         watch = StallWatch(self.path, self.info.limits)
+        recent: deque[Any] = deque(maxlen=MOST_UNDER_WAY)
         while True:
             try:
                 packet = next(packets, None)
@@ -282,16 +284,18 @@ class VideoReader:
             if packet is None:
                 break
             damage.expect(packet)
+            recent.append(packet)
             try:
                 with watch:
                     frames = decoder.decode(packet)
             except av.error.EOFError:
                 break
             except av.error.FFmpegError as error:
-                damage.on_packet(packet, error, width=decoder.width)
+                damage.on_packet(packet, error, lambda: refusal(decoder, recent, self.info.limits))
                 continue
             for frame in frames:
                 watch.frame()
+                self.info.limits.check_size(self.path, frame.width, frame.height)
                 yield from damage.around(frame)
         yield from damage.rest()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from starvsr.errors import InputError
 from starvsr.video.damage import Picture
 from starvsr.video.info import VideoInfo
 from starvsr.video.limits import Limits
-from starvsr.video.opening import captured_log, open_input
+from starvsr.video.opening import captured_log, decoder_options, open_input
 
 _TOO_LARGE = re.compile(r"Picture size (\d+)x(\d+) (?:exceeds|is invalid)")
 _LOOK_AT = 64  # packets
+MOST_UNDER_WAY = 64  # packets that a decoder may hold before it refuses one
 
 
 class StallWatch:
@@ -78,12 +79,37 @@ def refused_size(path: Path, limits: Limits) -> tuple[int, int]:
                 _decode_some(container)
         except (av.error.FFmpegError, InputError):
             pass
+    return _size_in(lines)
+
+
+def refusal(decoder: Any, recent: Iterable[Any], limits: Limits) -> str | None:
+    """Say whether it was the size of a picture that a decoder could not stand: its last packets are tried once more.
+
+    Args:
+        decoder: The decoder that failed.
+        recent: The last packets it was given, so many that the one that it refused is among them.
+        limits: What the input may ask for.
+    """
+    fresh: Any = av.CodecContext.create(decoder.name, "r")
+    fresh.extradata = decoder.extradata
+    fresh.options = decoder_options(limits)
+    fresh.thread_count = 1
+    with captured_log() as lines:
+        for packet in recent:
+            with contextlib.suppress(av.error.FFmpegError):
+                fresh.decode(packet)
+    width, height = _size_in(lines)
+    if width * height <= limits.max_pixels:
+        return None
+    return f"it has {width}x{height} pixels, more than the limit of {limits.max_pixels} that --max-pixels raises"
+
+
+def _size_in(lines: list[str]) -> tuple[int, int]:
+    """Find the size in what FFmpeg said about pictures that are too large; (0, 0) when there is none."""
     for line in lines:
         found = _TOO_LARGE.search(line)
-        if found:
-            width, height = (int(number) for number in found.groups())
-            if width * height:
-                return width, height
+        if found and int(found.group(1)) * int(found.group(2)):
+            return int(found.group(1)), int(found.group(2))
     return 0, 0
 
 

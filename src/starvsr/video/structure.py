@@ -25,7 +25,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PARENTS = frozenset(
     b"moov trak mdia minf stbl moof traf mvex edts dinf udta meta wave sinf schi tref gmhd hoov".split()
 )
-_MOST_BOXES = 4_000_000
+_MOST_BOXES = 1_000_000
 _DEEPEST = 16
 _LARGEST_MOOV = 64 << 20  # of a compressed one, inflated
 _FREE_EDITS = 4  # an edit shows a part of the track: so many are taken to show all of it once
