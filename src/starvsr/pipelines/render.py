@@ -16,6 +16,7 @@ from torch import Tensor
 
 from starvsr.errors import StarVsrError
 from starvsr.pipelines.base import ClipUpscaler, FrameUpscaler
+from starvsr.pipelines.compute import give_back_memory
 from starvsr.pipelines.segments import Segment
 from starvsr.pipelines.tiles import Tile, TileGrid
 from starvsr.video.pixels import to_unit
@@ -73,6 +74,7 @@ def upscale_segment(
             upscaler, lq.to(device), kept, seed=seed, first_frame=first_frame, num_steps=num_steps, on_step=on_step
         )
         _add_tile(store, hq, tile, upscaler)
+        give_back_memory()
         on_step(num_steps, num_steps)
     return store
 
