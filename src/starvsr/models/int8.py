@@ -78,6 +78,12 @@ def weight_bytes(network: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in [*network.parameters(), *network.buffers()])
 
 
+def largest_unpacked(network: nn.Module) -> int:
+    """Return the bytes of the largest weight once it is multiplied out; 0 for a network without any in 8 bits."""
+    stored = [module for module in network.modules() if isinstance(module, Int8Weight)]
+    return max((module.codes.numel() * module.dtype.itemsize for module in stored), default=0)
+
+
 _classes: dict[type[nn.Module], type[nn.Module]] = {}
 
 

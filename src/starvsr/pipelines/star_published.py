@@ -18,7 +18,9 @@ from starvsr.diffusion.denoiser import Denoise, in_windows
 from starvsr.diffusion.samplers import dpmpp_2m_sde, released_start
 from starvsr.diffusion.schedules import star_schedule
 from starvsr.errors import OptionError
+from starvsr.models.attention import Context, TextContext
 from starvsr.models.feature_cache import FeatureCache, FeatureCaches
+from starvsr.models.int8 import largest_unpacked, weight_bytes
 from starvsr.models.star_unet import StarUNet
 from starvsr.models.temporal_vae_codec import TemporalVaeCodec
 from starvsr.padding import Padding
@@ -27,6 +29,11 @@ from starvsr.pipelines.base import ModelTraits, StepCallback
 from starvsr.pipelines.color import adain
 from starvsr.pipelines.exact import Source
 from starvsr.pipelines.frames import crop, enlarge, pad_reflect, pad_white, truncate_to_bytes
+from starvsr.pipelines.memory.choose import Clip
+from starvsr.pipelines.memory.forecast import ModelSizes, axes_of, streamed_bytes
+from starvsr.pipelines.memory.keeper import Keeper
+from starvsr.pipelines.memory.room import PLACES, Place, Room
+from starvsr.pipelines.memory.tiling import in_tiles
 from starvsr.pipelines.sampling import FAST_STEPS, Sampling, Text
 from starvsr.windows import Window
 
@@ -52,13 +59,14 @@ class PublishedStar:
         autocast: torch.dtype | None = None,
         attention: str = "auto",
         compile: str | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
         """Put the parts together.
 
         Args:
             name: Name in the registry.
-            network: UNet with ControlNet, on its device.
-            codec: The temporal autoencoder, on the same device.
+            network: UNet with ControlNet, on its device or in the host's memory.
+            codec: The temporal autoencoder, likewise.
             contexts: Encoded prompt and negative prompt, [1, L, D] each.
             sampling: Guidance, windows, choices.
             traits: What the streaming must know.
@@ -66,6 +74,7 @@ class PublishedStar:
                 released code does; None computes throughout in the type of the weights.
             attention: Kernel of the network's attention, see acceleration.py.
             compile: Mode of torch.compile for the network's blocks; None leaves them as they are.
+            device: Where they compute; None is where the network's weights lie.
 
         Raises:
             OptionError: the device does not have this attention.
@@ -76,15 +85,53 @@ class PublishedStar:
         self.schedule = star_schedule()
         self._autocast = autocast
         weight = next(network.parameters())
-        self.device, self.dtype = weight.device, weight.dtype
-        self.contexts = tuple(context.to(weight) for context in contexts)
+        self.device, self.dtype = torch.device(device or weight.device), weight.dtype
+        self.contexts = tuple(context.to(self.device, self.dtype) for context in contexts)
+        self.memory = Keeper(network, codec, self._sizes(), self.device, self._places(compile))
         self._attention = attention_scope(attention, self.device, autocast or self.dtype, network.config.head_dim)
         self._compiled = CompiledNetwork(self.network, compile) if compile else None
+        self._texts = self._read_texts()
+
+    def _sizes(self) -> ModelSizes:
+        sampling, network = self.sampling, self.network
+        guided = sampling.guidance != 1
+        together = guided and sampling.guidance_pair == "together"
+        item = (self._autocast or self.dtype).itemsize
+        decode_item = item if self.codec.decode_dtype in (torch.float16, torch.bfloat16) else 4
+        largest = largest_unpacked(network)
+        return ModelSizes(
+            unet=network.config,
+            vae=self.codec.vae.config,
+            network_bytes=weight_bytes(network) + largest,
+            streamed_bytes=streamed_bytes(network.config, 1 if largest else self.dtype.itemsize) + largest,
+            vae_bytes=weight_bytes(self.codec.vae),
+            item=item,
+            decode_item=decode_item,
+            group=self.codec.group,
+            window=sampling.window,
+            window_join=sampling.choices.window_join,
+            texts=2 if together else 1,
+            kept_texts=0 if sampling.feature_cache == 1 else 1 + guided,
+            context_tokens=self.contexts[0].shape[1],
+            device="cpu" if self.device.type == "cpu" else "cuda",
+        )
+
+    @staticmethod
+    def _places(compile: str | None) -> tuple[Place, ...]:
+        return ("resident",) if compile == "reduce-overhead" else PLACES  # recorded graphs know addresses
+
+    def _read_texts(self) -> dict[Text, Context]:
+        """Return what the network reads; keys and values are kept over steps, except by what is compiled."""
+        positive, negative = self.contexts
+        texts: dict[Text, Tensor] = {"positive": positive, "negative": negative}
+        if self.sampling.guidance_pair == "together":
+            texts["both"] = torch.cat(self.contexts)
+        return {name: text if self._compiled else TextContext(text) for name, text in texts.items()}
 
     @property
     def notes(self) -> list[str]:
         """What the user should know of how the clips were made."""
-        return self._compiled.notes if self._compiled else []
+        return [*(self._compiled.notes if self._compiled else []), *self.memory.notes]
 
     @torch.inference_mode()
     def upscale_clip(
@@ -118,12 +165,19 @@ class PublishedStar:
             raise OptionError(f"one clip at a time, not {lq.shape[0]}")
         levels = self.sampling.levels(self.schedule, num_steps)
         padding = self.padding(lq.shape[-2] * SCALE, lq.shape[-1] * SCALE)
-        noise = self.noise(self._latent_shape(lq, padding), levels, seed, first_frame)
-        hint = self.encode(lq, padding, noise)
-        latents = self.sample(hint, levels, noise, on_step)
-        del hint, noise
-        for frame, source in zip(self.decode(latents, padding, keep), lq[0].unbind(1)[keep], strict=True):
+        shape = self._latent_shape(lq, padding)
+        latents = self._restored(lq, padding, levels, self.noise(shape, levels, seed, first_frame), on_step)
+        frames = self.memory.attempt_each("decode", Clip(*shape[2:]), lambda: self.decode(latents, padding, keep))
+        for frame, source in zip(frames, lq[0].unbind(1)[keep], strict=True):
             yield self.finish(frame, source)
+
+    def _restored(
+        self, lq: Tensor, padding: Padding, levels: Tensor, noise: Source, on_step: StepCallback | None
+    ) -> Tensor:
+        """Return clean latents [1, C, T, h, w]; the phases begin again with less when memory runs out."""
+        clip = Clip(*self._latent_shape(lq, padding)[2:])
+        hint = self.memory.attempt("encode", clip, lambda: self.encode(lq, padding, noise))
+        return self.memory.attempt("sample", clip, lambda: self.sample(hint, levels, noise, on_step))
 
     def padding(self, height: int, width: int) -> Padding:
         """Return the border of enlarged frames of ``height`` x ``width`` pixels."""
@@ -157,7 +211,12 @@ class PublishedStar:
         """Return clean latents [1, C, T, h, w] for the low-quality latents ``hint``."""
         windows, blend = self.sampling.choices.windows(hint.shape[2], self.sampling.window)
         caches = FeatureCaches(self.sampling.feature_cache)
-        denoise = in_windows(lambda window: self._denoiser(hint, window, caches), windows, blend=blend)
+        rows, columns = axes_of(self.network.config, hint.shape[3], hint.shape[4], self.memory.room or Room())
+
+        def denoise_for(window: Window) -> Denoise:
+            return in_tiles(lambda tile: self._denoiser(hint, (window, *tile), caches), rows, columns)
+
+        denoise = in_windows(denoise_for, windows, blend=blend)
         start = self.start(hint, levels, noise)
         if self.sampling.choices.start == "released":
             start = released_start(start, levels[0].item())
@@ -169,19 +228,18 @@ class PublishedStar:
 
         return dpmpp_2m_sde(denoise, start, levels, noise=lambda step: noise(step).to(start.device), on_step=after_step)
 
-    def _denoiser(self, hint: Tensor, window: Window, caches: FeatureCaches) -> Denoise:
-        control = hint[:, :, window.start : window.stop].to(self.dtype)
-        positive, negative = self.contexts
-        texts = {"positive": positive, "negative": negative}
-        if self.sampling.guidance_pair == "together":
-            texts["both"] = torch.cat(self.contexts)
+    def _denoiser(self, hint: Tensor, part: tuple[Window, Window, Window], caches: FeatureCaches) -> Denoise:
+        """Return the denoiser of a part of the clip: a time window, rows and columns."""
+        frames, rows, columns = (slice(axis.start, axis.stop) for axis in part)
+        control = hint[:, :, frames, rows, columns].to(self.dtype)
 
         def ask(x: Tensor, t: Tensor, text: Text, cache: FeatureCache | None) -> Tensor:
             with self._precision(), self._attention():
-                out: Tensor = (self._compiled or self.network)(x.to(self.dtype), t, texts[text], control, cache=cache)
+                network = self._compiled or self.network
+                out: Tensor = network(x.to(self.dtype), t, self._texts[text], control, cache=cache)
             return out
 
-        return self.sampling.denoiser(ask, self.schedule, caches, window.start)
+        return self.sampling.denoiser(ask, self.schedule, caches, tuple(axis.start for axis in part))
 
     def _precision(self) -> AbstractContextManager[object]:
         if self._autocast is None:
