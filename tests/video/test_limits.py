@@ -181,6 +181,27 @@ def test_decoding_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
         read(path)
 
 
+# ---- found by the fuzz bench
+
+
+def test_a_duration_of_less_than_a_frame_promises_one_frame(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    info = replace(probe(make_clip(tmp_path / "a.mkv", count=1)), num_frames=None)
+    for duration, frames in ((Fraction(1, 10**6), 1), (Fraction(0), None), (Fraction(-3), None), (Fraction(2), 50)):
+        assert replace(info, duration=duration).estimated_frames == frames
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.apng"])
+def test_damage_behind_the_first_frame_is_left_for_the_reader_to_tell(
+    tmp_path: Path, seeds: dict[str, bytes], name: str
+) -> None:
+    data = bytearray(seeds[name])
+    data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
+    (tmp_path / name).write_bytes(data)
+    assert probe(tmp_path / name).width == 64
+
+
 # ---- other files
 
 

@@ -192,10 +192,12 @@ class VideoInfo:
 
     @property
     def estimated_frames(self) -> int | None:
-        """Number of frames as promised, else duration times frame rate, else None."""
+        """Number of frames as promised, else duration times frame rate (1 at least), else None."""
         if self.num_frames is not None:
             return self.num_frames
-        return None if self.duration is None else round(self.duration * self.frame_rate)
+        if self.duration is None or self.duration <= 0:
+            return None
+        return max(1, round(self.duration * self.frame_rate))
 
     def as_dict(self) -> dict[str, Any]:
         """Flatten to plain JSON types, for ``starvsr info --json`` and provenance records."""
