@@ -2,6 +2,7 @@
 # make test    run the tests
 # make check   style, format, types, import rules
 # make format  let ruff fix style and format
+# make fuzz    give damaged and hostile files to the command, write the table of docs/reliability.md
 # make torture  hurt jobs in many ways for a while, write the table of docs/reliability.md
 #
 # Nothing needs to be installed first but Python 3.10 or newer (with its venv module).
@@ -21,7 +22,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 p
 	&& { echo "$$p"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format torture clean
+.PHONY: help demo test check format torture fuzz clean
 
 help:
 	@sed -n 's/^# \(make [a-z]*  .*\)/\1/p' $(MAKEFILE_LIST)
@@ -63,6 +64,9 @@ format: $(VENV)/.dev-installed
 
 torture: $(VENV)/.dev-installed
 	$(BIN)/python -m benchmarks.torture --write docs/reliability.md $(TORTURE_ARGS)
+
+fuzz: $(VENV)/.dev-installed
+	$(BIN)/python -m benchmarks.fuzz --count 2000 --write docs/reliability.md $(FUZZ_ARGS)
 
 clean:
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
