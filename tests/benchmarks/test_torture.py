@@ -1,4 +1,4 @@
-"""Jobs are hurt in a process of their own, which forks them: see benchmarks/torture.py."""
+"""Jobs are hurt in a process of their own, which forks them: see benchmarks/torture*.py."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def _torture(tmp_path: Path, *words: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.timeout(1200)  # a machine that is busy otherwise may take minutes
 def test_twenty_kills_and_some_other_faults(tmp_path: Path) -> None:
-    words = ("--kills", "10", "--points", "10", "--only", "kill", "points", "nospace", "spoil", "two")
+    words = ("--kills", "10", "--points", "10", "--only", "kill", "points", "join", "nospace", "spoil", "two")
     rows = _torture(tmp_path, *words)
     assert rows["SIGKILL at random moments"]["tried"] == 10
     assert rows["SIGKILL before and after single file operations"]["tried"] == 10
+    assert rows["SIGKILL while parts are joined"]["tried"] >= 3
     assert rows["spoiled journal, plan or part"]["tried"] >= 4
 
 
@@ -41,7 +42,7 @@ def test_twenty_kills_and_some_other_faults(tmp_path: Path) -> None:
 @pytest.mark.timeout(7200)
 def test_all_faults(tmp_path: Path) -> None:
     rows = _torture(tmp_path, "--seconds", "6000")
-    assert len(rows) >= 15
+    assert len(rows) >= 24
     assert rows["SIGKILL at random moments"]["tried"] >= 200
 
 
