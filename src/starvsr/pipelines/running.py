@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,9 +48,10 @@ def _memory_errors(job: UpscaleJob) -> Iterator[None]:
     """Turn running out of memory into an error that says what to do."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, OSError) as error:
         text = str(error).split("\n", 1)[0]
-        if isinstance(error, MemoryError) or "memory" in text.lower():
+        refused = getattr(error, "errno", None) in (errno.ENOMEM, errno.EAGAIN) or "start new thread" in text
+        if isinstance(error, MemoryError) or refused or "memory" in text.lower():
             raise ResourceError(
                 f"out of memory with {job.cut.describe()} ({text[:100] or 'no more to be had'}): "
                 "give a smaller --memory, --tile or --segment"

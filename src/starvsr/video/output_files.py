@@ -13,6 +13,7 @@ from starvsr.errors import OptionError, OutputError, OutputExistsError, OutputNo
 from starvsr.video.images import IMAGE_SUFFIXES
 
 _NO_SPACE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EFBIG}
+_NO_MEMORY = {errno.ENOMEM, errno.EAGAIN}
 
 
 def partial_path(path: Path) -> Path:
@@ -173,6 +174,8 @@ def as_output_error(path: Path, error: BaseException) -> OutputError:
         return OutputNotWritableError(f"{path}: not writable ({os.strerror(number)}); choose another folder")
     if number in (errno.ENOENT, errno.ESTALE, errno.ENOTDIR):
         return OutputNotWritableError(f"{path}: its folder has gone away; check the disk and try again")
+    if number in _NO_MEMORY:
+        return OutputError(f"{path}: the system gives no more memory or threads; close other programs and try again")
     if number == errno.EIO:
         return OutputNotWritableError(f"{path}: the disk reports an error; check it and try again")
     text = str(getattr(error, "strerror", None) or error).split("\n", 1)[0]
