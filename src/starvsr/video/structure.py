@@ -25,7 +25,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PARENTS = frozenset(
     b"moov trak mdia minf stbl moof traf mvex edts dinf udta meta wave sinf schi tref gmhd hoov".split()
 )
-_MOST_BOXES = 1_000_000
+_FREE_BOXES = 1_000_000
 _DEEPEST = 16
 _LARGEST_MOOV = 64 << 20  # of a compressed one, inflated
 _FREE_EDITS = 4  # an edit shows a part of the track: so many are taken to show all of it once
@@ -36,8 +36,8 @@ def check_structure(path: Path, limits: Limits) -> None:
     """Refuse a PNG or MP4 whose structure asks for too much; other files pass.
 
     Raises:
-        LimitError: Too many samples, or too much text.
-        UnreadableInputError: Its boxes are without end.
+        LimitError: Too many samples or boxes, or too much text.
+        UnreadableInputError: A compressed index is too large.
     """
     if path.is_file():
         stat = path.stat()
@@ -144,8 +144,8 @@ class _Boxes:
         """Walk the boxes between two places of the file."""
         while stop - start >= 8:
             self._count += 1
-            if self._count > _MOST_BOXES:
-                raise UnreadableInputError(f"{self._path}: an index of more than {_MOST_BOXES} boxes; convert it first")
+            if self._count > max(_FREE_BOXES, self._limits.max_frames):
+                self._limits.refuse(self._path, f"{self._count} boxes or more", "max_frames")
             self._file.seek(start)
             head = self._file.read(24)
             if len(head) < 8:
