@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
-from starvsr.video import probe
+from starvsr.video import VideoReader, probe
 from tests.video.clips import add_sound, make_clip, moving_bars, packets_of, write_sound
 from tests.video.test_writer import copy, times
 
@@ -216,3 +217,82 @@ def test_chapter_and_timecode_tracks_are_made_anew_not_doubled(tmp_path: Path, w
     with av.open(str(tmp_path / "out.mov")) as container:
         assert container.streams.video[0].metadata.get("timecode") == ("01:00:00:00" if what == "timecode" else None)
     assert writer.notes == []
+
+
+def film(path: Path, *, sound: str, seconds: float = 0.4, layout: str = "mono", **details: Any) -> Path:
+    """A clip of 0.2 s with one stream of sound."""
+    with av.open(str(path), "w") as out:
+        video: Any = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
+        stream = add_sound(out, sound)
+        stream.codec_context.layout = layout
+        stream.metadata.update(details.get("stream_tags", {}))
+        stream.disposition = details.get("disposition", 0)
+        out.metadata.update(details.get("metadata", {}))
+        if details.get("cover"):
+            out.add_attachment("cover.jpg", "image/jpeg", picture())
+        for index, pixels in enumerate(moving_bars(5, 32, 32)):
+            frame = av.VideoFrame.from_ndarray(pixels).reformat(format="yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        if layout == "mono":
+            write_sound(out, stream, seconds)
+        else:
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 480), np.int16), format="s16", layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
+            out.mux([*stream.encode(frame), *stream.encode(None)])
+    return path
+
+
+def covers(path: Path) -> int:
+    return sum(s.kind == "cover" for s in probe(path).streams)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_sound_that_goes_on_for_seconds_is_no_sign_of_a_missing_picture(tmp_path: Path, suffix: str) -> None:
+    source = film(tmp_path / f"in{suffix}", sound="aac", seconds=3)
+    with VideoReader(source) as reader:
+        assert sum(1 for _ in reader) == 5
+        reader.check_complete()
+        assert reader.notes == []
+    assert probe(source).duration == Fraction(1, 5)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_uncompressed_stereo_of_matroska_goes_to_mp4(tmp_path: Path, suffix: str) -> None:
+    source = film(tmp_path / "in.mkv", sound="pcm_s16le", layout="stereo")
+    copy(source, tmp_path / f"out{suffix}")
+    one = b"".join(data for _, data in packets_of(source, "audio")[0])
+    assert b"".join(data for _, data in packets_of(tmp_path / f"out{suffix}", "audio")[0]) == one
+
+
+def test_cover_art_goes_before_free_tags_in_mp4_and_is_named_in_mov(tmp_path: Path) -> None:
+    source = film(tmp_path / "in.mkv", sound="aac", cover=True, metadata={"title": "t", "MY_OWN_KEY": "x"})
+    mp4 = copy(source, tmp_path / "out.mp4")
+    assert covers(tmp_path / "out.mp4") == 1
+    assert probe(tmp_path / "out.mp4").metadata["title"] == "t"
+    assert [n for n in mp4.notes if "MY_OWN_KEY" in n and "does not keep" in n]
+    mov = copy(source, tmp_path / "out.mov")
+    assert covers(tmp_path / "out.mov") == 0
+    assert [n for n in mov.notes if "QuickTime holds no cover art" in n or "MOV holds no cover art" in n]
+
+
+def test_tags_and_marks_that_a_container_drops_are_named(tmp_path: Path) -> None:
+    disposition = int(av.stream.Disposition.forced | av.stream.Disposition.original)
+    tags = {"language": "ger", "title": "Ton", "my_mark": "7"}
+    source = film(tmp_path / "in.mkv", sound="aac", disposition=disposition, stream_tags=tags)
+    assert copy(source, tmp_path / "out.mkv").notes == []
+    for suffix, lost_tags, lost_marks in ((".mp4", "MY_MARK", "original"), (".mov", "MY_MARK", "forced, original")):
+        notes = copy(source, tmp_path / f"out{suffix}").notes
+        assert [n for n in notes if "tags of stream 1" in n and n.endswith(f": {lost_tags}")], notes
+        assert [n for n in notes if "marks of stream 1" in n and n.endswith(f": {lost_marks}")], notes
+
+
+def test_the_title_of_a_track_comes_over_from_quicktime(tmp_path: Path) -> None:
+    source = film(tmp_path / "in.mov", sound="aac", stream_tags={"title": "Commentary"})
+    for suffix in (".mkv", ".mp4", ".mov"):
+        copy(source, tmp_path / f"out{suffix}")
+        with av.open(str(tmp_path / f"out{suffix}")) as container:
+            tags = container.streams.audio[0].metadata
+            assert tags.get("title", tags.get("name")) == "Commentary"

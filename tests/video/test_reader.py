@@ -279,3 +279,11 @@ def test_times_that_do_not_increase_are_moved_by_a_tick_and_noted(tmp_path: Path
     with VideoReader(path) as reader:
         assert [f.pts for f in reader] == [0, 40, 41, 80, 81, 120]
         assert any("do not increase" in note for note in reader.notes)
+
+
+def test_one_frame_without_a_stated_rate_is_shown_for_the_usual_time(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.ts", count=1, time_base=Fraction(1, 90000), pts=[0])
+    with VideoReader(source) as reader:
+        (frame,) = list(reader)
+    assert reader.info.frame_rate == 25  # nothing but the clock of 90 kHz is known
+    assert frame.duration * frame.time_base == Fraction(1, 25)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,14 @@ def test_odd_sizes_stay_exact_and_are_noted(tmp_path: Path, suffix: str, size: t
     assert any("odd" in note for note in writer.notes)
 
 
+@pytest.mark.parametrize("size", [(67, 65), (17, 129), (255, 16)])
+def test_ffv1_takes_odd_sizes_in_420(tmp_path: Path, size: tuple[int, int]) -> None:
+    options = EncodeOptions(codec="ffv1", pixel_format="yuv420p")
+    write(tmp_path / "a.mkv", moving_bars(2, size[1], size[0]), options)
+    info = probe(tmp_path / "a.mkv")
+    assert (info.width, info.height, info.pixel_format) == (*size, "yuv420p")
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "pix_fmt", "wanted"),
     [
@@ -253,6 +262,31 @@ def test_hdr10_stays_ten_bit_with_all_its_tags(tmp_path: Path, name: str) -> Non
         assert float(mastering.white[1]) == pytest.approx(0.329, abs=1e-3)
         assert float(mastering.max_luminance) == pytest.approx(1000, abs=1)
         assert float(mastering.min_luminance) == pytest.approx(0.005, abs=1e-3)
+
+
+def test_hdr10_data_goes_into_h264_and_is_named_where_it_is_lost(tmp_path: Path) -> None:
+    frames = moving_bars(2, 64, 64).astype(np.uint16) * 257
+    for name, codec in (("a.mkv", "libx264"), ("b.mov", "prores"), ("c.mkv", "ffv1")):
+        with VideoWriter(
+            tmp_path / name, source=hdr_info(), width=64, height=64, options=EncodeOptions(codec=codec)
+        ) as writer:
+            for index, frame in enumerate(frames):
+                writer.write(frame, index, 1)
+        color = probe(tmp_path / name).color
+        is_kept = color.mastering is not None and color.content_light == (1000, 400)
+        assert is_kept == (codec == "libx264")
+        assert any("HDR10 data" in note for note in writer.notes) == (not is_kept)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_light_levels_that_nobody_stated_are_not_made_up(tmp_path: Path, codec: str) -> None:
+    source = replace(hdr_info(), color=replace(hdr_info().color, content_light=None))
+    with VideoWriter(
+        tmp_path / "a.mkv", source=source, width=64, height=64, options=EncodeOptions(codec=codec)
+    ) as writer:
+        writer.write(np.zeros((64, 64, 3), np.uint16), 0, 1)
+    color = probe(tmp_path / "a.mkv").color
+    assert (color.mastering is not None, color.content_light) == (True, None)
 
 
 @pytest.mark.parametrize(

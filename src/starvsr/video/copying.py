@@ -19,61 +19,8 @@ import av
 from starvsr.video.info import Chapter, VideoInfo
 from starvsr.video.opening import captured_log, open_input
 from starvsr.video.probing import is_cover, video_stream
+from starvsr.video.tags import container_tags, copy_tags, language_of_mov, stream_words
 
-_KIND_WORDS = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment", "video": "video"}
-_DROPPED_TAGS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
-# facts about the old video stream, which no longer hold
-_STALE_STREAM_TAGS = frozenset(
-    {"encoder", "vendor_id", "duration", "bps", "number_of_frames", "number_of_bytes", "rotate", "alpha_mode"}
-)
-# what the MP4 and MOV writers store under their own names; other keys need "use_metadata_tags"
-_MP4_TAGS = frozenset(
-    [
-        "title",
-        "author",
-        "composer",
-        "album_artist",
-        "album",
-        "artist",
-        "comment",
-        "genre",
-        "copyright",
-        "grouping",
-        "lyrics",
-        "date",
-        "description",
-        "synopsis",
-        "show",
-        "episode_id",
-        "network",
-        "keywords",
-        "season_number",
-        "episode_sort",
-        "media_type",
-        "hd_video",
-        "gapless_playback",
-        "compilation",
-        "track",
-        "disc",
-        "encoding_tool",
-        "creation_time",
-        "sort_name",
-        "location",
-    ]
-)
-# QuickTime numbers its languages; FFmpeg's list of them knows only one of the two ISO 639-2 codes of some
-_MOV_LANGUAGES = {
-    "cze": "ces",
-    "deu": "ger",
-    "ell": "gre",
-    "fre": "fra",
-    "isl": "ice",
-    "nld": "dut",
-    "rum": "ron",
-    "slo": "slk",
-    "sqi": "alb",
-    "zho": "chi",
-}
 _COVER_SUFFIX = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "webp": ("webp", "image/webp")}
 
 
@@ -112,17 +59,21 @@ class StreamCopier:
         self._input = open_input(source.path, limits=source.limits)
         self._video = video_stream(self._input, source.path)
 
+    def places(self, picture: Any) -> dict[int, int]:
+        """Index in the output of each stream of the input that is there; ask before either is closed."""
+        copied = {index: int(one.target.index) for index, one in self._streams.items()}
+        return {**copied, int(self._video.index): int(picture.index)}
+
     def before_video(self) -> None:
         """Add the streams that come before the video stream, to keep the order."""
         self._add([s for s in self._input.streams if s.index < self._video.index])
 
     def after_video(self, target: Any) -> None:
         """Add the streams behind the video stream, and the tags and chapters of the container."""
-        _copy_tags(self._video, target)
+        copy_tags(self._video, target)
         target.disposition = int(self._video.disposition)
         self._add([s for s in self._input.streams if s.index > self._video.index])
-        tags = {k: v for k, v in self._input.metadata.items() if k.lower() not in _DROPPED_TAGS}
-        self._output.metadata.update(tags)
+        self._output.metadata.update(container_tags(self._input))
 
     def begin(self, first_time: Fraction) -> None:
         """Fix the shift of all times, once the first frame's time is known; add the chapters.
@@ -165,7 +116,9 @@ class StreamCopier:
         if copied.last_dts is not None and packet.dts <= copied.last_dts and copied.source.type == "audio":
             packet.dts = copied.last_dts + 1
             packet.pts = max(packet.pts, packet.dts) if packet.pts is not None else None
-            note = f"stream {copied.source.index} ({_words(copied.source)}): times that do not increase were moved"
+            note = (
+                f"stream {copied.source.index} ({stream_words(copied.source)}): times that do not increase were moved"
+            )
             if note not in self.notes:
                 self.notes.append(note)
         copied.last_dts = packet.dts
@@ -180,11 +133,11 @@ class StreamCopier:
         for stream in streams:
             problem = self._add_one(stream)
             if problem:
-                self.left_out.append(f"stream {stream.index} ({_words(stream)}) is left out: {problem}")
+                self.left_out.append(f"stream {stream.index} ({stream_words(stream)}) is left out: {problem}")
 
     def _add_one(self, stream: Any) -> str | None:
         """Add a stream; say why not where that fails."""
-        if stream.type == "attachment" or (stream.type == "video" and is_cover(stream)):
+        if stream.type == "attachment" or is_cover(stream):
             return self._add_attachment(stream)
         if self._is_made_anew(stream):
             return None
@@ -210,17 +163,18 @@ class StreamCopier:
         return is_timecode or (is_chapter_track and stream.type in ("data", "subtitle"))
 
     def _add_attachment(self, stream: Any) -> str | None:
-        if self._muxer in ("mp4", "mov") and stream.type == "video":
+        if self._muxer == "mp4" and stream.type == "video":
             problem = why_not_copyable(stream, self._muxer)
             if problem is None:
                 self._streams[stream.index] = _Copied(stream, _twin(self._output, stream), 0)
             return problem
         if self._muxer != "matroska":
-            return f"{_muxer_word(self._muxer)} holds no attachments; .mkv does"
+            kind = "attachments" if stream.type == "attachment" else "cover art"
+            return f"{_muxer_word(self._muxer)} holds no {kind}; .mkv does"
         if stream.type == "attachment":
             name = stream.metadata.get("filename", f"attachment{stream.index}")
             target = self._output.add_attachment(name, stream.mimetype or "application/octet-stream", stream.data)
-            _copy_tags(stream, target)
+            copy_tags(stream, target)
             return None
         return self._attach_cover(stream)
 
@@ -232,7 +186,7 @@ class StreamCopier:
             return "the picture is missing in the input"
         name = stream.metadata.get("filename", f"cover.{suffix}")
         target = self._output.add_attachment(name, stream.metadata.get("mimetype", mime), bytes(packet))
-        _copy_tags(stream, target)
+        copy_tags(stream, target)
         return None
 
     # ---- packets
@@ -262,7 +216,7 @@ class StreamCopier:
         return None
 
     def _is_wanted(self, copied: _Copied, packet: Any) -> bool:
-        if is_cover_stream(copied.source) or self._range is None or packet.pts is None:
+        if is_cover(copied.source) or self._range is None or packet.pts is None:
             return True
         base = Fraction(packet.time_base)
         start = (packet.pts - copied.shift) * base
@@ -306,11 +260,6 @@ class StreamCopier:
             yield _chapter_dict(number, chapter, start, end)
 
 
-def needs_free_tags(source: VideoInfo) -> bool:
-    """Whether an MP4/MOV must store tags under free names to keep all of them."""
-    return any(key.lower() not in _MP4_TAGS | _DROPPED_TAGS for key in source.metadata)
-
-
 def why_not_copyable(stream: Any, muxer: str) -> str | None:
     """Try a stream in an empty file of that kind in memory; say why it does not fit, or None."""
     try:
@@ -325,11 +274,6 @@ def why_not_copyable(stream: Any, muxer: str) -> str | None:
         better = " (.mkv holds nearly everything)" if muxer != "matroska" else ""
         return f"{_muxer_word(muxer)} cannot hold it{better}"
     return None
-
-
-def is_cover_stream(stream: Any) -> bool:
-    """Whether a stream is cover art."""
-    return stream.type == "video" and is_cover(stream)
 
 
 def _is_filler(stream: Any, packet: Any) -> bool:
@@ -351,25 +295,19 @@ def _twin(output: Any, stream: Any) -> Any:
     """Add a stream like another one, with its tags and flags."""
     target = output.add_stream_from_template(stream, opaque=True)
     target.disposition = int(stream.disposition)
-    _copy_tags(stream, target)
-    language = target.metadata.get("language")
-    if output.format.name == "mov" and language in _MOV_LANGUAGES:
-        target.metadata["language"] = _MOV_LANGUAGES[language]
+    copy_tags(stream, target)
+    if output.format.name == "mov" and "language" in target.metadata:
+        target.metadata["language"] = language_of_mov(target.metadata["language"])
+    if output.format.name in ("mp4", "mov") and stream.type == "audio":
+        _name_channels(target.codec_context)
     return target
 
 
-def _copy_tags(stream: Any, target: Any) -> None:
-    is_video = stream.type == "video" and not is_cover(stream)
-    for key, value in stream.metadata.items():
-        stale = key.lower().split("-")[0] in _STALE_STREAM_TAGS or key.startswith("_STATISTICS")
-        if not (is_video and stale):
-            target.metadata[key] = value
-
-
-def _words(stream: Any) -> str:
-    codec = stream.codec_context.name if stream.codec_context is not None else "unknown codec"
-    kind = "cover art" if is_cover_stream(stream) else _KIND_WORDS.get(stream.type, stream.type)
-    return f"{kind}, {codec}" if stream.type != "attachment" else kind
+def _name_channels(context: Any) -> None:
+    """Give channels that are merely counted the usual places: MP4 keeps no uncompressed sound without."""
+    with contextlib.suppress(ValueError):  # no usual places for so many
+        if context.layout.name.endswith(" channels"):
+            context.layout = av.AudioLayout(f"{context.layout.nb_channels}c").name
 
 
 def _chapter_dict(number: int, chapter: Chapter, start: int, end: int) -> dict[str, Any]:

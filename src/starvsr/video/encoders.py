@@ -15,7 +15,8 @@ from typing import Any
 import av
 
 from starvsr.errors import OptionError
-from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags, MasteringDisplay, VideoInfo
+from starvsr.video.encoder_settings import keeps_hdr10, special_settings
+from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags, VideoInfo
 from starvsr.video.opening import captured_log, reason
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -39,12 +40,9 @@ _SHORT = {
     "x264": "libx264",
     "x265": "libx265",
 }
-_LOOKAHEAD_BYTES = 100 * 2**20
 # narrower pictures make libx265 (seen in 4.2) write beyond its buffers
 _MIN_SIDE = {"libx265": 64}
 _MAX_SIDE = {"libx264": 16384, "libx265": 16384, "libsvtav1": 16384, "libvpx-vp9": 65535}
-# two fixed threads: encoders cut frames by thread count, and equal input must give equal bytes anywhere
-_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -148,6 +146,8 @@ def plan_encoding(
     if depth < min(bit_depth, 12):
         notes.append(f"{name}: {codec} as {pixel_format} keeps {depth} of the input's {bit_depth} bits per sample")
     color = output_color(source, pixel_format)
+    if (color.mastering is not None or color.content_light is not None) and not keeps_hdr10(codec):
+        notes.append(f"{name}: {codec} keeps no HDR10 data (mastering display, light levels); hevc, av1 and h264 do")
     if width > 4096 or height > 2304:
         notes.append(f"{width}x{height} is larger than most phones and browsers play; .mkv with hevc or av1 may help")
     return EncodePlan(
@@ -324,60 +324,5 @@ def _settings(
         raise OptionError(f"{codec} has no preset; leave it out")
     if preset:
         settings["cpu-used" if codec == "libvpx-vp9" else "preset"] = preset
-    settings |= _special_settings(codec, pixel_format, width * height, color, alpha)
+    settings |= special_settings(codec, pixel_format, width * height, color, alpha)
     return settings | dict(options.extra)
-
-
-def _special_settings(codec: str, pixel_format: str, area: int, color: ColorTags, alpha: bool) -> dict[str, str]:
-    if codec == "libx264":
-        # frames it looks ahead over are kept in memory, with what belongs to them about 5 bytes a pixel
-        lookahead = max(5, min(40, _LOOKAHEAD_BYTES // (5 * area)))
-        # without the last one, its code for AVX gives other bytes from run to run (seen in build 165)
-        return {"rc-lookahead": str(lookahead), "threads": str(_THREADS), "x264-params": "cpu-independent=1"}
-    if codec == "libx265":
-        return {"x265-params": ":".join(_x265_params(area, color))}
-    if codec == "libsvtav1":
-        return {"svtav1-params": ":".join(_svt_params(color))}
-    if codec == "libvpx-vp9":
-        return {"deadline": "good", "b": "0", "row-mt": "1", "threads": str(_THREADS)} | (
-            {"auto-alt-ref": "0"} if alpha else {}
-        )
-    if codec == "prores_ks":
-        profile = "4444" if "444" in pixel_format else "hq"
-        return {"profile": profile, "vendor": "apl0"} | ({"alpha_bits": "16"} if alpha else {})
-    if codec == "ffv1":
-        return {"level": "3", "slices": "4", "slicecrc": "1", "g": "1"}
-    return {}
-
-
-def _x265_params(area: int, color: ColorTags) -> list[str]:
-    params = ["log-level=none", "frame-threads=2"]
-    if area > 4096 * 2304:
-        params.append("rc-lookahead=10")
-    if color.is_hdr:
-        params += ["hdr10=1", "repeat-headers=1"] if color.transfer == 16 else ["repeat-headers=1"]
-    if color.mastering is not None:
-        params.append(f"master-display={_mastering_text(color.mastering, 50_000, 10_000, whole=True)}")
-    if color.content_light is not None:
-        params.append(f"max-cll={color.content_light[0]},{color.content_light[1]}")
-    return params
-
-
-def _svt_params(color: ColorTags) -> list[str]:
-    params = [f"lp={_THREADS}"]
-    if color.mastering is not None:
-        params.append(f"mastering-display={_mastering_text(color.mastering, 1, 1, whole=False)}")
-    if color.content_light is not None:
-        params.append(f"content-light={color.content_light[0]},{color.content_light[1]}")
-    return params
-
-
-def _mastering_text(display: MasteringDisplay, xy: int, light: int, *, whole: bool) -> str:
-    def number(value: Fraction, unit: int) -> str:
-        return str(round(value * unit)) if whole else f"{float(value * unit):.6f}"
-
-    points = zip("GBR", (display.green, display.blue, display.red), strict=True)
-    parts = [f"{name}({number(x, xy)},{number(y, xy)})" for name, (x, y) in points]
-    parts.append(f"WP({number(display.white[0], xy)},{number(display.white[1], xy)})")
-    parts.append(f"L({number(display.max_luminance, light)},{number(display.min_luminance, light)})")
-    return "".join(parts)

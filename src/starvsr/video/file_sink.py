@@ -20,15 +20,17 @@ import av
 
 from starvsr.errors import OptionError, OutputError, OutputNotWritableError
 from starvsr.video.convert import Frame
-from starvsr.video.copying import StreamCopier, needs_free_tags
+from starvsr.video.copying import StreamCopier
 from starvsr.video.encoders import quiet_encoders
 from starvsr.video.join_file import CountedFile, JoinFile
+from starvsr.video.losses import name_losses
 from starvsr.video.matroska_aspect import PLACEHOLDER_DEGREES, write_aspect
 from starvsr.video.moved_parts import Mover, OnMoved
 from starvsr.video.opening import reason
 from starvsr.video.output_files import discard
 from starvsr.video.output_format import OutputFormat
 from starvsr.video.packets import DamagedPartError, StoredPart, decoding_times
+from starvsr.video.tags import needs_free_tags
 
 _MAX_TIMESCALE = 2**31 - 1
 _MAX_SHARED_CLOCK = 1_000_000
@@ -77,6 +79,7 @@ class FileSink:
         self._is_ending = False
         self._offset = self._first_pts = self._last_pts = self._end = 0
         self._copier: StreamCopier | None = None
+        self._places: dict[int, int] = {}
         quiet_encoders()
         self._output: Any = self._open()
         try:
@@ -170,6 +173,9 @@ class FileSink:
                 f"{self._path}: the aspect ratio {self._form.aspect} could not be stored; write .mp4 or .mov"
             )
         self._verify()
+        if self._source is not None and self._places:
+            lost = name_losses(self._source.path, self._partial, self._places)
+            self.notes += [f"{self._path.name}: {text}" for text in lost]
 
     def write_end(self) -> None:
         """Write what is left and what the container ends with."""
@@ -183,6 +189,7 @@ class FileSink:
         if self._copier is not None:
             self._copier.advance(None)
             self._report_left_out()
+            self._places = self._copier.places(self._stream)
             self._copier.close()
         self._output.close()
 

@@ -82,9 +82,9 @@ def video_stream(container: Any, path: Path) -> Any:
 
 
 def is_cover(stream: Any) -> bool:
-    """Whether a video stream is cover art or thumbnails rather than moving pictures."""
+    """Whether a stream is cover art or thumbnails rather than moving pictures."""
     flags = av.stream.Disposition
-    return bool(stream.disposition & (flags.attached_pic | flags.timed_thumbnails))
+    return stream.type == "video" and bool(stream.disposition & (flags.attached_pic | flags.timed_thumbnails))
 
 
 def decoder_for(stream: Any) -> Any:
@@ -202,6 +202,8 @@ def nominal_rate(stream: Any) -> Fraction:
     mean, guess = stream.average_rate, stream.guessed_rate or stream.base_rate
     if mean and guess and abs(guess - mean) > mean / 10:
         guess = mean
+    if not mean and guess and guess * stream.time_base == 1:  # nothing known but the clock
+        guess = None
     rate = Fraction(guess or mean or 25)
     return rate if 0 < rate < 100_000 else Fraction(25)
 
@@ -223,6 +225,7 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
     has_times = has_times and not is_still
     time_base = Fraction(stream.time_base) if has_times else 1 / frame_rate
     origin = _origin(container, frame) if has_times else Fraction(0)
+    start_time = frame.pts * Fraction(frame.time_base) - origin if has_times else Fraction(0)
     count = 1 if is_still else _promised_frames(stream)
     return VideoInfo(
         path=path,
@@ -239,8 +242,8 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
         frame_rate=frame_rate,
         time_base=time_base,
         num_frames=count,
-        duration=1 / frame_rate if is_still else _duration(container, stream),
-        start_time=frame.pts * Fraction(frame.time_base) - origin if has_times else Fraction(0),
+        duration=1 / frame_rate if is_still else _duration(container, stream, start_time),
+        start_time=start_time,
         end_time=_end_time(container, stream) if has_times else None,
         origin=origin,
         pixel_format=frame.format.name,
@@ -272,7 +275,10 @@ def _promised_frames(stream: Any) -> int | None:
     return stream.frames or None
 
 
-def _duration(container: Any, stream: Any) -> Fraction | None:
+def _duration(container: Any, stream: Any, start_time: Fraction) -> Fraction | None:
+    end = _end_time(container, stream)
+    if end is not None and end > start_time:
+        return end - start_time
     if stream.duration and stream.time_base:
         return Fraction(stream.duration * stream.time_base)
     if not container.duration:

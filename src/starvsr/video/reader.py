@@ -210,15 +210,24 @@ class VideoReader:
         self._note(f"{self.path.name}: cut off: {missing}")
 
     def _missing_at_end(self) -> str | None:
-        if self._end is None or self.info.duration is None or self.info.kind != "video" or self._duration is not None:
+        promised = self._promised_end()
+        if self._end is None or promised is None or self.info.kind != "video" or self._duration is not None:
             return None
-        gap = self.info.start_time + self.info.duration - self._end
+        gap = promised - self._end
         if gap <= max(Fraction(1), 3 / self.info.frame_rate):
             return None
         return (
             f"{self.path}: the pictures end {float(gap):.2f} s before the promised end"
             f" ({self.num_frames_read} frames were readable); check whether the file is complete"
         )
+
+    def _promised_end(self) -> Fraction | None:
+        """Say where the pictures should end, where the file tells it of them alone: sound may be longer."""
+        info = self.info
+        if info.end_time is not None:
+            return info.end_time
+        is_alone = all(stream.kind not in ("audio", "subtitle", "data") for stream in info.streams)
+        return info.start_time + info.duration if is_alone and info.duration is not None else None
 
     def _note_missing_end(self) -> None:
         missing = self._missing_at_end()
