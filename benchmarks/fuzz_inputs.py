@@ -98,8 +98,9 @@ def _encode(
             audio.codec_context.layout = "mono" if sound != "mp2" else "stereo"
         if path.suffix in (".mp4", ".mov", ".mkv"):
             out.metadata.update(_TAGS)
-            times: Any = {"start": 0, "end": 120, "id": 0, "time_base": Fraction(1, 1000)}
-            out.set_chapters([{**times, "metadata": {"title": "One"}}])
+            first: Any = {"id": 0, "start": 0, "end": 120, "time_base": Fraction(1, 1000), "metadata": {}}
+            first["metadata"]["title"] = "One"
+            out.set_chapters([first])
         if path.suffix == ".mkv":
             out.add_attachment("font.ttf", "font/ttf", bytes(range(256)))
         for number, pixels in enumerate(_pictures(NUM_FRAMES)):

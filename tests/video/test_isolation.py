@@ -243,6 +243,36 @@ def test_descriptions_of_wrong_types_are_refused(rich: Path, name: str, value: A
         unpack(VideoInfo, {**pack(probe(rich)), name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("width", 60),
+        ("height", -48),
+        ("pixel_format", "yuv420p; rm"),
+        ("pixel_format", "nonsense"),
+        ("kind", "folder"),
+        ("bit_depth", 64),
+        ("frame_rate", "0/1"),
+        ("time_base", "-1/25"),
+        ("num_frames", 2**40),
+        ("rotation", 45),
+    ],
+)
+def test_descriptions_that_make_no_sense_are_refused(tmp_path: Path, name: str, value: Any) -> None:
+    path = make_clip(tmp_path / "a.mp4")
+    data = {**pack(probe(path)), "files": []}
+    assert parent._info_from(data, path, Limits()) == probe(path)
+    with pytest.raises((WireError, ValueError)):
+        parent._info_from({**data, name: value}, path, Limits())
+
+
+def test_files_come_from_the_folder_and_not_from_the_child(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mp4")
+    data = {**pack(probe(path)), "files": ["/etc/hostname"], "path": "/etc/hostname"}
+    info = parent._info_from(data, path, Limits())
+    assert (info.path, info.files) == (path, ())
+
+
 def test_what_is_no_message_is_refused() -> None:
     whole = io.BytesIO()
     send(whole, {"a": 1}, b"raw")

@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import av
 import numpy as np
 
 import starvsr.errors
@@ -327,12 +328,19 @@ def _info_from(data: Any, path: Path, limits: Limits) -> VideoInfo:
     from dataclasses import replace
 
     info: VideoInfo = unpack(VideoInfo, data)
-    is_sane = info.kind in _KINDS and info.width > 0 and info.height > 0 and 0 < info.bit_depth <= 16
-    is_sane = is_sane and info.width * info.height <= limits.max_pixels and info.frame_rate > 0 and info.time_base > 0
+    av.VideoFormat(info.pixel_format)  # ValueError when there is none of that name
+    sides, coded = sorted((info.width, info.height)), sorted((info.coded_width, info.coded_height))
     is_sane = (
-        is_sane
-        and info.pixel_format.isalnum()
-        and sorted((info.coded_width, info.coded_height)) == sorted((info.width, info.height))
+        info.kind in _KINDS
+        and sides[0] > 0
+        and sides == coded
+        and sides[0] * sides[1] <= limits.max_pixels
+        and 0 < info.bit_depth <= 16
+        and info.frame_rate > 0
+        and info.time_base > 0
+        and (info.num_frames is None or 0 < info.num_frames <= limits.max_frames)
+        and info.rotation in (0, 90, 180, 270)
+        and info.sample_aspect_ratio > 0
     )
     if not is_sane:
         raise WireError("senseless numbers")
