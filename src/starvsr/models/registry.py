@@ -88,6 +88,10 @@ class PublishedSpec:
     """Of its network; the other parts have licences of their own (models/sources.py)."""
     parts: Mapping[Role, tuple[str, ...]]
     """Names of the components that can play each role; the first is fetched, any that is there is used."""
+    enlarge: str = "bilinear"
+    """How the input is brought to output size before encoding."""
+    one_step_timestep: int = 250
+    """Timestep of a student that is trained for one step."""
 
     def components(self) -> list[Component]:
         """Return the components that `starvsr models fetch` gets."""

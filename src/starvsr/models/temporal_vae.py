@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from starvsr.models.pieces import cuts
 from starvsr.models.strips import (
@@ -135,6 +136,8 @@ class TemporalDecoder(nn.Module):
         """Build from latents to 3 channels."""
         super().__init__()
         first, last = config.channels[0], config.channels[-1]
+        self.activation_checkpointing = False
+        """Compute each block again in the backward pass instead of keeping what is inside it."""
         self.conv_in = nn.Conv2d(config.latent_channels, last, 3, padding=1)
         self.mid_block = _Middle(
             [SpatioTemporalBlock(last, last, config.groups) for _ in range(config.layers_per_block)],
@@ -162,19 +165,33 @@ class TemporalDecoder(nn.Module):
         frames = [latents] if torch.is_grad_enabled() else list(latents.split(1))  # on their own when nothing is kept
         frames = _each(self.conv_in, frames)
         first, *others = self.mid_block.resnets
-        frames = first(frames)
+        frames = self._run(first, frames)
         for attention, block in zip(self.mid_block.attentions, others, strict=True):
-            frames = block(_each(attention, frames))
+            frames = self._run(block, _each(attention, frames))
         enlarge: nn.Module | None = None
         for level in self.up_blocks:
             assert isinstance(level, nn.ModuleDict)
             for block in level["resnets"].children():
-                frames = block(frames, before=enlarge)
+                frames = self._run(block, frames, enlarge)
                 enlarge = None
             enlarge = next(level["upsamplers"].children()) if "upsamplers" in level else None
         clip = torch.cat(_each(self._to_pixels, frames)).transpose(0, 1)[None]
         out: Tensor = self.time_conv_out(clip)[0].transpose(0, 1)
         return out
+
+    def _run(self, block: nn.Module, frames: list[Tensor], before: nn.Module | None = None) -> list[Tensor]:
+        if self.activation_checkpointing and torch.is_grad_enabled():
+            (clip,) = frames
+            return [checkpoint(self.run_block, block, clip, before, use_reentrant=False)]
+        made: list[Tensor] = block(frames, before=before)
+        return made
+
+    @staticmethod
+    def run_block(block: nn.Module, clip: Tensor, before: nn.Module | None) -> Tensor:
+        """Run one block on maps [T, C, h, w] of one tensor, with gradient."""
+        (out,) = block([clip], before=before)
+        made: Tensor = out
+        return made
 
     def _to_pixels(self, features: Tensor) -> Tensor:
         return _norm_silu_conv(features, self.conv_norm_out, self.conv_out)

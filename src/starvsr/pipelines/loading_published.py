@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from starvsr.errors import WeightsError
+from starvsr.models.int8 import to_int8, weight_bytes
 from starvsr.models.registry import PUBLISHED
 from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
 from starvsr.models.temporal_vae_codec import RELEASED_GROUP, TemporalVaeCodec
@@ -26,9 +27,6 @@ from starvsr.pipelines.star_published import FAST_STEPS, PublishedStar, Sampling
 
 TEXT_TOWER = TextTowerConfig()
 SEGMENT, SEGMENT_OVERLAP, TILE_OVERLAP_PX = 24, 4, 32
-_BYTES_PER_PIXEL = 20_000
-"""Working memory per input pixel and frame in float32, roughly: the widest feed-forward, the decoder's maps."""
-
 CHOICES = ("padding", "window_join", "decode_groups", "prompt_join", "rounding", "noise")
 """Options that are single choices."""
 
@@ -77,7 +75,8 @@ def load_published(
         name: "star-light" or "star-heavy".
         weights: Checkpoint or converted folder in place of the model's own.
         device: Where everything computes.
-        precision: Number type of the network; "auto" is fp16 on CUDA, else fp32.
+        precision: Number type of the network; "auto" is fp16 on CUDA, else fp32; "int8" keeps its weights in 8 bits and
+            computes like "auto".
         prompt: What the video shows.
         negative_prompt: What is not wanted.
         guidance: Weight of the prompt.
@@ -98,7 +97,8 @@ def load_published(
     """
     spec = PUBLISHED[name]
     chosen = Choices.of(exact, **choices)
-    dtype = choose_dtype(_number_type(precision, device), device)
+    in_8_bits = precision == "int8"
+    dtype = choose_dtype(_number_type("auto" if in_8_bits else precision, device), device)
     half = dtype if dtype == torch.float16 else None  # the decoder stays in float32 beside a bfloat16 network
     sampling = Sampling(
         guidance=guidance,
@@ -113,11 +113,13 @@ def load_published(
     if device == "cpu":
         keep_freed_memory()
     contexts = _encode(files, prompt, negative_prompt, chosen, device)
-    vae = _load_vae(files).to(device)
+    vae = load_vae(files.vae, files.vae_config).to(device)
     groups = {"group": RELEASED_GROUP, "overlap": 0} if chosen.decode_groups == "released" else {}
     codec = TemporalVaeCodec(vae, decode_dtype=half, **groups)
-    network = load_star_unet(files.unet, spec.unet, dtype=dtype).requires_grad_(False).to(device)
+    network = load_star_unet(files.unet, spec.unet, dtype=dtype).requires_grad_(False)
     arrange_weights(network)
+    if in_8_bits:
+        to_int8(network)
     itself = chosen.rounding == "released"
     traits = ModelTraits(
         accepts=frozenset(ACCEPTED),
@@ -127,8 +129,7 @@ def load_published(
         num_steps=FAST_STEPS,
         color="none" if itself else "adain",
         write_behind=SEGMENT,
-        fixed_bytes=_bytes_of(network) + _bytes_of(vae),
-        bytes_per_pixel=_BYTES_PER_PIXEL * dtype.itemsize // 4,
+        fixed_bytes=weight_bytes(network) + weight_bytes(vae),
         digest=_digest(files.unet),
     )
     return PublishedStar(
@@ -141,6 +142,7 @@ def load_published(
         autocast=half if exact else None,
         attention=attention,
         compile=compile,
+        device=device,
     )
 
 
@@ -167,22 +169,36 @@ def _encode(
     files: ModelFiles, prompt: str | None, negative_prompt: str | None, choices: Choices, device: str
 ) -> tuple[Tensor, Tensor]:
     """Encode the two prompts; the text tower is let go."""
-    tokenizer = Tokenizer.read(_there(files.merges, "tokenizer"))
-    path = _there(files.text, "text tower")
-    tower = build_empty(lambda: TextTower(TEXT_TOWER)).eval()
-    fit(tower, tower_weights(read_tensors(path), TEXT_TOWER), path, dtype=torch.float32)
+    tokenizer, tower = load_text(files.text, files.merges)
     return encode_prompts(tower.to(device), tokenizer, prompt, negative_prompt, choices.prompt_join)
 
 
-def _load_vae(files: ModelFiles) -> TemporalVae:
-    """Load the autoencoder as float32; without a configuration it has the published size."""
+def load_text(text: Path | None, merges: Path | None) -> tuple[Tokenizer, TextTower]:
+    """Load tokenizer and text tower, float32, in evaluation mode.
+
+    Raises:
+        WeightsError: missing or damaged.
+    """
+    tokenizer = Tokenizer.read(_there(merges, "tokenizer"))
+    path = _there(text, "text tower")
+    tower = build_empty(lambda: TextTower(TEXT_TOWER)).eval()
+    fit(tower, tower_weights(read_tensors(path), TEXT_TOWER), path, dtype=torch.float32)
+    return tokenizer, tower
+
+
+def load_vae(weights: Path | None, config_file: Path | None) -> TemporalVae:
+    """Load the autoencoder as float32; without a configuration it has the published size.
+
+    Raises:
+        WeightsError: missing or damaged.
+    """
     config = TemporalVaeConfig()
-    if files.vae_config is not None:
+    if config_file is not None:
         try:
-            config = TemporalVaeConfig.from_diffusers(json.loads(files.vae_config.read_text(encoding="utf-8")))
+            config = TemporalVaeConfig.from_diffusers(json.loads(config_file.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise WeightsError(f"cannot read {files.vae_config}: {error}; fetch the autoencoder again") from error
-    path = _there(files.vae, "autoencoder")
+            raise WeightsError(f"cannot read {config_file}: {error}; fetch the autoencoder again") from error
+    path = _there(weights, "autoencoder")
     vae = build_empty(lambda: TemporalVae(config))
     fit(vae, read_tensors(path), path, dtype=torch.float32)
     return vae
@@ -192,10 +208,6 @@ def _there(path: Path | None, part: str) -> Path:
     if path is None:
         raise WeightsError(f"the model has no {part}: give its files, or fetch them with `starvsr models fetch`")
     return path
-
-
-def _bytes_of(network: torch.nn.Module) -> int:
-    return sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
 
 
 def _digest(path: Path) -> str | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starvsr.errors import WeightsError
-from starvsr.models.sources import Component, get_component
+from starvsr.models.sources import Component, Role, get_component
 from starvsr.models.weights.hub import Places, locate
 
 if TYPE_CHECKING:
@@ -54,8 +55,58 @@ def find_model(spec: PublishedSpec, weights: Path | None = None, places: Places 
         if not weights.is_file():
             raise WeightsError(f"no weights at {weights}: give a .pt or .safetensors file, or a converted model folder")
         found["unet"] = weights
+    missing = _find_parts(spec.parts, found, places)
+    if missing:
+        verb, size = "is" if len(missing) == 1 else "are", sum(part.bytes for part in missing)
+        raise WeightsError(
+            f"{spec.name}: {', '.join(part.name for part in missing)} {verb} not on this machine (looked in "
+            f"{places.describe()}): get what is missing with `starvsr models fetch {spec.name}` ({size / 1e9:.1f} GB)"
+        )
+    return ModelFiles(**found)
+
+
+def find_start(
+    start: str, parts: Mapping[Role, tuple[str, ...]], weights: Path | None = None, places: Places | None = None
+) -> dict[str, Path]:
+    """Return where the training of a published model finds what it starts from, and the parts that stay as they are.
+
+    Args:
+        start: Name of the weights of the network ("venhancer", "star-light-unet"); "" for none, or with ``weights``.
+        parts: The other parts, by role, as in a model's registry entry.
+        weights: A file with the weights of the network in the place of ``start``.
+        places: Where to look; its own folder may also be one that `starvsr models convert` wrote.
+
+    Returns:
+        Paths by the names of :class:`ModelFiles`; no "unet" without a start.
+
+    Raises:
+        WeightsError: something is not on this machine; the message names the commands that get it.
+    """
+    places = places or Places()
+    own = places.own_folder()
+    found: dict[str, Path] = _parts_of_folder(own) if own is not None else {}
+    found.pop("unet", None)
+    if weights is not None:
+        if not weights.exists():
+            raise WeightsError(f"no weights at {weights}: give a .pt or .safetensors file, or the name of a start")
+        found["unet"] = weights
+    wanted: dict[Role, tuple[str, ...]] = {role: names for role, names in parts.items() if role != "unet"}
+    if start:
+        wanted["unet"] = (start,)
+    missing = _find_parts(wanted, found, places)
+    if missing:
+        commands = "; ".join(f"starvsr models fetch {part.name}" for part in missing)
+        raise WeightsError(
+            f"{', '.join(part.name for part in missing)} not on this machine (looked in {places.describe()}): get what "
+            f"is missing ({sum(part.bytes for part in missing) / 1e9:.1f} GB) with `{commands}`"
+        )
+    return found
+
+
+def _find_parts(parts: Mapping[Role, tuple[str, ...]], found: dict[str, Path], places: Places) -> list[Component]:
+    """Add the files of the roles that nothing was found for yet; return the components that are not there."""
     missing = []
-    for role, names in spec.parts.items():
+    for role, names in parts.items():
         if role in found:
             continue
         options = [get_component(name) for name in names]
@@ -64,13 +115,7 @@ def find_model(spec: PublishedSpec, weights: Path | None = None, places: Places 
             missing.append(options[0])
         else:
             found |= files
-    if missing:
-        verb, size = "is" if len(missing) == 1 else "are", sum(part.bytes for part in missing)
-        raise WeightsError(
-            f"{spec.name}: {', '.join(part.name for part in missing)} {verb} not on this machine (looked in "
-            f"{places.describe()}): get what is missing with `starvsr models fetch {spec.name}` ({size / 1e9:.1f} GB)"
-        )
-    return ModelFiles(**found)
+    return missing
 
 
 def _parts_of(part: Component, places: Places) -> dict[str, Path] | None:
