@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 from starvsr.apps.cli.info_command import facts
@@ -12,8 +11,6 @@ from starvsr.apps.cli.words import echo
 from starvsr.pipelines.api import UpscaleJob, encode_options
 from starvsr.pipelines.jobs.disk import output_bytes
 from starvsr.pipelines.quantities import format_size, format_time
-
-_TRIAL_SIDE, _TRIAL_FRAMES = 64, 4
 
 
 def show_plan(job: UpscaleJob) -> None:
@@ -31,11 +28,21 @@ def plan_rows(job: UpscaleJob) -> list[tuple[str, str]]:
         ("model", f"{job.upscaler.name} on {job.device}, {_steps(job.num_steps)}"),
         ("cut", job.cut.describe()),
         ("segments", _segments(job)),
-        ("memory", f"about {format_size(job.cut.memory)}"),
+        ("memory", _memory(job)),
         ("disk", _disk(job)),
         ("time", _time(job)),
     ]
     return rows + [("note", note) for note in _trial_notes(job)]
+
+
+def _memory(job: UpscaleJob) -> str:
+    cut = job.cut
+    told = f"about {format_size(cut.memory)}"
+    if cut.prediction is None:
+        return told
+    if cut.memory == cut.prediction.peak:  # of a device
+        return f"on {job.device}, predicted: {cut.prediction.describe()}; budget {format_size(cut.budget)}"
+    return f"{told}, of which the model, predicted: {cut.prediction.describe()}"
 
 
 def _steps(count: int) -> str:
@@ -66,19 +73,11 @@ def _time(job: UpscaleJob) -> str:
 
 
 def _seconds_per_pixel(job: UpscaleJob) -> float:
-    import torch
-
+    from starvsr.apps.cli.trial import seconds_per_pixel
     from starvsr.pipelines.api import processor_threads
 
-    side = min(_TRIAL_SIDE, job.info.width, job.info.height)
-    lq = torch.zeros(1, 3, _TRIAL_FRAMES, side, side, device=job.device)
-    with torch.inference_mode(), processor_threads(job.options.threads):
-        best = float("inf")
-        for _ in range(2):
-            began = time.perf_counter()
-            job.upscaler.upscale_clip(lq, seed=0, first_frame=0, num_steps=job.num_steps)
-            best = min(best, time.perf_counter() - began)
-    return best / (_TRIAL_FRAMES * side * side)
+    with processor_threads(job.options.threads):
+        return seconds_per_pixel(job.upscaler, job.num_steps, min(job.info.width, job.info.height), job.device)
 
 
 def _trial_notes(job: UpscaleJob) -> list[str]:
