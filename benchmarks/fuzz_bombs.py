@@ -6,6 +6,7 @@ message, or be done within the bounds.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -225,6 +226,16 @@ def _shape(seeds: Seeds) -> tuple[str, bytes]:
     data = seeds["front.mp4"]
     box = data.index(b"pasp")
     return "shape.mp4", data[: box + 4] + struct.pack(">II", 0x7FFFFFFF, 1) + data[box + 12 :]
+
+
+@_bomb("duration that is a number of a billion digits")
+def _long_number(seeds: Seeds) -> tuple[str, bytes]:
+    return "digits.mkv", re.sub(rb"00:00:0[0-9.]{11}", b"0:0:1e999999999999", seeds["ffv1.mkv"])
+
+
+@_bomb("duration that is divided by nothing")
+def _nothing(seeds: Seeds) -> tuple[str, bytes]:
+    return "nothing.mkv", re.sub(rb"00:00:0[0-9.]{11}", b"0:0:000000000001/0", seeds["ffv1.mkv"])
 
 
 # ---- names, words, other files

@@ -192,6 +192,21 @@ def test_a_duration_of_less_than_a_frame_promises_one_frame(tmp_path: Path) -> N
         assert replace(info, duration=duration).estimated_frames == frames
 
 
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.webm"])
+def test_an_absurd_shape_of_pixels_is_none(tmp_path: Path, seeds: dict[str, bytes], name: str) -> None:
+    import starvsr
+
+    path = fuzz_bombs.write(tmp_path, "picture shape of two billion to one", seeds)
+    assert probe(path).sample_aspect_ratio == 1
+    codec = "h264" if name == "out.mp4" else "vp9"
+    assert starvsr.upscale(path, tmp_path / name, model="bicubic", scale=1, codec=codec, threads=1).num_frames == 6
+
+
+def test_ordinary_shapes_of_pixels_are_kept(tmp_path: Path) -> None:
+    for aspect in (Fraction(4, 3), Fraction(40, 33), Fraction(12345, 6789), Fraction(1, 3)):
+        assert probe(make_clip(tmp_path / "a.mp4", aspect=aspect)).sample_aspect_ratio == aspect
+
+
 @pytest.mark.parametrize("name", ["a.gif", "a.apng"])
 def test_damage_behind_the_first_frame_is_left_for_the_reader_to_tell(
     tmp_path: Path, seeds: dict[str, bytes], name: str

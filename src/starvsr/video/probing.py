@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
@@ -32,6 +33,9 @@ _LOST_SIDE_DATA = {
     "DYNAMIC_HDR_PLUS": "HDR10+ data",
     "DYNAMIC_HDR_VIVID": "HDR Vivid data",
 }
+_CLOCK = re.compile(r"([0-9]{1,6}):([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]{1,12})?)")
+_STRANGEST_ASPECT = Fraction(1000)
+_LARGEST_DENOMINATOR = 1 << 20
 _ALPHA_SCAN_LIMIT = 500
 _ALPHA_SCAN_PIXELS = 1 << 31  # past so many, the format's word is taken
 
@@ -217,7 +221,7 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
     matrix = matrix or _IDENTITY
     is_turned = matrix[0] == 0
     width, height = (frame.height, frame.width) if is_turned else (frame.width, frame.height)
-    aspect = Fraction(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1) or Fraction(1)
+    aspect = _aspect(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio)
     has_times = frame.pts is not None and frame.time_base is not None
     is_still = container.format.name.endswith("_pipe") or container.format.name == "image2"
     native_rate = nominal_rate(stream)
@@ -292,12 +296,18 @@ def _end_time(container: Any, stream: Any) -> Fraction | None:
     """Find the end of the video stream alone: from the MP4 track, or from Matroska's DURATION tag."""
     if container.format.name.startswith("mov") and stream.duration:
         return (stream.duration + (stream.start_time or 0)) * Fraction(stream.time_base)
-    words = stream.metadata.get("DURATION", "").split(":")
-    try:
-        hours, minutes, seconds = (Fraction(word) for word in words)
-    except ValueError:
+    words = _CLOCK.fullmatch(stream.metadata.get("DURATION", ""))
+    if words is None:
         return None
+    hours, minutes, seconds = (Fraction(word) for word in words.groups())
     return hours * 3600 + minutes * 60 + seconds
+
+
+def _aspect(found: Fraction | None) -> Fraction:
+    """Take the shape of a pixel for what the file says, unless it is none, or needs numbers that no container holds."""
+    if not found or not 1 / _STRANGEST_ASPECT <= found <= _STRANGEST_ASPECT:
+        return Fraction(1)
+    return Fraction(found).limit_denominator(_LARGEST_DENOMINATOR)
 
 
 def _field_order(stream: Any, frame: Any) -> str:
