@@ -200,18 +200,31 @@ def prepare(
         sample_bytes=1 if info.bit_depth <= 8 else 2,
         channels=4 if info.has_alpha else 3,
     )
+    num_frames = expected_frames(info, options)
     return UpscaleJob(
         info=info,
         out=out,
         options=options,
         upscaler=upscaler,
-        cut=plan_cut(sizes, traits_of(upscaler), options),
+        cut=_cut_of(upscaler, sizes, options, num_frames, out),
         width=width,
         height=height,
-        num_frames=expected_frames(info, options),
+        num_frames=num_frames,
         device=choose_device(options.device),
         encoding=encoding,
     )
+
+
+def _cut_of(upscaler: ClipUpscaler, sizes: Sizes, options: UpscaleOptions, num_frames: int | None, out: Path) -> Cut:
+    """Make the plan; a model that places its weights itself also makes that plan."""
+    if not hasattr(upscaler, "plan_cut"):
+        return plan_cut(sizes, traits_of(upscaler), options)
+    from starvsr.pipelines.jobs.folder import JobFolder, job_path
+    from starvsr.pipelines.jobs.plan_file import read_cut
+
+    before = None if options.restart else read_cut(JobFolder(job_path(out)))
+    cut: Cut = upscaler.plan_cut(sizes, options, num_frames, before)
+    return cut
 
 
 def _refuse_unused(info: VideoInfo, options: UpscaleOptions) -> None:

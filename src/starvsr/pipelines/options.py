@@ -200,10 +200,10 @@ class UpscaleOptions:
     )
     precision: str | None = _option(
         None,
-        "Number type of the network (default: the model's own).",
+        "Number type of the network (default: the model's own); int8 keeps its weights in 8 bits.",
         MODEL,
         "text",
-        choices=("auto", "fp32", "bf16", "fp16"),
+        choices=("auto", "fp32", "bf16", "fp16", "int8"),
         model=True,
     )
     negative_prompt: str | None = _option(
@@ -370,7 +370,7 @@ class UpscaleOptions:
     )
     memory: int | str = _option(
         "auto",
-        "Memory to stay below, as 800MB or 2GB; chooses segments and tiles.",
+        "Memory to stay below, as 800MB or 12GB (of the GPU where one computes); chooses segments and tiles.",
         CUTS,
         "size",
         choices=("auto",),

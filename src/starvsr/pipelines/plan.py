@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starvsr.errors import OptionError, ResourceError
 from starvsr.pipelines.base import ModelTraits
@@ -15,6 +16,9 @@ from starvsr.pipelines.options import UpscaleOptions
 from starvsr.pipelines.quantities import format_size
 from starvsr.pipelines.segments import longest_crossfade
 from starvsr.pipelines.tiles import TileGrid, grid_of_counts, grid_of_tiles
+
+if TYPE_CHECKING:
+    from starvsr.pipelines.memory.room import Prediction, Room
 
 MB = 2**20
 PROCESS_BYTES = 400 * MB  # interpreter, torch, FFmpeg: 310 after loading, and gaps in the heap that come with work
@@ -40,6 +44,8 @@ class Cut:
         grid: Tiles of a frame.
         memory: Estimated peak memory of the process in bytes.
         budget: The memory that the cut was made for.
+        room: For models that place their weights and cut frames themselves: how.
+        prediction: What they are predicted to need, by component.
     """
 
     length: int
@@ -48,6 +54,8 @@ class Cut:
     grid: TileGrid
     memory: int
     budget: int
+    room: Room | None = None
+    prediction: Prediction | None = None
 
     @property
     def work(self) -> float:
@@ -61,6 +69,8 @@ class Cut:
         tiles = f"{len(grid.columns)} x {len(grid.rows)} tiles" if grid.num_tiles > 1 else "whole frames"
         fade = f", {self.crossfade} cross-faded" if self.crossfade else ""
         frames = "1 frame" if self.length == 1 else f"{self.length} frames"
+        if self.room is not None:
+            tiles = self.room.describe()
         return f"segments of {frames} with {self.overlap} of context on each side{fade}; {tiles}"
 
 
@@ -126,12 +136,17 @@ def _candidates(
     sizes: Sizes, traits: ModelTraits, options: UpscaleOptions, overlap: int
 ) -> Iterator[tuple[int, TileGrid]]:
     grids = list(_grids(sizes, traits, options))
-    for length in _lengths(traits, options):
+    for length in segment_lengths(traits, options):
         for grid in grids:
             yield length, grid
 
 
-def _lengths(traits: ModelTraits, options: UpscaleOptions) -> list[int]:
+def segment_lengths(traits: ModelTraits, options: UpscaleOptions) -> list[int]:
+    """Return the lengths of segments that come into question.
+
+    Raises:
+        OptionError: the cross-fade does not fit the segments.
+    """
     if isinstance(options.segment, int):
         if options.crossfade > longest_crossfade(options.segment):
             raise OptionError(

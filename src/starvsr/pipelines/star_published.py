@@ -8,8 +8,9 @@ Source: STAR (arXiv 2501.02976) and its released code. Where that code's choices
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,8 +33,11 @@ from starvsr.pipelines.frames import crop, enlarge, pad_reflect, pad_white, trun
 from starvsr.pipelines.memory.choose import Clip
 from starvsr.pipelines.memory.forecast import ModelSizes, axes_of, streamed_bytes
 from starvsr.pipelines.memory.keeper import Keeper
+from starvsr.pipelines.memory.planning import Wish, plan_published
 from starvsr.pipelines.memory.room import PLACES, Place, Room
 from starvsr.pipelines.memory.tiling import in_tiles
+from starvsr.pipelines.options import UpscaleOptions
+from starvsr.pipelines.plan import Cut, Sizes
 from starvsr.pipelines.sampling import FAST_STEPS, Sampling, Text
 from starvsr.windows import Window
 
@@ -132,6 +136,29 @@ class PublishedStar:
     def notes(self) -> list[str]:
         """What the user should know of how the clips were made."""
         return [*(self._compiled.notes if self._compiled else []), *self.memory.notes]
+
+    def plan_cut(
+        self, sizes: Sizes, options: UpscaleOptions, num_frames: int | None, before: Mapping[str, Any] | None = None
+    ) -> Cut:
+        """Choose segments, tiles and the place of the weights for a job, and work by it from now on.
+
+        Args:
+            sizes: Sizes of frames.
+            options: What the user wants.
+            num_frames: Frames of the job, if known.
+            before: The cut in the books of a job that is taken up again.
+
+        Raises:
+            ResourceError: the budget is too small.
+        """
+        height, width = sizes.height * SCALE, sizes.width * SCALE
+        rows, columns = (side // self.codec.factor for side in self.padding(height, width).padded_size(height, width))
+        wish = Wish(sizes, self.traits, options, rows, columns, self.codec.factor / SCALE, num_frames)
+        memory = self.memory
+        cut = plan_published(memory.sizes, wish, memory.places, memory.free(), before)
+        assert cut.room is not None
+        memory.settle(cut.room)
+        return cut
 
     @torch.inference_mode()
     def upscale_clip(

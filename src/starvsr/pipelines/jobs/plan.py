@@ -50,6 +50,7 @@ def plan_of(job: UpscaleJob) -> Plan:
             "overlap": job.cut.overlap,
             "crossfade": job.cut.crossfade,
             "tiles": [len(job.cut.grid.columns), len(job.cut.grid.rows)],
+            **({} if job.cut.room is None else {"room": job.cut.room.as_dict()}),
         },
         "part_frames": part_frames(job.info.frame_rate),
         "encoding": job.encoding,

@@ -33,6 +33,13 @@ def read_plan(folder: JobFolder) -> Plan | None:
     return plan if checksum == _checksum(plan) else None
 
 
+def read_cut(folder: JobFolder) -> dict[str, Any] | None:
+    """Read how an unfinished job cuts its input; None when there is no such job."""
+    plan = read_plan(folder)
+    cut = None if plan is None else plan.get("cut")
+    return cut if isinstance(cut, dict) else None
+
+
 def _checksum(plan: Plan) -> str:
     return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -28,6 +28,7 @@ from starvsr.video.parts import PartWriter
 
 if TYPE_CHECKING:
     from starvsr.pipelines.api import UpscaleJob
+    from starvsr.pipelines.memory.room import Room
 
 _MOST_JOINS = 3  # a disk that spoils what was checked a moment ago is given up
 
@@ -153,6 +154,7 @@ class JobWork:
         if self._state.published and is_published(self._folder, target):
             assert self._state.end is not None
             return int(self._state.end["num_frames"]), list(self._state.end["notes"])
+        self._watch_room()
         with contextlib.closing(self._job.open_reader()) as reader:
             self._try_output(reader)
             self._look_over()
@@ -174,6 +176,18 @@ class JobWork:
         raise AssertionError("not reached")
 
     # ---- before
+
+    def _watch_room(self) -> None:
+        """Keep in the books which plan for memory is in force: a resumed job begins with the last one."""
+        memory = getattr(self._job.upscaler, "memory", None)
+
+        def keep(room: Room) -> None:
+            self._plan = {**self._plan, "cut": {**self._plan["cut"], "room": room.as_dict()}}
+            with _output_errors(self._job.out):
+                write_plan(self._folder, self._plan)
+
+        if memory is not None:
+            memory.on_smaller = keep
 
     def _try_output(self, reader: VideoReader) -> None:
         """Let the writer refuse before any work is done what it would refuse at the end."""

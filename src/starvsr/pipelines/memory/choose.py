@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -52,7 +51,11 @@ def choose(model: ModelSizes, clips: Sequence[tuple[int, Clip]], rooms: Sequence
         rooms: The plans that come into question.
         budget: Bytes.
     """
-    fitting = [choice for choice in choices(model, clips, rooms) if choice.prediction.peak <= budget]
+    return best_of(choice for choice in choices(model, clips, rooms) if choice.prediction.peak <= budget)
+
+
+def best_of(fitting: Iterable[Choice]) -> Choice | None:
+    """Return the least work, and of those that are equal the least memory; None of nothing."""
     return min(fitting, key=_rank, default=None)
 
 
@@ -83,7 +86,7 @@ def next_smaller(model: ModelSizes, clip: Clip, room: Room, rooms: Sequence[Room
         if choice.prediction.of(phase) <= STEP_DOWN * before.of(phase)
         and all(choice.prediction.of(other) <= before.of(other) for other in before.weights)
     ]
-    best = min(fitting, key=_rank, default=None)
+    best = best_of(fitting)
     return None if best is None else best.room
 
 
@@ -143,15 +146,9 @@ def _counts(cells: int, least: int) -> list[int]:
     return [count for count in _COUNTS if count == 1 or cells // count >= least]
 
 
-def with_tiles_of(room: Room, side: int, height: int, width: int) -> tuple[int, int]:
-    """Return how many rows and columns of tiles of ``side`` cells cover a frame."""
+def with_tiles_of(side: int, overlap: int, height: int, width: int) -> tuple[int, int]:
+    """Return how many rows and columns of tiles of about ``side`` cells cover a frame."""
     rows, columns = (
-        1 if cells <= side else -(-(cells - room.tile_overlap) // max(1, side - room.tile_overlap))
-        for cells in (height, width)
+        1 if cells <= side else -(-(cells - overlap) // max(1, side - overlap)) for cells in (height, width)
     )
     return rows, columns
-
-
-def replaced(room: Room, **changes: object) -> Room:
-    """Return a plan with some values replaced."""
-    return dataclasses.replace(room, **changes)  # type: ignore[arg-type]

@@ -64,13 +64,20 @@ class Keeper:
         set_at_once(self._network, room.at_once)
         set_chunk(self._network, room.chunk)
 
+    def free(self) -> int | None:
+        """Return the bytes that a plan may count on: what is free and what this model has taken; None on a CPU."""
+        free = free_bytes(self.device)
+        if free is None or self._placement is None or self._placement.place != "resident":
+            return None if free is None else int(FREE_SHARE * free)
+        return int(FREE_SHARE * (free + self.sizes.network_bytes + self.sizes.vae_bytes))
+
     def settled(self, clip: Clip) -> Room:
         """Return the plan; without one, choose it for this clip by what is free."""
         if self.room is None:
             rooms = rooms_for(self.sizes, clip.height, clip.width, self.places)
-            free = free_bytes(self.device)
+            free = self.free()
             clips = [(clip.num_frames, clip)]
-            choice = None if free is None else choose(self.sizes, clips, rooms, int(FREE_SHARE * free))
+            choice = None if free is None else choose(self.sizes, clips, rooms, free)
             if choice is None:
                 choice = smallest(self.sizes, clips, rooms) if free is not None else None
             self.settle(choice.room if choice else rooms[0])
