@@ -204,11 +204,41 @@ def _codecs(seeds: Seeds) -> tuple[str, bytes]:
     return "codecs.h264", seeds["raw.h264"] + seeds["raw.hevc"] + seeds["raw.h264"]
 
 
-@_bomb("a gap of centuries between two frames")
+def _late(seeds: Seeds, time: int) -> bytes:
+    """Return the Matroska file with another time of its cluster, which takes seven bytes more."""
+    head, tail = seeds["ffv1.mkv"].rsplit(b"\x1f\x43\xb6\x75", 1)
+    size = (int.from_bytes(tail[:8], "big") + 7).to_bytes(8, "big")
+    body = tail[8:].replace(b"\xe7\x81\x00", b"\xe7\x88" + time.to_bytes(8, "big"), 1)
+    return _in_segment(head + b"\x1f\x43\xb6\x75" + size + body, b"")
+
+
+@_bomb("a first frame after 146 million years")
+def _far(seeds: Seeds) -> tuple[str, bytes]:
+    return "far.mkv", _late(seeds, 2**62)
+
+
+@_bomb("a first frame after 35,000 years")
+def _later(seeds: Seeds) -> tuple[str, bytes]:
+    return "later.mkv", _late(seeds, 2**50)
+
+
+@_bomb("a first frame before the beginning of time")
+def _before(seeds: Seeds) -> tuple[str, bytes]:
+    return "before.mkv", _late(seeds, 2**63 + 5)
+
+
+@_bomb("a gap of a century in front of the last frames")
 def _gap(seeds: Seeds) -> tuple[str, bytes]:
-    data = seeds["ffv1.mkv"]
-    data = data.replace(b"\x2a\xd7\xb1\x83\x0f\x42\x40", b"\x2a\xd7\xb1\x83\xff\xff\xff")
-    return "gap.mkv", data.replace(b"\x1f\x43\xb6\x75", b"\x1f\x43\xb6\x75", 1)
+    second = _late(seeds, 3_155_760_000_000)
+    cluster = second[second.rindex(b"\x1f\x43\xb6\x75") : second.rindex(b"\x1c\x53\xbb\x6b")]
+    whole = _in_segment(seeds["ffv1.mkv"], b"")
+    place = whole.rindex(b"\x1c\x53\xbb\x6b")
+    return "gap.mkv", whole[:place] + cluster + whole[place:]
+
+
+@_bomb("frames of 68 years")
+def _slow(seeds: Seeds) -> tuple[str, bytes]:
+    return "slow.mp4", put(put(seeds["front.mp4"], b"mdhd", 12, 1), b"stts", 12, 0x7FFFFFFF)
 
 
 @_bomb("frame rate of four billion")

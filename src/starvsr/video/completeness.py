@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from fractions import Fraction
 from typing import Any
 
@@ -63,7 +64,8 @@ def _last_time(container: Any, promised: Fraction) -> Fraction | None:
     try:
         container.seek(int((promised - _TAIL) * 1_000_000))
     except av.error.FFmpegError:
-        container.seek(0)
+        with contextlib.suppress(av.error.FFmpegError):
+            container.seek(0)
     last: Fraction | None = None
     try:
         for packet in container.demux():

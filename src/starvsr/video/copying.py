@@ -199,7 +199,8 @@ class StreamCopier:
             try:
                 self._input.seek(int(target * 1_000_000))
             except av.error.FFmpegError:
-                self._input.seek(0)
+                with contextlib.suppress(av.error.FFmpegError):
+                    self._input.seek(0)
 
     def _fetch(self) -> tuple[_Copied, Any] | None:
         for packet in self._packets:

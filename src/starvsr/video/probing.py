@@ -34,6 +34,8 @@ _LOST_SIDE_DATA = {
     "DYNAMIC_HDR_VIVID": "HDR Vivid data",
 }
 _CLOCK = re.compile(r"([0-9]{1,6}):([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]{1,12})?)")
+_YEAR = 31_557_600
+_FARTHEST_START = 300 * _YEAR  # seconds; some cameras count from 1970
 _STRANGEST_ASPECT = Fraction(1000)
 _LARGEST_DENOMINATOR = 1 << 20
 _ALPHA_SCAN_LIMIT = 500
@@ -230,6 +232,11 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
     time_base = Fraction(stream.time_base) if has_times else 1 / frame_rate
     origin = _origin(container, frame) if has_times else Fraction(0)
     start_time = frame.pts * Fraction(frame.time_base) - origin if has_times else Fraction(0)
+    if abs(start_time) > _FARTHEST_START:
+        years = float(start_time / _YEAR)
+        raise UnreadableInputError(
+            f"{path}: its first frame lies {years:.0f} years from its beginning; write its timestamps anew (ffmpeg)"
+        )
     count = 1 if is_still else _promised_frames(stream)
     return VideoInfo(
         path=path,
