@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from starvsr.errors import CorruptFrameError, InputNotFoundError, OptionError, OutputExistsError, UnreadableInputError
 from starvsr.video import EncodeOptions, VideoReader, VideoWriter, probe
@@ -153,3 +153,21 @@ def test_alpha_into_jpeg_is_refused_or_dropped(tmp_path: Path) -> None:
     ) as writer:
         writer.write(frame, 0, 1)
     assert read(tmp_path / "a.jpg").shape == (1, 48, 64, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photos_are_turned_and_mirrored_as_exif_says(tmp_path: Path, orientation: int) -> None:
+    pixels = np.zeros((16, 24, 3), np.uint8)
+    pixels[:8, :12] = (255, 0, 0)
+    pixels[8:, :12] = (0, 255, 0)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "photo.png"
+    Image.fromarray(pixels).save(path, exif=exif)
+    with Image.open(path) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    for source in (path, path.parent):
+        with VideoReader(source) as reader:
+            (frame,) = list(reader)
+        np.testing.assert_array_equal(frame.pixels, upright)

@@ -264,6 +264,16 @@ def test_hdr10_stays_ten_bit_with_all_its_tags(tmp_path: Path, name: str) -> Non
         assert float(mastering.min_luminance) == pytest.approx(0.005, abs=1e-3)
 
 
+def test_full_range_becomes_limited_in_prores_which_knows_no_other(tmp_path: Path) -> None:
+    frames = np.full((2, 64, 64, 3), 230, np.uint8)
+    source = replace(hdr_info(), color=ColorTags(1, 2, 1, 1), bit_depth=8, pixel_format="yuvj420p")
+    options = EncodeOptions(codec="prores")
+    with VideoWriter(tmp_path / "a.mov", source=source, width=64, height=64, options=options) as writer:
+        for index, frame in enumerate(frames):
+            writer.write(frame, index, 1)
+    assert abs(pixels_of(tmp_path / "a.mov").astype(float).mean() / 257 - 230) < 1
+
+
 def test_hdr10_data_goes_into_h264_and_is_named_where_it_is_lost(tmp_path: Path) -> None:
     frames = moving_bars(2, 64, 64).astype(np.uint16) * 257
     for name, codec in (("a.mkv", "libx264"), ("b.mov", "prores"), ("c.mkv", "ffv1")):

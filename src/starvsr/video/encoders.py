@@ -146,6 +146,8 @@ def plan_encoding(
     if depth < min(bit_depth, 12):
         notes.append(f"{name}: {codec} as {pixel_format} keeps {depth} of the input's {bit_depth} bits per sample")
     color = output_color(source, pixel_format)
+    if codec == "prores_ks":  # has no word for full range
+        color = replace(color, range=LIMITED)
     if (color.mastering is not None or color.content_light is not None) and not keeps_hdr10(codec):
         notes.append(f"{name}: {codec} keeps no HDR10 data (mastering display, light levels); hevc, av1 and h264 do")
     if width > 4096 or height > 2304:

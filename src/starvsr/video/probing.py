@@ -13,6 +13,7 @@ from typing import Any
 import av
 
 from starvsr.errors import InputNotFoundError, UnreadableInputError
+from starvsr.video.exif import Turn, exif_turn
 from starvsr.video.images import is_pattern, list_images
 from starvsr.video.info import FULL, Chapter, ColorTags, MasteringDisplay, StreamInfo, VideoInfo
 from starvsr.video.limits import DEFAULT_LIMITS, Limits
@@ -105,11 +106,11 @@ def decoder_for(stream: Any) -> Any:
     return context
 
 
-def orientation(frame: Any) -> tuple[int, int, int, int] | None:
-    """Read how a frame is turned for display; None for turns that are no multiple of 90 degrees."""
+def orientation(frame: Any, path: Path) -> Turn | None:
+    """Read how a frame of a file is turned for display; None for turns that are no multiple of 90 degrees."""
     side_data = _side_data(frame)
     if side_data is None:
-        return _BY_ROTATION.get(round(frame.rotation))
+        return exif_turn(path) or _BY_ROTATION.get(round(frame.rotation))
     for data in side_data:
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d, *_ = struct.unpack("<9i", bytes(data)[:36])
@@ -215,7 +216,7 @@ def nominal_rate(stream: Any) -> Fraction:
 
 
 def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fraction | None, limits: Limits) -> VideoInfo:
-    matrix = orientation(frame)
+    matrix = orientation(frame, path)
     notes = (
         *_side_notes(path, frame),
         *(() if matrix else (f"{path.name}: turned by an odd angle, which is not kept",)),

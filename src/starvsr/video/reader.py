@@ -338,7 +338,7 @@ class VideoReader:
             if frame is None:
                 yield from self._bad_image(index, file)
                 continue
-            turned = orientation(frame)
+            turned = orientation(frame, file)
             upright = (frame.height, frame.width) if turned and turned[0] == 0 else (frame.width, frame.height)
             if upright != (self.info.width, self.info.height):
                 raise UnreadableInputError(
@@ -346,6 +346,7 @@ class VideoReader:
                     " put images of one size into one folder"
                 )
             frame.pts, frame.duration, frame.time_base = index, 1, self.info.time_base
+            frame.opaque = turned  # each photo may be turned in its own way
             yield frame
 
     def _bad_image(self, index: int, file: Path) -> Iterator[Picture]:
@@ -426,8 +427,7 @@ class VideoReader:
         if isinstance(image, np.ndarray):
             return image
         info = self.info
-        turned = orientation(image) if info.kind in ("images", "image") else None
-        matrix = turned or info.display_matrix
+        matrix = (info.kind == "images" and image.opaque) or info.display_matrix
         if info.kind == "video" and (image.width, image.height) != (info.coded_width, info.coded_height):
             self._note(f"{self.path.name}: the picture size changes within the file; scaled to the first size")
             image = image.reformat(width=info.coded_width, height=info.coded_height)
