@@ -18,6 +18,7 @@ import faulthandler
 import json
 import os
 import random
+import re
 import resource
 import select
 import shutil
@@ -376,6 +377,19 @@ def fuzz(source: Source, numbers: range, folder: Path, *, seconds: float = float
     return rows
 
 
+def replay(rows: dict[str, Row], source: Source, seed: int, folder: Path) -> None:
+    """Try the damaged files again in which something was found; what is not found again is no longer open."""
+    for row in rows.values():
+        numbers = {
+            int(hit.group(1)) for text in row.findings if (hit := re.match(rf"seed {seed}, number (\d+):", text))
+        }
+        for number in sorted(numbers):
+            again = fuzz(source, range(number, number + 1), folder)
+            still = [text for found in again.values() for text in found.findings]
+            prefix = f"{source.describe(number)}:"
+            row.findings = [text for text in row.findings if not text.startswith(prefix)] + still
+
+
 def merge(rows: dict[str, Row], more: dict[str, Row]) -> dict[str, Row]:
     """Add up two runs."""
     total = {kind: Row(**asdict(row)) for kind, row in rows.items()}
@@ -409,6 +423,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the damage (default: 0)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further input after this")
     parser.add_argument("--tally", type=Path, metavar="FILE", help="add up with what earlier calls left here")
+    parser.add_argument("--again", action="store_true", help="only try again what --tally says was found with --seed")
     parser.add_argument("--write", type=Path, metavar="PAGE", help=f"put the table between {BEGIN} and {END}")
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="write the inputs there and try none")
     parser.add_argument("--folder", type=Path, help="where inputs are tried (default: a temporary folder)")
@@ -429,6 +444,12 @@ def main() -> int:
         if words.save is not None:
             for case in map(source.case, range(words.first, words.first + words.count)):
                 (words.save / f"{case.number}_{case.name}").write_bytes(case.data)
+            return 0
+        if words.again:
+            rows = {kind: Row(**row) for kind, row in json.loads(words.tally.read_text()).items()}
+            replay(rows, source, words.seed, folder / "work")
+            words.tally.write_text(json.dumps({kind: asdict(row) for kind, row in rows.items()}, indent=1))
+            print(as_table(rows))
             return 0
         rows = fuzz(source, range(words.first, words.first + words.count), folder / "work", seconds=words.seconds)
     found = any(row.findings for row in rows.values())

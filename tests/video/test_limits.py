@@ -87,6 +87,25 @@ def test_flags_raise_the_limits(tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert out.exists()
 
 
+def test_limits_are_for_inputs_and_not_for_outputs(tmp_path: Path) -> None:
+    import starvsr
+
+    path = make_clip(tmp_path / "a.mkv", count=3, metadata={"comment": "x" * 500}, audio=["pcm_s16le"])
+    few: Any = {"max_pixels": 64 * 48, "max_frames": 3, "max_metadata": 2500, "max_streams": 2}
+    out = tmp_path / "out.mkv"
+    result = starvsr.upscale(path, out, model="bicubic", scale=2, threads=1, compare=True, **few)
+    assert (result.width, len(result.comparison)) == (128, 2)
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    import starvsr
+
+    path = make_clip(tmp_path / "a.mp4", count=3).rename(tmp_path / "a\udcff.mp4")
+    out = tmp_path / "b\udcfe.mp4"
+    assert starvsr.upscale(path, out, model="bicubic", scale=1, threads=1).num_frames == 3
+    assert out.exists()
+
+
 def test_every_limit_has_its_flag_and_changes_no_job() -> None:
     flags = {name for name, info in option_infos() if info.group == LIMITS}
     assert flags == {*vars(DEFAULT_LIMITS), "isolate"}

@@ -17,6 +17,7 @@ from starvsr.pipelines.api import UpscaleJob, comparison_paths, open_reader
 from starvsr.pipelines.base import CancelToken
 from starvsr.pipelines.render import Pixels
 from starvsr.video import EncodeOptions, VideoReader, VideoWriter
+from starvsr.video.limits import OWN_FILES
 
 LARGEST_WIDTH, LARGEST_HEIGHT = 3840, 2160
 SHEET_COLUMN = 960
@@ -70,7 +71,10 @@ def half_size(width: int, height: int) -> tuple[int, int]:
 
 def _read(job: UpscaleJob) -> Iterator[tuple[Bytes, Bytes, int, int]]:
     """Yield each input frame with its result, both uint8 RGB, and the input's time and length in ticks."""
-    with closing(open_reader(job.info, job.options)) as before, closing(VideoReader(job.out)) as after:
+    with (
+        closing(open_reader(job.info, job.options)) as before,
+        closing(VideoReader(job.out, limits=OWN_FILES)) as after,
+    ):
         first: int | None = None
         for one, other in zip(before, after, strict=True):
             first = one.pts if first is None else first

@@ -174,7 +174,7 @@ class FileSink:
             )
         self._verify()
         if self._source is not None and self._places:
-            lost = name_losses(self._source.path, self._partial, self._places)
+            lost = name_losses(self._source, self._partial, self._places)
             self.notes += [f"{self._path.name}: {text}" for text in lost]
 
     def write_end(self) -> None:

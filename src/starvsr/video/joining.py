@@ -11,6 +11,7 @@ from starvsr.errors import OutputError
 from starvsr.video.file_sink import FileSink
 from starvsr.video.join_file import CountedFile
 from starvsr.video.opening import captured_log
+from starvsr.video.output_files import as_output_error
 from starvsr.video.output_format import OutputFormat
 from starvsr.video.packets import StoredPart
 
@@ -43,6 +44,9 @@ def index_room(
                 sink.write_end()
         except av.error.ArgumentError:  # too little room
             sink.abort()
+        except av.error.FFmpegError as error:
+            sink.abort()
+            raise as_output_error(form.path, error) from None
         except BaseException:
             sink.abort()
             raise

@@ -61,3 +61,13 @@ def plain(value: int | Fraction) -> str:
 
 
 DEFAULT_LIMITS = Limits()
+OWN_FILES = Limits(
+    max_pixels=2**62,
+    max_frames=2**62,
+    max_duration=Fraction(2**62),
+    max_streams=10_000,
+    max_metadata=2**62,
+    max_attachments=2**62,
+    max_stall=Fraction(2**62),
+)
+"""For what this program wrote itself: outputs are larger than inputs may be."""

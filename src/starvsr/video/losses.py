@@ -11,6 +11,8 @@ from typing import Any
 
 import av
 
+from starvsr.video.info import VideoInfo
+from starvsr.video.limits import OWN_FILES
 from starvsr.video.opening import open_input
 from starvsr.video.probing import is_cover
 from starvsr.video.tags import container_tags, is_bookkeeping, language_of_mov, stream_tags, stream_words
@@ -18,7 +20,7 @@ from starvsr.video.tags import container_tags, is_bookkeeping, language_of_mov, 
 _MOST_NAMED = 8
 
 
-def name_losses(source: Path, output: Path, streams: Mapping[int, int]) -> list[str]:
+def name_losses(source: VideoInfo, output: Path, streams: Mapping[int, int]) -> list[str]:
     """Say what of the input's tags, marks and chapters is missing in the output, one sentence each.
 
     Args:
@@ -26,7 +28,7 @@ def name_losses(source: Path, output: Path, streams: Mapping[int, int]) -> list[
         output: The finished file.
         streams: Index in the output of each stream of the input that is there.
     """
-    with open_input(source) as before, open_input(output) as after:
+    with open_input(source.path, limits=source.limits) as before, open_input(output, limits=OWN_FILES) as after:
         return [
             *_container_losses(before, after),
             *_stream_losses(before, after, streams),
@@ -42,7 +44,11 @@ def _container_losses(before: Any, after: Any) -> Iterator[str]:
 
 def _stream_losses(before: Any, after: Any, streams: Mapping[int, int]) -> Iterator[str]:
     for index, place in streams.items():
-        stream, twin = before.streams[index], after.streams[place]
+        stream = before.streams[index]
+        if place >= len(after.streams):
+            yield f"stream {index} ({stream_words(stream)}), which is empty or damaged: this container does not keep it"
+            continue
+        twin = after.streams[place]
         where = f"of stream {index} ({stream_words(stream)}) that this container does not keep"
         lost = _missing(stream_tags(stream), twin.metadata)
         if lost:

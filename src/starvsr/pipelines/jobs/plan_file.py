@@ -20,7 +20,7 @@ def write_plan(folder: JobFolder, plan: Plan) -> None:
         OSError: The disk is full or gone.
     """
     text = json.dumps({**plan, "checksum": _checksum(plan)}, indent=2, ensure_ascii=False)
-    replace_file(folder.plan, text.encode())
+    replace_file(folder.plan, text.encode("utf-8", "surrogatepass"))  # names of files need not be text
 
 
 def read_plan(folder: JobFolder) -> Plan | None:
