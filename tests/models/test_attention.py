@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from starvsr.models import attention
 from starvsr.models.attention import Attention, FeedForward, attend_in_windows
 
 
@@ -44,3 +46,22 @@ def test_feed_forward_in_pieces_equals_the_whole() -> None:
     whole = feed_forward(tokens)
     with torch.no_grad():
         assert torch.allclose(feed_forward(tokens), whole, atol=1e-6)
+
+
+def test_a_batch_that_is_too_large_for_a_kernel_is_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    layer, tokens, context = Attention(16, 8).eval(), torch.randn(11, 3, 16), torch.randn(11, 2, 16)
+    with torch.no_grad():
+        whole = [layer(tokens), layer(tokens, context)]
+        sizes: list[int] = []
+        kernel = torch.nn.functional.scaled_dot_product_attention
+
+        def counted(query: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(query))
+            return kernel(query, *others)
+
+        monkeypatch.setattr(attention, "LARGEST_BATCH", 4)
+        monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
+        parts = [layer(tokens), layer(tokens, context)]
+    assert sizes == [4, 4, 3] * 2
+    assert all(torch.allclose(*pair, atol=1e-6) for pair in zip(whole, parts, strict=True))

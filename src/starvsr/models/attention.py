@@ -13,6 +13,20 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+LARGEST_BATCH = 65_535
+"""Kernels on CUDA number the batch along an axis of their grid that ends here (torch's issues 142228 and 146704)."""
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Return the attention [B, heads, L, d] of any batch; a very large one is done in parts.
+
+    Where tokens are the frames of a pixel, the pixels are the batch: 270x480 cells of latents are too many.
+    """
+    if len(query) <= LARGEST_BATCH:
+        return F.scaled_dot_product_attention(query, key, value)
+    parts = zip(*(tensor.split(LARGEST_BATCH) for tensor in (query, key, value)), strict=True)
+    return torch.cat([F.scaled_dot_product_attention(*part) for part in parts])
+
 
 class Attention(nn.Module):
     """Attend from tokens to a context, or to themselves.
@@ -41,7 +55,7 @@ class Attention(nn.Module):
         else:
             key, value = self.keys_and_values(tokens if context is None else context)
         query = rearrange(self.to_q(tokens), "(b r) l (h d) -> b h (r l) d", b=key.shape[0], d=self.head_dim)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = attend(query, key, value)
         del query, key, value
         mixed = rearrange(mixed, "b h (r l) d -> (b r) l (h d)", l=tokens.shape[1])
         out: Tensor = self.to_out(mixed)
