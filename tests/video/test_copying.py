@@ -296,3 +296,10 @@ def test_the_title_of_a_track_comes_over_from_quicktime(tmp_path: Path) -> None:
         with av.open(str(tmp_path / f"out{suffix}")) as container:
             tags = container.streams.audio[0].metadata
             assert tags.get("title", tags.get("name")) == "Commentary"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_track_title_that_cannot_be_read_back_is_named_and_stops_nothing(tmp_path: Path, suffix: str) -> None:
+    source = film(tmp_path / "in.mkv", sound="aac", stream_tags={"title": "\N{DEGREE SIGN}"})
+    notes = copy(source, tmp_path / f"out{suffix}").notes
+    assert [n for n in notes if "tags of stream 1" in n and n.endswith(": title")], notes

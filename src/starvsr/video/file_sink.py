@@ -209,7 +209,7 @@ class FileSink:
     def _verify(self) -> None:
         """Look at the finished file: FFmpeg does not report every failed write."""
         try:
-            with av.open(f"file:{self._partial}") as container:
+            with av.open(f"file:{self._partial}", metadata_errors="replace") as container:
                 stream = container.streams[self._stream.index]
                 count = stream.frames if self._muxer in ("mp4", "mov") else self._frames
         except av.error.FFmpegError as error:
