@@ -12,12 +12,8 @@ from typing import Any
 import av
 
 from starvsr.video.info import VideoInfo
-<<<<<<< HEAD
 from starvsr.video.limits import OWN_FILES
 from starvsr.video.opening import open_input
-=======
-from starvsr.video.opening import captured_log, open_input
->>>>>>> 09f3be1 (wip)
 from starvsr.video.probing import is_cover
 from starvsr.video.tags import container_tags, is_bookkeeping, language_of_mov, stream_tags, stream_words
 
@@ -32,15 +28,7 @@ def name_losses(source: VideoInfo, output: Path, streams: Mapping[int, int]) -> 
         output: The finished file.
         streams: Index in the output of each stream of the input that is there.
     """
-<<<<<<< HEAD
     with open_input(source.path, limits=source.limits) as before, open_input(output, limits=OWN_FILES) as after:
-=======
-    with (
-        captured_log(),
-        open_input(source.path, limits=source.limits) as before,
-        av.open(f"file:{output}", metadata_errors="replace") as after,
-    ):
->>>>>>> 09f3be1 (wip)
         return [
             *_container_losses(before, after),
             *_stream_losses(before, after, streams),
