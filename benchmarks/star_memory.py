@@ -1,6 +1,6 @@
 """Hold the prediction of memory for the published STAR against counted bytes, and tell plans for typical cards.
 
-    python -m benchmarks.star_memory [--settings 30] [--largest-width 128] [--write docs/models.md]
+    python -m benchmarks.star_memory [--settings 30] [--largest-width 96] [--write docs/models.md]
 
 Needs no GPU: the bytes of all tensors alive are counted while networks with random weights run on the CPU in float32,
 over random sizes. The table of plans is the prediction for the published size in fp16; on a GPU, benchmarks/star_gpu.py
@@ -28,10 +28,11 @@ from starvsr.models.registry import PUBLISHED
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
 from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
 from starvsr.padding import minimal_padding
-from starvsr.pipelines.memory.choose import Choice, Clip, choose, rooms_for
-from starvsr.pipelines.memory.forecast import ModelSizes, streamed_bytes
+from starvsr.pipelines.memory.choose import AT_ONCE, Choice, Clip, choose, rooms_for
+from starvsr.pipelines.memory.forecast import ModelSizes, forecast, streamed_bytes
 from starvsr.pipelines.memory.layout import layout_of
 from starvsr.pipelines.memory.network import Call, call_bytes
+from starvsr.pipelines.memory.room import PLACES, Room
 from starvsr.pipelines.memory.vae import Coding, decode_bytes, encode_bytes
 from starvsr.pipelines.quantities import format_size
 
@@ -113,12 +114,12 @@ def main(arguments: list[str] | None = None) -> None:
         for name in ("network", "decode", "encode")
     }
     table = plan_table()
-    print(table)
+    print(table, place_table(), sep="\n\n")
     options.out.mkdir(parents=True, exist_ok=True)
     records = [{"setting": asdict(setting), **asdict(told)} for setting, told in results]
     (options.out / "star_memory.json").write_text(json.dumps({"worst": worst, "settings": records}, indent=1) + "\n")
     if options.write:
-        text = f"{table}\n\n{summary(len(results), worst)}"
+        text = f"{table}\n\n{place_table()}\n\n{summary(len(results), worst)}"
         replace_marked(options.write, BEGIN, END, text)
 
 
@@ -196,9 +197,15 @@ def strips(setting: Setting) -> Iterator[None]:
 def published_sizes(weight_item: int = 2) -> ModelSizes:
     """Return the published model's sizes on a GPU: fp16 maps, weights of ``weight_item`` bytes a number."""
     unet = PUBLISHED["star-light"].unet
-    numbers = layout_of(unet).num_parameters
+    layout = layout_of(unet)
+    convolutions = [9 * part.cin * part.cout for part in layout.modules() if part.kind == "res"]
+    unpacked = 2 * max(convolutions) if weight_item == 1 else 0  # the largest weight, multiplied out
     return ModelSizes(
-        unet, TemporalVaeConfig(), weight_item * numbers, streamed_bytes(unet, weight_item), 4 * VAE_VALUES
+        unet,
+        TemporalVaeConfig(),
+        weight_item * layout.num_parameters + unpacked,
+        streamed_bytes(unet, weight_item) + unpacked,
+        4 * VAE_VALUES,
     )
 
 
@@ -222,6 +229,28 @@ def plan_table() -> str:
     return "\n".join(lines)
 
 
+def place_table() -> str:
+    """Return the peaks of the first input by where the weights live, as a table."""
+    name, (width, height) = next(iter(INPUTS.items()))
+    padding = minimal_padding(4 * height, 4 * width)
+    rows, columns = (side // 8 for side in padding.padded_size(4 * height, 4 * width))
+    lines = [
+        f"| {name} x4, segments of {SEEN} frames | sampling | decoding | decoding in 2 tiles |",
+        "|---|---|---|---|",
+    ]
+    for weights, item in (("fp16", 2), ("int8", 1)):
+        model = published_sizes(item)
+        for place in PLACES:
+            whole, cut = (
+                forecast(model, SEEN, rows, columns, Room(place, coding_tiles=tiles, at_once=AT_ONCE["cuda"][0]))
+                for tiles in ((1, 1), (1, 2))
+            )
+            cells = [whole.of("sample"), whole.of("decode"), cut.of("decode")]
+            told = " | ".join(format_size(size + whole.margin) for size in cells)
+            lines.append(f"| {weights}, {place} | {told} |")
+    return "\n".join(lines)
+
+
 def _cell(choice: Choice | None) -> str:
     if choice is None:
         return "does not fit"
@@ -236,7 +265,7 @@ def _cell(choice: Choice | None) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--settings", type=int, default=30)
-    parser.add_argument("--largest-width", type=int, default=128)
+    parser.add_argument("--largest-width", type=int, default=96)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--write", type=Path, help="Markdown file whose table is replaced")

@@ -85,7 +85,7 @@ def settled(norm: nn.Module, clip: Tensor, at_once: int) -> Norm:
     weight, bias = norm.weight.float(), norm.bias.float()
 
     def apply(strip: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(strip.device.type):
+        if autocasts(strip):
             strip = strip.float()  # as autocast does with norms
         parts = [
             F.batch_norm(item.transpose(0, 1), mean[i], variance[i], weight, bias, False, 0.0, norm.eps)
@@ -95,6 +95,11 @@ def settled(norm: nn.Module, clip: Tensor, at_once: int) -> Norm:
         return out.transpose(1, 2)
 
     return apply
+
+
+def autocasts(part: Tensor) -> bool:
+    """Whether autocast is on where a tensor lies."""
+    return part.device.type != "meta" and torch.is_autocast_enabled(part.device.type)
 
 
 def _statistics(clip: Tensor, groups: int, at_once: int) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from starvsr.models.pieces import cuts
+from starvsr.models.pieces import autocasts, cuts
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -76,7 +76,7 @@ def settled_frames(norm: nn.GroupNorm, mean: Tensor, variance: Tensor) -> Layer:
     weight, bias = norm.weight.float(), norm.bias.float()
 
     def apply(part: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(part.device.type):
+        if autocasts(part):
             part = part.float()  # as autocast does with norms
         return F.batch_norm(part, mean, variance, weight, bias, False, 0.0, norm.eps)
 

@@ -13,9 +13,9 @@ from starvsr.pipelines.memory import vae
 from starvsr.pipelines.memory.layout import layout_of
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_random_settings_are_predicted_within_a_tenth(seed: int) -> None:
-    setting = random_setting(random.Random(seed), largest_width=48)
+    setting = random_setting(random.Random(seed), largest_width=32)
     told = measure(setting)
     assert told.network_ratio == pytest.approx(1, abs=0.05), setting
     assert told.decode_ratio == pytest.approx(1, abs=0.05), setting

@@ -64,6 +64,13 @@ class Keeper:
         set_at_once(self._network, room.at_once)
         set_chunk(self._network, room.chunk)
 
+    def end(self) -> None:
+        """Bring all weights back to the host, so that another keeper can take them over."""
+        if self._placement is not None:
+            self._placement.end()
+            self._placement = None
+            give_back(self.device)
+
     def free(self) -> int | None:
         """Return the bytes that a plan may count on: what is free and what this model has taken; None on a CPU."""
         free = free_bytes(self.device)
