@@ -18,8 +18,9 @@ from pathlib import Path
 import torch
 
 from starvsr.models import registry
+from starvsr.pipelines import loading_published
 from starvsr.training.run import train
-from tests.training.tiny import TINY
+from tests.training.tiny import TINY, TOWER, published_entries
 
 
 def start(recipe: Path, folder: Path, *overrides: str, **environment: str) -> int:
@@ -63,6 +64,8 @@ def pair(recipe: Path, folder: Path, *overrides: str) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     registry.MODELS["tiny"] = TINY
+    registry.PUBLISHED["star-light"] = published_entries()
+    loading_published.TEXT_TOWER = TOWER
     command, recipe, *words = sys.argv[1:]
     if command == "kill":
         kill(Path(recipe), Path(words[0]), Path(words[1]))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
-from starvsr.training.config import StageConfig
-from starvsr.training.memory import plan_memory
+from starvsr.models.temporal_vae import TemporalVae
+from starvsr.training.config import RunConfig, StageConfig, TrainConfig, load_recipe
+from starvsr.training.memory import _decoding, plan_memory, plan_recipe
 
 SMALL = StarUNetConfig(width=32, multipliers=(1, 2), num_res_blocks=1, head_dim=32, first_heads=1,
                        attn_scales=(1.0,), context_dim=16, temporal_stages=(2, 2))  # fmt: skip
@@ -53,3 +55,41 @@ def test_recomputing_and_splitting_save_what_they_should() -> None:
     assert many.optimizer == one.optimizer // 8 and many.weights == one.weights // 8
     assert plan(objective="velocity").optimizer > 2 * many.optimizer
     assert "fits 80 GiB" in many.table(80) and "more" in many.table(0.0001)
+
+
+def test_the_recipe_of_the_published_star_counts_vae_and_text_tower() -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "star-2b.toml"
+    short = ["data.num_frames=2", "data.lq_crop=36", "network.width=32", "network.head_dim=32"]
+    (half,), (full,) = (plan_recipe(load_recipe(recipe, [*short, f"run.precision={p}"]), 1) for p in ("bf16", "fp32"))
+    assert full.fixed == 4 * (97_742_847 + 340_387_840)
+    assert 0.5 * full.fixed < half.fixed < full.fixed
+    assert full.weights == 4 * full.parameters and full.average == 4 * full.trained
+    assert 4 * full.trained + 2 * (full.parameters - full.trained) <= half.weights < full.weights
+    assert half.total == sum(getattr(half, name) for name in (
+        "weights", "average", "gradients", "optimizer", "gathered", "activations", "fixed", "decoding"))  # fmt: skip
+    (without,) = plan_recipe(load_recipe(recipe, [*short, "stage.0.df_weight=0.0"]), 1)
+    assert half.decoding > 0 and without.decoding == 0
+
+
+def test_a_slice_through_the_decoder_is_what_autograd_keeps() -> None:
+    """Against the tensors that a real pass at a small width keeps, and less when blocks are recomputed."""
+
+    def planned(recomputed: bool, frames: int = 2) -> int:
+        config = TrainConfig((), run=RunConfig(activation_checkpointing=recomputed))
+        return _decoding(config, StageConfig("star", 1), frames, (4, 4))
+
+    decoder = TemporalVae().requires_grad_(False).decoder
+    own = {id(parameter) for parameter in decoder.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor if tensor._base is None else tensor._base) not in own:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        decoder(torch.randn(2, 4, 4, 4, requires_grad=True))
+    real = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    assert planned(False) == pytest.approx(real, rel=0.15)
+    assert planned(True) < 0.6 * planned(False)
+    assert planned(True, 4) == pytest.approx(2 * planned(True, 2), rel=0.15)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from starvsr.models import registry
-from starvsr.models.star_unet import StarUNetConfig
+from starvsr.models.registry import PublishedSpec
+from starvsr.models.star_unet import StarUNet, StarUNetConfig
+from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
+from starvsr.models.text_tower import TextTower, TextTowerConfig
+from starvsr.models.weights.star import VENHANCER_ONLY
 
 TINY = dataclasses.replace(
     registry.STAR_SMALL,
@@ -58,6 +66,95 @@ steps = 4
 warmup = 1
 adversarial_weight = 0.1
 """
+
+
+PUBLISHED_UNET = StarUNetConfig(
+    width=32, multipliers=(1, 1), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(1.0,), context_dim=16,
+    temporal_stages=(1, 1), dropout=0.1,
+)  # fmt: skip
+VAE = TemporalVaeConfig(channels=(32, 32, 32, 32), layers_per_block=2)
+TOWER = TextTowerConfig(width=16, heads=2, blocks=1)
+MERGES = Path(__file__).parents[1] / "parity" / "data" / "clip_merges.txt.gz"
+
+PUBLISHED_RECIPE = """
+model = "star-light"
+init = "venhancer"
+models = "{models}"
+seed = 3
+
+[data]
+photos = "{photos}"
+captions = "{photos}"
+cache = "{cache}"
+degradation = "light"
+num_frames = 2
+lq_crop = 14
+clip_frames = 2
+gt_size = 64
+pool_size = 2
+crops_per_clip = 3
+batch = 1
+workers = 0
+
+[run]
+optimizer = "adamw"
+weight_decay = 0.01
+activation_checkpointing = true
+log_every = 1
+save_every = 1
+ema = 0.9
+
+[[stage]]
+objective = "star"
+steps = 3
+warmup = 0
+lr = 1e-3
+schedule = "constant"
+decode_slice = 1
+"""
+
+
+def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
+    """Fill a network, layers that start at zero included, and return its tensors."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=parameter[0].numel() ** -0.5, generator=generator)
+            elif name.endswith("bias"):
+                parameter.normal_(std=0.1, generator=generator)
+    return network.state_dict()
+
+
+def write_published(folder: Path) -> Path:
+    """Write the published files at tiny size, named and laid out as they are fetched."""
+    for name in ("vae", "text_encoder", "tokenizer"):
+        (folder / name).mkdir(parents=True)
+    tensors = random_tensors(StarUNet(PUBLISHED_UNET), 1)
+    torch.save({"state_dict": tensors}, folder / "light_deg.pt")
+    older = {name: value for name, value in tensors.items() if ".local" not in name}
+    torch.save(older | {name: torch.ones(2) for name in VENHANCER_ONLY}, folder / "venhancer_v2.pt")
+    save_file(random_tensors(TemporalVae(VAE), 2), folder / "vae" / "diffusion_pytorch_model.fp16.safetensors")
+    sizes = {"block_out_channels": VAE.channels, "layers_per_block": 2, "latent_channels": 4, "scaling_factor": 0.18215}
+    (folder / "vae" / "config.json").write_text(json.dumps(sizes))
+    save_file(random_tensors(TextTower(TOWER), 3), folder / "text_encoder" / "model.safetensors")
+    (folder / "text_encoder" / "config.json").write_text("{}")
+    (folder / "tokenizer" / "merges.txt").write_bytes(MERGES.read_bytes())
+    return folder
+
+
+def published_entries() -> PublishedSpec:
+    """Return the registry's entry of star-light at tiny size."""
+    return dataclasses.replace(registry.PUBLISHED["star-light"], unet=PUBLISHED_UNET)
+
+
+def write_published_recipe(folder: Path, models: Path) -> Path:
+    """Write a recipe that trains the tiny published STAR as the paper does, on a photo with a caption."""
+    photos = write_photo(folder / "photos")
+    (photos / "a.txt").write_text("a grey cloud of noise\n")
+    path = folder / "published.toml"
+    path.write_text(PUBLISHED_RECIPE.format(models=models, photos=photos, cache=folder / "cache"))
+    return path
 
 
 def write_photo(folder: Path) -> Path:

@@ -5,6 +5,7 @@ One class for every checkpoint of the family. Knows clips in memory only; stream
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from starvsr.models.codecs import Codec, PixelUnshuffleCodec
 from starvsr.models.one_step import OneStep
 from starvsr.models.registry import ModelSpec, get_spec, packaged_weights
 from starvsr.models.star_small import StarSmall
-from starvsr.models.weights import digest, load_weights
+from starvsr.models.weights import digest, load_weights, read_metadata
 from starvsr.pipelines.base import ModelTraits, StepCallback
 from starvsr.pipelines.compute import choose_dtype, keep_freed_memory
 from starvsr.pipelines.frames import enlarge
@@ -76,6 +77,8 @@ class StarPipeline:
         path = packaged_weights(spec) if weights is None else Path(weights)
         network = StarSmall(spec.unet, spec.context_tokens)
         load_weights(network, path)
+        if read_metadata(path).get("samples") == "true":  # trained so that it can also go several steps from noise
+            spec = dataclasses.replace(spec, samples=True)
         network.requires_grad_(False)
         dtype = choose_dtype(precision, device)
         traits = ModelTraits(

@@ -33,6 +33,8 @@ class DataConfig:
     """Folder with NAME.txt for each sharp clip; empty looks beside the clip."""
     caption_dropout: float = 0.5
     """Share of samples that are trained without their caption (STAR's 0.5); star-small reads none."""
+    dropped_caption: Literal["empty", "negative"] = "empty"
+    """What is read without a caption: the empty text (STAR's), or the negative prompt of `starvsr upscale`."""
     workers: int = 1
     """Processes that make clips, for each training process."""
     manifest: str = ""
@@ -109,6 +111,8 @@ class RunConfig:
 
     ema: float = 0.999
     precision: Literal["fp32", "bf16"] = "fp32"
+    codec_precision: Literal["fp32", "bf16"] = "fp32"
+    """Type of the VAE's decoder, through which pixel losses are derived; its encoder stays in float32."""
     clip_grad: float = 1.0
     """Largest norm of the gradient of all trained parameters together."""
     optimizer: Literal["muon", "adamw"] = "muon"
@@ -125,6 +129,8 @@ class RunConfig:
     keep_checkpoints: int = 2
     validate_every: int = 500
     validation_samples: int = 24
+    validation_steps: int = 0
+    """Steps that a validation sample takes; 0 is one for star-small and 14 for the published models."""
     sample_videos: int = 0
     """Validation samples written as videos (input enlarged, result, ground truth side by side)."""
     tensorboard: bool = False
@@ -139,6 +145,10 @@ class TrainConfig:
     stage: tuple[StageConfig, ...]
     model: str = "star-small"
     seed: int = 0
+    init: str = ""
+    """What a published model starts from: "venhancer", "star-light", "star-heavy" or a file; "" draws fresh weights."""
+    models: str = ""
+    """Folder looked into for published weights before all else, as STARVSR_MODELS is ("" takes that)."""
     network: Mapping[str, Any] = field(default_factory=dict)
     """Numbers of the network that differ from the model's, by their names in StarUNetConfig."""
     data: DataConfig = field(default_factory=DataConfig)

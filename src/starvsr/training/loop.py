@@ -6,6 +6,7 @@ killed goes on from its checkpoint bit for bit as if it had not been.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
@@ -23,13 +24,14 @@ from starvsr.data.clips import ClipSource, DegradedClips, StoredPairs
 from starvsr.data.pool import Batch, SampleStream
 from starvsr.data.synthetic import SharpSource
 from starvsr.errors import DataError, OptionError
+from starvsr.models.registry import PUBLISHED
 from starvsr.models.weights import load_weights
+from starvsr.training.changes import check_changes
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
-from starvsr.training.config import StageConfig, TrainConfig, differences
+from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.objectives import (
     OBJECTIVES,
     Parts,
-    choose_trained,
     helper_losses,
     helper_names,
     new_critic,
@@ -44,15 +46,13 @@ from starvsr.training.processes import (
     whole_state,
 )
 from starvsr.training.records import RunLog, peak_memory_gb
-from starvsr.training.trainee import build_trainee
+from starvsr.training.selection import HEAD_NAME, choose_trained, constant_names
+from starvsr.training.trainee import CaptionedStar, Trainee, build_trainee
 from starvsr.training.validation import Measure, validate, validation_samples
 
-HEAD_NAME = "unet.out.2."
 ADAM_NAMES = ("context",)
 """Matrices left to Adam. Not the first and last convolutions: all their inputs move together, so Adam's steps of
 equal size in every weight add up to jumps of the whole picture's brightness."""
-_HARMLESS = ("run.log_", "run.save_", "run.keep_", "run.validat", "run.sample_", "run.tensorboard", "run.wandb")
-_HARMLESS_DATA = ("data.workers", "data.cache", "data.validation_videos")
 
 
 class Trainer:
@@ -61,7 +61,7 @@ class Trainer:
     Args:
         config: the recipe.
         folder: gets checkpoints and log.
-        start_from: weights to begin with.
+        start_from: weights to begin with; for a published model, in place of the recipe's ``init``.
         processes: the group that trains together; None for this process alone.
         measures: more numbers for the validation, see :func:`starvsr.training.validation.validate`.
         allow_changes: go on although the recipe differs from the run's in what is already trained.
@@ -85,21 +85,42 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         run = config.run
         self.records = RunLog(folder, is_first=self.processes.is_first, tensorboard=run.tensorboard, wandb=run.wandb)
-        self.trainee = build_trainee(config, self.processes.device)
+        path = latest_checkpoint(folder)
+        state = None if path is None else load_checkpoint(path)
+        self.trainee = self._build(start_from, state)
         self.network = self.trainee.network
-        if start_from is not None:
-            load_weights(self.network, start_from)
-        if run.parallel == "fsdp":
-            if run.optimizer != "adamw":
-                raise OptionError('run.parallel = "fsdp" needs run.optimizer = "adamw": Muon needs whole matrices')
+        self.constant = constant_names(self.network, config.stage)
+        """Names of the parameters that no stage trains: they have no average of their own."""
+        if run.parallel == "fsdp" and run.optimizer != "adamw":
+            raise OptionError('run.parallel = "fsdp" needs run.optimizer = "adamw": Muon needs whole matrices')
+        self.is_split = run.parallel == "fsdp" and self.processes.world > 1
+        """Whether each process holds a share of the network; alone there is nothing to split."""
+        if self.is_split:
             split_weights(self.network, self.processes)
-        self.average = {key: value.clone() for key, value in self.network.state_dict().items()}
+        else:
+            self.network.to(self.processes.device)
+        self.average = {k: v.clone() for k, v in self.network.state_dict().items() if k not in self.constant}
         self.step = 0
         self.rng = torch.Generator()
         self.optimizer = self._new_optimizer(self.network)
         self._helper_optimizers: dict[str, Optimizer] = {}
         self._helper_state: dict[str, Any] = {}
-        self._resume(allow_changes)
+        if state is not None:
+            self._resume(state, allow_changes)
+
+    def _build(self, start_from: Path | None, state: dict[str, Any] | None) -> Trainee:
+        """Build the trainee; a published one that goes on starts from what the run began with."""
+        if self.config.model not in PUBLISHED:
+            trainee = build_trainee(self.config, self.processes.device)
+            if start_from is not None:
+                load_weights(trainee.network, start_from)
+            return trainee
+        begun = (state or {}).get("start", {})
+        word = begun.get("word", None if start_from is None else str(start_from.resolve()))
+        trainee = build_trainee(self.config, self.processes.device, start=word, digest=begun.get("digest"))
+        for name in constant_names(trainee.network, self.config.stage):
+            trainee.network.get_parameter(name).requires_grad_(False)  # none of the optimiser's business
+        return trainee
 
     @property
     def num_steps(self) -> int:
@@ -113,59 +134,35 @@ class Trainer:
             return Muon(groups, lr=0.0, weight_decay=decay)
         return AdamW(groups, lr=0.0, weight_decay=decay)
 
-    def _resume(self, allow_changes: bool) -> None:
-        path = latest_checkpoint(self.folder)
-        if path is None:
-            return
-        state = load_checkpoint(path)
-        self._compare_recipes(json.loads(state["config"]), state["step"], allow_changes)
-        load_whole_state(self.network, state["network"])
+    def _resume(self, state: dict[str, Any], allow_changes: bool) -> None:
+        old, step = json.loads(state["config"]), state["step"]
+        changes = check_changes(self.folder, self.config, old, step, allow=allow_changes)
+        if changes:
+            self.log({"event": "recipe changed", "step": step, "changes": changes})
+        load_whole_state(self.network, state["network"], but=self._left_out)
         if self.config.run.parallel == "fsdp":
             _load_split_optimizer(self.network, self.optimizer, state["optimizer"])
         else:
             self.optimizer.load_state_dict(state["optimizer"])
         self.average = {name: split_like(state["average"][name], own) for name, own in self.average.items()}
         self.average = {name: value.to(self.processes.device) for name, value in self.average.items()}
-        self.step = state["step"]
+        self.step = step
         self._helper_state = state.get("helpers", {})
 
-    def _compare_recipes(self, old: dict[str, Any], step: int, allow_changes: bool) -> None:
-        new = json.loads(json.dumps(asdict(self.config)))
-        notes: list[str] = []
-        serious: list[str] = []
-        ends = np.cumsum([stage.steps for stage in self.config.stage])
-        for key, (was, now) in differences(old, new).items():
-            text = f"{key}: {was!r} -> {now!r}" if not isinstance(was or now, dict) else f"{key}: another stage"
-            (notes if self._may_change(key, step, ends.tolist()) else serious).append(text)
-        if serious and not allow_changes:
-            raise DataError(
-                f"{self.folder} was begun with another recipe ({'; '.join(serious)}): take the change back, begin in "
-                "another folder with --start-from, or go on all the same with --allow-changes"
-            )
-        if notes or serious:
-            self.log({"event": "recipe changed", "step": step, "changes": notes + serious})
-
-    def _may_change(self, key: str, step: int, ends: list[int]) -> bool:
-        """Whether a change leaves what was trained so far as it was: bookkeeping, and stages not begun."""
-        if key.startswith((*_HARMLESS, *_HARMLESS_DATA)):
-            return True
-        if not key.startswith("stage."):
-            return False
-        number = int(key.split(".")[1])
-        if number >= len(ends):
-            return False  # a stage went away
-        begins = ends[number] - self.config.stage[number].steps
-        grows = key.endswith(".steps") and self.config.stage[number].schedule == "constant" and ends[number] >= step
-        return begins >= step or grows
+    @property
+    def _left_out(self) -> frozenset[str]:
+        """Names that checkpoints leave out, because the file that the run began with has them."""
+        start = self.trainee.start
+        return self.constant if start is not None and start.path is not None else frozenset()
 
     def save(self) -> Path | None:
         """Write a checkpoint of the present state; all processes must call it, the first one writes."""
-        if self.config.run.parallel == "fsdp":
+        if self.config.run.parallel == "fsdp":  # by names, so that the number of processes may change
             optimizer = _whole_optimizer(self.network, self.optimizer)
         else:
             optimizer = self.optimizer.state_dict()
         state = {
-            "network": whole_state(self.network),
+            "network": whole_state(self.network, but=self._left_out),
             "average": {name: whole(value) for name, value in self.average.items()},
             "optimizer": optimizer,
             "step": self.step,
@@ -173,6 +170,9 @@ class Trainer:
             "config": json.dumps(asdict(self.config)),
             "helpers": self._whole_helpers(),
         }
+        start = self.trainee.start
+        if start is not None:
+            state["start"] = {"word": start.word, "path": str(start.path or ""), "digest": start.digest}
         path = None
         if self.processes.is_first:
             path = save_checkpoint(self.folder, self.step, state, keep=self.config.run.keep_checkpoints)
@@ -181,7 +181,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end of the last stage."""
-        self.log({"event": "start", "step": self.step, "parameters": self._num_parameters()})
+        self.log({"event": "start", "step": self.step, "parameters": self._num_parameters(), **self._origin()})
         first, stream = 0, None
         for number, stage in enumerate(self.config.stage):
             if self.step < first + stage.steps:
@@ -193,6 +193,12 @@ class Trainer:
         self.save()
         self.log({"event": "end", "step": self.step})
         self.records.close()
+
+    def _origin(self) -> dict[str, Any]:
+        start = self.trainee.start
+        if start is None or start.path is None:
+            return {}
+        return {"from": start.path.name, "sha256": start.digest, "new_tensors": len(start.new)}
 
     def _num_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.network.parameters())
@@ -283,7 +289,7 @@ class Trainer:
     def _prepare_helpers(self, number: int, stage: StageConfig) -> None:
         """Put teacher, score and critic beside the network, from the checkpoint if it is of this stage."""
         names = helper_names(stage)
-        if names and self.config.run.parallel == "fsdp":
+        if names and self.is_split:
             raise OptionError('distillation and adversarial terms need run.parallel = "data"')
         stored = self._helper_state if self._helper_state.get("stage") == number else {}
         self.trainee.helpers, self._helper_optimizers, self.trainee.made = {}, {}, {}
@@ -304,12 +310,11 @@ class Trainer:
         torch.manual_seed(self.config.seed)
         if name == "critic":
             return new_critic().to(self.processes.device)
-        copy = build_trainee(self.config, self.processes.device).network
+        other = copy.deepcopy(self.network).requires_grad_(True)
+        other.zero_grad(set_to_none=True)
         if stage.teacher:
-            load_weights(copy, Path(stage.teacher))
-        else:
-            copy.load_state_dict(self.network.state_dict())
-        return copy.eval() if name == "teacher" else copy
+            load_weights(other.unet if isinstance(other, CaptionedStar) else other, Path(stage.teacher))
+        return other.eval() if name == "teacher" else other
 
     def _whole_helpers(self) -> dict[str, Any]:
         state = dict(self._helper_state)
@@ -358,7 +363,7 @@ class Trainer:
 
     def _take_step(self, stage: StageConfig, lr: float, names: list[str]) -> None:
         trained = [parameter for parameter in self.network.parameters() if parameter.grad is not None]
-        if self.config.run.parallel != "fsdp":
+        if not self.is_split:
             self.processes.average_gradients(trained)
         norm = whole(torch.nn.utils.clip_grad_norm_(trained, self.config.run.clip_grad))
         if not torch.isfinite(norm):
@@ -392,8 +397,9 @@ class Trainer:
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.config.run.ema, (1 + self.step) / (10 + self.step))
-        for key, value in self.network.state_dict().items():
-            self.average[key].lerp_(value, 1 - decay)
+        own = self.network.state_dict()
+        for key, average in self.average.items():
+            average.lerp_(own[key], 1 - decay)
 
     def validate(self) -> dict[str, float]:
         """Measure the averaged network on fixed samples."""
@@ -401,20 +407,28 @@ class Trainer:
             self._validation = validation_samples(self.config.data, self.config.run)
         if not self._validation:
             return {}
-        trained = {key: value.clone() for key, value in self.network.state_dict().items()}
+        trained = {key: value.clone() for key, value in self.network.state_dict().items() if key in self.average}
         self._swap(self.average)
         self.network.eval()
         run, videos = self.config.run, self.folder / "samples" / f"step-{self.step:08d}"
         shown = run.sample_videos if self.processes.is_first else 0
-        values = validate(self.trainee, self._validation, self.measures, videos=videos, num_videos=shown)
+        values = validate(
+            self.trainee,
+            self._validation,
+            self.measures,
+            num_steps=run.validation_steps or self.trainee.validation_steps,
+            videos=videos,
+            num_videos=shown,
+        )
         self._swap(trained)
         self.network.train()
         return values
 
     @torch.no_grad()
     def _swap(self, state: dict[str, Tensor]) -> None:
-        for name, value in self.network.state_dict().items():
-            value.copy_(state[name])
+        own = self.network.state_dict()
+        for name, value in state.items():
+            own[name].copy_(value)
 
     def log(self, values: dict[str, Any]) -> None:
         """Append a line to the run's log and print it."""

@@ -6,7 +6,8 @@ would keep for the backward pass is counted as it is handed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,9 +21,12 @@ from starvsr.models.registry import PUBLISHED, get_spec
 from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
 from starvsr.models.star_encoder import _run as run_parts
 from starvsr.models.star_unet import StarUNet
+from starvsr.models.temporal_vae import TemporalVae
+from starvsr.models.text_tower import TextTower
 from starvsr.training.config import StageConfig, TrainConfig
-from starvsr.training.objectives import choose_trained
 from starvsr.training.processes import blocks_of
+from starvsr.training.published import is_matrix
+from starvsr.training.selection import choose_trained, constant_names
 from starvsr.training.trainee import network_config
 
 GIB = 2**30
@@ -38,8 +42,9 @@ class MemoryPlan:
     """Values that the stage trains."""
     devices: int
     weights: int
-    """Float32 weights, split over the devices."""
+    """Float32 weights of what trains, what stays in the type of the run; split over the devices."""
     average: int
+    """Of what trains."""
     gradients: int
     optimizer: int
     """Two moments of Adam."""
@@ -47,23 +52,30 @@ class MemoryPlan:
     """The largest block, whole, in float32 and in the type of computation, while it runs and the next one comes."""
     activations: int
     """What the backward pass needs of one clip."""
+    fixed: int = 0
+    """VAE and text tower, whole on every device."""
+    decoding: int = 0
+    """What the backward pass of the VAE's decoder needs of one slice of frames, in float32."""
     blocks: dict[str, int] = field(default_factory=dict)
     """Values of the blocks, largest first."""
 
     @property
     def total(self) -> int:
         """Bytes of one device."""
-        return self.weights + self.average + self.gradients + self.optimizer + self.gathered + self.activations
+        split = self.weights + self.average + self.gradients + self.optimizer
+        return split + self.gathered + self.activations + self.fixed + self.decoding
 
     def table(self, device_gib: float) -> str:
         """Lay the plan out and say whether it fits."""
         rows = [
-            ("weights (float32)", self.weights),
-            ("average (float32)", self.average),
+            ("weights", self.weights),
+            ("average of what trains", self.average),
             ("gradients of what trains", self.gradients),
             ("AdamW", self.optimizer),
             ("block at work, and the next", self.gathered),
             ("activations of one clip", self.activations),
+            ("VAE and text tower", self.fixed),
+            ("a slice through the decoder", self.decoding),
             ("total", self.total),
         ]
         lines = [
@@ -72,7 +84,7 @@ class MemoryPlan:
         ]
         spare = device_gib - self.total / GIB
         verdict = f"fits {device_gib:g} GiB with {spare:.1f} to spare" if spare > 0 else f"needs {-spare:.1f} GiB more"
-        return "\n".join([*lines, f"Per device: {verdict} (text encoder, codec and fragmentation not counted)"])
+        return "\n".join([*lines, f"Per device: {verdict} (losses in pixels and fragmentation not counted)"])
 
 
 def plan_recipe(config: TrainConfig, devices: int) -> list[MemoryPlan]:
@@ -85,6 +97,9 @@ def plan_recipe(config: TrainConfig, devices: int) -> list[MemoryPlan]:
     spec = published or get_spec(config.model)
     unet = network_config(spec.unet, config.network)
     plans = []
+    with torch.device("meta"):
+        constant = constant_names(StarUNet(unet), config.stage)
+    small = 2 if config.run.precision == "bf16" else 4
     for stage in config.stage:
         lq = stage.lq_crop or config.data.lq_crop
         height = width = lq * 4 // 8 if published else lq
@@ -97,10 +112,23 @@ def plan_recipe(config: TrainConfig, devices: int) -> list[MemoryPlan]:
             latent_size=(height, width),
             devices=devices,
             checkpointing=config.run.activation_checkpointing,
-            bytes_per_value=2 if config.run.precision == "bf16" else 4,
+            bytes_per_value=small,
+            constant=constant,
+            constant_bytes=small if published else 4,
         )
+        if published:
+            plan = dataclasses.replace(
+                plan,
+                fixed=_fixed_bytes(small),
+                decoding=_decoding(config, stage, plan_frames(config, stage), (height, width)),
+            )
         plans.append(plan)
     return plans
+
+
+def plan_frames(config: TrainConfig, stage: StageConfig) -> int:
+    """Return the frames that are decoded together in a stage."""
+    return stage.decode_slice or stage.num_frames or config.data.num_frames
 
 
 def plan_memory(
@@ -113,6 +141,8 @@ def plan_memory(
     checkpointing: bool = True,
     context_tokens: int = 77,
     bytes_per_value: int = 2,
+    constant: Collection[str] = (),
+    constant_bytes: int = 4,
 ) -> MemoryPlan:
     """Plan one clip per device under FSDP.
 
@@ -125,6 +155,8 @@ def plan_memory(
         checkpointing: whether blocks are recomputed in the backward pass.
         context_tokens: L.
         bytes_per_value: 2 for bfloat16 autocast, 4 for float32.
+        constant: names that no stage trains; they have no average.
+        constant_bytes: bytes of each value of a constant matrix.
     """
     with torch.device("meta"):
         network = StarUNet(config)
@@ -132,6 +164,8 @@ def plan_memory(
     parameters = dict(network.named_parameters())
     trained = sum(parameters[name].numel() for name in names)
     total = sum(parameter.numel() for parameter in parameters.values())
+    kept = sum(parameters[name].numel() for name in constant)
+    halved = sum(parameters[name].numel() for name in constant if parameters[name].ndim > 1)
     blocks = _block_sizes(network)
     activations = _activations(network, num_frames, latent_size, context_tokens, checkpointing)
     largest = max(blocks.values())
@@ -139,8 +173,8 @@ def plan_memory(
         parameters=total,
         trained=trained,
         devices=devices,
-        weights=4 * total // devices,
-        average=4 * total // devices,
+        weights=(4 * (total - halved) + constant_bytes * halved) // devices,
+        average=4 * (total - kept) // devices,
         gradients=4 * trained // devices,
         optimizer=8 * trained // devices,
         gathered=(0 if devices == 1 else 2 * largest * 4) + largest * bytes_per_value,
@@ -185,6 +219,44 @@ def _activations(
         kept = stack.enter_context(_counted(network))
         network(x, t, context, x)
     held = sum(features.untyped_storage().nbytes() for features in inputs.values())
+    return sum(kept.values()) + held + max(inner, default=0)
+
+
+def _fixed_bytes(matrix_bytes: int) -> int:
+    """Return the bytes of VAE (float32) and text tower (matrices in the type of the run) at their published size."""
+    with torch.device("meta"):
+        vae, tower = TemporalVae(), TextTower()
+    text = {name: value for name, value in tower.named_parameters()}
+    halved = sum(value.numel() for name, value in text.items() if is_matrix(name, value))
+    values = sum(value.numel() for value in [*vae.parameters(), *text.values()])
+    return 4 * (values - halved) + matrix_bytes * halved
+
+
+def _decoding(config: TrainConfig, stage: StageConfig, num_frames: int, size: tuple[int, int]) -> int:
+    """Count float32 bytes that autograd keeps while one slice of frames goes through the decoder and back."""
+    if stage.objective in ("velocity", "star") and not (stage.df_weight and stage.df_gradient):
+        return 0
+    with torch.device("meta"):
+        decoder = TemporalVae().requires_grad_(False).decoder
+        latents = torch.empty(num_frames, 4, *size, requires_grad=True)
+    inputs: dict[int, Tensor] = {}
+    inner: list[int] = []
+
+    def run_alone(block: nn.Module, frames: list[Tensor], before: nn.Module | None = None) -> list[Tensor]:
+        (clip,) = frames
+        inputs[clip.untyped_storage()._cdata] = clip
+        with _counted(block) as inside:
+            out = decoder.run_block(block, clip, before)
+        inner.append(sum(inside.values()))
+        return [out]
+
+    with ExitStack() as stack:
+        if config.run.activation_checkpointing:
+            stack.enter_context(mock.patch.object(decoder, "_run", run_alone))
+        stack.enter_context(mock.patch.object(F, "scaled_dot_product_attention", _flash_shapes))
+        kept = stack.enter_context(_counted(decoder))
+        decoder(latents)
+    held = sum(clip.untyped_storage().nbytes() for clip in inputs.values())
     return sum(kept.values()) + held + max(inner, default=0)
 
 

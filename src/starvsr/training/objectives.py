@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from starvsr.data.pool import Batch
-from starvsr.errors import OptionError
 from starvsr.training.adversary import PatchCritic, adversarial_loss, critic_loss
 from starvsr.training.config import StageConfig
 from starvsr.training.losses import (
@@ -25,19 +24,13 @@ from starvsr.training.losses import (
     structural_dissimilarity,
     temporal_difference,
 )
+from starvsr.training.selection import choose_trained
 from starvsr.training.trainee import Trainee
+
+__all__ = ["OBJECTIVES", "Objective", "Parts", "choose_trained", "helper_losses", "helper_names", "new_critic"]
 
 Parts = dict[str, Tensor]
 Compute = Callable[[Trainee, Batch, StageConfig, torch.Generator], Parts]
-
-PARTS: dict[str, Callable[[str], bool]] = {
-    "all": lambda name: True,
-    "control": lambda name: "VideoControlNet." in name,
-    "liem": lambda name: ".local" in name,
-    "context": lambda name: name.startswith("context."),
-    "unet": lambda name: "VideoControlNet." not in name and ".local" not in name and not name.startswith("context."),
-}
-"""Parts of a network by the names of its parameters."""
 
 _LEAST_NOISE, _MOST_NOISE = 0.02, 0.98
 """Range of noise, as shares of the timesteps, at which distribution matching compares scores."""
@@ -49,12 +42,10 @@ class Objective:
 
     Attributes:
         compute: batch in, named losses out; their sum is minimised.
-        trains: parts that learn unless the stage says otherwise, see ``PARTS``.
         helpers: what has to stand beside the network: "teacher" (frozen), "score" (learns along).
     """
 
     compute: Compute
-    trains: str = "all"
     helpers: tuple[str, ...] = ()
 
 
@@ -65,7 +56,7 @@ def velocity(trainee: Trainee, batch: Batch, stage: StageConfig, rng: torch.Gene
     the decoder is part of the graph, so that the second term trains (``df_gradient = false`` leaves it out again).
     """
     schedule, gt = trainee.schedule, batch["gt"]
-    hint, clean = trainee.encode_lq(batch["lq"]), trainee.encode(gt)
+    hint, clean = trainee.encode_lq(batch["lq"], rng), trainee.encode(gt, rng)
     t = torch.randint(0, schedule.num_levels, (len(gt),), generator=rng)
     noise = _noise(clean, rng)
     noisy = schedule.add_noise(clean, noise, t)
@@ -73,7 +64,7 @@ def velocity(trainee: Trainee, batch: Batch, stage: StageConfig, rng: torch.Gene
     parts = {"velocity": F.mse_loss(predicted, schedule.velocity(clean, noise, t))}
     if stage.df_weight:
         with torch.set_grad_enabled(stage.df_gradient and torch.is_grad_enabled()):
-            estimate = trainee.decode(schedule.x0_from_velocity(noisy, predicted, t), stage.decode_slice)
+            estimate = trainee.decode_like(schedule.x0_from_velocity(noisy, predicted, t), gt, stage.decode_slice)
             loss = fade(t, stage.df_schedule, schedule.num_levels).to(gt.device) * _frequency_loss(
                 estimate, gt, t, stage
             )
@@ -83,7 +74,8 @@ def velocity(trainee: Trainee, batch: Batch, stage: StageConfig, rng: torch.Gene
 
 def one_step(trainee: Trainee, batch: Batch, stage: StageConfig, rng: torch.Generator) -> Parts:
     """Match the one-step result to the ground truth: pixels, frequencies, structure, change over time."""
-    hq = trainee.decode(trainee.one_step_latents(batch["lq"], batch["caption"]), stage.decode_slice)
+    made = trainee.one_step_latents(batch["lq"], batch["caption"], rng)
+    hq = trainee.decode_like(made, batch["gt"], stage.decode_slice)
     return _pixel_terms(trainee, hq, batch["gt"], stage)
 
 
@@ -95,7 +87,7 @@ def consistency(trainee: Trainee, batch: Batch, stage: StageConfig, rng: torch.G
     Source: consistency models (arXiv 2303.01469), distillation with a deterministic step.
     """
     schedule, gt, captions = trainee.schedule, batch["gt"], batch["caption"]
-    hint, clean = trainee.encode_lq(batch["lq"]), trainee.encode(gt)
+    hint, clean = trainee.encode_lq(batch["lq"], rng), trainee.encode(gt, rng)
     t = torch.randint(stage.distillation_gap, schedule.num_levels - 1, (len(gt),), generator=rng)
     earlier = t - stage.distillation_gap
     noisy = schedule.add_noise(clean, _noise(clean, rng), t)
@@ -109,7 +101,7 @@ def consistency(trainee: Trainee, batch: Batch, stage: StageConfig, rng: torch.G
     estimate = schedule.x0_from_velocity(noisy, trainee.velocity(noisy, t, hint, captions), t)
     parts = {"consistency": stage.distillation_weight * charbonnier(estimate, wanted, 1e-2)}
     if stage.pixel_weight or stage.df_weight or stage.adversarial_weight:
-        parts |= _pixel_terms(trainee, trainee.decode(estimate, stage.decode_slice), gt, stage, t)
+        parts |= _pixel_terms(trainee, trainee.decode_like(estimate, gt, stage.decode_slice), gt, stage, t)
     return parts
 
 
@@ -121,8 +113,8 @@ def distribution_matching(trainee: Trainee, batch: Batch, stage: StageConfig, rn
     Source: distribution matching distillation (arXiv 2311.18828), with our pixel terms in place of its regression.
     """
     schedule, captions = trainee.schedule, batch["caption"]
-    hint = trainee.encode_lq(batch["lq"])
-    made = trainee.one_step_latents(batch["lq"], captions)
+    hint = trainee.encode_lq(batch["lq"], rng)
+    made = trainee.one_step_latents(batch["lq"], captions, rng)
     low, high = (round(share * schedule.num_levels) for share in (_LEAST_NOISE, _MOST_NOISE))
     t = torch.randint(low, high, (len(made),), generator=rng)
     with torch.no_grad():
@@ -135,38 +127,17 @@ def distribution_matching(trainee: Trainee, batch: Batch, stage: StageConfig, rn
         wanted = made - (own - likely) / size
     trainee.made = {"latents": made.detach(), "hint": hint}
     parts = {"matching": stage.distillation_weight * 0.5 * F.mse_loss(made, wanted)}
-    return parts | _pixel_terms(trainee, trainee.decode(made, stage.decode_slice), batch["gt"], stage)
+    hq = trainee.decode_like(made, batch["gt"], stage.decode_slice)
+    return parts | _pixel_terms(trainee, hq, batch["gt"], stage)
 
 
 OBJECTIVES: dict[str, Objective] = {
     "velocity": Objective(velocity),
-    "star": Objective(velocity, trains="control,liem"),
+    "star": Objective(velocity),
     "one-step": Objective(one_step),
     "consistency": Objective(consistency, helpers=("teacher",)),
     "distribution-matching": Objective(distribution_matching, helpers=("teacher", "score")),
 }
-
-
-def choose_trained(network: nn.Module, stage: StageConfig) -> list[str]:
-    """Freeze all of a network but what the stage trains, and return the names of that.
-
-    Frozen parameters get no gradient at all: none is computed, kept or sent to other processes.
-
-    Raises:
-        OptionError: an unknown part, or nothing left to train.
-    """
-    words = [word.strip() for word in (stage.trains or OBJECTIVES[stage.objective].trains).split(",")]
-    unknown = [word for word in words if word not in PARTS]
-    if unknown:
-        raise OptionError(f"unknown part {unknown[0]!r} in trains: choose from {', '.join(PARTS)}")
-    trained = []
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(any(PARTS[word](name) for word in words))
-        if parameter.requires_grad:
-            trained.append(name)
-    if not trained:
-        raise OptionError(f"nothing to train: this network has no {' and no '.join(words)}")
-    return trained
 
 
 def helper_names(stage: StageConfig) -> list[str]:

@@ -8,7 +8,7 @@ configure; a step of the large models takes tens of seconds and sending the grad
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,14 +115,14 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor if full is None else full()
 
 
-def whole_state(module: nn.Module) -> dict[str, Tensor]:
-    """Return a state dict of whole tensors."""
-    return {name: whole(value) for name, value in module.state_dict().items()}
+def whole_state(module: nn.Module, but: Collection[str] = ()) -> dict[str, Tensor]:
+    """Return a state dict of whole tensors, those named in ``but`` left out."""
+    return {name: whole(value) for name, value in module.state_dict().items() if name not in but}
 
 
-def load_whole_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Fill a module, split or not, from whole tensors."""
-    own = module.state_dict()
+def load_whole_state(module: nn.Module, state: Mapping[str, Tensor], but: Collection[str] = ()) -> None:
+    """Fill a module, split or not, from whole tensors; those named in ``but`` stay as they are."""
+    own = {name: value for name, value in module.state_dict().items() if name not in but}
     if set(own) != set(state):
         module.load_state_dict(state)  # names what is missing
     for name, value in own.items():

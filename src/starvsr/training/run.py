@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from starvsr.errors import DataError
-from starvsr.models.registry import get_spec
-from starvsr.models.weights import digest, save_weights
+from starvsr.models.registry import PUBLISHED, get_spec
+from starvsr.models.weights import digest, read_tensors, save_weights
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint
 from starvsr.training.config import load_recipe
 from starvsr.training.loop import Trainer
 from starvsr.training.processes import Processes
+from starvsr.training.published import Start, whole_tensors
+from starvsr.training.trainee import network_config
 from starvsr.training.validation import Measure
 
 
@@ -37,7 +39,7 @@ def train(
         Path of the exported weights.
     """
     config = load_recipe(recipe, overrides)
-    path = folder / get_spec(config.model).weights
+    path = folder / weights_name(config.model)
     processes = Processes.join(device)
     try:
         trainer = Trainer(
@@ -60,6 +62,9 @@ def train(
 def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False) -> Path:
     """Write the averaged weights of the newest checkpoint as float16 safetensors, and a card beside them.
 
+    Those of a published model have the published names, so that `starvsr upscale --model star-light --weights` opens
+    them; what never trained comes from the file that the run began with.
+
     Args:
         folder: folder of a run.
         path: target; ``NAME.safetensors`` gets a card ``NAME.md``.
@@ -67,7 +72,8 @@ def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False) -> 
         raw: take the last weights instead of their average.
 
     Raises:
-        DataError: no checkpoint in the folder.
+        DataError: no checkpoint in the folder, or the file that the run began with has changed.
+        WeightsError: that file is gone.
     """
     newest = latest_checkpoint(folder)
     if newest is None:
@@ -77,22 +83,43 @@ def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False) -> 
     metadata = {"format": "pt", "step": str(state["step"]), "recipe": recipe, "model": config["model"]}
     if config.get("network"):
         metadata["network"] = json.dumps(config["network"])
+    if can_sample(config["stage"]):
+        metadata["samples"] = "true"
+    tensors = state["network"] if raw else {**state["network"], **state["average"]}
+    begun = state.get("start")
+    if begun is not None:
+        start = Start(begun["word"], Path(begun["path"]) if begun["path"] else None, begun["digest"])
+        tensors = whole_tensors(start, tensors, network_config(PUBLISHED[config["model"]].unet, config["network"]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(state["network" if raw else "average"], path, dtype=torch.float16, metadata=metadata)
+    save_weights(tensors, path, dtype=torch.float16, metadata=metadata)
+    del tensors
     path.with_suffix(".md").write_text(_card(path, folder, state, config, metadata), encoding="utf-8")
     return path
 
 
+def can_sample(stages: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a network can be sampled from noise: its last stage taught it all noise levels, not one step alone."""
+    last = stages[-1]
+    return last["objective"] in ("velocity", "star", "consistency") or bool(last["velocity_every"])
+
+
+def weights_name(model: str) -> str:
+    """Return the file name that a model's exported weights get."""
+    return f"{model}.safetensors" if model in PUBLISHED else get_spec(model).weights
+
+
 def _card(path: Path, folder: Path, state: dict[str, Any], config: dict[str, Any], metadata: dict[str, str]) -> str:
     """Describe weights: what they are, how they came about, what was measured."""
-    values = sum(tensor.numel() for tensor in state["average"].values())
+    published, begun = PUBLISHED.get(config["model"]), state.get("start")
+    values = sum(tensor.numel() for tensor in read_tensors(path).values())
+    model = f" --model {published.name}" if published else ""
     lines = [
         f"# {path.stem}",
         "",
         f"Weights of {config['model']}, {values:,} values in float16, after {state['step']} steps"
         + (f" of {metadata['recipe']}." if metadata["recipe"] else "."),
         "",
-        f"    starvsr upscale CLIP --weights {path.name}",
+        f"    starvsr upscale CLIP{model} --weights {path.name}",
         "",
         f"SHA-256 {digest(path)}",
         "",
@@ -111,6 +138,8 @@ def _card(path: Path, folder: Path, state: dict[str, Any], config: dict[str, Any
     lines += ["", f"Data: {source}; seed {config['seed']}; batches of {data['batch']}."]
     if config.get("network"):
         lines += ["", f"Network changes: `{json.dumps(config['network'])}`."]
+    if begun and begun["path"]:
+        lines += ["", f"Started from {Path(begun['path']).name} (SHA-256 {begun['digest'] or 'of a folder'})."]
     measured = _last_validation(folder)
     if measured:
         lines += ["", "## Validation of the averaged weights", "", "| number | value |", "| --- | --- |"]
@@ -119,7 +148,9 @@ def _card(path: Path, folder: Path, state: dict[str, Any], config: dict[str, Any
         "",
         "## Licence",
         "",
-        f"{get_spec(config['model']).licence}, if the data allow it: say here what they were.",
+        f"{(published or get_spec(config['model'])).licence}, if the data"
+        + (" and what it started from" if published else "")
+        + " allow it: say here what they were.",
     ]
     return "\n".join(lines) + "\n"
 

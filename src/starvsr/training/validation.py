@@ -17,7 +17,11 @@ from torch import Tensor
 from starvsr.data.clips import DegradedClips, StoredPairs
 from starvsr.data.pool import Sample, SampleStream
 from starvsr.data.synthetic import SharpSource
+from starvsr.diffusion.denoiser import Predict, from_velocity, guided
+from starvsr.diffusion.noise import FrameNoise
+from starvsr.diffusion.samplers import dpmpp_2m_sde
 from starvsr.pipelines.frames import enlarge
+from starvsr.pipelines.sampling import Sampling
 from starvsr.training.config import DataConfig, RunConfig
 from starvsr.training.trainee import Trainee
 from starvsr.video.codec_pass import write_clip
@@ -48,10 +52,19 @@ def validate(
     samples: list[Sample],
     measures: Mapping[str, Measure],
     *,
+    num_steps: int = 1,
     videos: Path | None = None,
     num_videos: int = 0,
 ) -> dict[str, float]:
-    """Measure one-step results: PSNR of the luma beside bicubic's, in dB, and whatever else is handed in.
+    """Measure results: PSNR of the luma beside bicubic's, in dB, and whatever else is handed in.
+
+    Args:
+        trainee: with the weights to measure.
+        samples: from :func:`validation_samples`.
+        measures: more numbers.
+        num_steps: steps that each result takes, see :func:`restored`.
+        videos: gets samples to look at.
+        num_videos: how many.
 
     Returns:
         Means over the samples. ``videos`` gets the first ``num_videos`` as input, result and ground truth in a row.
@@ -60,7 +73,7 @@ def validate(
     device = next(trainee.network.parameters()).device
     for index, sample in enumerate(samples):
         lq, gt = (sample[name][None].to(device) for name in ("lq", "gt"))
-        hq, plain = trainee.one_step(lq), enlarge(lq, gt.shape[-2], gt.shape[-1], "bicubic")
+        hq, plain = restored(trainee, lq, num_steps), enlarge(lq, gt.shape[-2], gt.shape[-1], "bicubic")
         totals["psnr"] += luma_psnr(hq, gt)
         totals["psnr_bicubic"] += luma_psnr(plain, gt)
         for name, measure in measures.items():
@@ -70,6 +83,30 @@ def validate(
             row = np.concatenate([_bytes(clip) for clip in (plain, hq, gt)], axis=2)
             write_clip(videos / f"{index}.mp4", row, crf=12)
     return {name: round(value / len(samples), 3) for name, value in totals.items()}
+
+
+def restored(trainee: Trainee, lq: Tensor, num_steps: int, seed: int = 0) -> Tensor:
+    """Return what a network makes of a low-quality clip [1, 3, T, h, w], in pixels [1, 3, T, H, W].
+
+    One step starts from the low-quality latents; more start from their noised form and go the way of the pipelines,
+    with guidance where the network reads text.
+    """
+    if num_steps == 1:
+        return trainee.one_step(lq)
+    schedule, prompts = trainee.schedule, trainee.prompts
+    levels = Sampling().levels(schedule, num_steps) if prompts else schedule.normal(num_steps)
+    hint = trainee.encode_lq(lq)
+    noise = FrameNoise(tuple(hint.shape), seed=seed, first_frame=0, device=hint.device)
+
+    def reading(text: str) -> Predict:
+        return lambda x, t: trainee.velocity(x, t, hint, [text] * len(x))
+
+    wanted, unwanted = prompts or ("", "")
+    guidance = Sampling.guidance if prompts else 1.0
+    predict = guided(reading(wanted), reading(unwanted), scale=guidance, rescale=Sampling.rescale)
+    start = schedule.add_noise(hint, noise("start"), schedule.integer_timestep_at(levels[:1]))
+    latents = dpmpp_2m_sde(from_velocity(predict, schedule), start, levels, noise=noise)
+    return trainee.decode(latents)[..., : lq.shape[-2] * trainee.spec.scale, : lq.shape[-1] * trainee.spec.scale]
 
 
 def luma_psnr(prediction: Tensor, target: Tensor) -> float:

@@ -21,7 +21,7 @@ from starvsr.models.weights.finding import ModelFiles, find_model
 from starvsr.models.weights.fitting import build_empty, check_fit, fit
 from starvsr.models.weights.folders import from_pretrained
 from starvsr.models.weights.star import load_star_unet, load_training_start
-from starvsr.models.weights.tensors import read_tensors
+from starvsr.models.weights.tensors import read_metadata, read_tensors
 
 __all__ = [
     "ModelFiles",
@@ -36,6 +36,7 @@ __all__ = [
     "load_star_unet",
     "load_training_start",
     "load_weights",
+    "read_metadata",
     "read_tensors",
     "save_weights",
 ]

@@ -73,7 +73,7 @@ def find_start(
     Args:
         start: Name of the weights of the network ("venhancer", "star-light-unet"); "" for none, or with ``weights``.
         parts: The other parts, by role, as in a model's registry entry.
-        weights: A file with the weights of the network in the place of ``start``.
+        weights: A file or a model folder with the weights of the network in the place of ``start``.
         places: Where to look; its own folder may also be one that `starvsr models convert` wrote.
 
     Returns:
@@ -89,7 +89,7 @@ def find_start(
     if weights is not None:
         if not weights.exists():
             raise WeightsError(f"no weights at {weights}: give a .pt or .safetensors file, or the name of a start")
-        found["unet"] = weights
+        found["unet"] = _parts_of_folder(weights).get("unet", weights)
     wanted: dict[Role, tuple[str, ...]] = {role: names for role, names in parts.items() if role != "unet"}
     if start:
         wanted["unet"] = (start,)

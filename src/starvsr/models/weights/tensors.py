@@ -49,6 +49,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     raise WeightsError(f"{path} is neither safetensors nor a .pt file: give a file of weights")
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the words that a safetensors file carries beside its tensors; none for other files."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"cannot read the weights {path}: {error}; get the file again") from error
+
+
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
