@@ -169,6 +169,20 @@ def test_bytes_that_are_not_of_parts_are_mended_by_the_next_run(clip: Path, tmp_
     assert _digest_of(out) == _digest_of(tmp_path / "whole.mp4")
 
 
+@pytest.mark.parametrize("name", ["o.mp4", "o.mkv"])
+def test_another_text_in_the_output_moves_its_packets_and_costs_no_part(name: str, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    out, options = tmp_path / name, {**QUICK, "scale": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        _after_moving(patch, _break_when(4))
+        with pytest.raises(Broken):
+            upscale(clip, out, **options)
+    options["memory"] = 10**12  # changes no frame, but is told in the output's comment
+    upscale(clip, tmp_path / "whole" / name, **options)
+    assert upscale(clip, out, **options).num_kept == 70
+    assert _digest_of(out) == _digest_of(tmp_path / "whole" / name)
+
+
 def _digest_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

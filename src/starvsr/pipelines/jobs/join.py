@@ -7,6 +7,7 @@ all that lie in the joined file are first put back into files of their own.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,8 @@ class Join:
             DamagedPartError: A part is not as it was written.
             OutputError: The output cannot be written.
         """
+        if self._state.room is not None and self._state.comment != self._comment:
+            self.take_apart()  # the text lies before the packets, which would all come to lie elsewhere
         records = self._state.in_order
         opened = [partial(self._open, record.index) for record in records]
         delay = max(record.facts.delay for record in records)
@@ -88,7 +91,7 @@ class Join:
             DamagedPartError: A part is not as it was written.
             OSError: The disk is full or gone.
         """
-        if self._state.room is None:
+        if self._state.room is None and not self._state.moved:
             return
         for index in sorted(self._state.moved):
             before = self._state.parts[index]
@@ -106,10 +109,14 @@ class Join:
         try:
             if not form.is_images:
                 room = index_room(form, opened, delay, time_range=reader.time_range, comment=self._job.provenance_text)
-            self._journal.append({"kind": "join", "room": room})
+            self._journal.append({"kind": "join", "room": room, "comment": self._comment})
         except OSError as error:
             raise as_output_error(self._job.out, error) from None
-        self._state.room = room
+        self._state.room, self._state.comment = room, self._comment
+
+    @property
+    def _comment(self) -> str:
+        return hashlib.sha256(self._job.provenance_text.encode()).hexdigest()[:16]
 
     def _give_up(self, records: list[PartRecord], number: int, where: Where) -> None:
         """Remove a part that the joined file holds on the disk."""

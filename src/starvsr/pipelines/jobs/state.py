@@ -77,6 +77,7 @@ class JobState:
         self.parts: dict[int, PartRecord] = {}
         self.moved: dict[int, Where] = {}  # of those that lie in the joined file alone
         self.room: int | None = None  # for the index of the joined file; None while nothing is joined
+        self.comment: str | None = None  # digest of the text that is written into it
         self.end: Record | None = None
         self.published: str | None = None
         self.plan_digest: str | None = None
@@ -92,7 +93,7 @@ class JobState:
         elif kind == "lost":
             self.lose(record["index"])
         elif kind == "join":
-            self.room = record["room"]
+            self.room, self.comment = record["room"], record["comment"]
         elif kind == "moved":
             self.moved[record["index"]] = record["where"]
         elif kind == "apart":

@@ -57,11 +57,7 @@ def open_work(job: UpscaleJob) -> Iterator[JobWork]:
     except BaseException as error:
         if work is not None:
             work.close()
-        state = _state_of(folder)
-        if not state.parts and not isinstance(error, JobError):
-            folder.remove()
-        else:
-            folder.sweep(state.moved)
+        _tidy(folder, isinstance(error, JobError))
         raise
     finally:
         lock.release()
@@ -81,10 +77,14 @@ def _output_errors(out: Path) -> Iterator[None]:
         raise as_output_error(out, error) from None
 
 
-def _state_of(folder: JobFolder) -> JobState:
+def _tidy(folder: JobFolder, is_anothers: bool) -> None:
+    """After an error: leave what is finished, remove the rest; touch nothing when the journal cannot be read."""
     with contextlib.suppress(OSError):
-        return JobState(read_journal(folder.journal)[0])
-    return JobState([])
+        state = JobState(read_journal(folder.journal)[0])
+        if state.parts or is_anothers:
+            folder.sweep(state.moved)
+        else:
+            folder.remove()
 
 
 def _open(job: UpscaleJob, folder: JobFolder) -> JobWork:
