@@ -208,7 +208,7 @@ def as_table(rows: Sequence[tuple[str, str, Cut, Seams]]) -> str:
     head = [
         "clip",
         "size",
-        "segment",
+        "segment, context, blended",
         "borders",
         "difference across / without",
         "of all pairs",
@@ -217,7 +217,13 @@ def as_table(rows: Sequence[tuple[str, str, Cut, Seams]]) -> str:
     ]
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
     for name, size, cut, seen in rows:
-        cells = [name, size, f"{cut.length} + 2 x {cut.overlap}", str(seen.num_borders), f"{seen.ratio:.4f}"]
+        cells = [
+            name,
+            size,
+            f"{cut.length}, {cut.overlap}, {cut.crossfade}",
+            str(seen.num_borders),
+            f"{seen.ratio:.4f}",
+        ]
         cells += [f"{seen.raw_ratio:.3f}", f"{seen.step:.3f}", f"{seen.raw_step:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

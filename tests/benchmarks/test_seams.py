@@ -24,7 +24,7 @@ def test_the_table_of_seams_is_written_and_a_broken_gate_told(
     page.write_text(f"{seams.BEGIN}\n{seams.END}\n")
     monkeypatch.setattr(loading, "load_for", lambda options: NearestUpscaler())
     assert seams.main([str(clip), "--frames", "40", "--write", str(page)]) == 0
-    assert "| bars | 32x24 | 16 + 2 x 2 | 2 | 1.0000 |" in page.read_text()
+    assert "| bars | 32x24 | 16, 2, 0 | 2 | 1.0000 |" in page.read_text()
     monkeypatch.setattr(loading, "load_for", lambda options: DriftingUpscaler())
     assert seams.main([str(clip)]) == 1
 
