@@ -78,7 +78,7 @@ def enlarge(
     Returns:
         The enlarged frames, the frames at which segments begin in mid-shot, and those at which shots begin.
     """
-    made: list[Picture] = []
+    made: list[Any] = []
     seen: list[Segment] = []
     size = (frames[0].shape[1] * upscaler.scale, frames[0].shape[0] * upscaler.scale)
     settings = StreamSettings(cut, Finish(*size, color=traits_of(upscaler).color))
