@@ -48,6 +48,22 @@ def test_a_crossfade_makes_room_for_itself() -> None:
     assert cut.overlap >= 3 and cut.length >= 12
 
 
+def test_the_model_fades_segments_unless_the_user_says_otherwise() -> None:
+    traits = ModelTraits(overlap=3, crossfade=2)
+    assert plan_cut(SMALL, traits, UpscaleOptions()).crossfade == 2
+    assert plan_cut(SMALL, traits, UpscaleOptions(crossfade=0)).crossfade == 0
+    assert plan_cut(SMALL, traits, UpscaleOptions(crossfade=4, segment=8)).crossfade == 4
+    assert plan_cut(SMALL, traits, UpscaleOptions(segment=2)).crossfade == 0  # no room for it
+    assert plan_cut(SMALL, traits, UpscaleOptions(overlap=0)).crossfade == 0  # nothing that both have seen
+
+
+def test_time_is_not_wasted_to_stay_below_one_gigabyte() -> None:
+    large = Sizes(480, 640, 4, 1920, 2560)
+    small, usual = (plan_cut(large, TRAITS, UpscaleOptions(memory=memory)) for memory in ("1020MB", "auto"))
+    assert small.work > 1.4 * usual.work
+    assert usual.budget == 2000 * MB + TRAITS.fixed_bytes
+
+
 def test_too_little_memory_is_refused_with_the_least_that_would_do() -> None:
     with pytest.raises(ResourceError, match=r"need \d+ MB at least and --memory is 100 MB: raise it$"):
         plan_cut(SMALL, TRAITS, UpscaleOptions(memory="100MB"))

@@ -35,6 +35,8 @@ class ModelSpec:
     """Frames a segment has by default."""
     overlap: int
     """Frames of context on each side of a segment."""
+    crossfade: int
+    """Frames over which neighbouring segments are blended."""
     tile_overlap: int
     """Input pixels that neighbouring tiles share."""
     bytes_per_pixel: int
@@ -69,9 +71,10 @@ STAR_SMALL = ModelSpec(
     weights="star-small.safetensors",
     licence="Apache-2.0",
     segment=24,
-    overlap=5,
+    overlap=3,
+    crossfade=2,
     tile_overlap=8,
-    bytes_per_pixel=860,
+    bytes_per_pixel=580,
     bytes_per_tile_pixel=2000,
 )
 

@@ -30,6 +30,7 @@ class ModelTraits:
     Args:
         accepts: Names of the options marked ``model`` that this model honours; the others are refused.
         overlap: Frames of context on each side of a segment.
+        crossfade: Frames over which neighbouring segments are blended when the user names none, if they fit.
         tile_overlap: Input pixels over which tiles are blended.
         segment: Longest segment worth holding, in frames; None means that memory alone decides.
         num_steps: Sampling steps when the user names none.
@@ -44,6 +45,7 @@ class ModelTraits:
 
     accepts: frozenset[str] = frozenset({"seed", "steps"})
     overlap: int = 2
+    crossfade: int = 0
     tile_overlap: int = 16
     segment: int | None = None
     num_steps: int = 1

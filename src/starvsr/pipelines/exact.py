@@ -161,5 +161,5 @@ def whole_clip(options: UpscaleOptions, num_frames: int | None) -> UpscaleOption
     if options.tile == "auto" and options.tile_overlap is None:
         changes["tile"] = "off"
     if options.overlap is None:
-        changes["overlap"] = -(-options.crossfade // 2)
+        changes["overlap"] = -(-(options.crossfade or 0) // 2)
     return dataclasses.replace(options, **changes)  # type: ignore[arg-type]

@@ -339,9 +339,10 @@ class UpscaleOptions:
         minimum=0,
         maximum=1000,
     )
-    crossfade: int = _option(
-        0,
-        "Frames over which neighbouring segments are blended into each other; at most twice the overlap.",
+    crossfade: int | None = _option(
+        None,
+        "Frames over which neighbouring segments are blended into each other; at most twice the overlap (default: the "
+        "model's own).",
         CUTS,
         "int",
         unit="frames",
@@ -443,7 +444,7 @@ class UpscaleOptions:
                 "--color has no use here, since the released rounding matches colours by adain: leave it out, or add "
                 "--rounding nearest"
             )
-        if self.overlap is not None and self.crossfade > 2 * self.overlap:
+        if self.overlap is not None and self.crossfade is not None and self.crossfade > 2 * self.overlap:
             raise OptionError(
                 f"--crossfade {self.crossfade} needs frames that both segments see: "
                 f"give --overlap {-(-self.crossfade // 2)} or more"

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from starvsr.pipelines.memory.room import Prediction, Room
 
 MB = 2**20
-PROCESS_BYTES = 400 * MB  # interpreter, torch, FFmpeg: 310 after loading, and gaps in the heap that come with work
+PROCESS_BYTES = 420 * MB  # interpreter, torch, FFmpeg: 310 after loading; work of the kernels, gaps in the heap
 DEFAULT_BUDGETS = (950 * MB, 2000 * MB, 4000 * MB)
-"""Beside the model's own weights: the least of these that large frames can be done in; 8K needs the last one."""
+"""Beside the model's own weights: the least of these that a video can be done in without waste; 8K needs the last."""
+WASTE = 1.4
+"""A budget wastes time if it takes more than this factor of the work that the largest one takes."""
 ENCODER_FRAMES = (10, 45)  # frames an encoder holds: at least, and with its longest look-ahead
 ENCODER_BYTES_PER_PIXEL = 5  # what x264 keeps of a frame
 ENCODER_BYTES = 150 * MB  # beyond this, the writer shortens the encoder's look-ahead
@@ -105,14 +107,17 @@ def plan_cut(sizes: Sizes, traits: ModelTraits, options: UpscaleOptions) -> Cut:
         OptionError: the cross-fade does not fit the segments.
     """
     overlap = traits.overlap if options.overlap is None else options.overlap
-    overlap = max(overlap, -(-options.crossfade // 2))
+    overlap = max(overlap, -(-(options.crossfade or 0) // 2))
     limits = [options.memory] if isinstance(options.memory, int) else _default_budgets(traits)
     candidates = list(_candidates(sizes, traits, options, overlap))
+    best = []  # of each budget, the smallest first
     for budget in limits:
         cuts = [_cut(sizes, traits, options, length, overlap, grid, budget) for length, grid in candidates]
         fitting = [cut for cut in cuts if cut.memory <= budget]
         if fitting:
-            return min(fitting, key=lambda cut: (round(cut.work, 3), cut.memory))
+            best.append(min(fitting, key=lambda cut: (round(cut.work, 3), cut.memory)))
+    if best:
+        return next(cut for cut in best if cut.work <= WASTE * best[-1].work)
     smallest = min(cuts, key=lambda cut: cut.memory)
     if options.memory == "auto":
         return smallest
@@ -147,16 +152,17 @@ def segment_lengths(traits: ModelTraits, options: UpscaleOptions) -> list[int]:
     Raises:
         OptionError: the cross-fade does not fit the segments.
     """
+    crossfade = options.crossfade or 0
     if isinstance(options.segment, int):
-        if options.crossfade > longest_crossfade(options.segment):
+        if crossfade > longest_crossfade(options.segment):
             raise OptionError(
-                f"--crossfade {options.crossfade} does not fit --segment {options.segment}: give at most "
-                f"{longest_crossfade(options.segment)}, or segments of {2 * options.crossfade} frames"
+                f"--crossfade {crossfade} does not fit --segment {options.segment}: give at most "
+                f"{longest_crossfade(options.segment)}, or segments of {2 * crossfade} frames"
             )
         return [options.segment]
-    longest = max(traits.segment or LONGEST_SEGMENT, 2 * options.crossfade)
+    longest = max(traits.segment or LONGEST_SEGMENT, 2 * crossfade)
     lengths = [n for n in _LENGTHS if n < longest] + [longest]
-    return [n for n in lengths if longest_crossfade(n) >= options.crossfade]
+    return [n for n in lengths if longest_crossfade(n) >= crossfade]
 
 
 def _grids(sizes: Sizes, traits: ModelTraits, options: UpscaleOptions) -> Iterator[TileGrid]:
@@ -185,17 +191,26 @@ def _cut(
     grid: TileGrid,
     budget: int,
 ) -> Cut:
-    memory = estimate_memory(sizes, traits, options, length, overlap, grid)
-    return Cut(length, overlap, options.crossfade, grid, memory, budget)
+    crossfade = options.crossfade
+    if crossfade is None:
+        crossfade = min(traits.crossfade, 2 * overlap, longest_crossfade(length))
+    memory = estimate_memory(sizes, traits, options, length, overlap, crossfade, grid)
+    return Cut(length, overlap, crossfade, grid, memory, budget)
 
 
 def estimate_memory(
-    sizes: Sizes, traits: ModelTraits, options: UpscaleOptions, length: int, overlap: int, grid: TileGrid
+    sizes: Sizes,
+    traits: ModelTraits,
+    options: UpscaleOptions,
+    length: int,
+    overlap: int,
+    crossfade: int,
+    grid: TileGrid,
 ) -> int:
     """Estimate the peak memory of the process in bytes."""
     seen = length + 2 * overlap
     network = (traits.bytes_per_pixel * seen + traits.bytes_per_tile_pixel) * grid.tile_px
-    store = (length + 2 * options.crossfade) * sizes.network_px * 3 * 2
+    store = (length + 2 * crossfade) * sizes.network_px * 3 * 2
     waiting = (traits.write_behind + 1) * sizes.out_px * sizes.channels * sizes.sample_bytes
     color = options.color or traits.color
     finishing = 4 * 3 * (sizes.network_px * {"none": 0, "adain": 4, "wavelet": 9}[color])

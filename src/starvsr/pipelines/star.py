@@ -84,6 +84,7 @@ class StarPipeline:
         traits = ModelTraits(
             accepts=frozenset({"weights", "precision"} | ({"seed", "steps"} if spec.samples else set())),
             overlap=spec.overlap,
+            crossfade=spec.crossfade,
             tile_overlap=spec.tile_overlap,
             segment=spec.segment,
             fixed_bytes=dtype.itemsize * sum(parameter.numel() for parameter in network.parameters()),

@@ -53,7 +53,7 @@ class Wish:
         """Frames of context on each side of a segment."""
         given = self.options.overlap
         overlap = self.traits.overlap if given is None else given
-        return max(overlap, -(-self.options.crossfade // 2))
+        return max(overlap, -(-(self.options.crossfade or 0) // 2))
 
     def clip(self, length: int) -> Clip:
         """Return what a segment of ``length`` kept frames is."""
@@ -68,7 +68,8 @@ class Wish:
         """Return what reading, holding and writing frames takes in the host's memory."""
         bare = dataclasses.replace(self.traits, fixed_bytes=0, bytes_per_pixel=0, bytes_per_tile_pixel=0)
         grid = grid_of_tiles(self.sizes.height, self.sizes.width, None, 0)
-        return estimate_memory(self.sizes, bare, self.options, length, self.overlap, grid)
+        crossfade = self.options.crossfade or 0
+        return estimate_memory(self.sizes, bare, self.options, length, self.overlap, crossfade, grid)
 
 
 def plan_published(
@@ -158,7 +159,7 @@ def _cut(wish: Wish, choice: Choice, need: int, budget: int) -> Cut:
     return Cut(
         choice.length,
         wish.overlap,
-        options.crossfade,
+        options.crossfade or 0,
         grid,
         need,
         budget,
