@@ -67,7 +67,8 @@ def _same_stream(one: Copied, other: Copied, origin: Fraction, kind: str, notes:
         assert b"".join(other.content) == b"".join(one.content)
         assert abs(other.times[0] - one.times[0] + origin) <= max(one.tick, other.tick)
     else:
-        assert other.content == [_without_adts(data) for data in one.content] if one.codec == "aac" else one.content
+        wanted = [_without_adts(data) for data in one.content] if one.codec == "aac" else one.content
+        assert other.content == wanted
         worst = max(abs(a - b + origin) for a, b in zip(other.times, one.times, strict=True))
         assert worst <= other.tick, f"{float(worst)} s"
     lost = next((n for n in notes if f"tags of stream {one.index} " in n), "")
