@@ -47,6 +47,16 @@ def _venhancer(weights: dict[str, torch.Tensor], config: StarUNetConfig) -> dict
     return {key: tensor for key, tensor in weights.items() if key not in liem_names(weights)} | extra
 
 
+def test_safetensors_whose_length_begins_like_a_pickle(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    for note in range(300):  # headers are padded to eight bytes, so one of these is 0x..80 long
+        save_file({"a": torch.ones(2)}, path, metadata={"note": "x" * note})
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    assert torch.equal(read_tensors(path)["a"], torch.ones(2))
+
+
 @pytest.mark.parametrize(
     ("kind", "wrapped", "dtype"),
     [

@@ -19,6 +19,7 @@ from starvsr.errors import WeightsError
 from starvsr.models.weights.pickles import unneeded_names
 
 _SHOWN = 5
+_LONGEST_HEADER = 100_000_000  # of safetensors, in bytes
 _ZIP, _PICKLE, _POINTER = b"PK\x03\x04", b"\x80", b"version https://git-lfs"
 
 
@@ -42,9 +43,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"cannot read the weights {path}: {error}") from error
     if head.startswith(_POINTER):
         raise WeightsError(f"{path} is only Git LFS's note of where the weights are: get the file itself")
+    may_be_safetensors = head[8:9] == b"{"
+    if may_be_safetensors and int.from_bytes(head[:8], "little") < _LONGEST_HEADER:
+        return _read_safetensors(path)  # before the rest: the length it begins with may have a pickle's first byte
     if head.startswith(_ZIP) or head.startswith(_PICKLE):
         return _read_pickle(path)
-    if head[8:9] == b"{":
+    if may_be_safetensors:
         return _read_safetensors(path)
     raise WeightsError(f"{path} is neither safetensors nor a .pt file: give a file of weights")
 
