@@ -28,7 +28,7 @@ from starvsr.errors import StarVsrError
 from starvsr.metrics.evaluate import METRICS, ByteArray, ClipPair, evaluate
 from starvsr.models.weights import load_weights
 from starvsr.training.config import load_recipe
-from starvsr.training.run import train
+from starvsr.training.run import train, weights_name
 from starvsr.training.trainee import Trainee, build_trainee
 from starvsr.video.codec_pass import read_clip
 from starvsr.video.pixels import from_unit, to_unit
@@ -79,7 +79,7 @@ def upscaler(row: Row, folder: Path, overrides: Sequence[str]) -> Trainee:
     """Load the averaged weights of a trained row."""
     config = load_recipe(FOLDER / "base.toml", [*overrides, *row.overrides])
     trainee = build_trainee(config)
-    load_weights(trainee.network, folder / trainee.spec.weights)
+    load_weights(trainee.network, folder / weights_name(config.model))
     trainee.network.eval()
     return trainee
 

@@ -1,11 +1,11 @@
 """How many clips a second the data workers make: decoding, cutting and degrading, without any training.
 
-    python -m benchmarks.data_rate [--videos FOLDER] [--clips 12] [--workers 1 2] [--write docs/training.md]
+    python -m benchmarks.data_rate [--videos FOLDER] [--clips 48] [--workers 1 2] [--write docs/training.md]
 
 Without ``--videos`` a made clip stands in. A clip is 12 frames of 320x320, as recipes/star-small.toml wants them; the
 cache of decoded frames is filled before the clock starts, as it is in all but the first pass of a training run. The
 rates are those of the stream's own workers, read by one process that only throws the clips away; the clock starts when
-as many clips as there are workers have come. A step of a recipe wants ``batch / crops_per_clip`` clips.
+what they make ahead has been taken. A step of a recipe wants ``batch / crops_per_clip`` clips.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 from benchmarks.marked import replace_marked
@@ -27,6 +28,9 @@ from starvsr.data.clips import DegradedClips
 from starvsr.data.pool import SampleStream
 from starvsr.data.synthetic import SharpSource
 from starvsr.video.codec_pass import write_lossless
+
+AHEAD = 8
+"""Clips that each worker makes ahead; so many are taken before the clock starts."""
 
 BEGIN, END = "<!-- data-rate:begin -->", "<!-- data-rate:end -->"
 
@@ -39,12 +43,14 @@ class Rate:
         workers: Processes that made clips.
         clips: How many, in all.
         seconds: Wall clock.
-        load: Share of the machine's cores that was busy with other things when the clock started.
+        cpu_seconds: What their processes computed meanwhile: unlike the wall clock, not for others on the machine.
+        load: Programs that wanted a core when the clock started, per core.
     """
 
     workers: int
     clips: int
     seconds: float
+    cpu_seconds: float
     load: float
 
     @property
@@ -67,12 +73,19 @@ def measure(source: SharpSource, preset: str, workers: int, clips: int, *, clip_
     degraded = DegradedClips(source, preset, clip_frames=clip_frames, gt_size=gt_size, seed=workers)
     stream = SampleStream(degraded, num_frames=1, lq_crop=8, pool_size=1, crops_per_clip=1, workers=workers)
     samples = iter(stream)
-    for _ in islice(samples, max(1, workers)):
+    for _ in islice(samples, max(1, AHEAD * workers)):
         pass
-    began = time.perf_counter()
+    began, computed = time.perf_counter(), _cpu_seconds()
     for _ in islice(samples, clips):
         pass
-    return Rate(workers, clips, time.perf_counter() - began, load)
+    return Rate(workers, clips, time.perf_counter() - began, _cpu_seconds() - computed, load)
+
+
+def _cpu_seconds() -> float:
+    """Return what this process and its workers have computed so far."""
+    me = psutil.Process()
+    times = [process.cpu_times() for process in (me, *me.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
 
 
 def table(rates: Sequence[Rate], preset: str, clip_frames: int, gt_size: int) -> str:
@@ -81,12 +94,12 @@ def table(rates: Sequence[Rate], preset: str, clip_frames: int, gt_size: int) ->
         f'Clips of {clip_frames} frames of {gt_size}x{gt_size}, preset "{preset}", {os.cpu_count()} cores '
         f"(`python -m benchmarks.data_rate`):",
         "",
-        "| workers | clips/s | clips/s and worker | load of the machine per core |",
+        "| workers | clips/s | clips per second of computing | programs per core that wanted to run |",
         "|---|---|---|---|",
     ]
     for rate in rates:
-        each = rate.per_second / max(1, rate.workers)
-        lines.append(f"| {rate.workers} | {rate.per_second:.2f} | {each:.2f} | {rate.load:.1f} |")
+        computed = rate.clips / rate.cpu_seconds
+        lines.append(f"| {rate.workers} | {rate.per_second:.2f} | {computed:.2f} | {rate.load:.1f} |")
     return "\n".join(lines)
 
 
@@ -95,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="How many clips a second the data workers make.")
     parser.add_argument("--videos", type=Path)
     parser.add_argument("--preset", default="mixed")
-    parser.add_argument("--clips", type=int, default=12)
+    parser.add_argument("--clips", type=int, default=48)
     parser.add_argument("--clip-frames", type=int, default=12)
     parser.add_argument("--gt-size", type=int, default=320)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import torch
@@ -32,6 +33,8 @@ def start(recipe: Path, folder: Path, *overrides: str, **environment: str) -> in
         os.environ.update(environment)
         train(recipe, folder, overrides)
         code = 0
+    except BaseException:
+        traceback.print_exc()  # os._exit tells nothing
     finally:
         os._exit(code)
 

@@ -28,6 +28,7 @@ from starvsr.training.objectives import OBJECTIVES, choose_trained
 from starvsr.training.published import CaptionedStar
 from starvsr.training.run import export
 from starvsr.training.trainee import Trainee, build_trainee
+from starvsr.training.validation import restored, validate
 from starvsr.video.codec_pass import read_clip, write_lossless
 from tests.training.tiny import TOWER, forked, published_entries, write_published, write_published_recipe
 
@@ -312,6 +313,27 @@ def test_the_hint_is_what_the_pipeline_encodes(recipe: Path, models: Path) -> No
     torch.testing.assert_close(made.encode_lq(lq, rng), wanted)
     assert not torch.allclose(made.encode_lq(lq), wanted)
     assert made.decode_like(wanted.clone(), batch()["gt"]).shape == batch()["gt"].shape
+
+
+def test_a_validation_sample_is_what_the_pipeline_makes(
+    recipe: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = build_trainee(load_recipe(recipe, ["init=star-light"]))
+    made.network.eval()
+    pipeline = loading_published.load_published("star-light", files=_files(models))
+    lq, drawn = batch()["lq"] * 2 - 1, pipeline.noise
+
+    def without_posterior(shape: tuple[int, ...], *others: Any) -> Any:
+        source = drawn(shape, *others)
+        return lambda purpose: torch.zeros(shape) if purpose == "vae" else source(purpose)
+
+    monkeypatch.setattr(pipeline, "noise", without_posterior)
+    wanted = pipeline.upscale_clip(lq, seed=0, num_steps=2)
+    with torch.inference_mode():
+        found = restored(made, lq, 2)
+        values = validate(made, [{"lq": lq[0], "gt": found[0], "caption": "", "name": "a"}], {}, num_steps=2)
+    torch.testing.assert_close(found.clamp(-1, 1), wanted, atol=1e-4, rtol=1e-3)
+    assert made.validation_steps == 14 and values["psnr"] > values["psnr_bicubic"]
 
 
 def _files(models: Path) -> Any:
