@@ -126,7 +126,7 @@ def _compare_audio(before: list[str], after: list[str]) -> str:
 
 
 def _row(clip: Path, output: Path) -> Row:
-    lq, hq = middle_frame(clip), middle_frame(output)
+    lq, hq = matching_frames(clip, output)
     if lq.shape[2] == 4:
         lq = lq[..., :3]
     plain = bicubic(lq[None])[0]
@@ -135,15 +135,22 @@ def _row(clip: Path, output: Path) -> Row:
     return Row(clip.name, {name: window(p, left, top, CROP_WIDTH, CROP_HEIGHT) for name, p in pictures.items()})
 
 
-def middle_frame(path: Path) -> ByteArray:
-    """Read the middle frame as uint8 RGB; the last one where the number of frames is not known."""
+def matching_frames(before: Path, after: Path) -> tuple[ByteArray, ByteArray]:
+    """Read one frame of two videos of equal length as uint8 RGB: the middle one, or the last where no one knows.
+
+    Containers differ in telling their length, so the number is the first one's.
+    """
+    lq, index = _frame(before, None)
+    return lq, _frame(after, index)[0]
+
+
+def _frame(path: Path, index: int | None) -> tuple[ByteArray, int]:
     with VideoReader(path, on_corrupt="skip") as reader:
-        middle = (reader.info.num_frames or sys.maxsize) // 2
+        wanted = (reader.info.num_frames or sys.maxsize) // 2 if index is None else index
         for frame in reader:
-            if frame.index >= middle:
+            if frame.index >= wanted:
                 break
-    pixels = frame.pixels
-    return (pixels >> (frame.bit_depth - 8)).astype(np.uint8)
+    return (frame.pixels >> (frame.bit_depth - 8)).astype(np.uint8), frame.index
 
 
 def _line(result: Acceptance) -> str:

@@ -48,3 +48,12 @@ def test_flags_behind_the_dashes_go_to_the_command(tmp_path):
     options, flags = acceptance_lq.parse([str(tmp_path), "--clips", "face", "--", "--steps", "1"])
     assert options.clips == "face"
     assert flags == ["--steps", "1"]
+
+
+def test_the_sheet_shows_the_same_frame_of_both_where_only_one_tells_its_length(clip, tmp_path):
+    path, frames = clip
+    write_lossless(tmp_path / "out.mkv", frames[..., ::-1].copy(), Fraction(25))
+    first, second = acceptance_lq.matching_frames(path, tmp_path / "out.mkv")
+    np.testing.assert_array_equal(second, first[..., ::-1])
+    _, index = acceptance_lq._frame(path, 1)
+    assert index == 1
