@@ -13,6 +13,8 @@ from starvsr.models import registry
 from starvsr.models.star_small import StarSmall
 from starvsr.models.star_unet import StarUNetConfig
 from starvsr.models.weights import save_weights
+from starvsr.pipelines.loading import LOADING, check_accepted
+from starvsr.pipelines.options import UpscaleOptions
 from starvsr.pipelines.star import StarPipeline
 
 TINY = dataclasses.replace(
@@ -121,3 +123,10 @@ def test_steps_are_refused_by_a_model_without_sampling(weights: Path) -> None:
     registry.MODELS["tiny"] = dataclasses.replace(TINY, samples=False)
     with pytest.raises(OptionError, match="one step"):
         StarPipeline.load("tiny", weights=weights).upscale_clip(_clip(), num_steps=2)
+
+
+def test_the_steps_that_it_takes_anyway_may_be_named_and_no_others() -> None:
+    upscaler = StarPipeline.load("star-small")
+    check_accepted(upscaler, UpscaleOptions(steps=1), but=LOADING)
+    with pytest.raises(OptionError, match="star-small has no use for --steps"):
+        check_accepted(upscaler, UpscaleOptions(steps=4), but=LOADING)

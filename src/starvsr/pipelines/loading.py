@@ -88,6 +88,8 @@ def check_accepted(upscaler: ClipUpscaler, options: UpscaleOptions, *, but: tupl
     """
     traits = traits_of(upscaler)
     accepts = traits.accepts.union(but)
+    if options.steps == traits.num_steps:
+        accepts |= {"steps"}  # what it does anyway
     for name, info in option_infos():
         if info.model and name not in accepts and getattr(options, name) != default_of(name):
             raise OptionError(f"model {upscaler.name} has no use for {flag_name(name)}: leave it out")
