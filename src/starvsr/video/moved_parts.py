@@ -130,7 +130,7 @@ def _find(file: BinaryIO, unit: bytes, place: int, end: int) -> int | None:
     return None
 
 
-class MovedPart:
+class MovedPart(StoredPart):
     """A part whose packets lie in the joined output.
 
     Args:
@@ -155,16 +155,6 @@ class MovedPart:
             self._pieces: list[list[Piece]] = told["pieces"]
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedPartError(path, str(error)) from None
-
-    @property
-    def times(self) -> list[int]:
-        """Times of its pictures in the order of showing."""
-        return sorted(entry.pts for entry in self._entries)
-
-    @property
-    def durations(self) -> dict[int, int]:
-        """Length of each picture by its time."""
-        return {entry.pts: entry.duration for entry in self._entries}
 
     def packets(self) -> Iterator[Packet]:
         """Yield the packets in the order of decoding, each checked.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import av
 from av.packet import PacketSideData, packet_sidedata_type_from_literal
@@ -132,25 +133,30 @@ def unpack_entries(packed: bytes) -> tuple[list[Entry], dict[str, Any]]:
         raise ValueError(f"its index cannot be read ({error})") from None
 
 
-class StoredPart(Protocol):
+class StoredPart(ABC):
     """A finished part, wherever its packets lie now."""
 
     path: Path
     header_sha256: str
+    _entries: list[Entry]
 
     @property
     def times(self) -> list[int]:
         """Times of its pictures in the order of showing."""
-        ...
+        return sorted(entry.pts for entry in self._entries)
 
     @property
     def durations(self) -> dict[int, int]:
         """Length of each picture by its time."""
-        ...
+        return {entry.pts: entry.duration for entry in self._entries}
 
+    @abstractmethod
     def packets(self) -> Iterator[Packet]:
-        """Yield the packets in the order of decoding, each checked."""
-        ...
+        """Yield the packets in the order of decoding, each checked.
+
+        Raises:
+            DamagedPartError: A packet is not as it was written.
+        """
 
 
 def delay_of(times: Sequence[int]) -> int:

@@ -192,7 +192,7 @@ class PartWriter:
             self._file.add(Packet(bytes(packet), pts, self._durations.pop(pts), packet.is_keyframe, beside))
 
 
-class Part:
+class Part(StoredPart):
     """A finished part in its file.
 
     Args:
@@ -210,16 +210,6 @@ class Part:
                 self.header_sha256: str = told["header"]
         except (OSError, ValueError, KeyError) as error:
             raise DamagedPartError(path, str(error) or type(error).__name__) from None
-
-    @property
-    def times(self) -> list[int]:
-        """Times of its pictures in the order of showing."""
-        return sorted(entry.pts for entry in self._entries)
-
-    @property
-    def durations(self) -> dict[int, int]:
-        """Length of each picture by its time."""
-        return {entry.pts: entry.duration for entry in self._entries}
 
     def packets(self) -> Iterator[Packet]:
         """Yield the packets in the order of decoding, each checked.
