@@ -105,6 +105,8 @@ def write_sound(out: Any, stream: Any, seconds: float) -> None:
     wave = (0.3 * np.sin(np.arange(total) / 20)).astype(np.float32)
     if context.format.name.startswith("s16"):
         wave = (wave * 32767).astype(np.int16)
+    elif context.format.name.startswith("s32"):
+        wave = (wave * 2**30).astype(np.int32)
     step = context.frame_size or 1024
     for start in range(0, total, step):
         piece = wave[None, start : start + step]

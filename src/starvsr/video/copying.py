@@ -19,6 +19,7 @@ import av
 from starvsr.video.info import Chapter, VideoInfo
 from starvsr.video.opening import captured_log, open_input
 from starvsr.video.probing import is_cover, video_stream
+from starvsr.video.sound_lengths import packet_length
 from starvsr.video.tags import container_tags, copy_tags, language_of_mov, stream_words
 
 _COVER_SUFFIX = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "webp": ("webp", "image/webp")}
@@ -212,6 +213,8 @@ class StreamCopier:
             if packet.dts is not None:
                 packet.dts -= copied.shift
             self._trim_front(copied, packet)
+            if not packet.duration:
+                packet.duration = packet_length(copied.source, packet)
             self._make_increase(copied, packet)
             return copied, packet
         return None

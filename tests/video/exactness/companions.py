@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,21 @@ def films(draw: st.DrawFn) -> Film:
         cover=draw(st.sampled_from(["", "mjpeg", "png"])) if is_mkv else "",
         first=draw(st.booleans()),
     )
+
+
+@st.composite
+def films_without_lengths(draw: st.DrawFn) -> Film:
+    """Draw a Matroska with ALAC, whose packets have no length there, that goes where lengths are needed."""
+    count = draw(st.integers(1, 30))
+    clip = Clip(suffix=".mkv", codec="libx264", time_base=MS, pts=tuple(40 * index for index in range(count)))
+    track = replace(
+        draw(sounds(".mkv")),
+        codec="alac",
+        rate=draw(st.sampled_from([8000, 44100, 48000, 96000])),
+        channels=draw(st.sampled_from([1, 2, 6])),
+        seconds=draw(st.sampled_from([0.01, 0.05, 0.5, 2.0])),
+    )
+    return Film(clip, draw(st.sampled_from([MP4, MOV])), tracks=(track,), first=draw(st.booleans()))
 
 
 @st.composite

@@ -77,6 +77,12 @@ def shown_by_ffmpeg(path: Path, folder: Path) -> Shown:
     return Shown(tuple(facts.times), tuple(number_in(picture) for picture in pictures), Fraction(0))
 
 
+def sound_by_pyav(path: Path) -> bytes:
+    """Decode the first sound with PyAV; all samples, without the gaps between them."""
+    with av.open(str(path), metadata_errors="replace") as container:
+        return b"".join(frame.to_ndarray().T.tobytes() for frame in container.decode(audio=0))
+
+
 def planes_by_ffmpeg(path: Path, pix_fmt: str, *words: str) -> bytes:
     """Give the samples of all frames as FFmpeg decodes them, upright, in a pixel format."""
     return ffmpeg(
