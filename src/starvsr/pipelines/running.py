@@ -36,7 +36,7 @@ def run_job(job: UpscaleJob, on_progress: ProgressCallback | None, cancel: Cance
         seconds=seconds,
         peak_memory=peak_memory_bytes(),
         duration=job.options.duration or job.info.duration,
-        notes=(*notes, *getattr(job.upscaler, "notes", ())),
+        notes=(*notes, *work.told, *getattr(job.upscaler, "notes", ())),
         provenance=job.provenance,
         comparison=comparison,
         num_kept=work.num_kept,

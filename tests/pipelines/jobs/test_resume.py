@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -271,7 +273,7 @@ def test_a_kill_between_the_rename_and_the_tidying_up_is_no_failure(
 
     out = tmp_path / "o.mp4"
     with monkeypatch.context() as patch:
-        patch.setattr(JobFolder, "remove", lambda self: None)
+        patch.setattr(JobFolder, "remove", lambda self, lock: True)
         upscale(clip, out, **QUICK)
     digest = _digest(out)
     assert (tmp_path / "o.mp4.job").exists()
@@ -287,7 +289,7 @@ def test_a_removal_cut_short_leaves_nothing_behind_the_next_time(
 ) -> None:
     out = tmp_path / "out.mp4"
     with monkeypatch.context() as patch:
-        patch.setattr(JobFolder, "remove", lambda self: None)
+        patch.setattr(JobFolder, "remove", lambda self, lock: True)
         upscale(clip, out, **QUICK)
     folder = tmp_path / "out.mp4.job"
     for path in folder.iterdir():
@@ -298,6 +300,25 @@ def test_a_removal_cut_short_leaves_nothing_behind_the_next_time(
             upscale(clip, out, **QUICK)
     else:
         upscale(clip, out, **QUICK)
+    assert [path.name for path in tmp_path.iterdir() if path != clip] == ["out.mp4"]
+
+
+@pytest.mark.parametrize("name", ["lock", "plan.json", "journal"])
+def test_a_file_that_cannot_be_removed_is_told_and_goes_with_the_next_call(
+    name: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, unlink = tmp_path / "out.mp4", Path.unlink
+
+    def refuse(path: Path, *words: Any, **named: Any) -> None:
+        if path.name == name:
+            raise OSError(errno.EROFS, "Read-only file system")
+        unlink(path, *words, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        result = upscale(clip, out, **QUICK)
+    assert any("out.mp4.job could not be removed" in note for note in result.notes)
+    assert upscale(clip, out, **QUICK).num_kept == 0
     assert [path.name for path in tmp_path.iterdir() if path != clip] == ["out.mp4"]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 from collections.abc import Collection
 from pathlib import Path
 
 from starvsr.errors import JobError
+from starvsr.pipelines.jobs.lock import JobLock
 from starvsr.video.images import is_pattern
 
 SUFFIX = ".job"
@@ -78,18 +80,30 @@ class JobFolder:
         for path in [*self.path.glob("part_*"), self.plan, self.journal]:
             _remove(path)
 
-    def remove(self) -> None:
-        """Remove the folder; the journal goes last, so that an interrupted removal is understood."""
+    def remove(self, lock: JobLock) -> bool:
+        """Remove the folder; False where the system refuses.
+
+        The journal goes last, and only when all else is gone, so that a removal that was cut short is understood and
+        the same command completes it.
+
+        Args:
+            lock: The right to do so; let go where the system removes no file that is open.
+        """
+        if os.name == "nt":
+            lock.release()
         self.sweep()
-        for path in [*self.path.glob("part_*"), self.plan, self.lock, self.journal]:
-            _remove(path)
+        gone = [_remove(path) for path in [*self.path.glob("part_*"), self.plan, self.lock]]
+        if not all(gone) or not _remove(self.journal):
+            return False
         with contextlib.suppress(OSError):
             self.path.rmdir()
+        return not self.path.exists()
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path) -> bool:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+    return not os.path.lexists(path)

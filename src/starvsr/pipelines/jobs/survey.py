@@ -110,7 +110,8 @@ def remove_job(folder: JobFolder) -> int:
     lock = JobLock(folder.lock)
     try:
         num_bytes = folder.num_bytes
-        folder.remove()
+        if not folder.remove(lock):
+            raise OSError(f"{folder.path}: the system refuses to remove all of it; is the disk writable?")
     finally:
         lock.release()
     return num_bytes

@@ -53,11 +53,12 @@ def open_work(job: UpscaleJob) -> Iterator[JobWork]:
         work = _open(job, folder)
         yield work
         work.close()
-        folder.remove()
+        if not folder.remove(lock):
+            work.told.append(f"{folder.path} could not be removed, nothing in it is needed: remove it")
     except BaseException as error:
         if work is not None:
             work.close()
-        _tidy(folder, isinstance(error, JobError))
+        _tidy(folder, lock, isinstance(error, JobError))
         raise
     finally:
         lock.release()
@@ -77,14 +78,14 @@ def _output_errors(out: Path) -> Iterator[None]:
         raise as_output_error(out, error) from None
 
 
-def _tidy(folder: JobFolder, is_anothers: bool) -> None:
+def _tidy(folder: JobFolder, lock: JobLock, is_anothers: bool) -> None:
     """After an error: leave what is finished, remove the rest; touch nothing when the journal cannot be read."""
     with contextlib.suppress(OSError):
         state = JobState(read_journal(folder.journal)[0])
         if state.parts or is_anothers:
             folder.sweep(state.moved)
         else:
-            folder.remove()
+            folder.remove(lock)
 
 
 def _open(job: UpscaleJob, folder: JobFolder) -> JobWork:
@@ -136,6 +137,7 @@ class JobWork:
         self._join = Join(job, folder, journal, state)
         self._notes: list[str] = []
         self.num_kept = 0
+        self.told: list[str] = []  # notes on what came after the output
 
     def close(self) -> None:
         """Close the journal."""
