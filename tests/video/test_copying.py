@@ -10,6 +10,9 @@ import pytest
 
 from starvsr.video import VideoReader, probe
 from tests.video.clips import add_sound, make_clip, moving_bars, packets_of, write_sound
+from tests.video.exactness.clips import Clip
+from tests.video.exactness.companions import Film, Track, write_film
+from tests.video.exactness.strategies import MP4
 from tests.video.test_writer import copy, times
 
 SRT = ["hello", "<i>world</i>"]
@@ -303,3 +306,16 @@ def test_a_track_title_that_cannot_be_read_back_is_named_and_stops_nothing(tmp_p
     source = film(tmp_path / "in.mkv", sound="aac", stream_tags={"title": "\N{DEGREE SIGN}"})
     notes = copy(source, tmp_path / f"out{suffix}").notes
     assert [n for n in notes if "tags of stream 1" in n and n.endswith(": title")], notes
+
+
+@pytest.mark.parametrize(("suffix", "clock"), [(".mkv", 1000), (".mov", 12800), (".mov", 90000), (".mov", 24000)])
+@pytest.mark.parametrize("rate", [8000, 44100, 96000])
+def test_sound_begins_within_a_sample_of_its_time(tmp_path: Path, suffix: str, clock: int, rate: int) -> None:
+    track = Track("audio", "pcm_s16le", rate=rate, seconds=0.05, offset=Fraction(731, 1000))
+    clip = Clip(
+        suffix=suffix, codec="libx264", time_base=Fraction(1, clock), pts=tuple(clock // 25 * i for i in range(3))
+    )
+    source = write_film(tmp_path, Film(clip, MP4, tracks=(track,)))
+    copy(source, tmp_path / "out.mp4")
+    before, after = packets_of(source, "audio")[0][0][0], packets_of(tmp_path / "out.mp4", "audio")[0][0][0]
+    assert before is not None and after is not None and abs(after - before) <= Fraction(1, rate)

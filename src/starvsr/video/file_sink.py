@@ -33,6 +33,7 @@ from starvsr.video.packets import DamagedPartError, StoredPart, decoding_times
 from starvsr.video.tags import needs_free_tags
 
 _MAX_TIMESCALE = 2**31 - 1
+_MIN_TIMESCALE = 10_000  # FFmpeg's default of 1 ms would round offsets
 _MAX_SHARED_CLOCK = 1_000_000
 _INTERLEAVED_US = 500_000  # streams arrive in order; FFmpeg would hold ten seconds where one of them is silent
 _JOIN_BUFFER = 1 << 14
@@ -242,13 +243,15 @@ class FileSink:
         return self._muxer in ("matroska", "webm") and self._form.aspect != 1
 
     def _movie_timescale(self) -> int:
-        """Choose the clock that MP4 keeps start offsets on (FFmpeg's default of 1 ms would round them)."""
-        scale = min(self._form.time_base.denominator, _MAX_TIMESCALE)
-        while scale < 10_000:  # what FFmpeg does for tracks
-            scale *= 2
+        """Choose the clock that MP4 keeps start offsets on: exact for all tracks, or within half a sample of sound."""
+        ticks = min(self._form.time_base.denominator, _MAX_TIMESCALE)
         rates = [s.sample_rate for s in self._source.streams if s.sample_rate] if self._source else []
-        shared = math.lcm(scale, *rates)
-        return shared if shared <= _MAX_SHARED_CLOCK else scale
+        scale = math.lcm(ticks, *rates)
+        if rates and scale > _MAX_SHARED_CLOCK:
+            scale = min(ticks * math.ceil(2 * max(rates) / ticks), _MAX_TIMESCALE)
+        while scale < _MIN_TIMESCALE:
+            scale *= 2
+        return scale
 
     def _build(self) -> None:
         if self._source is not None and self._source.kind == "video":
