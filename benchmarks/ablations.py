@@ -2,11 +2,12 @@
 
     python -m benchmarks.ablations --videos DIR --photos DIR --hq DIR [--tables 3 4] [--rows ROW ...] [--out DIR]
 
-Each row of recipes/ablations/rows.toml is recipes/ablations/base.toml with its overrides, trained under OUT/ROW (a
-row that was interrupted goes on, one that is done is not trained again) and measured on pairs made from the sharp
-clips in --hq with fixed seeds: PSNR-Y, SSIM-Y, VMAF-NEG, warping error, all in one step. The table shows the paper's
-PSNR, LPIPS and warping error beside them and says how many pairs of rows stand in the same order as in the paper.
-Rows with equal overrides are trained once.
+Each row of recipes/ablations/rows.toml is recipes/ablations/base.toml with its overrides, trained under OUT/ROW from
+the prior that recipes/ablations/prior.toml makes once under OUT/prior (a run that was interrupted goes on, one that is
+done is not repeated), and measured on pairs made from the sharp clips in --hq with fixed seeds: PSNR-Y, SSIM-Y,
+VMAF-NEG, warping error, all in one step. The tables show the paper's PSNR, LPIPS and warping error beside them, say how
+many pairs of rows stand in the same order as in the paper, and how far equal recipes with other samples lie apart
+(table 0). Rows with equal overrides are trained once.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ else:
     import tomli as tomllib
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "ablations"
+PRIOR = "prior"
 
 
 @dataclass(frozen=True)
@@ -50,36 +52,39 @@ class Row:
     label: str
     overrides: tuple[str, ...]
     paper: tuple[float, float, float] | None = None
+    is_measured: bool = True
+    """False for a row that one step cannot tell from another; it runs where it is named."""
 
 
 def read_rows(tables: Sequence[int] = (), names: Sequence[str] = ()) -> list[Row]:
-    """Read the rows, all or those of some tables or names."""
+    """Read the rows, all or those of some names or tables (and table 0)."""
     tree: dict[str, dict[str, Any]] = tomllib.loads((FOLDER / "rows.toml").read_text())
     rows = []
     for name, entry in tree.items():
         paper = entry.get("paper")
         values = None if paper is None else (float(paper[0]), float(paper[1]), float(paper[2]))
-        rows.append(Row(name, entry["table"], entry["label"], tuple(entry["overrides"]), values))
+        overrides = tuple(entry["overrides"])
+        rows.append(Row(name, entry["table"], entry["label"], overrides, values, entry.get("measured", True)))
     unknown = sorted(set(names) - {row.name for row in rows})
     if unknown:
         raise SystemExit(f"no such row: {', '.join(unknown)}; there are {', '.join(row.name for row in rows)}")
-    return [row for row in rows if (not tables or row.table in tables) and (not names or row.name in names)]
+    if names:
+        return [row for row in rows if row.name in names]
+    return [row for row in rows if not tables or row.table in (0, *tables)]
 
 
-def train_row(row: Row, out: Path, overrides: Sequence[str]) -> Path:
-    """Train a row, or take what an earlier call trained, and return its folder."""
-    folder = out / row.name
+def train_once(recipe: Path, folder: Path, overrides: Sequence[str], start_from: Path | None = None) -> Path:
+    """Train by a recipe, or take what an earlier call trained; gives the averaged weights."""
     if not (folder / "done").exists():
-        train(FOLDER / "base.toml", folder, [*overrides, *row.overrides])
+        train(recipe, folder, overrides, start_from=start_from)
         (folder / "done").touch()
-    return folder
+    return folder / weights_name(load_recipe(recipe, overrides).model)
 
 
-def upscaler(row: Row, folder: Path, overrides: Sequence[str]) -> Trainee:
-    """Load the averaged weights of a trained row."""
-    config = load_recipe(FOLDER / "base.toml", [*overrides, *row.overrides])
-    trainee = build_trainee(config)
-    load_weights(trainee.network, folder / weights_name(config.model))
+def load_trainee(recipe: Path, overrides: Sequence[str], weights: Path) -> Trainee:
+    """Load trained weights into the network of a recipe."""
+    trainee = build_trainee(load_recipe(recipe, overrides))
+    load_weights(trainee.network, weights)
     trainee.network.eval()
     return trainee
 
@@ -106,16 +111,35 @@ def read_pairs(hq: Path, folder: Path, frames: int, size: tuple[int, int]) -> It
 
 def to_markdown(rows: Sequence[Row], scores: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> str:
     """Lay out one table per table of the paper, with the share of pairs of rows in the paper's order."""
-    text = ""
+    text = f"Before: {_cells(scores[PRIOR], metrics)}\n" if PRIOR in scores else ""
     for number in sorted({row.table for row in rows}):
         chosen = [row for row in rows if row.table == number]
         text += f"\nTable {number}\n\n| row | {' | '.join(metrics)} | paper: PSNR | LPIPS | E*warp |\n"
         text += "|" + " --- |" * (len(metrics) + 4) + "\n"
         for row in chosen:
-            ours = [f"{scores[row.name][name]:.4f}" for name in metrics]
             paper = [f"{value:g}" for value in row.paper] if row.paper else ["-"] * 3
-            text += f"| {row.label} | {' | '.join((*ours, *paper))} |\n"
-        text += "\n" + agreement(chosen, scores)
+            text += f"| {row.label} | {_cells(scores.get(row.name), metrics)} | {' | '.join(paper)} |\n"
+        text += "\n" + agreement([row for row in chosen if row.name in scores], scores)
+    return text + spread(rows, scores, metrics)
+
+
+def _cells(values: Mapping[str, float] | None, metrics: Sequence[str]) -> str:
+    return " | ".join("-" if values is None else f"{values[name]:.4f}" for name in metrics)
+
+
+def spread(rows: Sequence[Row], scores: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> str:
+    """Say how far apart the rows lie that differ in nothing but their samples."""
+    recipes: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        if row.name in scores:
+            recipe = tuple(word for word in row.overrides if not word.startswith("seed="))
+            recipes.setdefault(recipe, []).append(row.name)
+    text = ""
+    for names in recipes.values():
+        if any(row.table == 0 for row in rows if row.name in names) and len(names) > 1:
+            values = {name: [scores[row][name] for row in names] for name in metrics}
+            apart = ", ".join(f"{name} {max(v) - min(v):.4f}" for name, v in values.items())
+            text += f"\nEqual recipes ({', '.join(names)}) differ by: {apart}\n"
     return text
 
 
@@ -142,20 +166,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     overrides = [f"data.videos={options.videos}", f"data.cache={options.out / 'cache'}", *options.override]
     if options.photos:
         overrides.append(f"data.photos={options.photos}")
-    if options.steps:
-        overrides += [f"stage.0.steps={options.steps}", f"stage.1.steps={max(2 * options.steps // 3, 1)}"]
+    few = [f"stage.0.steps={options.steps}"] if options.steps else []
     rows = read_rows(options.tables, options.rows)
     width, height = (int(side) for side in options.size.split("x"))
     pairs = list(read_pairs(options.hq, options.out / "pairs", options.frames, (width, height)))
-    scores: dict[str, dict[str, float]] = {}
+    first = [f"stage.0.steps={options.prior_steps}"] if options.prior_steps else []
+    prior = train_once(FOLDER / "prior.toml", options.out / PRIOR, [*overrides, *first])
+    scores = {PRIOR: measure(load_trainee(FOLDER / "prior.toml", overrides, prior), pairs, options.metrics)}
+    print(PRIOR, json.dumps(scores[PRIOR]), flush=True)
     trained: dict[tuple[str, ...], str] = {}
     for row in rows:
+        if not (row.is_measured or row.name in options.rows):
+            continue
         twin = trained.setdefault(row.overrides, row.name)
         if twin != row.name:
             scores[row.name] = scores[twin]
             continue
-        folder = train_row(row, options.out, overrides)
-        scores[row.name] = measure(upscaler(row, folder, overrides), pairs, options.metrics)
+        words = [*overrides, *few, *row.overrides]
+        weights = train_once(FOLDER / "base.toml", options.out / row.name, words, start_from=prior)
+        scores[row.name] = measure(load_trainee(FOLDER / "base.toml", words, weights), pairs, options.metrics)
         print(row.name, json.dumps(scores[row.name]), flush=True)
     text = to_markdown(rows, scores, options.metrics)
     record = {"overrides": overrides, "pairs": len(pairs), "scores": scores}
@@ -172,7 +201,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--tables", type=int, nargs="*", default=[], choices=[3, 4, 5, 7])
     parser.add_argument("--rows", nargs="*", default=[], help="names out of recipes/ablations/rows.toml")
-    parser.add_argument("--steps", type=int, default=0, help="velocity steps of each row (default: the recipe's)")
+    parser.add_argument("--steps", type=int, default=0, help="steps of each row (default: the recipe's)")
+    parser.add_argument("--prior-steps", type=int, default=0, help="steps of the prior (default: the recipe's)")
     parser.add_argument("--frames", type=int, default=10, help="frames of each pair measured on")
     parser.add_argument("--size", default="640x360", help="largest ground truth measured on")
     parser.add_argument("--metrics", nargs="*", default=list(METRICS), choices=list(METRICS))

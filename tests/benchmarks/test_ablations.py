@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import ablations
-from benchmarks.ablations import Row, agreement, main, read_rows
+from benchmarks.ablations import Row, agreement, main, read_rows, spread
 from starvsr.training.config import load_recipe
 from starvsr.training.trainee import build_trainee
 from starvsr.video.codec_pass import write_lossless
@@ -18,13 +18,14 @@ from starvsr.video.codec_pass import write_lossless
 
 def test_every_row_is_a_recipe_of_its_own() -> None:
     rows = read_rows()
-    assert {row.table for row in rows} == {3, 4, 5, 7} and len(rows) == len({row.name for row in rows}) >= 22
+    assert {row.table for row in rows} == {0, 3, 4, 5, 7} and len(rows) == len({row.name for row in rows}) >= 22
     base = load_recipe(ablations.FOLDER / "base.toml")
     for row in rows:
         config = load_recipe(ablations.FOLDER / "base.toml", row.overrides)
         assert [stage.steps for stage in config.stage] == [stage.steps for stage in base.stage]
         assert config != base or row.name in ("alpha-2", "beta-1"), row.name
-    assert [row.name for row in read_rows([7])][:2] == ["beta-0.25", "beta-0.75"]
+    assert [row.name for row in read_rows([7])][:4] == ["again-1", "again-2", "beta-0.25", "beta-0.75"]
+    assert [row.name for row in rows if not row.is_measured] == ["exponential"]
     with pytest.raises(SystemExit, match="no such row: guess"):
         read_rows(names=["guess"])
 
@@ -44,6 +45,12 @@ def test_agreement_counts_pairs_in_the_papers_order() -> None:
     assert agreement(rows, scores).startswith("psnr_y_db: 2 of 3 pairs")
 
 
+def test_spread_of_equal_recipes() -> None:
+    rows = [Row("a", 3, "", ("x=1",)), Row("b", 0, "", ("x=1", "seed=3")), Row("c", 4, "", ("x=2",))]
+    scores = {"a": {"psnr_y_db": 1.0}, "b": {"psnr_y_db": 1.5}, "c": {"psnr_y_db": 9.0}}
+    assert spread(rows, scores, ["psnr_y_db"]) == "\nEqual recipes (a, b) differ by: psnr_y_db 0.5000\n"
+
+
 def test_two_rows_run_and_are_not_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = torch.get_num_threads()
     noise = np.random.default_rng(0).integers(0, 255, (6, 12, 16, 3), np.uint8)
@@ -56,7 +63,20 @@ def test_two_rows_run_and_are_not_run_again(tmp_path: Path, capsys: pytest.Captu
     ]  # fmt: skip
     words = [f"--override={word}" for word in small]
     words += ["--videos", str(tmp_path / "sharp"), "--hq", str(tmp_path / "sharp"), "--out", str(tmp_path / "out")]
-    words += ["--rows", "df-none", "liem-both", "beta-2", "--steps", "1", "--frames", "2", "--size", "64x64"]
+    words += [
+        "--rows",
+        "df-none",
+        "liem-both",
+        "beta-2",
+        "--steps",
+        "1",
+        "--prior-steps",
+        "1",
+        "--frames",
+        "2",
+        "--size",
+        "64x64",
+    ]
     words += ["--metrics", "psnr_y_db", "ssim_y", "--threads", "1"]
     try:
         main(words)
@@ -70,4 +90,4 @@ def test_two_rows_run_and_are_not_run_again(tmp_path: Path, capsys: pytest.Captu
     assert json.loads((tmp_path / "out" / "ablations.json").read_text())["scores"] == first
     text = capsys.readouterr().out
     assert "| beta 2 |" in text and "| 24.41 | 0.3339 | 2.21 |" in text
-    assert text.count('"event": "end"') == 2  # two rows, once each
+    assert text.count('"event": "end"') == 3  # the prior and two rows, once each

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from starvsr.data.pool import Batch
-from starvsr.errors import DataError
+from starvsr.errors import DataError, WeightsError
 from starvsr.models import registry
 from starvsr.models.star_small import StarSmall
-from starvsr.models.weights import load_weights
+from starvsr.models.weights import liem_names, load_weights
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
 from starvsr.training.loop import Trainer, learning_rate
 from starvsr.training.objectives import OBJECTIVES, Objective
@@ -75,6 +76,20 @@ def test_zero_head_starts_from_the_enlarged_input(photos: Path, tmp_path: Path) 
     lq = torch.rand(1, 3, 2, 8, 8)
     hint = trainer.trainee.encode_lq(lq)
     assert torch.allclose(trainer.trainee.one_step(lq), trainer.trainee.codec.decode(hint), atol=1e-5)
+
+
+def test_a_run_starts_from_one_without_liem(photos: Path, tmp_path: Path) -> None:
+    stage = StageConfig(objective="one-step", steps=1, warmup=1)
+    plain = dataclasses.replace(_config(photos, stage), network={"liem_space": False, "liem_time": False})
+    Trainer(plain, tmp_path / "plain").run()
+    weights = export(tmp_path / "plain", tmp_path / "tiny.safetensors")
+    begun = Trainer(_config(photos, stage), tmp_path / "with", start_from=weights).network.state_dict()
+    given = load_file(weights)
+    assert set(begun) - set(given) == set(liem_names(begun)) != set()
+    assert all(torch.equal(begun[name], value.float()) for name, value in given.items())
+    with pytest.raises(WeightsError, match="unexpected"):
+        save_file({**given, "more": torch.zeros(1)}, tmp_path / "more.safetensors")
+        Trainer(_config(photos, stage), tmp_path / "other", start_from=tmp_path / "more.safetensors")
 
 
 def test_no_data_is_an_error(tmp_path: Path, photos: Path) -> None:

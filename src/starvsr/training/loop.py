@@ -25,7 +25,7 @@ from starvsr.data.pool import Batch, SampleStream
 from starvsr.data.synthetic import SharpSource
 from starvsr.errors import DataError, OptionError
 from starvsr.models.registry import PUBLISHED
-from starvsr.models.weights import load_weights
+from starvsr.models.weights import liem_names, load_weights
 from starvsr.training.changes import check_changes
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from starvsr.training.config import StageConfig, TrainConfig
@@ -61,7 +61,8 @@ class Trainer:
     Args:
         config: the recipe.
         folder: gets checkpoints and log.
-        start_from: weights to begin with; for a published model, in place of the recipe's ``init``.
+        start_from: weights to begin with, of the same network, with or without the gates of LIEM, which otherwise
+            start afresh; for a published model, in place of the recipe's ``init``.
         processes: the group that trains together; None for this process alone.
         measures: more numbers for the validation, see :func:`starvsr.training.validation.validate`.
         allow_changes: go on although the recipe differs from the run's in what is already trained.
@@ -113,7 +114,7 @@ class Trainer:
         if self.config.model not in PUBLISHED:
             trainee = build_trainee(self.config, self.processes.device)
             if start_from is not None:
-                load_weights(trainee.network, start_from)
+                load_weights(trainee.network, start_from, may_lack=liem_names(trainee.network.state_dict()))
             return trainee
         begun = (state or {}).get("start", {})
         word = begun.get("word", None if start_from is None else str(start_from.resolve()))

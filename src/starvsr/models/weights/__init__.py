@@ -8,7 +8,7 @@ knows STAR's checkpoints, ``finding`` puts a model's files together, ``folders``
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from starvsr.models.weights.digests import check_digest, digest, known_digest
 from starvsr.models.weights.finding import ModelFiles, find_model
 from starvsr.models.weights.fitting import build_empty, check_fit, fit
 from starvsr.models.weights.folders import from_pretrained
-from starvsr.models.weights.star import load_star_unet, load_training_start
+from starvsr.models.weights.star import liem_names, load_star_unet, load_training_start
 from starvsr.models.weights.tensors import read_metadata, read_tensors
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "fit",
     "from_pretrained",
     "known_digest",
+    "liem_names",
     "load_star_unet",
     "load_training_start",
     "load_weights",
@@ -42,8 +43,13 @@ __all__ = [
 ]
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
+def load_weights(module: nn.Module, path: Path, *, may_lack: Collection[str] = ()) -> None:
     """Copy the tensors of a file into ``module`` as float32; every key must be there and none may be left over.
+
+    Args:
+        module: The network.
+        path: The file.
+        may_lack: Names that the file need not have; the module keeps its own values for those.
 
     Raises:
         WeightsError: the file is missing, damaged, or of another model (the keys are named).
@@ -51,8 +57,9 @@ def load_weights(module: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise WeightsError(f"no weights at {path}: give the path of a .safetensors file, or reinstall starvsr")
     tensors = read_tensors(path)
-    check_fit(module.state_dict(), tensors, path)
-    module.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
+    own = module.state_dict()
+    check_fit(own, tensors, path, new=[name for name in may_lack if name in own and name not in tensors])
+    module.load_state_dict({**own, **{key: tensor.float() for key, tensor in tensors.items()}})
 
 
 def save_weights(tensors: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
