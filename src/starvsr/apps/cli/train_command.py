@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 @click.option("--devices", default=8, show_default=True, type=click.IntRange(1), help="With --plan: how many.")
 @click.option("--device-gib", default=80.0, show_default=True, help="With --plan: memory of each, in GiB.")
 @click.option(
-    "--start-from", type=click.Path(path_type=Path), metavar="FILE", help="Begin with the weights of another run; gates of LIEM may be new."
+    "--start-from",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Begin with the weights of another run; gates of LIEM may be new.",
 )
 def train(
     recipe: Path,
