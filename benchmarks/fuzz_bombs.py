@@ -17,6 +17,7 @@ from benchmarks.fuzz_inputs import png, png_chunk
 Seeds = dict[str, bytes]
 Bomb = Callable[[Seeds], tuple[str, bytes]]
 BOMBS: dict[str, Bomb] = {}
+_CLUSTER = b"\x1f\x43\xb6\x75"
 
 
 def _bomb(name: str) -> Callable[[Bomb], Bomb]:
@@ -206,10 +207,25 @@ def _codecs(seeds: Seeds) -> tuple[str, bytes]:
 
 def _late(seeds: Seeds, time: int) -> bytes:
     """Return the Matroska file with another time of its cluster, which takes seven bytes more."""
-    head, tail = seeds["ffv1.mkv"].rsplit(b"\x1f\x43\xb6\x75", 1)
-    size = (int.from_bytes(tail[:8], "big") + 7).to_bytes(8, "big")
-    body = tail[8:].replace(b"\xe7\x81\x00", b"\xe7\x88" + time.to_bytes(8, "big"), 1)
-    return _in_segment(head + b"\x1f\x43\xb6\x75" + size + body, b"")
+    head, body, rest = _around_cluster(seeds["ffv1.mkv"])
+    body = body.replace(b"\xe7\x81\x00", b"\xe7\x88" + time.to_bytes(8, "big"), 1)
+    return _in_segment(head + _element(_CLUSTER, body) + rest, b"")
+
+
+def _around_cluster(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return what lies before the last cluster of a Matroska file, in it, and behind it."""
+    start = data.rindex(_CLUSTER)
+    head, tail = data[:start], data[start + len(_CLUSTER) :]
+    width = 9 - tail[0].bit_length()
+    size = int.from_bytes(tail[:width], "big") & ((1 << 7 * width) - 1)
+    return head, tail[width : width + size], tail[width + size :]
+
+
+@_bomb("a cluster that is smaller than its blocks")
+def _small_cluster(seeds: Seeds) -> tuple[str, bytes]:
+    head, body, rest = _around_cluster(seeds["ffv1.mkv"])
+    element = _element(_CLUSTER, body[:-7]) + body[-7:]
+    return "small.mkv", _in_segment(head + element + rest, b"")
 
 
 @_bomb("a first frame after 146 million years")
@@ -230,7 +246,7 @@ def _before(seeds: Seeds) -> tuple[str, bytes]:
 @_bomb("a gap of a century in front of the last frames")
 def _gap(seeds: Seeds) -> tuple[str, bytes]:
     second = _late(seeds, 3_155_760_000_000)
-    cluster = second[second.rindex(b"\x1f\x43\xb6\x75") : second.rindex(b"\x1c\x53\xbb\x6b")]
+    cluster = second[second.rindex(_CLUSTER) : second.rindex(b"\x1c\x53\xbb\x6b")]
     whole = _in_segment(seeds["ffv1.mkv"], b"")
     place = whole.rindex(b"\x1c\x53\xbb\x6b")
     return "gap.mkv", whole[:place] + cluster + whole[place:]

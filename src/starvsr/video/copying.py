@@ -33,6 +33,7 @@ class _Copied:
     target: Any
     shift: int
     last_dts: int | None = None
+    num_refused: int = 0
 
 
 class StreamCopier:
@@ -107,8 +108,19 @@ class StreamCopier:
             if until is not None and due is not None and due * Fraction(packet.time_base) > until:
                 return
             packet.stream = copied.target
-            self._output.mux_one(packet)
+            try:
+                self._output.mux_one(packet)
+            except av.error.InvalidDataError:  # it has to be repacked for this container, and is damaged
+                copied.num_refused += 1
             self._next = self._fetch()
+        self._note_refused()
+
+    def _note_refused(self) -> None:
+        for copied in self._streams.values():
+            if copied.num_refused:
+                which = f"stream {copied.source.index} ({stream_words(copied.source)})"
+                self.notes.append(f"{which}: {copied.num_refused} damaged packets, which do not fit here, are left out")
+                copied.num_refused = 0
 
     def _make_increase(self, copied: _Copied, packet: Any) -> None:
         """Move a packet whose time does not increase by a tick: containers refuse it otherwise."""

@@ -26,6 +26,7 @@ from starvsr.video.damage import DamageControl, Picture
 from starvsr.video.deinterlace import Deinterlacer
 from starvsr.video.info import VideoInfo
 from starvsr.video.limits import DEFAULT_LIMITS, Limits
+from starvsr.video.matroska_faults import find_fault
 from starvsr.video.opening import open_input
 from starvsr.video.pixels import dtype_for
 from starvsr.video.probing import decoder_for, orientation, probe, video_stream
@@ -35,6 +36,7 @@ from starvsr.video.webp import webp_frames
 _DEINTERLACE = ("auto", "on", "off")
 _ON_CORRUPT = ("error", "skip", "conceal")
 _LONGEST_LAST = 250  # frames: a longer last frame is a wrong header rather than a still
+_ELEMENTS = (10_000, 100)  # of a Matroska file that are looked at: at least, and for each frame
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ class VideoReader:
         if index == 0:
             self._raise_nothing_read()
         self._note_missing_end()
+        self._note_fault()
 
     def check_complete(self) -> None:
         """After reading to the end: refuse when the file promised noticeably more than it gave.
@@ -233,6 +236,18 @@ class VideoReader:
         missing = self._missing_at_end()
         if missing:
             self._note(missing)
+
+    def _note_fault(self) -> None:
+        """Name what FFmpeg's reader of Matroska passes over in silence: blocks whose sizes do not fit."""
+        is_matroska = self.info.kind == "video" and self.info.container.startswith("matroska")
+        if not is_matroska or self._is_cut_off or self.time_range is not None:
+            return
+        at_least, each = _ELEMENTS
+        place = find_fault(self.path, at_least + each * self.num_frames_read)
+        if place is not None:
+            self._note(
+                f"{self.path.name}: damaged at byte {place}, where sizes do not fit; frames may be missing there"
+            )
 
     def _raise_nothing_read(self) -> None:
         if self._start is not None:
