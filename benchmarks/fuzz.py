@@ -35,7 +35,8 @@ import torch
 from benchmarks import fuzz_bombs, fuzz_inputs
 from benchmarks.torture import write_table
 from starvsr.apps.cli import main as starvsr
-from starvsr.pipelines import api, baseline, running
+from starvsr.pipelines import api, running
+from starvsr.pipelines.families import baseline
 
 BEGIN, END = "<!-- fuzz:begin -->", "<!-- fuzz:end -->"
 SECONDS = 60.0  # for one input, both commands

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 import starvsr
 from starvsr.errors import OptionError
-from starvsr.pipelines.base import FrameUpscaler
+from starvsr.pipelines.upscaler import FrameUpscaler
 from starvsr.video.pixels import from_unit, to_unit
 
 ByteArray = npt.NDArray[np.uint8]

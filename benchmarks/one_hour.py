@@ -27,10 +27,10 @@ import numpy as np
 import psutil
 
 from benchmarks.torture import write_table
-from starvsr.pipelines.base import ModelTraits
 from starvsr.pipelines.jobs.folder import JobFolder, job_path
 from starvsr.pipelines.jobs.journal import read_journal
 from starvsr.pipelines.jobs.state import JobState
+from starvsr.pipelines.upscaler import ModelTraits
 from starvsr.video import EncodeOptions, VideoWriter
 
 WIDTH, HEIGHT, RATE = 64, 36, 24

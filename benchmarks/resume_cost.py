@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.seams import default_cut, enlarge, read
 from benchmarks.torture import write_table
-from starvsr.pipelines.base import ClipUpscaler, UpscaleOptions
+from starvsr.pipelines.upscaler import ClipUpscaler, UpscaleOptions
 from starvsr.video import VideoReader
 
 BEGIN, END = "<!-- resume:begin -->", "<!-- resume:end -->"
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=24, help="to upscale of each clip (default: 24)")
     parser.add_argument("--write", type=Path, help="put the table into this page")
     options = parser.parse_args(arguments)
-    from starvsr.pipelines.loading import load_for
+    from starvsr.pipelines.families.loading import load_for
 
     upscaler = load_for(UpscaleOptions())
     rows = []

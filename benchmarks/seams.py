@@ -25,11 +25,11 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.torture import write_table
-from starvsr.pipelines.base import ClipUpscaler, UpscaleOptions, traits_of
-from starvsr.pipelines.finish import Finish
-from starvsr.pipelines.plan import Cut, Sizes, plan_cut
-from starvsr.pipelines.segments import Segment
-from starvsr.pipelines.stream import StreamSettings, upscale_stream
+from starvsr.pipelines.cutting.plan import Cut, Sizes, plan_cut
+from starvsr.pipelines.cutting.segments import Segment
+from starvsr.pipelines.streaming.finish import Finish
+from starvsr.pipelines.streaming.stream import StreamSettings, upscale_stream
+from starvsr.pipelines.upscaler import ClipUpscaler, UpscaleOptions, traits_of
 from starvsr.video import SceneDetector, VideoReader
 
 BEGIN, END = "<!-- seams:begin -->", "<!-- seams:end -->"
@@ -237,7 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default="star-small")
     parser.add_argument("--write", type=Path, help="put the table into this page")
     options = parser.parse_args(arguments)
-    from starvsr.pipelines.loading import load_for
+    from starvsr.pipelines.families.loading import load_for
 
     upscaler = load_for(UpscaleOptions(model=options.model))
     rows = []

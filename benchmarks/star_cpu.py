@@ -21,8 +21,8 @@ from torch import nn
 
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
 from starvsr.models.weights import build_empty
-from starvsr.pipelines.compute import keep_freed_memory
-from starvsr.pipelines.loading_published import arrange_weights
+from starvsr.pipelines.families.loading_published import arrange_weights
+from starvsr.pipelines.memory.allocator import keep_freed_memory
 
 CONTEXT_TOKENS = 77
 _BLOCK = 1 << 22

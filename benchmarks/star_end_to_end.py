@@ -246,7 +246,7 @@ def _as_starvsr(settings: Path, words: list[str]) -> int:
     """Be starvsr, knowing sizes and digests of these files in place of the published ones."""
     from starvsr.apps.cli import main as starvsr
     from starvsr.models import registry, sources
-    from starvsr.pipelines import loading_published
+    from starvsr.pipelines.families import loading_published
 
     told = json.loads(settings.read_text())
 

@@ -37,15 +37,15 @@ from starvsr.models.star_unet import StarUNet, StarUNetConfig
 from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
 from starvsr.models.temporal_vae_codec import RELEASED_GROUP, TemporalVaeCodec
 from starvsr.models.weights.fitting import build_empty
-from starvsr.pipelines.exact import Choices
-from starvsr.pipelines.loading_published import SEGMENT, SEGMENT_OVERLAP, arrange_weights
+from starvsr.pipelines.cutting.segments import plan_segments
+from starvsr.pipelines.families.exact import Choices
+from starvsr.pipelines.families.loading_published import SEGMENT, SEGMENT_OVERLAP, arrange_weights
+from starvsr.pipelines.families.sampling import FAST_STEPS, Sampling
+from starvsr.pipelines.families.star_published import SCALE, PublishedStar
 from starvsr.pipelines.memory.choose import AT_ONCE, Clip, choose, rooms_for
 from starvsr.pipelines.memory.forecast import forecast
 from starvsr.pipelines.memory.room import PLACES, Prediction, Room
 from starvsr.pipelines.memory.shortage import free_bytes, is_out_of_memory
-from starvsr.pipelines.sampling import FAST_STEPS, Sampling
-from starvsr.pipelines.segments import plan_segments
-from starvsr.pipelines.star_published import SCALE, PublishedStar
 from starvsr.windows import blended_windows, released_windows
 
 GB = 2**30

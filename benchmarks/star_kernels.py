@@ -24,7 +24,7 @@ from benchmarks.star_repairs import randomized
 from starvsr.errors import OptionError
 from starvsr.models.norms import group_norm_last
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
-from starvsr.pipelines.acceleration import ATTENTION, COMPILE, CompiledNetwork, attention_scope
+from starvsr.pipelines.families.acceleration import ATTENTION, COMPILE, CompiledNetwork, attention_scope
 
 MARKS = ("<!-- star-kernels:begin -->", "<!-- star-kernels:end -->")
 CHANNELS, HEAD_DIM, TEXT = 320, 64, 77

@@ -22,7 +22,7 @@ from starvsr.diffusion.schedules import star_schedule
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
 from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
 from starvsr.models.temporal_vae_codec import GROUP, OVERLAP, RELEASED_GROUP, TemporalVaeCodec
-from starvsr.pipelines.exact import Choices
+from starvsr.pipelines.families.exact import Choices
 from starvsr.windows import Blend, Window
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -40,9 +40,9 @@ from starvsr.models.registry import STAR_SMALL
 from starvsr.models.star_small import StarSmall
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
 from starvsr.models.weights import load_weights
-from starvsr.pipelines.color import adain
-from starvsr.pipelines.frames import enlarge
-from starvsr.pipelines.sampling import FAST_STEPS, Sampling, Text
+from starvsr.pipelines.families.sampling import FAST_STEPS, Sampling, Text
+from starvsr.pipelines.pictures.color import adain
+from starvsr.pipelines.pictures.frames import enlarge
 from starvsr.video.codec_pass import read_clip
 from starvsr.video.pixels import from_unit, to_unit
 

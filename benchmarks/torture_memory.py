@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.torture_bench import NUM_FRAMES, Bench, Forked, Row, raise_in, run
-from starvsr.pipelines import baseline
+from starvsr.pipelines.families import baseline
 
 _BURST = 50  # allocations in a row that fail, in every other trial
 _PATIENCE = 20.0  # seconds

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.torture_bench import NUM_FRAMES, Bench, Forked, Row, finished, raise_in, run
-from starvsr.pipelines import baseline
+from starvsr.pipelines.families import baseline
 from starvsr.pipelines.jobs import work
 from starvsr.pipelines.jobs.folder import job_path
 from starvsr.pipelines.jobs.join import Join

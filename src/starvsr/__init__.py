@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from starvsr.errors import StarVsrError as StarVsrError
     from starvsr.pipelines.api import upscale as upscale
-    from starvsr.pipelines.base import CancelToken as CancelToken
-    from starvsr.pipelines.base import Progress as Progress
-    from starvsr.pipelines.base import UpscaleResult as UpscaleResult
-    from starvsr.pipelines.loading import load_pipeline as load_pipeline
+    from starvsr.pipelines.families.loading import load_pipeline as load_pipeline
     from starvsr.pipelines.options import UpscaleOptions as UpscaleOptions
+    from starvsr.pipelines.upscaler import CancelToken as CancelToken
+    from starvsr.pipelines.upscaler import Progress as Progress
+    from starvsr.pipelines.upscaler import UpscaleResult as UpscaleResult
     from starvsr.video import VideoInfo as VideoInfo
     from starvsr.video import probe as probe
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CancelToken": "starvsr.pipelines.base",
-    "Progress": "starvsr.pipelines.base",
+    "CancelToken": "starvsr.pipelines.upscaler",
+    "Progress": "starvsr.pipelines.upscaler",
     "StarVsrError": "starvsr.errors",
     "UpscaleOptions": "starvsr.pipelines.options",
-    "UpscaleResult": "starvsr.pipelines.base",
+    "UpscaleResult": "starvsr.pipelines.upscaler",
     "VideoInfo": "starvsr.video",
     "errors": "starvsr.errors",
-    "load_pipeline": "starvsr.pipelines.loading",
+    "load_pipeline": "starvsr.pipelines.families.loading",
     "probe": "starvsr.video",
     "upscale": "starvsr.pipelines.api",
 }

@@ -321,7 +321,7 @@ def test_what_cannot_be_honoured_is_refused(words: tuple[str, ...], clip: Path, 
 @pytest.fixture
 def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An output whose job ran out of memory with some parts finished."""
-    from starvsr.pipelines.baseline import BicubicUpscaler
+    from starvsr.pipelines.families.baseline import BicubicUpscaler
 
     def hungry(self, lq, *, first_frame, **arguments):
         if first_frame > 20:

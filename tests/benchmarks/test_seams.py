@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import resume_cost, seams
-from starvsr.pipelines import loading
+from starvsr.pipelines.families import loading
 from tests.pipelines.doubles import DriftingUpscaler, NearestUpscaler
 from tests.video.clips import make_clip
 

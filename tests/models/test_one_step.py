@@ -13,7 +13,7 @@ from starvsr.models.one_step import OneStep
 from starvsr.models.registry import STAR_SMALL
 from starvsr.models.star_small import StarSmall
 from starvsr.models.star_unet import StarUNetConfig
-from starvsr.pipelines.frames import enlarge
+from starvsr.pipelines.pictures.frames import enlarge
 
 TINY = dataclasses.replace(STAR_SMALL.unet, width=16, head_dim=8, context_dim=8)
 SHALLOW = StarUNetConfig(

@@ -21,8 +21,8 @@ from starvsr.diffusion.schedules import (
     star_schedule,
 )
 from starvsr.padding import Padding, released_padding
-from starvsr.pipelines import color, frames
-from starvsr.pipelines.exact import BrownianSteps
+from starvsr.pipelines.families.exact import BrownianSteps
+from starvsr.pipelines.pictures import color, frames
 from starvsr.windows import Window, blend_weights, released_overlap, released_windows
 from tests.parity.checks import check
 from tests.parity.golden import CannotCheck, Case

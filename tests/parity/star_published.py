@@ -17,10 +17,11 @@ from starvsr.models.temporal_vae_codec import TemporalVaeCodec
 from starvsr.models.text_tokens import Tokenizer
 from starvsr.models.text_tower import TextTower, TextTowerConfig, tower_weights
 from starvsr.padding import Padding
-from starvsr.pipelines.color import adain
-from starvsr.pipelines.exact import Choices, Source
-from starvsr.pipelines.frames import to_byte_range
-from starvsr.pipelines.star_published import FAST_STEPS, PublishedStar, Sampling
+from starvsr.pipelines.families.exact import Choices, Source
+from starvsr.pipelines.families.sampling import FAST_STEPS, Sampling
+from starvsr.pipelines.families.star_published import PublishedStar
+from starvsr.pipelines.pictures.color import adain
+from starvsr.pipelines.pictures.frames import to_byte_range
 from starvsr.video.pixels import from_unit, to_unit
 from tests.parity.checks import check
 from tests.parity.golden import CannotCheck, Case, fill, filled

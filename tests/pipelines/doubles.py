@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from starvsr.pipelines.base import ModelTraits, StepCallback
+from starvsr.pipelines.upscaler import ModelTraits, StepCallback
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from starvsr.models import registry
-from starvsr.pipelines import loading_published
+from starvsr.pipelines.families import loading_published
 from starvsr.training.run import train
 from tests.training.tiny import TINY, TOWER, published_entries
 

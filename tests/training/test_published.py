@@ -19,8 +19,8 @@ from starvsr.errors import DataError, WeightsError
 from starvsr.models import registry
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
 from starvsr.models.weights import build_empty, read_tensors
-from starvsr.pipelines import loading_published
-from starvsr.pipelines.prompts import NEGATIVE_PROMPT
+from starvsr.pipelines.families import loading_published
+from starvsr.pipelines.families.prompts import NEGATIVE_PROMPT
 from starvsr.training.checkpoints import load_checkpoint
 from starvsr.training.config import StageConfig, load_recipe
 from starvsr.training.loop import Trainer

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starvsr.errors import OptionError
-from starvsr.pipelines.base import (
+from starvsr.pipelines.cutting.plan import Cut, Sizes, plan_cut
+from starvsr.pipelines.families.loading import check_accepted, choose_device, load_for
+from starvsr.pipelines.inputs import look_at, open_reader, rehearse_copying
+from starvsr.pipelines.options import LIMITS, option_infos, options_from
+from starvsr.pipelines.upscaler import (
     CancelToken,
     ClipUpscaler,
     ProgressCallback,
@@ -21,10 +25,6 @@ from starvsr.pipelines.base import (
     peak_memory_bytes,
     traits_of,
 )
-from starvsr.pipelines.loading import check_accepted, choose_device, load_for
-from starvsr.pipelines.media import look_at, open_reader, rehearse_copying
-from starvsr.pipelines.options import LIMITS, option_infos, options_from
-from starvsr.pipelines.plan import Cut, Sizes, plan_cut
 
 if TYPE_CHECKING:
     from starvsr.pipelines.jobs.folder import JobFolder
@@ -177,7 +177,7 @@ def prepare(
     info = look_at(path, options)
     _refuse_unused(info, options)
     if options.exact:
-        from starvsr.pipelines.exact import whole_clip
+        from starvsr.pipelines.families.exact import whole_clip
 
         options = whole_clip(options, expected_frames(info, options))
     out = Path(out)

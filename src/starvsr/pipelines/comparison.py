@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from starvsr.pipelines.api import UpscaleJob, comparison_paths, open_reader
-from starvsr.pipelines.base import CancelToken
-from starvsr.pipelines.render import Pixels
+from starvsr.pipelines.streaming.render import Pixels
+from starvsr.pipelines.upscaler import CancelToken
 from starvsr.video import EncodeOptions, VideoReader, VideoWriter
 from starvsr.video.limits import OWN_FILES
 

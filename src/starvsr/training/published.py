@@ -29,8 +29,8 @@ from starvsr.models.weights.finding import find_start
 from starvsr.models.weights.fitting import forget
 from starvsr.models.weights.hub import Places
 from starvsr.models.weights.star import is_venhancer
-from starvsr.pipelines.loading_published import load_text, load_vae
-from starvsr.pipelines.prompts import NEGATIVE_PROMPT, USER_PROMPT, join_prompts
+from starvsr.pipelines.families.loading_published import load_text, load_vae
+from starvsr.pipelines.families.prompts import NEGATIVE_PROMPT, USER_PROMPT, join_prompts
 from starvsr.training.config import TrainConfig
 
 KEPT_CAPTIONS = 1024

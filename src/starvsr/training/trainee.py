@@ -19,8 +19,8 @@ from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
 from starvsr.models.star_small import StarSmall, keep_brightness
 from starvsr.models.temporal_vae_codec import TemporalVaeCodec
 from starvsr.padding import minimal_padding
-from starvsr.pipelines.frames import enlarge, pad_reflect
-from starvsr.pipelines.sampling import FAST_STEPS
+from starvsr.pipelines.families.sampling import FAST_STEPS
+from starvsr.pipelines.pictures.frames import enlarge, pad_reflect
 from starvsr.training.config import TrainConfig, check_value
 from starvsr.training.published import (
     CaptionedStar,

@@ -20,8 +20,8 @@ from starvsr.data.synthetic import SharpSource
 from starvsr.diffusion.denoiser import Predict, from_velocity, guided
 from starvsr.diffusion.noise import FrameNoise
 from starvsr.diffusion.samplers import dpmpp_2m_sde
-from starvsr.pipelines.frames import enlarge
-from starvsr.pipelines.sampling import Sampling
+from starvsr.pipelines.families.sampling import Sampling
+from starvsr.pipelines.pictures.frames import enlarge
 from starvsr.training.config import DataConfig, RunConfig
 from starvsr.training.trainee import Trainee
 from starvsr.video.codec_pass import write_clip

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from starvsr.errors import JobError
+from starvsr.pipelines.cutting.segments import Position
 from starvsr.pipelines.jobs.fingerprint import fingerprint, marks
 from starvsr.pipelines.jobs.journal import Journal, read_journal
 from starvsr.pipelines.jobs.lock import JobLock, holder_of
 from starvsr.pipelines.jobs.plan import part_frames
 from starvsr.pipelines.jobs.state import JobState, PartRecord, end_record
-from starvsr.pipelines.segments import Position
 from starvsr.video import probe
 from starvsr.video.parts import PartFacts
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from starvsr.errors import ResourceError
+from starvsr.pipelines.families.star_published import PublishedStar
 from starvsr.pipelines.memory import choose as choose_module
 from starvsr.pipelines.memory import keeper as keeper_module
 from starvsr.pipelines.memory.choose import Clip, choose, next_smaller, rooms_for, smallest
 from starvsr.pipelines.memory.forecast import MB, forecast
 from starvsr.pipelines.memory.room import PLACES, Phase, Room
 from starvsr.pipelines.memory.shortage import is_out_of_memory
-from starvsr.pipelines.star_published import PublishedStar
 from tests.pipelines.memory.tiny import clip, tiny
 
 

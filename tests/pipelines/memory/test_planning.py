@@ -18,7 +18,7 @@ from benchmarks.star_memory import published_sizes
 from starvsr.apps.cli.plan_view import plan_rows
 from starvsr.errors import ResourceError
 from starvsr.pipelines.api import prepare
-from starvsr.pipelines.base import ModelTraits
+from starvsr.pipelines.cutting.plan import Cut, Sizes
 from starvsr.pipelines.jobs.folder import JobFolder, job_path
 from starvsr.pipelines.jobs.plan_file import read_cut
 from starvsr.pipelines.memory import choose as choose_module
@@ -26,7 +26,7 @@ from starvsr.pipelines.memory.choose import rooms_for
 from starvsr.pipelines.memory.planning import GB, Wish, plan_published
 from starvsr.pipelines.memory.room import PLACES, Room
 from starvsr.pipelines.options import UpscaleOptions
-from starvsr.pipelines.plan import Cut, Sizes
+from starvsr.pipelines.upscaler import ModelTraits
 from tests.pipelines.memory.test_keeper import Failing
 from tests.pipelines.memory.tiny import tiny
 

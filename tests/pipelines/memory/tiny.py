@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
 from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
 from starvsr.models.temporal_vae_codec import TemporalVaeCodec
-from starvsr.pipelines.star_published import PublishedStar, Sampling
+from starvsr.pipelines.families.sampling import Sampling
+from starvsr.pipelines.families.star_published import PublishedStar
 
 UNET = StarUNetConfig(
     width=32, multipliers=(1, 1), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(1.0,), context_dim=16,

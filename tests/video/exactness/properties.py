@@ -23,8 +23,8 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
 from starvsr.pipelines.api import upscale
-from starvsr.pipelines.base import UpscaleResult
-from starvsr.pipelines.baseline import BicubicUpscaler
+from starvsr.pipelines.families.baseline import BicubicUpscaler
+from starvsr.pipelines.upscaler import UpscaleResult
 
 Check = Callable[[Any, Path], None]
 PROPERTIES: dict[str, Property] = {}

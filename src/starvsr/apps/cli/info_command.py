@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def info(path: str, as_json: bool, **flags: Any) -> None:
     """Show what a video, an image or a folder of images holds."""
     options = options_of(flags)
-    from starvsr.pipelines.media import look_at
+    from starvsr.pipelines.inputs import look_at
 
     found = look_at(path, options)
     if as_json:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from starvsr.pipelines.base import ClipUpscaler
+    from starvsr.pipelines.upscaler import ClipUpscaler
 
 NUM_FRAMES = 4
 SIDES = (16, 32, 64, 128)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from starvsr.pipelines.base import traits_of
-from starvsr.pipelines.finish import Finish
-from starvsr.pipelines.stream import Frame, StreamSettings
+from starvsr.pipelines.streaming.finish import Finish
+from starvsr.pipelines.streaming.stream import Frame, StreamSettings
+from starvsr.pipelines.upscaler import traits_of
 from starvsr.video import SceneDetector, VideoReader
 
 if TYPE_CHECKING:

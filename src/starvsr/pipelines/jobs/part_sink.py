@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starvsr.pipelines.cutting.segments import Position, Segment
 from starvsr.pipelines.jobs.state import Gap, PartRecord
-from starvsr.pipelines.render import Pixels
-from starvsr.pipelines.segments import Position, Segment
+from starvsr.pipelines.streaming.render import Pixels
 from starvsr.video.parts import PartWriter
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starvsr.errors import JobError
-from starvsr.pipelines.base import traits_of
 from starvsr.pipelines.jobs.fingerprint import fingerprint
 from starvsr.pipelines.jobs.folder import JobFolder
 from starvsr.pipelines.jobs.plan_file import Plan
 from starvsr.pipelines.options import LIMITS, UpscaleOptions, flag_name, option_infos
+from starvsr.pipelines.upscaler import traits_of
 
 if TYPE_CHECKING:
     from starvsr.pipelines.api import UpscaleJob

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from starvsr.pipelines.cutting.segments import Position
 from starvsr.pipelines.jobs.journal import Record
-from starvsr.pipelines.segments import Position
 from starvsr.video.moved_parts import Where
 from starvsr.video.parts import PartFacts
 

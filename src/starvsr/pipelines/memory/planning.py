@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from starvsr.errors import ResourceError
-from starvsr.pipelines.base import ModelTraits
+from starvsr.pipelines.cutting.plan import Cut, Sizes, estimate_memory, segment_lengths
+from starvsr.pipelines.cutting.tiles import grid_of_tiles
 from starvsr.pipelines.memory.choose import Choice, Clip, best_of, choices, rooms_for, with_tiles_of
 from starvsr.pipelines.memory.forecast import ModelSizes
 from starvsr.pipelines.memory.room import Place, Room
 from starvsr.pipelines.options import UpscaleOptions
-from starvsr.pipelines.plan import Cut, Sizes, estimate_memory, segment_lengths
 from starvsr.pipelines.quantities import format_size
-from starvsr.pipelines.tiles import grid_of_tiles
+from starvsr.pipelines.upscaler import ModelTraits
 
 GB = 2**30
 CPU_BUDGETS = (4 * GB, 8 * GB, 16 * GB, 32 * GB, 64 * GB)

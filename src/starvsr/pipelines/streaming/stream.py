@@ -15,7 +15,12 @@ from typing import Protocol
 
 import torch
 
-from starvsr.pipelines.base import (
+from starvsr.pipelines.cutting.plan import Cut
+from starvsr.pipelines.cutting.segments import Position, Segment, SegmentPlanner, group_frames
+from starvsr.pipelines.streaming.finish import Finish
+from starvsr.pipelines.streaming.render import Pixels, Store, join_segments, upscale_segment
+from starvsr.pipelines.streaming.threads import ReadAhead, WriteBehind
+from starvsr.pipelines.upscaler import (
     CancelToken,
     ClipUpscaler,
     Progress,
@@ -23,11 +28,6 @@ from starvsr.pipelines.base import (
     peak_memory_bytes,
     traits_of,
 )
-from starvsr.pipelines.finish import Finish
-from starvsr.pipelines.plan import Cut
-from starvsr.pipelines.render import Pixels, Store, join_segments, upscale_segment
-from starvsr.pipelines.segments import Position, Segment, SegmentPlanner, group_frames
-from starvsr.pipelines.threads import ReadAhead, WriteBehind
 
 READ_AHEAD = 4
 

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from starvsr.pipelines.color import adain, wavelet
-from starvsr.pipelines.frames import enlarge
-from starvsr.pipelines.render import Pixels, Store, from_codes
+from starvsr.pipelines.pictures.color import adain, wavelet
+from starvsr.pipelines.pictures.frames import enlarge
+from starvsr.pipelines.streaming.render import Pixels, Store, from_codes
 from starvsr.video.pixels import from_unit, to_unit
 
 _ROUND_TO_8_BITS = np.array([(code + 128) // 257 for code in range(65536)], np.uint8)

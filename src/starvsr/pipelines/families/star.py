@@ -23,9 +23,9 @@ from starvsr.models.one_step import OneStep
 from starvsr.models.registry import ModelSpec, get_spec, packaged_weights
 from starvsr.models.star_small import StarSmall
 from starvsr.models.weights import digest, load_weights, read_metadata
-from starvsr.pipelines.base import ModelTraits, StepCallback
-from starvsr.pipelines.compute import choose_dtype, keep_freed_memory
-from starvsr.pipelines.frames import enlarge
+from starvsr.pipelines.memory.allocator import choose_dtype, keep_freed_memory
+from starvsr.pipelines.pictures.frames import enlarge
+from starvsr.pipelines.upscaler import ModelTraits, StepCallback
 
 
 class StarPipeline:

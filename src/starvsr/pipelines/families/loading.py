@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from starvsr.errors import OptionError
-from starvsr.pipelines.base import ClipUpscaler, UpscaleOptions, option_infos, traits_of
 from starvsr.pipelines.options import default_of, flag_name
+from starvsr.pipelines.upscaler import ClipUpscaler, UpscaleOptions, option_infos, traits_of
 
 BASELINES = ("bicubic",)
 LOADING = (
@@ -59,7 +59,7 @@ def load_pipeline(name: str = "star-small", *, device: str = "auto", **settings:
         return _published(name, given, device)
 
     get_spec(name)
-    from starvsr.pipelines.star import StarPipeline
+    from starvsr.pipelines.families.star import StarPipeline
 
     _refuse_unknown(name, given, set(inspect.signature(StarPipeline.load).parameters))
     if "weights" in given:
@@ -123,7 +123,7 @@ def choose_device(word: str) -> str:
 
 
 def _published(name: str, given: dict[str, Any], device: str) -> ClipUpscaler:
-    from starvsr.pipelines.loading_published import LOADED, load_published
+    from starvsr.pipelines.families.loading_published import LOADED, load_published
 
     _refuse_unknown(name, given, set(LOADED))
     if "weights" in given:
@@ -132,7 +132,7 @@ def _published(name: str, given: dict[str, Any], device: str) -> ClipUpscaler:
 
 
 def _baseline(name: str, given: dict[str, Any]) -> ClipUpscaler:
-    from starvsr.pipelines.baseline import BicubicUpscaler
+    from starvsr.pipelines.families.baseline import BicubicUpscaler
 
     _refuse_unknown(name, given, set())
     return BicubicUpscaler()

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from starvsr.errors import StarVsrError
-from starvsr.pipelines.base import ClipUpscaler, FrameUpscaler
-from starvsr.pipelines.compute import give_back_memory
-from starvsr.pipelines.segments import Segment
-from starvsr.pipelines.tiles import Tile, TileGrid
+from starvsr.pipelines.cutting.segments import Segment
+from starvsr.pipelines.cutting.tiles import Tile, TileGrid
+from starvsr.pipelines.memory.allocator import give_back_memory
+from starvsr.pipelines.upscaler import ClipUpscaler, FrameUpscaler
 from starvsr.video.pixels import to_unit
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]

@@ -15,7 +15,7 @@ from starvsr.diffusion.denoiser import Denoise, Predict, from_velocity, guided, 
 from starvsr.diffusion.schedules import NoiseSchedule
 from starvsr.errors import OptionError
 from starvsr.models.feature_cache import FeatureCache, FeatureCaches
-from starvsr.pipelines.exact import Choices
+from starvsr.pipelines.families.exact import Choices
 
 FAST_STEPS = 14
 """Evaluations of the released step list "fast" (called 15 there)."""

@@ -18,12 +18,13 @@ from starvsr.models.text_tower import TextTower, TextTowerConfig, tower_weights
 from starvsr.models.weights import build_empty, fit, known_digest, load_star_unet, read_tensors
 from starvsr.models.weights.finding import ModelFiles, find_model
 from starvsr.models.weights.fitting import forget
-from starvsr.pipelines.base import ModelTraits
-from starvsr.pipelines.compute import choose_dtype, keep_freed_memory
-from starvsr.pipelines.exact import Choices
-from starvsr.pipelines.prompts import encode_prompts
+from starvsr.pipelines.families.exact import Choices
+from starvsr.pipelines.families.prompts import encode_prompts
+from starvsr.pipelines.families.sampling import FAST_STEPS, Sampling
+from starvsr.pipelines.families.star_published import PublishedStar
+from starvsr.pipelines.memory.allocator import choose_dtype, keep_freed_memory
 from starvsr.pipelines.quantities import parse_interval
-from starvsr.pipelines.star_published import FAST_STEPS, PublishedStar, Sampling
+from starvsr.pipelines.upscaler import ModelTraits
 
 TEXT_TOWER = TextTowerConfig()
 SEGMENT, SEGMENT_OVERLAP, TILE_OVERLAP_PX = 24, 4, 32

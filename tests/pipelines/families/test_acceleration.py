@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from starvsr.errors import OptionError
 from starvsr.models.blocks import ResBlock
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
-from starvsr.pipelines.acceleration import ATTENTION, CompiledNetwork, attention_scope
+from starvsr.pipelines.families.acceleration import ATTENTION, CompiledNetwork, attention_scope
 from starvsr.pipelines.options import option_infos
 
 CONFIG = StarUNetConfig(

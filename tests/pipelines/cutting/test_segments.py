@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starvsr.pipelines.segments import SegmentPlanner, group_frames, longest_crossfade, plan_segments
+from starvsr.pipelines.cutting.segments import SegmentPlanner, group_frames, longest_crossfade, plan_segments
 
 
 @st.composite

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from benchmarks.seams import MOST_RATIO, MOST_STEP, ciede2000, default_cut, enlarge, look_at, mean_lab, read
 from starvsr.data.sample import make_sample_clip
-from starvsr.pipelines.plan import Cut
-from starvsr.pipelines.star import StarPipeline
-from starvsr.pipelines.tiles import grid_of_tiles
+from starvsr.pipelines.cutting.plan import Cut
+from starvsr.pipelines.cutting.tiles import grid_of_tiles
+from starvsr.pipelines.families.star import StarPipeline
 from tests.pipelines.doubles import DriftingUpscaler, NearestUpscaler, TemporalMeanUpscaler
 
 NUM_FRAMES, WIDTH, HEIGHT = 40, 64, 48

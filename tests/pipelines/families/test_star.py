@@ -13,9 +13,9 @@ from starvsr.models import registry
 from starvsr.models.star_small import StarSmall
 from starvsr.models.star_unet import StarUNetConfig
 from starvsr.models.weights import save_weights
-from starvsr.pipelines.loading import LOADING, check_accepted
+from starvsr.pipelines.families.loading import LOADING, check_accepted
+from starvsr.pipelines.families.star import StarPipeline
 from starvsr.pipelines.options import UpscaleOptions
-from starvsr.pipelines.star import StarPipeline
 
 TINY = dataclasses.replace(
     registry.STAR_SMALL,

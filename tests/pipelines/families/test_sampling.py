@@ -13,8 +13,8 @@ from starvsr.errors import OptionError
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
 from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
 from starvsr.models.temporal_vae_codec import TemporalVaeCodec
-from starvsr.pipelines.sampling import Sampling
-from starvsr.pipelines.star_published import PublishedStar
+from starvsr.pipelines.families.sampling import Sampling
+from starvsr.pipelines.families.star_published import PublishedStar
 
 UNET = StarUNetConfig(
     width=32, multipliers=(1, 2), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(1.0,), context_dim=16,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from starvsr.errors import Cancelled, CorruptFrameError, OutputNotWritableError, StarVsrError
-from starvsr.pipelines.base import CancelToken, ModelTraits, Progress
-from starvsr.pipelines.finish import Finish
-from starvsr.pipelines.plan import Cut
-from starvsr.pipelines.stream import Meter, StreamSettings, upscale_stream
-from starvsr.pipelines.tiles import grid_of_tiles
+from starvsr.pipelines.cutting.plan import Cut
+from starvsr.pipelines.cutting.tiles import grid_of_tiles
+from starvsr.pipelines.streaming.finish import Finish
+from starvsr.pipelines.streaming.stream import Meter, StreamSettings, upscale_stream
+from starvsr.pipelines.upscaler import CancelToken, ModelTraits, Progress
 from tests.pipelines.doubles import (
     ArrayFrame,
     DriftingUpscaler,
@@ -275,7 +275,7 @@ def test_reading_stays_a_few_frames_ahead() -> None:
 def test_a_segment_is_let_go_before_the_next_is_made(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
     import weakref
 
-    from starvsr.pipelines import stream
+    from starvsr.pipelines.streaming import stream
 
     stores: list[weakref.ref] = []
     alive: list[int] = []

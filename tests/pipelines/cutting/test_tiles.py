@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starvsr.pipelines.tiles import grid_of_counts, grid_of_tiles
+from starvsr.pipelines.cutting.tiles import grid_of_counts, grid_of_tiles
 
 
 def _total_weights(grid, scale: int) -> np.ndarray:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starvsr.errors import OptionError, ResourceError
-from starvsr.pipelines.base import ModelTraits
+from starvsr.pipelines.cutting.segments import longest_crossfade
+from starvsr.pipelines.cutting.tiles import TileGrid, grid_of_counts, grid_of_tiles
 from starvsr.pipelines.options import UpscaleOptions
 from starvsr.pipelines.quantities import format_size
-from starvsr.pipelines.segments import longest_crossfade
-from starvsr.pipelines.tiles import TileGrid, grid_of_counts, grid_of_tiles
+from starvsr.pipelines.upscaler import ModelTraits
 
 if TYPE_CHECKING:
     from starvsr.pipelines.memory.room import Prediction, Room

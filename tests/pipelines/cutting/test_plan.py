@@ -7,9 +7,9 @@ from fractions import Fraction
 import pytest
 
 from starvsr.errors import OptionError, ResourceError
-from starvsr.pipelines.base import ModelTraits
+from starvsr.pipelines.cutting.plan import MB, Sizes, plan_cut
 from starvsr.pipelines.options import UpscaleOptions
-from starvsr.pipelines.plan import MB, Sizes, plan_cut
+from starvsr.pipelines.upscaler import ModelTraits
 
 SMALL = Sizes(240, 426, 4, 960, 1704)
 HD = Sizes(720, 1280, 4, 1440, 2560)

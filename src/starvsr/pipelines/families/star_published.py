@@ -25,11 +25,10 @@ from starvsr.models.int8 import largest_unpacked, weight_bytes
 from starvsr.models.star_unet import StarUNet
 from starvsr.models.temporal_vae_codec import TemporalVaeCodec
 from starvsr.padding import Padding
-from starvsr.pipelines.acceleration import CompiledNetwork, attention_scope
-from starvsr.pipelines.base import ModelTraits, StepCallback
-from starvsr.pipelines.color import adain
-from starvsr.pipelines.exact import Source
-from starvsr.pipelines.frames import crop, enlarge, pad_reflect, pad_white, truncate_to_bytes
+from starvsr.pipelines.cutting.plan import Cut, Sizes
+from starvsr.pipelines.families.acceleration import CompiledNetwork, attention_scope
+from starvsr.pipelines.families.exact import Source
+from starvsr.pipelines.families.sampling import FAST_STEPS, Sampling, Text
 from starvsr.pipelines.memory.choose import Clip
 from starvsr.pipelines.memory.forecast import ModelSizes, axes_of, streamed_bytes
 from starvsr.pipelines.memory.keeper import Keeper
@@ -37,8 +36,9 @@ from starvsr.pipelines.memory.planning import Wish, plan_published
 from starvsr.pipelines.memory.room import PLACES, Place, Room
 from starvsr.pipelines.memory.tiling import in_tiles
 from starvsr.pipelines.options import UpscaleOptions
-from starvsr.pipelines.plan import Cut, Sizes
-from starvsr.pipelines.sampling import FAST_STEPS, Sampling, Text
+from starvsr.pipelines.pictures.color import adain
+from starvsr.pipelines.pictures.frames import crop, enlarge, pad_reflect, pad_white, truncate_to_bytes
+from starvsr.pipelines.upscaler import ModelTraits, StepCallback
 from starvsr.windows import Window
 
 __all__ = ["FAST_STEPS", "SCALE", "PublishedStar", "Sampling"]

@@ -3,7 +3,7 @@ import torch
 
 from starvsr.errors import OptionError
 from starvsr.padding import Padding, minimal_padding
-from starvsr.pipelines.frames import crop, enlarge, pad_reflect, pad_white, to_byte_range, truncate_to_bytes
+from starvsr.pipelines.pictures.frames import crop, enlarge, pad_reflect, pad_white, to_byte_range, truncate_to_bytes
 
 
 def ramp(height, width):

@@ -10,9 +10,15 @@ import torch
 from starvsr.errors import OptionError
 from starvsr.models.text_tokens import ROOM, Tokenizer
 from starvsr.models.text_tower import TextTower, TextTowerConfig
-from starvsr.pipelines.prompts import NEGATIVE_PROMPT, POSITIVE_PROMPT, USER_PROMPT, encode_prompts, join_prompts
+from starvsr.pipelines.families.prompts import (
+    NEGATIVE_PROMPT,
+    POSITIVE_PROMPT,
+    USER_PROMPT,
+    encode_prompts,
+    join_prompts,
+)
 
-MERGES = Path(__file__).parents[1] / "parity" / "data" / "clip_merges.txt.gz"
+MERGES = Path(__file__).parents[2] / "parity" / "data" / "clip_merges.txt.gz"
 LONG = "a grey cat with green eyes sits on a red sofa beside a window, soft morning light, dust in the air, close-up"
 
 

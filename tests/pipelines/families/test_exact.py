@@ -11,7 +11,7 @@ import torch
 from starvsr.diffusion.schedules import star_schedule
 from starvsr.errors import OptionError
 from starvsr.padding import Padding
-from starvsr.pipelines.exact import Choices, ReleasedNoise, whole_clip
+from starvsr.pipelines.families.exact import Choices, ReleasedNoise, whole_clip
 from starvsr.pipelines.options import UpscaleOptions
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from starvsr.errors import OptionError
-from starvsr.pipelines.color import adain, wavelet, wavelet_split
+from starvsr.pipelines.pictures.color import adain, wavelet, wavelet_split
 
 
 def clip(seed, size=(24, 32), num_frames=3, spread=0.2):

@@ -24,12 +24,13 @@ from starvsr.models.text_tower import TextTower, TextTowerConfig
 from starvsr.models.weights.finding import find_model
 from starvsr.models.weights.hub import Places
 from starvsr.padding import Padding
-from starvsr.pipelines import loading_published
-from starvsr.pipelines.exact import Choices
-from starvsr.pipelines.loading import load_pipeline
-from starvsr.pipelines.loading_published import load_published
+from starvsr.pipelines.families import loading_published
+from starvsr.pipelines.families.exact import Choices
+from starvsr.pipelines.families.loading import load_pipeline
+from starvsr.pipelines.families.loading_published import load_published
+from starvsr.pipelines.families.sampling import FAST_STEPS, Sampling
+from starvsr.pipelines.families.star_published import PublishedStar
 from starvsr.pipelines.options import UpscaleOptions
-from starvsr.pipelines.star_published import FAST_STEPS, PublishedStar, Sampling
 
 UNET = StarUNetConfig(
     width=32, multipliers=(1, 1), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(), context_dim=16,
@@ -37,7 +38,7 @@ UNET = StarUNetConfig(
 )  # fmt: skip
 VAE = TemporalVaeConfig(channels=(32, 32, 32, 32), layers_per_block=2)
 TOWER = TextTowerConfig(width=16, heads=2, blocks=1)
-MERGES = Path(__file__).parents[1] / "parity" / "data" / "clip_merges.txt.gz"
+MERGES = Path(__file__).parents[2] / "parity" / "data" / "clip_merges.txt.gz"
 
 
 def _random(network: torch.nn.Module, seed: int) -> dict[str, torch.Tensor]:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from starvsr.pipelines.base import ModelTraits, StepCallback
+from starvsr.pipelines.upscaler import ModelTraits, StepCallback
 
 
 class BicubicUpscaler:

@@ -9,7 +9,7 @@ import pytest
 
 _HOLES = """
 import psutil, torch
-from starvsr.pipelines.compute import give_back_memory, keep_freed_memory
+from starvsr.pipelines.memory.allocator import give_back_memory, keep_freed_memory
 keep_freed_memory()
 blocks = [torch.ones(25_000) for _ in range(2000)]  # 100 kB each
 blocks = blocks[::2]  # holes between them, which the allocator cannot give back by itself
