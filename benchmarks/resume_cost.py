@@ -17,7 +17,8 @@ import torch
 
 from benchmarks.seams import default_cut, enlarge, read
 from benchmarks.torture import write_table
-from starvsr.pipelines.upscaler import ClipUpscaler, UpscaleOptions
+from starvsr.pipelines.options import UpscaleOptions
+from starvsr.pipelines.upscaler import ClipUpscaler
 from starvsr.video import VideoReader
 
 BEGIN, END = "<!-- resume:begin -->", "<!-- resume:end -->"

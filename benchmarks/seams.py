@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 from benchmarks.torture import write_table
 from starvsr.pipelines.cutting.plan import Cut, Sizes, plan_cut
 from starvsr.pipelines.cutting.segments import Segment
+from starvsr.pipelines.options import UpscaleOptions
 from starvsr.pipelines.streaming.finish import Finish
 from starvsr.pipelines.streaming.stream import StreamSettings, upscale_stream
-from starvsr.pipelines.upscaler import ClipUpscaler, UpscaleOptions, traits_of
+from starvsr.pipelines.upscaler import ClipUpscaler, traits_of
 from starvsr.video import SceneDetector, VideoReader
 
 BEGIN, END = "<!-- seams:begin -->", "<!-- seams:end -->"

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from starvsr.pipelines.api import upscale as upscale
     from starvsr.pipelines.families.loading import load_pipeline as load_pipeline
     from starvsr.pipelines.options import UpscaleOptions as UpscaleOptions
-    from starvsr.pipelines.upscaler import CancelToken as CancelToken
-    from starvsr.pipelines.upscaler import Progress as Progress
-    from starvsr.pipelines.upscaler import UpscaleResult as UpscaleResult
+    from starvsr.pipelines.progress import CancelToken as CancelToken
+    from starvsr.pipelines.progress import Progress as Progress
+    from starvsr.pipelines.progress import UpscaleResult as UpscaleResult
     from starvsr.video import VideoInfo as VideoInfo
     from starvsr.video import probe as probe
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CancelToken": "starvsr.pipelines.upscaler",
-    "Progress": "starvsr.pipelines.upscaler",
+    "CancelToken": "starvsr.pipelines.progress",
+    "Progress": "starvsr.pipelines.progress",
     "StarVsrError": "starvsr.errors",
     "UpscaleOptions": "starvsr.pipelines.options",
-    "UpscaleResult": "starvsr.pipelines.upscaler",
+    "UpscaleResult": "starvsr.pipelines.progress",
     "VideoInfo": "starvsr.video",
     "errors": "starvsr.errors",
     "load_pipeline": "starvsr.pipelines.families.loading",

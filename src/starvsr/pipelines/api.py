@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starvsr.errors import OptionError
 from starvsr.pipelines.cutting.plan import Cut, Sizes, plan_cut
 from starvsr.pipelines.families.loading import check_accepted, choose_device, load_for
-from starvsr.pipelines.inputs import look_at, open_reader, rehearse_copying
-from starvsr.pipelines.options import LIMITS, option_infos, options_from
-from starvsr.pipelines.upscaler import (
-    CancelToken,
-    ClipUpscaler,
-    ProgressCallback,
-    UpscaleOptions,
-    UpscaleResult,
-    peak_memory_bytes,
-    traits_of,
-)
+from starvsr.pipelines.inputs import expected_frames, look_at, open_reader, refuse_unused, rehearse_copying
+from starvsr.pipelines.options import LIMITS, UpscaleOptions, option_infos, options_from
+from starvsr.pipelines.outputs import check_encoding, check_outputs, encode_options, out_size
+from starvsr.pipelines.progress import CancelToken, ProgressCallback, UpscaleResult
+from starvsr.pipelines.upscaler import ClipUpscaler, traits_of
 
 if TYPE_CHECKING:
     from starvsr.pipelines.jobs.folder import JobFolder
-    from starvsr.video import EncodeOptions, VideoInfo, VideoReader
+    from starvsr.video import VideoInfo, VideoReader
     from starvsr.video.output_format import OutputFormat
 
 
@@ -175,7 +167,7 @@ def prepare(
         StarVsrError: the input cannot be read, the output not be written, or an option not be honoured.
     """
     info = look_at(path, options)
-    _refuse_unused(info, options)
+    refuse_unused(info, options)
     if options.exact:
         from starvsr.pipelines.families.exact import whole_clip
 
@@ -227,106 +219,6 @@ def _cut_of(upscaler: ClipUpscaler, sizes: Sizes, options: UpscaleOptions, num_f
     return cut
 
 
-def _refuse_unused(info: VideoInfo, options: UpscaleOptions) -> None:
-    if options.frame_rate is not None and info.kind == "video" and info.has_timestamps:
-        raise OptionError(f"{info.path} has times of its own: leave out --frame-rate")
-    if options.deinterlace == "on" and info.kind != "video":
-        raise OptionError(f"{info.path} is no video, so there is nothing to deinterlace: leave out --deinterlace")
-    if options.alpha == "drop" and not info.has_alpha:
-        raise OptionError(f"{info.path} has no transparency: leave out --alpha")
-
-
-def check_outputs(info: VideoInfo, out: Path, options: UpscaleOptions) -> None:
-    """Refuse outputs that cannot or must not be written, before any work is done."""
-    from starvsr.video.images import is_pattern
-    from starvsr.video.output_files import check_output
-
-    inputs = (info.path, *info.files)
-    target = out.parent if is_pattern(out) else out
-    check_output(target, inputs=inputs, overwrite=options.overwrite or _was_published(out, target))
-    if options.compare:
-        for path in comparison_paths(out):
-            check_output(path, inputs=inputs, overwrite=options.overwrite)
-
-
-def _was_published(out: Path, target: Path) -> bool:
-    """Whether the output is there already and the job that made it was killed while it tidied up."""
-    from starvsr.pipelines.jobs.folder import JobFolder, job_path
-
-    folder = JobFolder(job_path(out))
-    if not folder.journal.exists():
-        with contextlib.suppress(OSError):
-            folder.path.rmdir()  # if it is empty, only its own removal was cut short
-        return False
-    from starvsr.pipelines.jobs.work import is_published
-
-    return is_published(folder, target)
-
-
-def comparison_paths(out: Path) -> tuple[Path, Path]:
-    """Return where the before/after picture and the side-by-side video of an output go."""
-    from starvsr.video.images import is_pattern
-
-    base = out.parent if is_pattern(out) else out
-    stem = base.stem if base.suffix else base.name
-    return base.with_name(f"{stem}_compare.png"), base.with_name(f"{stem}_compare.mp4")
-
-
-def encode_options(options: UpscaleOptions) -> EncodeOptions:
-    """Give the writer's part of the options."""
-    from starvsr.video import EncodeOptions
-
-    return EncodeOptions(
-        codec=options.codec,
-        crf=options.crf,
-        preset=options.preset,
-        pixel_format=options.pixel_format,
-        alpha=options.alpha,
-        missing_streams=options.missing_streams,
-    )
-
-
-def check_encoding(info: VideoInfo, out: Path, width: int, height: int, options: UpscaleOptions) -> str:
-    """Refuse encoder settings that contradict each other, the container or the size; describe what is chosen."""
-    from starvsr.video.encoders import container_of, plan_encoding
-    from starvsr.video.images import is_pattern
-
-    if is_pattern(out) or out.suffix.lower() in ("", ".png", ".jpg", ".jpeg"):
-        for name in ("crf", "preset", "pixel_format"):
-            if getattr(options, name) is not None:
-                raise OptionError(f"{out}: images have no --{name.replace('_', '-')}: leave it out")
-        return "images"
-    plan = plan_encoding(
-        out.name,
-        container_of(out.name, out.suffix),
-        width=width,
-        height=height,
-        source=info,
-        has_alpha=info.has_alpha,
-        bit_depth=info.bit_depth,
-        options=encode_options(options),
-    )
-    return f"{plan.codec}, {plan.pixel_format}, {plan.color.describe()}"
-
-
-def out_size(width: int, height: int, scale: float) -> tuple[int, int]:
-    """Return (width, height) of the output: each side times the scale, rounded to whole pixels."""
-    exact = Fraction(str(scale))
-    return max(1, round(width * exact)), max(1, round(height * exact))
-
-
-def expected_frames(info: VideoInfo, options: UpscaleOptions) -> int | None:
-    """Return how many frames the chosen part has as far as the container tells; None when it does not."""
-    total = info.estimated_frames
-    if options.start is None and options.duration is None:
-        return total
-    wanted = None if options.duration is None else max(1, round(options.duration * info.frame_rate))
-    if total is None:
-        return wanted
-    left = max(1, total - round((options.start or 0) * info.frame_rate))
-    return left if wanted is None else min(left, wanted)
-
-
 @contextmanager
 def processor_threads(count: int | None) -> Iterator[None]:
     """Let the network use this many processor threads inside the block."""
@@ -343,14 +235,4 @@ def processor_threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-__all__ = [
-    "UpscaleJob",
-    "comparison_paths",
-    "expected_frames",
-    "look_at",
-    "open_reader",
-    "out_size",
-    "peak_memory_bytes",
-    "prepare",
-    "upscale",
-]
+__all__ = ["UpscaleJob", "prepare", "processor_threads", "upscale"]

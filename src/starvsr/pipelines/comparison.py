@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from starvsr.pipelines.api import UpscaleJob, comparison_paths, open_reader
+from starvsr.pipelines.api import UpscaleJob
+from starvsr.pipelines.inputs import open_reader
+from starvsr.pipelines.outputs import comparison_paths
+from starvsr.pipelines.progress import CancelToken
 from starvsr.pipelines.streaming.render import Pixels
-from starvsr.pipelines.upscaler import CancelToken
 from starvsr.video import EncodeOptions, VideoReader, VideoWriter
 from starvsr.video.limits import OWN_FILES
 

@@ -1,10 +1,11 @@
-"""Open inputs the way the options say: with their limits, in this process or in one of its own."""
+"""Look at inputs and open them the way the options say: their part, their limits, in which process."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from starvsr.errors import OptionError
 from starvsr.pipelines.options import UpscaleOptions
 
 if TYPE_CHECKING:
@@ -24,6 +25,32 @@ def look_at(path: str | Path, options: UpscaleOptions) -> VideoInfo:
     from starvsr.video import probe
 
     return probe(path, frame_rate=options.frame_rate, limits=options.limits)
+
+
+def refuse_unused(info: VideoInfo, options: UpscaleOptions) -> None:
+    """Refuse options that this input has no use for.
+
+    Raises:
+        OptionError: such an option was given.
+    """
+    if options.frame_rate is not None and info.kind == "video" and info.has_timestamps:
+        raise OptionError(f"{info.path} has times of its own: leave out --frame-rate")
+    if options.deinterlace == "on" and info.kind != "video":
+        raise OptionError(f"{info.path} is no video, so there is nothing to deinterlace: leave out --deinterlace")
+    if options.alpha == "drop" and not info.has_alpha:
+        raise OptionError(f"{info.path} has no transparency: leave out --alpha")
+
+
+def expected_frames(info: VideoInfo, options: UpscaleOptions) -> int | None:
+    """Return how many frames the chosen part has as far as the container tells; None when it does not."""
+    total = info.estimated_frames
+    if options.start is None and options.duration is None:
+        return total
+    wanted = None if options.duration is None else max(1, round(options.duration * info.frame_rate))
+    if total is None:
+        return wanted
+    left = max(1, total - round((options.start or 0) * info.frame_rate))
+    return left if wanted is None else min(left, wanted)
 
 
 def open_reader(info: VideoInfo, options: UpscaleOptions) -> VideoReader:

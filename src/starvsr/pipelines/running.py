@@ -10,8 +10,7 @@ from pathlib import Path
 from starvsr.errors import ResourceError
 from starvsr.pipelines.api import UpscaleJob, processor_threads
 from starvsr.pipelines.jobs.work import open_work
-from starvsr.pipelines.streaming.stream import Meter
-from starvsr.pipelines.upscaler import CancelToken, ProgressCallback, UpscaleResult, peak_memory_bytes
+from starvsr.pipelines.progress import CancelToken, Meter, ProgressCallback, UpscaleResult, peak_memory_bytes
 
 
 def run_job(job: UpscaleJob, on_progress: ProgressCallback | None, cancel: CancelToken) -> UpscaleResult:

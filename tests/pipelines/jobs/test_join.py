@@ -14,7 +14,7 @@ from starvsr.errors import StarVsrError
 from starvsr.pipelines.jobs.join import Join
 from starvsr.pipelines.jobs.journal import read_journal
 from starvsr.pipelines.jobs.state import JobState
-from starvsr.pipelines.upscaler import Progress
+from starvsr.pipelines.progress import Progress
 from starvsr.video import VideoReader
 from starvsr.video.join_file import JoinFile
 from starvsr.video.moved_parts import MovedPart

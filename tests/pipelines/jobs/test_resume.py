@@ -16,7 +16,7 @@ from starvsr.errors import JobError, OutputExistsError, StarVsrError
 from starvsr.pipelines.jobs.folder import JobFolder
 from starvsr.pipelines.jobs.journal import read_journal
 from starvsr.pipelines.jobs.lock import JobLock
-from starvsr.pipelines.upscaler import Progress, UpscaleResult
+from starvsr.pipelines.progress import Progress, UpscaleResult
 from starvsr.video import VideoReader
 from tests.pipelines.doubles import DriftingUpscaler, NearestUpscaler
 from tests.video.clips import packets_of

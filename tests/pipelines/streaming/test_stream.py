@@ -11,9 +11,10 @@ import pytest
 from starvsr.errors import Cancelled, CorruptFrameError, OutputNotWritableError, StarVsrError
 from starvsr.pipelines.cutting.plan import Cut
 from starvsr.pipelines.cutting.tiles import grid_of_tiles
+from starvsr.pipelines.progress import CancelToken, Meter, Progress
 from starvsr.pipelines.streaming.finish import Finish
-from starvsr.pipelines.streaming.stream import Meter, StreamSettings, upscale_stream
-from starvsr.pipelines.upscaler import CancelToken, ModelTraits, Progress
+from starvsr.pipelines.streaming.stream import StreamSettings, upscale_stream
+from starvsr.pipelines.upscaler import ModelTraits
 from tests.pipelines.doubles import (
     ArrayFrame,
     DriftingUpscaler,

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from starvsr.pipelines.api import upscale
 from starvsr.pipelines.families.baseline import BicubicUpscaler
-from starvsr.pipelines.upscaler import UpscaleResult
+from starvsr.pipelines.progress import UpscaleResult
 
 Check = Callable[[Any, Path], None]
 PROPERTIES: dict[str, Property] = {}

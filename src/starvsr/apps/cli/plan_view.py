@@ -8,8 +8,9 @@ from pathlib import Path
 
 from starvsr.apps.cli.info_command import facts
 from starvsr.apps.cli.words import echo
-from starvsr.pipelines.api import UpscaleJob, encode_options
+from starvsr.pipelines.api import UpscaleJob
 from starvsr.pipelines.jobs.disk import output_bytes
+from starvsr.pipelines.outputs import encode_options
 from starvsr.pipelines.quantities import format_size, format_time
 
 

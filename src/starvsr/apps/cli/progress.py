@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from starvsr.pipelines.progress import Progress, ProgressCallback
 from starvsr.pipelines.quantities import format_size, format_time
-from starvsr.pipelines.upscaler import Progress, ProgressCallback
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 BAR_EVERY = 0.1

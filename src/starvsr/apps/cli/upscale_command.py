@@ -16,7 +16,9 @@ from starvsr.pipelines.quantities import format_size, format_time
 if TYPE_CHECKING:
     from starvsr.apps.cli.inputs import Pair
     from starvsr.pipelines.api import UpscaleJob
-    from starvsr.pipelines.upscaler import ClipUpscaler, ProgressCallback, UpscaleOptions, UpscaleResult
+    from starvsr.pipelines.options import UpscaleOptions
+    from starvsr.pipelines.progress import ProgressCallback, UpscaleResult
+    from starvsr.pipelines.upscaler import ClipUpscaler
 
 
 @click.command(cls=GroupedCommand, short_help="Enlarge videos and images.")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from starvsr.errors import OptionError
-from starvsr.pipelines.options import default_of, flag_name
-from starvsr.pipelines.upscaler import ClipUpscaler, UpscaleOptions, option_infos, traits_of
+from starvsr.pipelines.options import UpscaleOptions, default_of, flag_name, option_infos
+from starvsr.pipelines.upscaler import ClipUpscaler, traits_of
 
 BASELINES = ("bicubic",)
 LOADING = (

@@ -19,10 +19,11 @@ from starvsr.models.weights import build_empty, fit, known_digest, load_star_une
 from starvsr.models.weights.finding import ModelFiles, find_model
 from starvsr.models.weights.fitting import forget
 from starvsr.pipelines.families.exact import Choices
+from starvsr.pipelines.families.precision import choose_dtype
 from starvsr.pipelines.families.prompts import encode_prompts
 from starvsr.pipelines.families.sampling import FAST_STEPS, Sampling
 from starvsr.pipelines.families.star_published import PublishedStar
-from starvsr.pipelines.memory.allocator import choose_dtype, keep_freed_memory
+from starvsr.pipelines.memory.allocator import keep_freed_memory
 from starvsr.pipelines.quantities import parse_interval
 from starvsr.pipelines.upscaler import ModelTraits
 

@@ -1,6 +1,6 @@
 """STAR: enlarge, encode, start from the low-quality latents, denoise under their control, decode.
 
-One class for every checkpoint of the family. Knows clips in memory only; stream.py cuts videos into them.
+One class for every checkpoint of the family. Knows clips in memory only; streaming cuts videos into them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from starvsr.models.one_step import OneStep
 from starvsr.models.registry import ModelSpec, get_spec, packaged_weights
 from starvsr.models.star_small import StarSmall
 from starvsr.models.weights import digest, load_weights, read_metadata
-from starvsr.pipelines.memory.allocator import choose_dtype, keep_freed_memory
+from starvsr.pipelines.families.precision import choose_dtype
+from starvsr.pipelines.memory.allocator import keep_freed_memory
 from starvsr.pipelines.pictures.frames import enlarge
 from starvsr.pipelines.upscaler import ModelTraits, StepCallback
 

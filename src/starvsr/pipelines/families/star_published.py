@@ -1,7 +1,7 @@
 """The published STAR on I2VGen-XL (2.04 B parameters): star-light and star-heavy.
 
 Enlarge, pad, encode, diffuse to t = 899, denoise under the control of the low-quality latents and of two prompts,
-decode. Knows clips in memory only; stream.py cuts videos into them, loading_published.py gets the weights.
+decode. Knows clips in memory only; streaming cuts videos into them, loading_published.py gets the weights.
 
 Source: STAR (arXiv 2501.02976) and its released code. Where that code's choices harm the result, exact.py has both.
 """

@@ -19,8 +19,8 @@ from starvsr.pipelines.jobs.part_sink import PartSink
 from starvsr.pipelines.jobs.plan import differences, digest_of, plan_of, refuse_changes
 from starvsr.pipelines.jobs.plan_file import Plan, read_plan, write_plan
 from starvsr.pipelines.jobs.state import Gap, JobState, PartRecord, end_record
-from starvsr.pipelines.streaming.stream import Meter, upscale_stream
-from starvsr.pipelines.upscaler import CancelToken
+from starvsr.pipelines.progress import CancelToken, Meter
+from starvsr.pipelines.streaming.stream import upscale_stream
 from starvsr.video import SceneDetector, VideoReader
 from starvsr.video.output_files import as_output_error, tree_sha256
 from starvsr.video.packets import DamagedPartError

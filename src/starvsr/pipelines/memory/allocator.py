@@ -1,4 +1,4 @@
-"""What the machine can do: number types that are fast on a device, and the memory allocator's habits."""
+"""The habits of the C library's memory allocator: what it keeps of freed blocks, and what it gives back."""
 
 from __future__ import annotations
 
@@ -6,37 +6,7 @@ import contextlib
 import ctypes
 import sys
 
-import torch
-
-from starvsr.errors import OptionError
-
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-
-
-def choose_dtype(precision: str, device: str) -> torch.dtype:
-    """Return the number type of the network.
-
-    "auto" is float16 on CUDA, bfloat16 on CPUs with instructions for it (AVX512-BF16, AMX), else float32.
-
-    Raises:
-        OptionError: unknown word, or a type that is emulated, and thus far slower, on this device.
-    """
-    if precision == "auto":
-        if device.startswith("cuda"):
-            return torch.float16
-        return torch.bfloat16 if device == "cpu" and has_fast_bfloat16() else torch.float32
-    if precision not in _DTYPES:
-        raise OptionError(f"unknown precision {precision!r}: use auto, {', '.join(_DTYPES)}")
-    if precision == "fp16" and device == "cpu":
-        raise OptionError("fp16 is slow on CPUs: use fp32 or bf16")
-    return _DTYPES[precision]
-
-
-def has_fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware."""
-    flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)
 
 
 def keep_freed_memory() -> None:

@@ -7,7 +7,6 @@ Works on any iterable of frames and any sink, so it knows no files; ``api`` conn
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,17 +16,11 @@ import torch
 
 from starvsr.pipelines.cutting.plan import Cut
 from starvsr.pipelines.cutting.segments import Position, Segment, SegmentPlanner, group_frames
+from starvsr.pipelines.progress import CancelToken, Meter
 from starvsr.pipelines.streaming.finish import Finish
 from starvsr.pipelines.streaming.render import Pixels, Store, join_segments, upscale_segment
 from starvsr.pipelines.streaming.threads import ReadAhead, WriteBehind
-from starvsr.pipelines.upscaler import (
-    CancelToken,
-    ClipUpscaler,
-    Progress,
-    ProgressCallback,
-    peak_memory_bytes,
-    traits_of,
-)
+from starvsr.pipelines.upscaler import ClipUpscaler, traits_of
 
 READ_AHEAD = 4
 
@@ -87,42 +80,6 @@ class StreamSettings:
     device: str = "cpu"
     first_frame: int = 0
     finish_behind: bool | None = None
-
-
-class Meter:
-    """Counts frames, handed on (``num_done``) and through the network (``num_computed``), and tells the listener.
-
-    Args:
-        listener: Who wants to know.
-        num_frames: Frames in all, if known.
-    """
-
-    def __init__(self, listener: ProgressCallback | None, num_frames: int | None) -> None:
-        self._listener = listener
-        self._num_frames = num_frames
-        self._began = time.monotonic()
-        self.num_done = 0
-        self.num_computed = 0.0
-        self.num_kept = 0
-
-    def keep(self, count: int) -> None:
-        """Count frames that an earlier run finished; they say nothing of the speed."""
-        self.num_done = self.num_kept = count
-        self.num_computed = float(count)
-
-    @property
-    def seconds(self) -> float:
-        """Time since the work began."""
-        return time.monotonic() - self._began
-
-    def tell(self, stage: str = "upscaling") -> None:
-        """Report to the listener."""
-        if self._listener is not None:
-            peak = peak_memory_bytes()
-            fraction = max(0.0, self.num_computed - self.num_done)
-            self._listener(
-                Progress(stage, self.num_done, self._num_frames, self.seconds, fraction, peak, self.num_kept)
-            )
 
 
 def upscale_stream(

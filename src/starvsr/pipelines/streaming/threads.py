@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from starvsr.errors import Cancelled
-from starvsr.pipelines.upscaler import CancelToken
+from starvsr.pipelines.progress import CancelToken
 
 Item = TypeVar("Item")
 _PATIENCE = 0.1  # seconds between looks at the wish to stop

@@ -1,0 +1,34 @@
+"""Number types of the networks: which are fast on a device."""
+
+from __future__ import annotations
+
+import torch
+
+from starvsr.errors import OptionError
+
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def choose_dtype(precision: str, device: str) -> torch.dtype:
+    """Return the number type of the network.
+
+    "auto" is float16 on CUDA, bfloat16 on CPUs with instructions for it (AVX512-BF16, AMX), else float32.
+
+    Raises:
+        OptionError: unknown word, or a type that is emulated, and thus far slower, on this device.
+    """
+    if precision == "auto":
+        if device.startswith("cuda"):
+            return torch.float16
+        return torch.bfloat16 if device == "cpu" and has_fast_bfloat16() else torch.float32
+    if precision not in _DTYPES:
+        raise OptionError(f"unknown precision {precision!r}: use auto, {', '.join(_DTYPES)}")
+    if precision == "fp16" and device == "cpu":
+        raise OptionError("fp16 is slow on CPUs: use fp32 or bf16")
+    return _DTYPES[precision]
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware."""
+    flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)
