@@ -117,10 +117,14 @@ class Bench:
         if out.exists() and digest(out) != self.digest:
             row.problems.append("half an output under its name")
             row.equal = False
-        if not job_path(out).exists():
+        if out.exists() or not job_path(out).exists():  # with the output there, only the tidying up was cut short
             return before
         now, begun = finished(out), begun_parts(out)
-        row.most_redone = max(row.most_redone, begun + max(0, before - now))
+        redone = begun + max(0, before - now)
+        if redone > 1:
+            left = sorted(path.name for path in job_path(out).iterdir())
+            row.problems.append(f"{redone} parts made again: {before} were finished, {now} are; left: {left}")
+        row.most_redone = max(row.most_redone, redone)
         return now
 
 
