@@ -10,7 +10,7 @@ import av
 
 from starvsr.video.info import VideoInfo
 from starvsr.video.opening import open_input
-from starvsr.video.probing import video_stream
+from starvsr.video.stream_choice import video_stream
 
 _TAIL = 2  # seconds before the promised end where the tail is looked for
 _TOLERANCE = Fraction(3, 2)

@@ -18,8 +18,8 @@ import av
 
 from starvsr.video.info import Chapter, VideoInfo
 from starvsr.video.opening import captured_log, open_input
-from starvsr.video.probing import is_cover, video_stream
 from starvsr.video.sound_lengths import packet_length
+from starvsr.video.stream_choice import is_cover, video_stream
 from starvsr.video.tags import container_tags, copy_tags, language_of_mov, stream_words
 
 _COVER_SUFFIX = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "webp": ("webp", "image/webp")}

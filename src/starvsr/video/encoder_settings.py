@@ -66,7 +66,7 @@ def _x265_params(area: int, color: ColorTags) -> list[str]:
 
 def _svt_params(color: ColorTags) -> list[str]:
     params = [f"lp={_THREADS}"]
-    if color.mastering is not None:
+    if color.mastering is not None and color.mastering.is_whole:  # AV1 has no word for what is not told
         params.append(f"mastering-display={_mastering_text(color.mastering, 1, 1, whole=False)}")
     if color.content_light is not None:
         params.append(f"content-light={color.content_light[0]},{color.content_light[1]}")

@@ -150,6 +150,10 @@ def plan_encoding(
         color = replace(color, range=LIMITED)
     if (color.mastering is not None or color.content_light is not None) and not keeps_hdr10(codec):
         notes.append(f"{name}: {codec} keeps no HDR10 data (mastering display, light levels); hevc, av1 and h264 do")
+    if color.mastering is not None and not color.mastering.is_whole and codec == "libsvtav1":
+        notes.append(
+            f"{name}: the input tells a part of the mastering display (HDR10), which av1 cannot; hevc and h264 do"
+        )
     if width > 4096 or height > 2304:
         notes.append(f"{width}x{height} is larger than most phones and browsers play; .mkv with hevc or av1 may help")
     return EncodePlan(

@@ -30,7 +30,7 @@ _TRANSFERS = {16: "smpte2084 (PQ)", 18: "arib-std-b67 (HLG)"}
 
 @dataclass(frozen=True)
 class MasteringDisplay:
-    """HDR10 mastering display (SMPTE ST 2086): CIE xy chromaticities and luminances in cd/m2."""
+    """HDR10 mastering display (SMPTE ST 2086): CIE xy chromaticities, luminances in cd/m2; 0 for what is not told."""
 
     red: tuple[Fraction, Fraction]
     green: tuple[Fraction, Fraction]
@@ -38,6 +38,12 @@ class MasteringDisplay:
     white: tuple[Fraction, Fraction]
     min_luminance: Fraction
     max_luminance: Fraction
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether colours and luminances are told."""
+        points = (*self.red, *self.green, *self.blue, *self.white)
+        return all(points) and self.max_luminance > self.min_luminance
 
 
 @dataclass(frozen=True)

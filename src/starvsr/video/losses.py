@@ -14,7 +14,7 @@ import av
 from starvsr.video.info import VideoInfo
 from starvsr.video.limits import OWN_FILES
 from starvsr.video.opening import open_input
-from starvsr.video.probing import is_cover
+from starvsr.video.stream_choice import is_cover
 from starvsr.video.tags import container_tags, is_bookkeeping, language_of_mov, stream_tags, stream_words
 
 _MOST_NAMED = 8

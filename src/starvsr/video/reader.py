@@ -29,8 +29,10 @@ from starvsr.video.limits import DEFAULT_LIMITS, Limits
 from starvsr.video.matroska_faults import find_fault
 from starvsr.video.opening import open_input
 from starvsr.video.pixels import dtype_for
-from starvsr.video.probing import decoder_for, orientation, probe, video_stream
+from starvsr.video.probing import probe
+from starvsr.video.side_data import orientation, side_notes
 from starvsr.video.stalls import MOST_UNDER_WAY, StallWatch, refusal, within_limits
+from starvsr.video.stream_choice import decoder_for, video_stream
 from starvsr.video.webp import webp_frames
 
 _DEINTERLACE = ("auto", "on", "off")
@@ -320,6 +322,8 @@ class VideoReader:
             for frame in frames:
                 watch.frame()
                 self.info.limits.check_size(self.path, frame.width, frame.height)
+                for note in side_notes(self.path, frame):
+                    self._note(note)
                 yield from damage.around(frame)
         yield from damage.rest()
 

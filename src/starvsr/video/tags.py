@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from starvsr.video.info import VideoInfo
-from starvsr.video.probing import is_cover
+from starvsr.video.stream_choice import is_cover
 
 _KIND_WORDS = {"audio": "sound", "subtitle": "subtitles", "data": "data", "attachment": "attachment", "video": "video"}
 _DROPPED_TAGS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})

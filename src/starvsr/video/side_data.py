@@ -1,0 +1,115 @@
+"""What rides beside the samples of a frame: how it is turned, its colours, HDR10 data, and what cannot be kept."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from starvsr.video.exif import Turn, exif_turn
+from starvsr.video.info import FULL, ColorTags, MasteringDisplay
+
+IDENTITY: Turn = (1, 0, 0, 1)
+# FFmpeg counts counter-clockwise
+_BY_ROTATION = {0: (1, 0, 0, 1), -90: (0, 1, -1, 0), 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}
+_LOST_SIDE_DATA = {
+    "A53_CC": "closed captions",
+    "DOVI_METADATA": "Dolby Vision data",
+    "DOVI_RPU_BUFFER": "Dolby Vision data",
+    "DYNAMIC_HDR_PLUS": "HDR10+ data",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid data",
+}
+_MASTERING_KIND, _LIGHT_KIND = "MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"
+_MASTERING = struct.Struct("<22i")
+_BRIGHTEST = Fraction(2**32 - 1, 10_000)  # what the 32 bits of H.264 and H.265 hold
+_FARTHEST = Fraction(2**16 - 1, 50_000)
+
+
+def orientation(frame: Any, path: Path) -> Turn | None:
+    """Read how a frame of a file is turned for display; None for turns that are no multiple of 90 degrees."""
+    found = _side_data(frame)
+    if found is None:
+        return exif_turn(path) or _BY_ROTATION.get(round(frame.rotation))
+    for data in found:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d, *_ = struct.unpack("<9i", bytes(data)[:36])
+            unit = tuple(round(value / 65536) for value in (a, b, c, d))
+            exact = all(abs(value / 65536 - whole) < 0.01 for value, whole in zip((a, b, c, d), unit, strict=True))
+            is_turn = abs(unit[0] * unit[3] - unit[1] * unit[2]) == 1 and all(abs(v) <= 1 for v in unit)
+            return unit if exact and is_turn else None
+    return IDENTITY
+
+
+def side_notes(path: Path, frame: Any) -> list[str]:
+    """Name what rides inside the pictures and is lost when they are coded anew."""
+    found = {data.type.name: data for data in _side_data(frame) or ()}
+    notes = [f"{words} inside the pictures cannot be kept" for words in _lost(found)]
+    if _MASTERING_KIND in found:
+        _, senseless = _mastering(bytes(found[_MASTERING_KIND]))
+        notes += [
+            f"{what} of the mastering display (HDR10) are no possible ones and are left out" for what in senseless
+        ]
+    if _LIGHT_KIND in found and _light(bytes(found[_LIGHT_KIND])) is None:
+        notes.append("light levels (HDR10) are no possible ones and are left out")
+    return [f"{path.name}: {note}" for note in notes]
+
+
+def color_tags(frame: Any, context: Any) -> ColorTags:
+    """Read the colour tags of a decoded frame, HDR10 side data included."""
+    mastering, light = None, None
+    for data in _side_data(frame) or ():
+        if data.type.name == _MASTERING_KIND:
+            mastering, _ = _mastering(bytes(data))
+        elif data.type.name == _LIGHT_KIND:
+            light = _light(bytes(data))
+    return ColorTags(
+        matrix=int(frame.colorspace),
+        range=FULL if frame.format.name.startswith("yuvj") else int(frame.color_range),
+        primaries=int(getattr(frame, "color_primaries", context.color_primaries)),
+        transfer=int(getattr(frame, "color_trc", context.color_trc)),
+        mastering=mastering,
+        content_light=light,
+    )
+
+
+def _side_data(frame: Any) -> list[Any] | None:
+    """List a frame's side data; None where PyAV does not know a kind of it (EXIF) and refuses all."""
+    try:
+        found = frame.side_data
+        return [found[index] for index in range(len(found))]
+    except ValueError:
+        return None
+
+
+def _lost(kinds: Iterable[str]) -> list[str]:
+    return sorted({_LOST_SIDE_DATA[kind] for kind in kinds if kind in _LOST_SIDE_DATA})
+
+
+def _mastering(data: bytes) -> tuple[MasteringDisplay | None, list[str]]:
+    """Parse FFmpeg's AVMasteringDisplayMetadata: ten rationals, and two flags that say which of them are valid.
+
+    The flags are not asked: H.264 and H.265 say 0 for what they do not tell, and what FFmpeg doubts is the file's own.
+
+    Returns:
+        What is told, None for nothing; and words for parts that those codecs have no bits for, taken for not told.
+    """
+    values = _MASTERING.unpack(data[: _MASTERING.size])
+    parts = [Fraction(values[i], values[i + 1]) if values[i + 1] else Fraction(0) for i in range(0, 20, 2)]
+    points, lights, senseless = parts[:8], parts[8:], []
+    if not all(0 <= value <= _FARTHEST for value in points):
+        points = [Fraction(0)] * 8
+        senseless.append("the colours")
+    if not all(0 <= value <= _BRIGHTEST for value in lights):
+        lights = [Fraction(0)] * 2
+        senseless.append("the luminances")
+    if not any((*points, *lights)):
+        return None, senseless
+    red, green, blue, white = zip(points[::2], points[1::2], strict=True)
+    return MasteringDisplay(red, green, blue, white, *lights), senseless
+
+
+def _light(data: bytes) -> tuple[int, int] | None:
+    brightest, mean = struct.unpack("<2I", data[:8])
+    return (brightest, mean) if max(brightest, mean) < 1 << 16 else None
