@@ -13,7 +13,7 @@ import starvsr
 from benchmarks import fuzz_bombs
 from benchmarks.fuzz_inputs import NUM_FRAMES, make_seeds
 from starvsr.errors import OutputError
-from starvsr.video import VideoReader, completeness, copying, probe, reader
+from starvsr.video import VideoReader, completeness, copying, pictures, probe
 from starvsr.video.completeness import find_missing_part
 from starvsr.video.file_sink import FileSink
 from starvsr.video.matroska_faults import find_fault
@@ -56,7 +56,7 @@ def jumps_fail(monkeypatch: pytest.MonkeyPatch) -> list[Unseekable]:
         opened.append(Unseekable(open_input(path, **arguments)))
         return opened[-1]
 
-    for module in (completeness, copying, reader):
+    for module in (completeness, copying, pictures):
         monkeypatch.setattr(module, "open_input", unseekable)
     return opened
 

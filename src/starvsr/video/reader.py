@@ -7,37 +7,30 @@ start of all streams (``VideoInfo.origin``) is taken off.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import av
 import numpy as np
 
-from starvsr.errors import CorruptFrameError, OptionError, UnreadableInputError
+from starvsr.errors import OptionError, UnreadableInputError
 from starvsr.video.completeness import find_missing_part
 from starvsr.video.convert import Frame, resolve_tags, to_rgb
-from starvsr.video.damage import DamageControl, Picture
-from starvsr.video.deinterlace import Deinterlacer
+from starvsr.video.damage import Picture
+from starvsr.video.frame_times import in_range, with_durations, with_times
 from starvsr.video.info import VideoInfo
 from starvsr.video.limits import DEFAULT_LIMITS, Limits
 from starvsr.video.matroska_faults import find_fault
-from starvsr.video.opening import open_input
+from starvsr.video.pictures import Pictures
 from starvsr.video.pixels import dtype_for
 from starvsr.video.probing import probe
-from starvsr.video.side_data import orientation, side_notes
-from starvsr.video.stalls import MOST_UNDER_WAY, StallWatch, refusal, within_limits
-from starvsr.video.stream_choice import decoder_for, video_stream
-from starvsr.video.webp import webp_frames
+from starvsr.video.stalls import within_limits
 
 _DEINTERLACE = ("auto", "on", "off")
 _ON_CORRUPT = ("error", "skip", "conceal")
-_LONGEST_LAST = 250  # frames: a longer last frame is a wrong header rather than a still
 _ELEMENTS = (10_000, 100)  # of a Matroska file that are looked at: at least, and for each frame
 
 
@@ -112,7 +105,7 @@ class VideoReader:
         self._deinterlace = deinterlace
         self._on_corrupt = on_corrupt
         self._tags = resolve_tags(self.info.color, self.info.pixel_format, self.info.width, self.info.height)
-        self._container: Any = None
+        self._pictures: Pictures | None = None
         self.num_frames_read = 0
         self._end: Fraction | None = None
         for note in self.info.notes:
@@ -137,9 +130,9 @@ class VideoReader:
 
     def close(self) -> None:
         """Close the file; harmless when already closed."""
-        container, self._container = self._container, None
-        if container is not None:
-            container.close()
+        pictures, self._pictures = self._pictures, None
+        if pictures is not None:
+            pictures.close()
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Yield the frames in the order they are shown.
@@ -162,8 +155,7 @@ class VideoReader:
         self.num_frames_read = 0
         last: Any = None
         index = 0
-        watched = within_limits(self._with_times(self._pictures()), self.info)
-        for picture in self._with_durations(self._in_range(watched)):
+        for picture in self._timed_pictures():
             image = last if picture.image is None else picture.image
             last = image if self._on_corrupt == "conceal" else None
             pts = picture.pts or 0
@@ -262,185 +254,20 @@ class VideoReader:
             if self._on_note is not None:
                 self._on_note(text)
 
-    # ---- from file to pictures
+    # ---- pictures
 
-    def _pictures(self) -> Iterator[Picture]:
-        if self.info.kind == "animation":
-            yield from self._webp_pictures()
-            return
-        frames = self._image_frames() if self.info.kind == "images" else self._video_frames()
-        if self._deinterlace == "off" or self.info.kind != "video":
-            yield from (_picture(frame) for frame in frames)
-            return
-        yield from self._deinterlaced(frames)
-
-    def _deinterlaced(self, frames: Iterator[Any]) -> Iterator[Picture]:
-        """Start the filter at the first interlaced frame; progressive videos never meet it."""
-        filter_: Deinterlacer | None = None
-        for frame in frames:
-            if filter_ is None and not isinstance(frame, Picture) and self._wants_filter(frame):
-                filter_ = Deinterlacer(only_flagged=self._deinterlace == "auto")
-                self._note(f"{self.path.name}: interlaced, deinterlaced frame by frame (bwdif)")
-            if filter_ is None or isinstance(frame, Picture):
-                yield _picture(frame)
-            else:
-                yield from (_picture(done) for done in filter_.push(frame))
-        if filter_ is not None:
-            yield from (_picture(done) for done in filter_.flush())
-
-    def _wants_filter(self, frame: Any) -> bool:
-        return self._deinterlace == "on" or bool(frame.interlaced_frame)
-
-    def _video_frames(self) -> Iterator[Any]:
-        container = self._container = open_input(self.path, limits=self.info.limits)
-        stream = video_stream(container, self.path)
-        if self._start is not None and self.info.has_timestamps:
-            container, stream = self._seek(container, stream)
-        decoder = decoder_for(stream)
-        damage = DamageControl(self.info, self._on_corrupt, self._note, fill_to=self._promised_count())
-        packets = iter(container.demux(stream))
-        watch = StallWatch(self.path, self.info.limits)
-        recent: deque[Any] = deque(maxlen=MOST_UNDER_WAY)
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.error.FFmpegError as error:
-                damage.on_file(error)
-                break
-            if packet is None:
-                break
-            damage.expect(packet)
-            recent.append(packet)
-            try:
-                with watch:
-                    frames = decoder.decode(packet)
-            except av.error.EOFError:
-                break
-            except av.error.FFmpegError as error:
-                damage.on_packet(packet, error, lambda: refusal(decoder, recent, self.info.limits))
-                continue
-            for frame in frames:
-                watch.frame()
-                self.info.limits.check_size(self.path, frame.width, frame.height)
-                for note in side_notes(self.path, frame):
-                    self._note(note)
-                yield from damage.around(frame)
-        yield from damage.rest()
-
-    def _promised_count(self) -> int | None:
-        """Give the number of frames to conceal up to: none for parts and for files that are cut off."""
-        return None if self._is_cut_off or self.time_range is not None else self.info.num_frames
-
-    def _seek(self, container: Any, stream: Any) -> tuple[Any, Any]:
-        """Go to the keyframe at or before the start; if the container lands behind it, read from the beginning."""
-        target = self.info.start_time + (self._start or 0) + self.info.origin
-        try:
-            container.seek(int(target / Fraction(stream.time_base)), stream=stream)
-            first = next((p for p in container.demux(stream) if p.pts is not None), None)
-            is_before = first is not None and first.pts * Fraction(stream.time_base) <= target
-            if is_before:
-                container.seek(int(target / Fraction(stream.time_base)), stream=stream)
-                return container, stream
-        except av.error.FFmpegError:
-            pass
-        container.close()
-        self._container = open_input(self.path, limits=self.info.limits)
-        return self._container, video_stream(self._container, self.path)
-
-    def _image_frames(self) -> Iterator[Any]:
-        for index, file in enumerate(self.info.files):
-            with open_input(file, limits=self.info.limits) as container:
-                try:
-                    frame = next(container.decode(video=0), None)
-                except av.error.FFmpegError:
-                    frame = None
-            if frame is None:
-                yield from self._bad_image(index, file)
-                continue
-            turned = orientation(frame, file)
-            upright = (frame.height, frame.width) if turned and turned[0] == 0 else (frame.width, frame.height)
-            if upright != (self.info.width, self.info.height):
-                raise UnreadableInputError(
-                    f"{file}: {upright[0]}x{upright[1]}, but the first image is {self.info.width}x{self.info.height};"
-                    " put images of one size into one folder"
-                )
-            frame.pts, frame.duration, frame.time_base = index, 1, self.info.time_base
-            frame.opaque = turned  # each photo may be turned in its own way
-            yield frame
-
-    def _bad_image(self, index: int, file: Path) -> Iterator[Picture]:
-        if self._on_corrupt == "error":
-            raise CorruptFrameError(f"{file}: damaged image; replace it, or go on with on-corrupt=skip")
-        self._note(f"{file.name}: damaged image, {'repeated the one before' if self._conceals else 'left out'}")
-        if self._conceals and index > 0:
-            yield Picture(index, 1, None)
-
-    @property
-    def _conceals(self) -> bool:
-        return self._on_corrupt == "conceal"
-
-    def _webp_pictures(self) -> Iterator[Picture]:
-        pts = 0
-        for pixels, duration in webp_frames(self.info, self._on_corrupt):
-            yield Picture(pts, duration, pixels)
-            pts += duration
-
-    # ---- times
-
-    def _with_times(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
-        """Shift by the origin, fill in missing timestamps and make them increase."""
-        base = self.info.time_base
-        step = max(1, round(1 / (self.info.frame_rate * base)))
-        shift = round(self.info.origin / base)
-        previous: int | None = None
-        for number in count():
-            picture = next(pictures, None)
-            if picture is None:
-                return
-            if self.info.kind == "video" and not self.info.has_timestamps:
-                pts, duration = number, 1
-            else:
-                missing = 0 if previous is None else previous + step
-                pts = missing if picture.pts is None else picture.pts - shift
-                duration = picture.duration
-            if previous is not None and pts <= previous:
-                self._note(f"{self.path.name}: some timestamps do not increase; those frames were moved by a tick")
-                pts = previous + 1
-            previous = pts
-            yield replace(picture, pts=pts, duration=duration)
-
-    def _in_range(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
-        if self.time_range is None:
-            yield from pictures
-            return
-        start, stop = self.time_range
-        for picture in pictures:
-            time = (picture.pts or 0) * self.info.time_base
-            if stop is not None and time >= stop:
-                return
-            if time >= start:
-                yield picture
-
-    def _with_durations(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
-        """Set each duration to the distance to the next frame; the last keeps the file's word."""
-        step = max(1, round(1 / (self.info.frame_rate * self.info.time_base)))
-        held: Picture | None = None
-        for picture in pictures:
-            if held is not None:
-                yield replace(held, duration=(picture.pts or 0) - (held.pts or 0))
-            held = picture
-        if held is not None:
-            yield replace(held, duration=self._last_duration(held, step))
-
-    def _last_duration(self, picture: Picture, step: int) -> int:
-        """Take the end of the track, else the length of the packet (field-coded streams give half of it)."""
-        if self.info.end_time is not None and self.time_range is None:
-            rest = round(self.info.end_time / self.info.time_base) - (picture.pts or 0)
-            if 0 < rest <= max(_LONGEST_LAST * step, picture.duration):
-                return rest
-        return picture.duration if picture.duration > 0 and not self.info.interlaced else step
-
-    # ---- pixels
+    def _timed_pictures(self) -> Iterator[Picture]:
+        is_whole = self.time_range is None
+        self._pictures = Pictures(
+            self.info,
+            start=self._start,
+            deinterlace=self._deinterlace,
+            on_corrupt=self._on_corrupt,
+            fill_to=self.info.num_frames if is_whole and not self._is_cut_off else None,
+            note=self._note,
+        )
+        timed = within_limits(with_times(iter(self._pictures), self.info, self._note), self.info)
+        yield from with_durations(in_range(timed, self.info, self.time_range), self.info, is_whole=is_whole)
 
     def _to_pixels(self, image: Any) -> Frame:
         if isinstance(image, np.ndarray):
@@ -457,10 +284,6 @@ class VideoReader:
         if pixels.dtype != dtype_for(info.bit_depth):
             pixels = (pixels // 257).astype(np.uint8) if info.bit_depth <= 8 else pixels.astype(np.uint16) * 257
         return _turn(pixels, matrix)
-
-
-def _picture(frame: Any) -> Picture:
-    return frame if isinstance(frame, Picture) else Picture(frame.pts, frame.duration or 0, frame)
 
 
 def _turn(pixels: Any, matrix: tuple[int, int, int, int]) -> Any:

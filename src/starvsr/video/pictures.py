@@ -1,0 +1,185 @@
+"""``Pictures``: what the decoder gives, one picture after the other, before times and pixels are made sense of."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from starvsr.errors import CorruptFrameError, UnreadableInputError
+from starvsr.video.damage import DamageControl, Picture
+from starvsr.video.deinterlace import Deinterlacer
+from starvsr.video.info import VideoInfo
+from starvsr.video.opening import open_input
+from starvsr.video.side_data import orientation, side_notes
+from starvsr.video.stalls import MOST_UNDER_WAY, StallWatch, refusal
+from starvsr.video.stream_choice import decoder_for, video_stream
+from starvsr.video.webp import webp_frames
+
+
+class Pictures:
+    """One pass over the pictures of an input, in the order they are shown.
+
+    Args:
+        info: The input.
+        start: Seconds after the first frame that may be passed over, at least up to a keyframe; None for none.
+        deinterlace: ``auto``, ``on`` or ``off``, as in `starvsr.video.VideoReader`.
+        on_corrupt: ``error``, ``skip`` or ``conceal``, as there.
+        fill_to: With ``conceal``: number of frames to end with; None for no filling.
+        note: Called with what the user should know.
+    """
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        *,
+        start: Fraction | None,
+        deinterlace: str,
+        on_corrupt: str,
+        fill_to: int | None,
+        note: Callable[[str], None],
+    ) -> None:
+        self._info = info
+        self._path = info.path
+        self._start = start
+        self._deinterlace = deinterlace
+        self._on_corrupt = on_corrupt
+        self._fill_to = fill_to
+        self._note = note
+        self._container: Any = None
+
+    def close(self) -> None:
+        """Close the file; harmless when already closed."""
+        container, self._container = self._container, None
+        if container is not None:
+            container.close()
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Yield them.
+
+        Raises:
+            CorruptFrameError: One is damaged and ``on_corrupt`` is ``error``.
+        """
+        if self._info.kind == "animation":
+            yield from self._webp_pictures()
+            return
+        frames = self._image_frames() if self._info.kind == "images" else self._video_frames()
+        if self._deinterlace == "off" or self._info.kind != "video":
+            yield from (_picture(frame) for frame in frames)
+            return
+        yield from self._deinterlaced(frames)
+
+    def _deinterlaced(self, frames: Iterator[Any]) -> Iterator[Picture]:
+        """Start the filter at the first interlaced frame; progressive videos never meet it."""
+        filter_: Deinterlacer | None = None
+        for frame in frames:
+            if filter_ is None and not isinstance(frame, Picture) and self._wants_filter(frame):
+                filter_ = Deinterlacer(only_flagged=self._deinterlace == "auto")
+                self._note(f"{self._path.name}: interlaced, deinterlaced frame by frame (bwdif)")
+            if filter_ is None or isinstance(frame, Picture):
+                yield _picture(frame)
+            else:
+                yield from (_picture(done) for done in filter_.push(frame))
+        if filter_ is not None:
+            yield from (_picture(done) for done in filter_.flush())
+
+    def _wants_filter(self, frame: Any) -> bool:
+        return self._deinterlace == "on" or bool(frame.interlaced_frame)
+
+    def _video_frames(self) -> Iterator[Any]:
+        container = self._container = open_input(self._path, limits=self._info.limits)
+        stream = video_stream(container, self._path)
+        if self._start is not None and self._info.has_timestamps:
+            container, stream = self._seek(container, stream)
+        decoder = decoder_for(stream)
+        damage = DamageControl(self._info, self._on_corrupt, self._note, fill_to=self._fill_to)
+        packets = iter(container.demux(stream))
+        watch = StallWatch(self._path, self._info.limits)
+        recent: deque[Any] = deque(maxlen=MOST_UNDER_WAY)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.FFmpegError as error:
+                damage.on_file(error)
+                break
+            if packet is None:
+                break
+            damage.expect(packet)
+            recent.append(packet)
+            try:
+                with watch:
+                    frames = decoder.decode(packet)
+            except av.error.EOFError:
+                break
+            except av.error.FFmpegError as error:
+                damage.on_packet(packet, error, lambda: refusal(decoder, recent, self._info.limits))
+                continue
+            for frame in frames:
+                watch.frame()
+                self._info.limits.check_size(self._path, frame.width, frame.height)
+                for note in side_notes(self._path, frame):
+                    self._note(note)
+                yield from damage.around(frame)
+        yield from damage.rest()
+
+    def _seek(self, container: Any, stream: Any) -> tuple[Any, Any]:
+        """Go to the keyframe at or before the start; if the container lands behind it, read from the beginning."""
+        target = self._info.start_time + (self._start or 0) + self._info.origin
+        try:
+            container.seek(int(target / Fraction(stream.time_base)), stream=stream)
+            first = next((p for p in container.demux(stream) if p.pts is not None), None)
+            is_before = first is not None and first.pts * Fraction(stream.time_base) <= target
+            if is_before:
+                container.seek(int(target / Fraction(stream.time_base)), stream=stream)
+                return container, stream
+        except av.error.FFmpegError:
+            pass
+        container.close()
+        self._container = open_input(self._path, limits=self._info.limits)
+        return self._container, video_stream(self._container, self._path)
+
+    def _image_frames(self) -> Iterator[Any]:
+        for index, file in enumerate(self._info.files):
+            with open_input(file, limits=self._info.limits) as container:
+                try:
+                    frame = next(container.decode(video=0), None)
+                except av.error.FFmpegError:
+                    frame = None
+            if frame is None:
+                yield from self._bad_image(index, file)
+                continue
+            turned = orientation(frame, file)
+            upright = (frame.height, frame.width) if turned and turned[0] == 0 else (frame.width, frame.height)
+            if upright != (self._info.width, self._info.height):
+                raise UnreadableInputError(
+                    f"{file}: {upright[0]}x{upright[1]}, but the first image is {self._info.width}x{self._info.height};"
+                    " put images of one size into one folder"
+                )
+            frame.pts, frame.duration, frame.time_base = index, 1, self._info.time_base
+            frame.opaque = turned  # each photo may be turned in its own way
+            yield frame
+
+    def _bad_image(self, index: int, file: Path) -> Iterator[Picture]:
+        if self._on_corrupt == "error":
+            raise CorruptFrameError(f"{file}: damaged image; replace it, or go on with on-corrupt=skip")
+        self._note(f"{file.name}: damaged image, {'repeated the one before' if self._conceals else 'left out'}")
+        if self._conceals and index > 0:
+            yield Picture(index, 1, None)
+
+    @property
+    def _conceals(self) -> bool:
+        return self._on_corrupt == "conceal"
+
+    def _webp_pictures(self) -> Iterator[Picture]:
+        pts = 0
+        for pixels, duration in webp_frames(self._info, self._on_corrupt):
+            yield Picture(pts, duration, pixels)
+            pts += duration
+
+
+def _picture(frame: Any) -> Picture:
+    return frame if isinstance(frame, Picture) else Picture(frame.pts, frame.duration or 0, frame)
