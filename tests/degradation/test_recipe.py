@@ -9,20 +9,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starvsr.degradation.recipe import (
-    CODEC_ONLY,
-    HEAVY,
-    LIGHT,
-    MEDIUM,
-    MIXED,
-    PRESETS,
-    DegradationRecipe,
-    RecipeMix,
-    apply_plan,
-    degrade_clip,
-    draw_plan,
-    resize_clip,
-)
+from starvsr.degradation.presets import CODEC_ONLY, HEAVY, LIGHT, MEDIUM, MIXED, PRESETS
+from starvsr.degradation.ranges import DegradationRecipe, RecipeMix
+from starvsr.degradation.recipe import apply_plan, degrade_clip, draw_plan, resize_clip
 from starvsr.errors import OptionError
 
 

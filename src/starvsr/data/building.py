@@ -25,7 +25,8 @@ from starvsr.data.motion import resize_frames
 from starvsr.data.paired import center_crop
 from starvsr.data.synthetic import list_clips, read_caption, read_images
 from starvsr.degradation.compression import to_bytes
-from starvsr.degradation.recipe import degrade_clip, get_recipe
+from starvsr.degradation.presets import get_recipe
+from starvsr.degradation.recipe import degrade_clip
 from starvsr.degradation.released import ReleasedOptions, degrade_released
 from starvsr.errors import DataError, OptionError
 from starvsr.video.codec_pass import clip_frame_rate, hdr_transfer, read_clip, write_clip, write_lossless
@@ -36,7 +37,7 @@ class SetOptions:
     """How a paired set is made.
 
     Attributes:
-        preset: degradation preset, see `starvsr.degradation.recipe.PRESETS`; not used by the released chain.
+        preset: degradation preset, see `starvsr.degradation.presets.PRESETS`; not used by the released chain.
         chain: "clip" (drawn per clip) or "released" (STAR's script: per frame, sharpened ground truth).
         width_bug: of the released chain: leave the width out of the second resize, as the script does.
         sharpen_gt: of the released chain: store and degrade the sharpened ground truth, as the script does.

@@ -15,7 +15,9 @@ import torch
 from starvsr.data.paired import PairPaths, find_pairs
 from starvsr.data.synthetic import FrameCache, SharpSource
 from starvsr.degradation.compression import to_bytes
-from starvsr.degradation.recipe import DegradationRecipe, RecipeMix, degrade_clip, get_recipe
+from starvsr.degradation.presets import get_recipe
+from starvsr.degradation.ranges import DegradationRecipe, RecipeMix
+from starvsr.degradation.recipe import degrade_clip
 from starvsr.errors import DataError, OptionError
 
 

@@ -1,13 +1,12 @@
-"""Recipes that turn a sharp clip into an ordinary low-quality one, and the presets.
+"""From a sharp clip to an ordinary low-quality one, by a recipe.
 
-A recipe says what may happen; `draw_plan` decides it once for a whole clip (one kernel, resize factor,
-noise kind, JPEG quality and codec a clip); `apply_plan` carries it out (noise values are new for every
-frame). The order is the second-order chain of Real-ESRGAN with video codecs behind its stages.
+A recipe (``ranges``, those with names in ``presets``) says what may happen; `draw_plan` decides it once for a whole
+clip (one kernel, resize factor, noise kind, JPEG quality and codec a clip); `apply_plan` carries it out (noise values
+are new for every frame). The order is the second-order chain of Real-ESRGAN with video codecs behind its stages.
 
-Source: Real-ESRGAN (arXiv 2107.10833), RealBasicVSR (arXiv 2111.12704) for codecs on whole clips, STAR
-(arXiv 2501.02976) for the numbers of `heavy`. Unlike STAR's released script everything is drawn per clip,
-the second resize takes the right width, and the ground truth is not sharpened;
-`starvsr.degradation.released` has that script's behaviour.
+Source: Real-ESRGAN (arXiv 2107.10833), RealBasicVSR (arXiv 2111.12704) for codecs on whole clips. Unlike STAR's
+released script everything is drawn per clip, the second resize takes the right width, and the ground truth is not
+sharpened; `starvsr.degradation.released` has that script's behaviour.
 """
 
 from __future__ import annotations
@@ -18,79 +17,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from starvsr.degradation.compression import CodecDraw, CodecRange, apply_codec, draw_codec, jpeg
-from starvsr.degradation.kernels import KernelRanges, draw_final_sinc, draw_kernel, filter_clip, trim_kernel
-from starvsr.degradation.noise import NoiseDraw, NoiseRanges, add_noise, draw_noise
+from starvsr.degradation.compression import CodecDraw, apply_codec, draw_codec, jpeg
+from starvsr.degradation.kernels import draw_final_sinc, draw_kernel, filter_clip, trim_kernel
+from starvsr.degradation.noise import NoiseDraw, add_noise, draw_noise
+from starvsr.degradation.presets import get_recipe
+from starvsr.degradation.ranges import DegradationRecipe, RecipeMix, StageRecipe
 from starvsr.errors import OptionError
-
-
-@dataclass(frozen=True)
-class ResizeRanges:
-    """Random rescaling: up, down or kept with these probabilities, by factors from these ranges.
-
-    `modes` are names of torch's interpolations; a name ending in "_aa" filters against aliasing.
-    """
-
-    probabilities: tuple[float, float, float] = (0.2, 0.7, 0.1)
-    up: tuple[float, float] = (1.0, 1.5)
-    down: tuple[float, float] = (0.15, 1.0)
-    modes: tuple[str, ...] = ("area", "bilinear", "bicubic")
-
-
-@dataclass(frozen=True)
-class StageRecipe:
-    """One round of blur, resize, noise, JPEG."""
-
-    kernel: KernelRanges
-    resize: ResizeRanges
-    noise: NoiseRanges
-    blur_probability: float = 1.0
-    jpeg_probability: float = 1.0
-    jpeg_quality: tuple[float, float] = (30.0, 95.0)
-
-
-@dataclass(frozen=True)
-class DegradationRecipe:
-    """All that may happen to a clip, in order: first stage, codec, second stage, resize to LQ, sinc, codec.
-
-    Attributes:
-        name: for records.
-        first: first stage, at GT size.
-        second: second stage, around LQ size; None for none. Its resize factors are relative to LQ size.
-        codec_between: codecs that may follow the first stage.
-        codec_between_probability: how often they do.
-        codec_final: codecs that may end the chain, at LQ size.
-        codec_final_probability: how often they do.
-        final_sinc_probability: how often a ringing filter follows the resize to LQ size.
-        final_modes: interpolations of that resize.
-        drift: how far the strength of blur and noise wanders from frame to frame: standard deviation of one step of
-            a random walk in its logarithm, drawn back to zero. 0 keeps both as drawn.
-    """
-
-    name: str
-    first: StageRecipe
-    second: StageRecipe | None
-    codec_final: tuple[CodecRange, ...]
-    codec_final_probability: float = 1.0
-    codec_between: tuple[CodecRange, ...] = ()
-    codec_between_probability: float = 0.0
-    final_sinc_probability: float = 0.0
-    final_modes: tuple[str, ...] = ("area", "bilinear_aa", "bicubic_aa")
-    drift: float = 0.0
-
-
-@dataclass(frozen=True)
-class RecipeMix:
-    """Recipes to choose from, one a clip, with relative frequencies."""
-
-    name: str
-    recipes: tuple[DegradationRecipe, ...]
-    weights: tuple[float, ...]
-
-    def draw(self, rng: np.random.Generator) -> DegradationRecipe:
-        """Choose a recipe."""
-        shares = np.array(self.weights) / sum(self.weights)
-        return self.recipes[int(rng.choice(len(self.recipes), p=shares))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,19 +77,6 @@ def degrade_clip(
     chosen = get_recipe(recipe)
     chosen = chosen.draw(rng) if isinstance(chosen, RecipeMix) else chosen
     return apply_plan(gt, draw_plan(chosen, rng), rng, scale)
-
-
-def get_recipe(recipe: DegradationRecipe | RecipeMix | str) -> DegradationRecipe | RecipeMix:
-    """Look a preset up by name; recipes and mixes are returned as they are.
-
-    Raises:
-        OptionError: unknown name.
-    """
-    if not isinstance(recipe, str):
-        return recipe
-    if recipe not in PRESETS:
-        raise OptionError(f"unknown degradation {recipe!r}; use one of {', '.join(PRESETS)}")
-    return PRESETS[recipe]
 
 
 def draw_plan(recipe: DegradationRecipe, rng: np.random.Generator) -> DegradationPlan:
@@ -273,155 +192,3 @@ def _blended(sharp: torch.Tensor, blurred: torch.Tensor, walk: np.ndarray) -> to
 def _to_lq(clip: torch.Tensor, plan: DegradationPlan, lq_size: tuple[int, int]) -> torch.Tensor:
     clip = resize_clip(clip, lq_size, plan.final_mode)
     return clip if plan.final_sinc is None else filter_clip(clip, plan.final_sinc)
-
-
-_NO_RESIZE = ResizeRanges(probabilities=(0.0, 0.0, 1.0))
-
-_WEB_CODECS = (
-    CodecRange("libx264", 6.0, (18, 28), presets=("veryfast", "superfast", "ultrafast")),
-    CodecRange("libx265", 1.0, (20, 30), presets=("ultrafast", "superfast")),
-    CodecRange("mpeg4", 1.0, (2, 5)),
-    CodecRange("libvpx-vp9", 1.5, (20, 38)),
-)
-_POOR_CODECS = (
-    CodecRange("libx264", 5.0, (24, 33), (0.15, 0.6), 0.25, ("veryfast", "superfast", "ultrafast"), 0.2),
-    CodecRange("libx265", 1.0, (26, 34), (0.12, 0.5), 0.25, ("ultrafast", "superfast")),
-    CodecRange("mpeg4", 1.5, (4, 9)),
-    CodecRange("libvpx-vp9", 1.5, (32, 48)),
-)
-_BAD_CODECS = (
-    CodecRange("libx264", 5.0, (26, 36), (0.1, 0.5), 0.35, ("veryfast", "superfast", "ultrafast"), 0.3),
-    CodecRange("libx265", 1.0, (28, 36), (0.1, 0.4), 0.35, ("ultrafast", "superfast")),
-    CodecRange("mpeg4", 2.0, (5, 14)),
-    CodecRange("libvpx-vp9", 1.5, (36, 54)),
-)
-
-LIGHT = DegradationRecipe(
-    name="light",
-    first=StageRecipe(
-        kernel=KernelRanges(sizes=(7, 9, 11, 13), sigma=(0.2, 1.2), sinc_probability=0.05),
-        resize=_NO_RESIZE,
-        noise=NoiseRanges(probability=0.5, gaussian_sigma=(1.0, 6.0), poisson_scale=(0.05, 0.6)),
-        blur_probability=0.7,
-        jpeg_probability=0.0,
-    ),
-    second=None,
-    codec_final=_WEB_CODECS,
-    codec_final_probability=0.95,
-)
-"""Ordinary web video: mildly soft, little noise, decent compression."""
-
-MEDIUM = DegradationRecipe(
-    name="medium",
-    first=StageRecipe(
-        kernel=KernelRanges(sigma=(0.2, 2.0)),
-        resize=ResizeRanges((0.1, 0.6, 0.3), (1.0, 1.2), (0.4, 1.0), ("area", "bilinear", "bicubic", "bicubic_aa")),
-        noise=NoiseRanges(probability=0.8, gaussian_sigma=(1.0, 12.0), poisson_scale=(0.05, 1.2)),
-        blur_probability=0.9,
-        jpeg_probability=0.5,
-        jpeg_quality=(50.0, 95.0),
-    ),
-    second=StageRecipe(
-        kernel=KernelRanges(sigma=(0.2, 1.0)),
-        resize=ResizeRanges((0.3, 0.2, 0.5), (1.0, 1.2), (0.6, 1.0), ("area", "bilinear", "bicubic")),
-        noise=NoiseRanges(probability=0.5, gaussian_sigma=(1.0, 8.0), poisson_scale=(0.05, 0.8)),
-        blur_probability=0.4,
-        jpeg_probability=0.3,
-        jpeg_quality=(50.0, 95.0),
-    ),
-    codec_final=_POOR_CODECS,
-    final_sinc_probability=0.4,
-)
-"""Between light and heavy: a shared, re-encoded upload."""
-
-HEAVY = DegradationRecipe(
-    name="heavy",
-    first=StageRecipe(kernel=KernelRanges(), resize=ResizeRanges(), noise=NoiseRanges()),
-    second=StageRecipe(
-        kernel=KernelRanges(sigma=(0.2, 1.5)),
-        resize=ResizeRanges(probabilities=(0.3, 0.4, 0.3), up=(1.0, 1.2), down=(0.3, 1.0)),
-        noise=NoiseRanges(gaussian_sigma=(1.0, 25.0), poisson_scale=(0.05, 2.5)),
-        blur_probability=0.8,
-    ),
-    codec_between=_POOR_CODECS,
-    codec_between_probability=0.3,
-    codec_final=_BAD_CODECS,
-    final_sinc_probability=0.8,
-    final_modes=("area", "bilinear", "bicubic"),
-)
-"""Bad old web video: the whole second-order chain with STAR's ranges, then a starved codec."""
-
-CODEC_ONLY = DegradationRecipe(
-    name="codec",
-    first=StageRecipe(
-        kernel=KernelRanges(sizes=(7,), sigma=(0.2, 0.8), sinc_probability=0.0),
-        resize=_NO_RESIZE,
-        noise=NoiseRanges(probability=0.2, gaussian_sigma=(1.0, 4.0), poisson_scale=(0.05, 0.4)),
-        blur_probability=0.3,
-        jpeg_probability=0.0,
-    ),
-    second=None,
-    codec_final=_BAD_CODECS,
-)
-"""A clean small video that a codec has starved: blocks and smear, nothing else."""
-
-VIDEO_WEB = DegradationRecipe(
-    name="video-web",
-    first=StageRecipe(
-        kernel=KernelRanges(sizes=(7, 9, 11), sigma=(0.2, 1.0), sinc_probability=0.1),
-        resize=ResizeRanges((0.0, 0.5, 0.5), (1.0, 1.0), (0.5, 1.0), ("bicubic_aa", "bilinear_aa")),
-        noise=NoiseRanges(probability=0.3, gaussian_sigma=(1.0, 5.0), poisson_scale=(0.05, 0.5)),
-        blur_probability=0.5,
-        jpeg_probability=0.0,
-    ),
-    second=StageRecipe(
-        kernel=KernelRanges(sizes=(7,), sigma=(0.2, 0.6), sinc_probability=0.3),
-        resize=ResizeRanges((0.3, 0.2, 0.5), (1.0, 1.2), (0.8, 1.0), ("bicubic_aa", "bilinear_aa")),
-        noise=NoiseRanges(probability=0.0),
-        blur_probability=0.3,
-        jpeg_probability=0.0,
-    ),
-    codec_between=_POOR_CODECS,
-    codec_between_probability=0.8,
-    codec_final=_BAD_CODECS,
-    final_sinc_probability=0.3,
-    final_modes=("bicubic_aa", "bilinear_aa"),
-    drift=0.02,
-)
-"""A clip that went through two video sites: coded, rescaled, coded again; hardly any noise."""
-
-OLD_FILM = DegradationRecipe(
-    name="old-film",
-    first=StageRecipe(
-        kernel=KernelRanges(sizes=(9, 11, 13, 15), sigma=(0.8, 2.4), sinc_probability=0.0),
-        resize=_NO_RESIZE,
-        noise=NoiseRanges(
-            probability=1.0,
-            gaussian_probability=0.6,
-            gaussian_sigma=(6.0, 22.0),
-            poisson_scale=(0.6, 2.2),
-            grey_probability=0.85,
-        ),
-        jpeg_probability=0.0,
-    ),
-    second=StageRecipe(
-        kernel=KernelRanges(sizes=(7, 9), sigma=(0.3, 1.2), sinc_probability=0.2),
-        resize=ResizeRanges((0.2, 0.2, 0.6), (1.0, 1.2), (0.7, 1.0), ("area", "bilinear", "bicubic")),
-        noise=NoiseRanges(probability=0.6, gaussian_sigma=(1.0, 8.0), poisson_scale=(0.05, 0.8), grey_probability=0.8),
-        blur_probability=0.7,
-        jpeg_probability=0.0,
-    ),
-    codec_final=_POOR_CODECS,
-    codec_final_probability=0.8,
-    final_sinc_probability=0.2,
-    drift=0.12,
-)
-"""A scanned film: soft, with strong grey grain whose strength wanders, then an ordinary encode."""
-
-MIXED = RecipeMix("mixed", (LIGHT, MEDIUM, HEAVY, CODEC_ONLY), (0.35, 0.3, 0.15, 0.2))
-"""For training: from light to heavy, with a share of plain compression."""
-
-PRESETS: dict[str, DegradationRecipe | RecipeMix] = {
-    recipe.name: recipe for recipe in (LIGHT, MEDIUM, HEAVY, VIDEO_WEB, OLD_FILM, CODEC_ONLY, MIXED)
-}
-"""Recipes by name."""

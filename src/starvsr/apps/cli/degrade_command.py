@@ -143,7 +143,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def _write_sheet(source: str, out: Path, seed: int, scale: int, overwrite: bool) -> None:
     from starvsr.data.paired import center_crop
-    from starvsr.degradation.recipe import PRESETS
+    from starvsr.degradation.presets import PRESETS
     from starvsr.degradation.sheets import draw_sheet
     from starvsr.video.codec_pass import read_clip
 
@@ -168,7 +168,7 @@ def _degrade_one(
     overwrite: bool,
 ) -> None:
     """Degrade one clip into one file."""
-    from starvsr.degradation.recipe import get_recipe
+    from starvsr.degradation.presets import get_recipe
     from starvsr.video import EncodeOptions, VideoReader, VideoWriter, probe
 
     get_recipe(recipe)

@@ -1,0 +1,176 @@
+"""The recipes that have names, from light to heavy.
+
+Source: STAR (arXiv 2501.02976) for the numbers of `heavy`.
+"""
+
+from __future__ import annotations
+
+from starvsr.degradation.compression import CodecRange
+from starvsr.degradation.kernels import KernelRanges
+from starvsr.degradation.noise import NoiseRanges
+from starvsr.degradation.ranges import DegradationRecipe, RecipeMix, ResizeRanges, StageRecipe
+from starvsr.errors import OptionError
+
+_NO_RESIZE = ResizeRanges(probabilities=(0.0, 0.0, 1.0))
+
+_WEB_CODECS = (
+    CodecRange("libx264", 6.0, (18, 28), presets=("veryfast", "superfast", "ultrafast")),
+    CodecRange("libx265", 1.0, (20, 30), presets=("ultrafast", "superfast")),
+    CodecRange("mpeg4", 1.0, (2, 5)),
+    CodecRange("libvpx-vp9", 1.5, (20, 38)),
+)
+_POOR_CODECS = (
+    CodecRange("libx264", 5.0, (24, 33), (0.15, 0.6), 0.25, ("veryfast", "superfast", "ultrafast"), 0.2),
+    CodecRange("libx265", 1.0, (26, 34), (0.12, 0.5), 0.25, ("ultrafast", "superfast")),
+    CodecRange("mpeg4", 1.5, (4, 9)),
+    CodecRange("libvpx-vp9", 1.5, (32, 48)),
+)
+_BAD_CODECS = (
+    CodecRange("libx264", 5.0, (26, 36), (0.1, 0.5), 0.35, ("veryfast", "superfast", "ultrafast"), 0.3),
+    CodecRange("libx265", 1.0, (28, 36), (0.1, 0.4), 0.35, ("ultrafast", "superfast")),
+    CodecRange("mpeg4", 2.0, (5, 14)),
+    CodecRange("libvpx-vp9", 1.5, (36, 54)),
+)
+
+LIGHT = DegradationRecipe(
+    name="light",
+    first=StageRecipe(
+        kernel=KernelRanges(sizes=(7, 9, 11, 13), sigma=(0.2, 1.2), sinc_probability=0.05),
+        resize=_NO_RESIZE,
+        noise=NoiseRanges(probability=0.5, gaussian_sigma=(1.0, 6.0), poisson_scale=(0.05, 0.6)),
+        blur_probability=0.7,
+        jpeg_probability=0.0,
+    ),
+    second=None,
+    codec_final=_WEB_CODECS,
+    codec_final_probability=0.95,
+)
+"""Ordinary web video: mildly soft, little noise, decent compression."""
+
+MEDIUM = DegradationRecipe(
+    name="medium",
+    first=StageRecipe(
+        kernel=KernelRanges(sigma=(0.2, 2.0)),
+        resize=ResizeRanges((0.1, 0.6, 0.3), (1.0, 1.2), (0.4, 1.0), ("area", "bilinear", "bicubic", "bicubic_aa")),
+        noise=NoiseRanges(probability=0.8, gaussian_sigma=(1.0, 12.0), poisson_scale=(0.05, 1.2)),
+        blur_probability=0.9,
+        jpeg_probability=0.5,
+        jpeg_quality=(50.0, 95.0),
+    ),
+    second=StageRecipe(
+        kernel=KernelRanges(sigma=(0.2, 1.0)),
+        resize=ResizeRanges((0.3, 0.2, 0.5), (1.0, 1.2), (0.6, 1.0), ("area", "bilinear", "bicubic")),
+        noise=NoiseRanges(probability=0.5, gaussian_sigma=(1.0, 8.0), poisson_scale=(0.05, 0.8)),
+        blur_probability=0.4,
+        jpeg_probability=0.3,
+        jpeg_quality=(50.0, 95.0),
+    ),
+    codec_final=_POOR_CODECS,
+    final_sinc_probability=0.4,
+)
+"""Between light and heavy: a shared, re-encoded upload."""
+
+HEAVY = DegradationRecipe(
+    name="heavy",
+    first=StageRecipe(kernel=KernelRanges(), resize=ResizeRanges(), noise=NoiseRanges()),
+    second=StageRecipe(
+        kernel=KernelRanges(sigma=(0.2, 1.5)),
+        resize=ResizeRanges(probabilities=(0.3, 0.4, 0.3), up=(1.0, 1.2), down=(0.3, 1.0)),
+        noise=NoiseRanges(gaussian_sigma=(1.0, 25.0), poisson_scale=(0.05, 2.5)),
+        blur_probability=0.8,
+    ),
+    codec_between=_POOR_CODECS,
+    codec_between_probability=0.3,
+    codec_final=_BAD_CODECS,
+    final_sinc_probability=0.8,
+    final_modes=("area", "bilinear", "bicubic"),
+)
+"""Bad old web video: the whole second-order chain with STAR's ranges, then a starved codec."""
+
+CODEC_ONLY = DegradationRecipe(
+    name="codec",
+    first=StageRecipe(
+        kernel=KernelRanges(sizes=(7,), sigma=(0.2, 0.8), sinc_probability=0.0),
+        resize=_NO_RESIZE,
+        noise=NoiseRanges(probability=0.2, gaussian_sigma=(1.0, 4.0), poisson_scale=(0.05, 0.4)),
+        blur_probability=0.3,
+        jpeg_probability=0.0,
+    ),
+    second=None,
+    codec_final=_BAD_CODECS,
+)
+"""A clean small video that a codec has starved: blocks and smear, nothing else."""
+
+VIDEO_WEB = DegradationRecipe(
+    name="video-web",
+    first=StageRecipe(
+        kernel=KernelRanges(sizes=(7, 9, 11), sigma=(0.2, 1.0), sinc_probability=0.1),
+        resize=ResizeRanges((0.0, 0.5, 0.5), (1.0, 1.0), (0.5, 1.0), ("bicubic_aa", "bilinear_aa")),
+        noise=NoiseRanges(probability=0.3, gaussian_sigma=(1.0, 5.0), poisson_scale=(0.05, 0.5)),
+        blur_probability=0.5,
+        jpeg_probability=0.0,
+    ),
+    second=StageRecipe(
+        kernel=KernelRanges(sizes=(7,), sigma=(0.2, 0.6), sinc_probability=0.3),
+        resize=ResizeRanges((0.3, 0.2, 0.5), (1.0, 1.2), (0.8, 1.0), ("bicubic_aa", "bilinear_aa")),
+        noise=NoiseRanges(probability=0.0),
+        blur_probability=0.3,
+        jpeg_probability=0.0,
+    ),
+    codec_between=_POOR_CODECS,
+    codec_between_probability=0.8,
+    codec_final=_BAD_CODECS,
+    final_sinc_probability=0.3,
+    final_modes=("bicubic_aa", "bilinear_aa"),
+    drift=0.02,
+)
+"""A clip that went through two video sites: coded, rescaled, coded again; hardly any noise."""
+
+OLD_FILM = DegradationRecipe(
+    name="old-film",
+    first=StageRecipe(
+        kernel=KernelRanges(sizes=(9, 11, 13, 15), sigma=(0.8, 2.4), sinc_probability=0.0),
+        resize=_NO_RESIZE,
+        noise=NoiseRanges(
+            probability=1.0,
+            gaussian_probability=0.6,
+            gaussian_sigma=(6.0, 22.0),
+            poisson_scale=(0.6, 2.2),
+            grey_probability=0.85,
+        ),
+        jpeg_probability=0.0,
+    ),
+    second=StageRecipe(
+        kernel=KernelRanges(sizes=(7, 9), sigma=(0.3, 1.2), sinc_probability=0.2),
+        resize=ResizeRanges((0.2, 0.2, 0.6), (1.0, 1.2), (0.7, 1.0), ("area", "bilinear", "bicubic")),
+        noise=NoiseRanges(probability=0.6, gaussian_sigma=(1.0, 8.0), poisson_scale=(0.05, 0.8), grey_probability=0.8),
+        blur_probability=0.7,
+        jpeg_probability=0.0,
+    ),
+    codec_final=_POOR_CODECS,
+    codec_final_probability=0.8,
+    final_sinc_probability=0.2,
+    drift=0.12,
+)
+"""A scanned film: soft, with strong grey grain whose strength wanders, then an ordinary encode."""
+
+MIXED = RecipeMix("mixed", (LIGHT, MEDIUM, HEAVY, CODEC_ONLY), (0.35, 0.3, 0.15, 0.2))
+"""For training: from light to heavy, with a share of plain compression."""
+
+PRESETS: dict[str, DegradationRecipe | RecipeMix] = {
+    recipe.name: recipe for recipe in (LIGHT, MEDIUM, HEAVY, VIDEO_WEB, OLD_FILM, CODEC_ONLY, MIXED)
+}
+"""Recipes by name."""
+
+
+def get_recipe(recipe: DegradationRecipe | RecipeMix | str) -> DegradationRecipe | RecipeMix:
+    """Look a preset up by name; recipes and mixes are returned as they are.
+
+    Raises:
+        OptionError: unknown name.
+    """
+    if not isinstance(recipe, str):
+        return recipe
+    if recipe not in PRESETS:
+        raise OptionError(f"unknown degradation {recipe!r}; use one of {', '.join(PRESETS)}")
+    return PRESETS[recipe]
