@@ -17,7 +17,7 @@ import pytest
 
 from starvsr.errors import CorruptFrameError, InputError, InputNotFoundError, LimitError, UnreadableInputError
 from starvsr.video import VideoInfo, VideoReader, probe
-from starvsr.video.isolation import parent
+from starvsr.video.isolation import parent, process
 from starvsr.video.isolation.parent import IsolatedReader, probe_isolated, rehearse_isolated
 from starvsr.video.isolation.wire import HEADER, WireError, pack, receive, send, unpack
 from starvsr.video.limits import Limits
@@ -125,7 +125,7 @@ _EVIL = {
 
 def evil(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     script = f"{_BEGIN}{_EVIL[kind]}\nchild.main()"
-    monkeypatch.setattr(parent, "decoder_command", lambda: [sys.executable, "-I", "-c", script, *sys.path])
+    monkeypatch.setattr(process, "decoder_command", lambda: [sys.executable, "-I", "-c", script, *sys.path])
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_crash_while_streams_are_looked_at_is_no_crash_of_the_job(tmp_path: Pa
     script = f"{_BEGIN}import os, signal, starvsr.video.copying as c\n"
     script += "c.StreamCopier.start_reading = lambda self: os.kill(os.getpid(), signal.SIGSEGV)\nchild.main()"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parent, "decoder_command", lambda: [sys.executable, "-I", "-c", script, *sys.path])
+        patch.setattr(process, "decoder_command", lambda: [sys.executable, "-I", "-c", script, *sys.path])
         with pytest.raises(InputError, match="SIGSEGV"):
             starvsr.upscale(rich, tmp_path / "out.mkv", isolate=True, model="bicubic", scale=1)
     assert not (tmp_path / "out.mkv").exists()
