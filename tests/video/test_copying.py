@@ -8,10 +8,11 @@ import av
 import numpy as np
 import pytest
 
-from starvsr.video import VideoReader, probe
+from starvsr.video import VideoReader, copying, probe
 from tests.video.clips import add_sound, make_clip, moving_bars, packets_of, write_sound
 from tests.video.exactness.clips import Clip
 from tests.video.exactness.companions import Film, Track, write_film
+from tests.video.exactness.facts import sound_by_pyav
 from tests.video.exactness.strategies import MP4
 from tests.video.test_writer import copy, times
 
@@ -319,3 +320,32 @@ def test_sound_begins_within_a_sample_of_its_time(tmp_path: Path, suffix: str, c
     copy(source, tmp_path / "out.mp4")
     before, after = packets_of(source, "audio")[0][0][0], packets_of(tmp_path / "out.mp4", "audio")[0][0][0]
     assert before is not None and after is not None and abs(after - before) <= Fraction(1, rate)
+
+
+@pytest.mark.parametrize(
+    ("source_name", "codec"), [("in.mp4", "aac"), ("in.mov", "aac"), ("in.mp4", "libmp3lame"), ("in.mp4", "libopus")]
+)
+def test_sound_that_begins_before_0_moves_nothing_in_matroska(tmp_path: Path, source_name: str, codec: str) -> None:
+    track = Track("audio", codec, rate=48000 if codec == "libopus" else 44100, tags=(("title", "Ton"),))
+    clip = Clip(suffix=source_name[2:], codec="libx264", time_base=Fraction(1, 90000), pts=tuple(range(0, 28800, 3600)))
+    source = write_film(tmp_path, Film(clip, MP4, tracks=(track,)))
+    writer = copy(source, tmp_path / "out.mkv")
+    copy(tmp_path / "out.mkv", tmp_path / "again.mkv")
+    before = packets_of(source, "audio")[0]
+    assert before[0][0] is not None and before[0][0] < 0
+    for name in ("out.mkv", "again.mkv"):
+        after = packets_of(tmp_path / name, "audio")[0]
+        assert [data for _, data in after] == [data for _, data in before]
+        shifts = [abs((a or 0) - (b or 0)) for (a, _), (b, _) in zip(after, before, strict=True)]
+        assert max(shifts) <= Fraction(1, 1000)
+        assert times(tmp_path / name) == times(source)
+        assert sound_by_pyav(tmp_path / name)[: 1 << 14] == sound_by_pyav(source)[: 1 << 14]
+    assert writer.notes == []
+
+
+def test_times_that_matroska_moves_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "leads", lambda source: {})
+    source = make_clip(tmp_path / "in.mp4", audio=["aac"])
+    writer = copy(source, tmp_path / "out.mkv")
+    assert times(tmp_path / "out.mkv")[0][0] == Fraction(21, 1000)
+    assert [note for note in writer.notes if "21 ms later" in note]

@@ -16,6 +16,7 @@ from typing import Any
 
 import av
 
+from starvsr.video.early_sound import delayed, leads
 from starvsr.video.info import Chapter, VideoInfo
 from starvsr.video.opening import captured_log, open_input
 from starvsr.video.sound_lengths import packet_length
@@ -60,6 +61,8 @@ class StreamCopier:
         self.notes: list[str] = []
         self._input = open_input(source.path, limits=source.limits)
         self._video = video_stream(self._input, source.path)
+        is_early = muxer in ("matroska", "webm") and time_range is None and source.has_audio
+        self._leads = leads(source) if is_early else {}
 
     def places(self, picture: Any) -> dict[int, int]:
         """Index in the output of each stream of the input that is there; ask before either is closed."""
@@ -161,7 +164,10 @@ class StreamCopier:
         problem = why_not_copyable(stream, self._muxer)
         if problem:
             return problem
-        target = _twin(self._output, stream)
+        with contextlib.ExitStack() as stack:
+            lead = self._leads.get(stream.index)
+            template = stack.enter_context(delayed(stream, lead, _twin)) if lead else stream
+            target = _twin(self._output, stream, template)
         self._streams[stream.index] = _Copied(stream, target, 0)
         if stream.type == "video":
             self.notes.append(f"stream {stream.index} (a second video) is copied as it is, not enlarged")
@@ -307,9 +313,9 @@ def _muxer_word(muxer: str) -> str:
     return {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska", "webm": "WebM"}.get(muxer, muxer)
 
 
-def _twin(output: Any, stream: Any) -> Any:
-    """Add a stream like another one, with its tags and flags."""
-    target = output.add_stream_from_template(stream, opaque=True)
+def _twin(output: Any, stream: Any, template: Any = None) -> Any:
+    """Add a stream like another one, with its tags and flags; a ``template`` has other parameters of its codec."""
+    target = output.add_stream_from_template(template or stream, opaque=True)
     target.disposition = int(stream.disposition)
     copy_tags(stream, target)
     if output.format.name == "mov" and "language" in target.metadata:

@@ -213,12 +213,24 @@ class FileSink:
             with av.open(f"file:{self._partial}", metadata_errors="replace") as container:
                 stream = container.streams[self._stream.index]
                 count = stream.frames if self._muxer in ("mp4", "mov") else self._frames
+                self._note_later_times(stream)
         except av.error.FFmpegError as error:
             raise OutputNotWritableError(
                 f"{self._path}: the result cannot be read back ({reason(error)}); check the disk"
             ) from None
         if count != self._frames:
             raise OutputError(f"{self._path}: {count} of {self._frames} frames arrived in the file; check the disk")
+
+    def _note_later_times(self, stream: Any) -> None:
+        """Matroska knows no times before 0: where sound begins earlier, its writer moves all streams by the same."""
+        if self._muxer not in ("matroska", "webm") or stream.start_time is None:
+            return
+        later = stream.start_time * Fraction(stream.time_base) - self._first_pts * self._form.time_base
+        if later > Fraction(stream.time_base):
+            self.notes.append(
+                f"{self._path.name}: pictures and sound come {float(1000 * later):.0f} ms later than in the input,"
+                " whose sound begins before 0; .mp4 and .mov keep its times"
+            )
 
     # ---- the container
 

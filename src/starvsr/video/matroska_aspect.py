@@ -55,6 +55,18 @@ def write_aspect(path: Path, width: int, height: int, aspect: Fraction) -> bool:
     return True
 
 
+def element_body(data: bytes, *path: bytes) -> bytes | None:
+    """Follow identifiers down from the top of a small file and give what is in the last one; None where it is not."""
+    start, stop = 0, len(data)
+    for wanted in path:
+        children = _children(bytearray(data), start, stop)
+        found = next(((body, end) for ident, _, body, end in children if ident == int.from_bytes(wanted, "big")), None)
+        if found is None:
+            return None
+        start, stop = found[0], min(found[1], len(data))
+    return data[start:stop]
+
+
 def _find(data: bytearray, path: list[int]) -> tuple[int, int] | None:
     """Follow identifiers down from the top; give (start, stop) of the body of the last one."""
     start, stop = 0, len(data)
