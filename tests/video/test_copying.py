@@ -280,6 +280,8 @@ def test_cover_art_goes_before_free_tags_in_mp4_and_is_named_in_mov(tmp_path: Pa
     mov = copy(source, tmp_path / "out.mov")
     assert covers(tmp_path / "out.mov") == 0
     assert [n for n in mov.notes if "QuickTime holds no cover art" in n or "MOV holds no cover art" in n]
+    assert probe(tmp_path / "out.mov").metadata["MY_OWN_KEY"] == "x"
+    assert not [n for n in mov.notes if "MY_OWN_KEY" in n]
 
 
 def test_tags_and_marks_that_a_container_drops_are_named(tmp_path: Path) -> None:

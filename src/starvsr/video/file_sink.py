@@ -241,7 +241,7 @@ class FileSink:
             movflags = "+faststart" if self._form.options.faststart and self._join is None else ""
             if self._room:
                 flags["moov_size"] = str(self._room)
-            if self._source is not None and needs_free_tags(self._source):
+            if self._source is not None and needs_free_tags(self._source, keeps_covers=self._muxer == "mp4"):
                 movflags += "+use_metadata_tags"
             if movflags:
                 flags["movflags"] = movflags

@@ -63,9 +63,14 @@ _MOV_LANGUAGES = {
 }
 
 
-def needs_free_tags(source: VideoInfo) -> bool:
-    """Whether an MP4/MOV must store tags under free names to keep all of them; cover art has no place then."""
-    if any(stream.kind == "cover" for stream in source.streams):
+def needs_free_tags(source: VideoInfo, *, keeps_covers: bool) -> bool:
+    """Whether an MP4/MOV must store tags under free names to keep all of them.
+
+    Args:
+        source: The input.
+        keeps_covers: Whether cover art goes into the file (MP4 does, MOV cannot), which has no place beside free names.
+    """
+    if keeps_covers and any(stream.kind == "cover" for stream in source.streams):
         return False
     return any(key.lower() not in _MP4_TAGS | _DROPPED_TAGS for key in source.metadata)
 
