@@ -1,6 +1,7 @@
 """Compare star-small with bicubic and realesr-animevideov3-x4 on clips with ground truth.
 
     python -m benchmarks.quality_small --hq DIR --ncnn-model DIR [--weights FILE] [--out results/quality] [--full]
+    python -m benchmarks.quality_small --hq DIR --weights FILE --steps 1 4    (weights that can be sampled)
 
 Sharp clips in DIR are cut, degraded with fixed seeds (presets light and heavy) and stored losslessly under OUT/pairs;
 each method enlarges them; PSNR-Y, SSIM-Y, VMAF-NEG and warping error are averaged over frames, then clips.
@@ -97,7 +98,9 @@ def choose_methods(options: argparse.Namespace) -> dict[str, Method]:
     if "animevideov3" in options.methods and options.ncnn_model:
         methods["animevideov3"] = AnimeVideo(options.ncnn_model, options.threads)
     if "star-small" in options.methods:
-        methods["star-small"] = StarSmall(options.weights, options.seed, options.steps)
+        for steps in options.steps or [None]:
+            name = "star-small" if steps is None else f"star-small, {steps} step{'s' * (steps > 1)}"
+            methods[name] = StarSmall(options.weights, options.seed, steps)
     return methods
 
 
@@ -157,7 +160,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=int, help="frames of each clip")
     parser.add_argument("--full", action="store_true", help=f"{FULL_SIZE[0]}x{FULL_SIZE[1]}, {FULL_FRAMES} frames")
     parser.add_argument("--crop", type=int, default=8, help="border cut before measuring, in pixels")
-    parser.add_argument("--steps", type=int, help="sampling steps of star-small (default: its own)")
+    parser.add_argument(
+        "--steps", type=int, nargs="+", help="sampling steps of star-small, one row each (default: its own)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     return parser

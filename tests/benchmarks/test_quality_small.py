@@ -37,3 +37,12 @@ def test_crops_put_the_ground_truth_last():
     for method in ("bicubic", "star-small"):
         quality_small._add_crop(sheets, pair, method, gt)
     assert list(sheets["light"]["c"].pictures) == ["lq", "bicubic", "star-small", "ground truth"]
+
+
+def test_several_numbers_of_steps_are_rows_of_their_own(monkeypatch):
+    monkeypatch.setattr(quality_small, "StarSmall", lambda weights, seed, steps: steps)
+    words = ["--hq", "x", "--methods", "star-small"]
+    parse = quality_small._parser().parse_args
+    assert quality_small.choose_methods(parse(words)) == {"star-small": None}
+    several = quality_small.choose_methods(parse([*words, "--steps", "1", "4"]))
+    assert several == {"star-small, 1 step": 1, "star-small, 4 steps": 4}
