@@ -208,7 +208,7 @@ def test_what_stays_is_held_once_in_the_runs_type(recipe: Path, tmp_path: Path) 
     for name, parameter in trainer.network.named_parameters():
         halved = not trains(name) and parameter.ndim > 1
         assert parameter.dtype == (torch.bfloat16 if halved else torch.float32), name
-        assert parameter.requires_grad == trains(name) == (name in trainer.average), name
+        assert parameter.requires_grad == trains(name) == (name in trainer.average.tensors), name
     tower = parts_of(trainer)["text"].state_dict()
     assert tower["transformer.resblocks.0.attn.in_proj_weight"].dtype == torch.bfloat16
     assert all(value.dtype == torch.float32 for value in parts_of(trainer)["vae"].state_dict().values())

@@ -6,7 +6,6 @@ killed goes on from its checkpoint bit for bit as if it had not been.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import time
@@ -17,42 +16,33 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch import Tensor
 
-from starvsr.data.clips import ClipSource, DegradedClips, StoredPairs
 from starvsr.data.pool import Batch, SampleStream
-from starvsr.data.synthetic import SharpSource
 from starvsr.errors import DataError, OptionError
 from starvsr.models.registry import PUBLISHED
 from starvsr.models.weights import liem_names, load_weights
+from starvsr.training.averaging import MovingAverage
 from starvsr.training.changes import check_changes
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from starvsr.training.config import StageConfig, TrainConfig
-from starvsr.training.objectives import (
-    OBJECTIVES,
-    Parts,
-    helper_losses,
-    helper_names,
-    new_critic,
-)
-from starvsr.training.optimizer import Muon, parameter_groups
+from starvsr.training.helper_networks import HelperNetworks
+from starvsr.training.objectives import OBJECTIVES, Parts, helper_losses, helper_names
+from starvsr.training.optimizer import build_optimizer
 from starvsr.training.processes import (
     Processes,
+    load_split_optimizer,
     load_whole_state,
-    split_like,
     split_weights,
     whole,
+    whole_optimizer_state,
     whole_state,
 )
-from starvsr.training.records import RunLog, peak_memory_gb
+from starvsr.training.records import RunLog, Tally, peak_memory_gb
+from starvsr.training.samples import training_stream
 from starvsr.training.selection import HEAD_NAME, choose_trained, constant_names
-from starvsr.training.trainee import CaptionedStar, Trainee, build_trainee
-from starvsr.training.validation import Measure, validate, validation_samples
-
-ADAM_NAMES = ("context",)
-"""Matrices left to Adam. Not the first and last convolutions: all their inputs move together, so Adam's steps of
-equal size in every weight add up to jumps of the whole picture's brightness."""
+from starvsr.training.trainee import Trainee, build_trainee
+from starvsr.training.validation import Measure, Validation
 
 
 class Trainer:
@@ -82,7 +72,7 @@ class Trainer:
         allow_changes: bool = False,
     ) -> None:
         self.config, self.folder = config, folder
-        self.processes, self.measures = processes or Processes(), measures or {}
+        self.processes = processes or Processes()
         folder.mkdir(parents=True, exist_ok=True)
         run = config.run
         self.records = RunLog(folder, is_first=self.processes.is_first, tensorboard=run.tensorboard, wandb=run.wandb)
@@ -100,12 +90,12 @@ class Trainer:
             split_weights(self.network, self.processes)
         else:
             self.network.to(self.processes.device)
-        self.average = {k: v.clone() for k, v in self.network.state_dict().items() if k not in self.constant}
+        self.average = MovingAverage(self.network, but=self.constant)
         self.step = 0
         self.rng = torch.Generator()
-        self.optimizer = self._new_optimizer(self.network)
-        self._helper_optimizers: dict[str, Optimizer] = {}
-        self._helper_state: dict[str, Any] = {}
+        self.optimizer = build_optimizer(self.network, run)
+        self.helpers = HelperNetworks(self.trainee, seed=config.seed, device=self.processes.device)
+        self._validation = Validation(config, self.trainee, self.average, measures or {})
         if state is not None:
             self._resume(state, allow_changes)
 
@@ -128,13 +118,6 @@ class Trainer:
         """Steps of all stages."""
         return sum(stage.steps for stage in self.config.stage)
 
-    def _new_optimizer(self, module: nn.Module) -> Optimizer:
-        decay = self.config.run.weight_decay
-        groups = parameter_groups(module, ADAM_NAMES, HEAD_NAME)
-        if self.config.run.optimizer == "muon":
-            return Muon(groups, lr=0.0, weight_decay=decay)
-        return AdamW(groups, lr=0.0, weight_decay=decay)
-
     def _resume(self, state: dict[str, Any], allow_changes: bool) -> None:
         old, step = json.loads(state["config"]), state["step"]
         changes = check_changes(self.folder, self.config, old, step, allow=allow_changes)
@@ -142,13 +125,12 @@ class Trainer:
             self.log({"event": "recipe changed", "step": step, "changes": changes})
         load_whole_state(self.network, state["network"], but=self._left_out)
         if self.config.run.parallel == "fsdp":
-            _load_split_optimizer(self.network, self.optimizer, state["optimizer"])
+            load_split_optimizer(self.network, self.optimizer, state["optimizer"])
         else:
             self.optimizer.load_state_dict(state["optimizer"])
-        self.average = {name: split_like(state["average"][name], own) for name, own in self.average.items()}
-        self.average = {name: value.to(self.processes.device) for name, value in self.average.items()}
+        self.average.load(state["average"])
         self.step = step
-        self._helper_state = state.get("helpers", {})
+        self.helpers.load_state_dict(state.get("helpers", {}))
 
     @property
     def _left_out(self) -> frozenset[str]:
@@ -159,17 +141,17 @@ class Trainer:
     def save(self) -> Path | None:
         """Write a checkpoint of the present state; all processes must call it, the first one writes."""
         if self.config.run.parallel == "fsdp":  # by names, so that the number of processes may change
-            optimizer = _whole_optimizer(self.network, self.optimizer)
+            optimizer = whole_optimizer_state(self.network, self.optimizer)
         else:
             optimizer = self.optimizer.state_dict()
         state = {
             "network": whole_state(self.network, but=self._left_out),
-            "average": {name: whole(value) for name, value in self.average.items()},
+            "average": self.average.whole(),
             "optimizer": optimizer,
             "step": self.step,
             "rng": self._step_rng(0).get_state(),
             "config": json.dumps(asdict(self.config)),
-            "helpers": self._whole_helpers(),
+            "helpers": self.helpers.state_dict(),
         }
         start = self.trainee.start
         if start is not None:
@@ -205,71 +187,37 @@ class Trainer:
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def _stream(self) -> SampleStream:
-        data, run, processes = self.config.data, self.config.run, self.processes
-        sizes = {"clip_frames": data.clip_frames, "gt_size": data.gt_size}
-        clips: ClipSource
-        if data.pairs:
-            clips = StoredPairs(data.pairs, data.cache, seed=self.config.seed, **sizes)
-        else:
-            source = SharpSource(
-                data.videos or None,
-                data.photos or None,
-                data.cache,
-                manifest=data.manifest or None,
-                video_probability=data.video_probability,
-                captions=data.captions or None,
-            )
-            source.prepare()
-            clips = DegradedClips(source, data.degradation, seed=self.config.seed, **sizes)
-        return SampleStream(
-            clips,
-            num_frames=min(data.num_frames, data.clip_frames),
-            lq_crop=data.lq_crop,
-            pool_size=data.pool_size,
-            crops_per_clip=data.crops_per_clip,
-            seed=self.config.seed,
-            first_sample=self.step * data.batch * run.accumulate,
-            rank=processes.rank,
-            world=processes.world,
-            workers=data.workers,
-            caption_dropout=data.caption_dropout,
-        )
+        return training_stream(self.config, self.processes, self.step)
 
     def _run_stage(self, number: int, stage: StageConfig, first: int, stream: SampleStream) -> None:
         self._prepare_stage(number, stage, first)
         data, run = self.config.data, self.config.run
         batches = stream.batches(data.batch)
-        sums: dict[str, float] = {}
-        began, waited, seen = time.monotonic(), 0.0, self.step
+        tally = Tally(self.step)
         while self.step < first + stage.steps:
             lr = learning_rate(stage, self.step - first)
             parts, waiting = self._train_step(stage, batches, lr)
             self.step += 1
-            waited += waiting
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
+            tally.add(parts, waiting)
             if self.step % run.log_every == 0:
-                spent = time.monotonic() - began
-                means = self.processes.mean({name: value / run.log_every for name, value in sums.items()})
-                pace = spent / (self.step - seen)
+                pace = tally.pace(self.step, data.batch * run.accumulate * self.processes.world)
+                means = self.processes.mean({name: value / run.log_every for name, value in tally.sums.items()})
                 self.log(
                     {
                         "step": self.step,
                         "stage": number,
                         "lr": lr,
-                        "s_per_step": round(pace, 3),
-                        "samples_per_s": round(data.batch * run.accumulate * self.processes.world / pace, 2),
-                        "waiting_for_data": round(waited / spent, 3),
+                        **pace,
                         "memory_gb": peak_memory_gb(self.processes.device),
                         **{name: round(value, 5) for name, value in means.items()},
                     }
                 )
-                sums, began, waited, seen = {}, time.monotonic(), 0.0, self.step
+                tally = Tally(self.step)
             if self.step % run.save_every == 0:
                 self.save()
             if self.step % run.validate_every == 0:
                 self.log({"event": "validation", "step": self.step, **self.validate()})
-                began, waited, seen = time.monotonic(), 0.0, self.step
+                tally.restart_clock(self.step)
 
     def _prepare_stage(self, number: int, stage: StageConfig, first: int) -> None:
         self.network.train()
@@ -277,53 +225,17 @@ class Trainer:
         self.log({"event": "stage", "stage": number, "objective": stage.objective, "trained_tensors": len(trained)})
         if stage.zero_head and self.step == first:
             self._zero_head()
-        self._prepare_helpers(number, stage)
+        if helper_names(stage) and self.is_split:
+            raise OptionError('distillation and adversarial terms need run.parallel = "data"')
+        self.helpers.prepare(number, stage)
 
     def _zero_head(self) -> None:
         """Set the last layer to zero, in the network, its average and the optimiser's memory."""
         for name, parameter in self.network.named_parameters():
             if name.startswith(HEAD_NAME):
                 parameter.detach().zero_()
-                self.average[name].zero_()
+                self.average.tensors[name].zero_()
                 self.optimizer.state.pop(parameter, None)
-
-    def _prepare_helpers(self, number: int, stage: StageConfig) -> None:
-        """Put teacher, score and critic beside the network, from the checkpoint if it is of this stage."""
-        names = helper_names(stage)
-        if names and self.is_split:
-            raise OptionError('distillation and adversarial terms need run.parallel = "data"')
-        stored = self._helper_state if self._helper_state.get("stage") == number else {}
-        self.trainee.helpers, self._helper_optimizers, self.trainee.made = {}, {}, {}
-        self._helper_state = {"stage": number}
-        for name in names:
-            helper = self._new_helper(name, stage)
-            if name in stored:
-                helper.load_state_dict(stored[name])
-            helper.requires_grad_(name != "teacher")
-            self.trainee.helpers[name] = helper
-            if name != "teacher":
-                optimizer = AdamW(helper.parameters(), lr=stage.adversary_lr, betas=(0.5, 0.99), weight_decay=0.0)
-                if name in stored:
-                    optimizer.load_state_dict(stored[f"{name}_optimizer"])
-                self._helper_optimizers[name] = optimizer
-
-    def _new_helper(self, name: str, stage: StageConfig) -> nn.Module:
-        torch.manual_seed(self.config.seed)
-        if name == "critic":
-            return new_critic().to(self.processes.device)
-        other = copy.deepcopy(self.network).requires_grad_(True)
-        other.zero_grad(set_to_none=True)
-        if stage.teacher:
-            load_weights(other.unet if isinstance(other, CaptionedStar) else other, Path(stage.teacher))
-        return other.eval() if name == "teacher" else other
-
-    def _whole_helpers(self) -> dict[str, Any]:
-        state = dict(self._helper_state)
-        for name, helper in self.trainee.helpers.items():
-            state[name] = helper.state_dict()
-        for name, optimizer in self._helper_optimizers.items():
-            state[f"{name}_optimizer"] = optimizer.state_dict()
-        return state
 
     def _step_rng(self, part: int) -> torch.Generator:
         """Return a generator for one batch of the present step of this process."""
@@ -340,8 +252,7 @@ class Trainer:
         totals: Parts = {}
         waited = 0.0
         self.optimizer.zero_grad(set_to_none=True)
-        for optimizer in self._helper_optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
+        self.helpers.zero_grad()
         names: list[str] = []
         for part in range(run.accumulate):
             asked = time.monotonic()
@@ -375,12 +286,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr * (stage.head_lr_scale if group["is_head"] else 1.0)
         self.optimizer.step()
-        for name, optimizer in self._helper_optimizers.items():
-            parameters = [p for p in self.trainee.helpers[name].parameters() if p.grad is not None]
-            self.processes.average_gradients(parameters)
-            torch.nn.utils.clip_grad_norm_(parameters, self.config.run.clip_grad)
-            optimizer.step()
-        self._update_average()
+        self.helpers.step(self.processes.average_gradients, self.config.run.clip_grad)
+        self.average.update(self.step, self.config.run.ema)
 
     def _to_device(self, batch: Batch) -> Batch:
         device = self.processes.device
@@ -395,41 +302,10 @@ class Trainer:
             "or look at these clips; the checkpoint before is untouched"
         )
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.config.run.ema, (1 + self.step) / (10 + self.step))
-        own = self.network.state_dict()
-        for key, average in self.average.items():
-            average.lerp_(own[key], 1 - decay)
-
     def validate(self) -> dict[str, float]:
         """Measure the averaged network on fixed samples."""
-        if not hasattr(self, "_validation"):
-            self._validation = validation_samples(self.config.data, self.config.run)
-        if not self._validation:
-            return {}
-        trained = {key: value.clone() for key, value in self.network.state_dict().items() if key in self.average}
-        self._swap(self.average)
-        self.network.eval()
-        run, videos = self.config.run, self.folder / "samples" / f"step-{self.step:08d}"
-        shown = run.sample_videos if self.processes.is_first else 0
-        values = validate(
-            self.trainee,
-            self._validation,
-            self.measures,
-            num_steps=run.validation_steps or self.trainee.validation_steps,
-            videos=videos,
-            num_videos=shown,
-        )
-        self._swap(trained)
-        self.network.train()
-        return values
-
-    @torch.no_grad()
-    def _swap(self, state: dict[str, Tensor]) -> None:
-        own = self.network.state_dict()
-        for name, value in state.items():
-            own[name].copy_(value)
+        videos = self.folder / "samples" / f"step-{self.step:08d}" if self.processes.is_first else None
+        return self._validation.measure(videos)
 
     def log(self, values: dict[str, Any]) -> None:
         """Append a line to the run's log and print it."""
@@ -444,17 +320,3 @@ def learning_rate(stage: StageConfig, step: int) -> float:
         return stage.lr
     share = (step - stage.warmup) / max(1, stage.steps - stage.warmup)
     return stage.lr * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def _whole_optimizer(network: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
-
-    return get_optimizer_state_dict(
-        network, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
-    )
-
-
-def _load_split_optimizer(network: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
-
-    set_optimizer_state_dict(network, optimizer, state, options=StateDictOptions(full_state_dict=True))

@@ -7,7 +7,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
+
+from starvsr.training.config import RunConfig
+from starvsr.training.selection import HEAD_NAME
+
+ADAM_NAMES = ("context",)
+"""Matrices left to Adam. Not the first and last convolutions: all their inputs move together, so Adam's steps of
+equal size in every weight add up to jumps of the whole picture's brightness."""
+
+
+def build_optimizer(network: nn.Module, run: RunConfig) -> Optimizer:
+    """Build the optimiser that a recipe names, for what of a network is trained; its rate is set at every step."""
+    groups = parameter_groups(network, ADAM_NAMES, HEAD_NAME)
+    if run.optimizer == "muon":
+        return Muon(groups, lr=0.0, weight_decay=run.weight_decay)
+    return AdamW(groups, lr=0.0, weight_decay=run.weight_decay)
 
 
 class Muon(Optimizer):

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 _BUCKET_VALUES = 1 << 25
 """Gradients are sent in pieces of about this many values (128 MiB)."""
@@ -138,3 +139,19 @@ def split_like(tensor: Tensor, like: Tensor) -> Tensor:
 
     shared: Any = like
     return distribute_tensor(tensor.to(like.device), shared.device_mesh, shared.placements)
+
+
+def whole_optimizer_state(network: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
+    """Return an optimiser's state as whole tensors by the names of parameters; all processes must ask for it."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
+
+    return get_optimizer_state_dict(
+        network, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+    )
+
+
+def load_split_optimizer(network: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Fill an optimiser, split as its network is, from what :func:`whole_optimizer_state` returned."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
+
+    set_optimizer_state_dict(network, optimizer, state, options=StateDictOptions(full_state_dict=True))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
+from torch import Tensor
 
 from starvsr.errors import OptionError
 
@@ -52,6 +54,38 @@ class RunLog:
             self._board.close()
         if self._wandb is not None:
             self._wandb.finish()
+
+
+class Tally:
+    """Adds up losses and times from one line of the log to the next.
+
+    Args:
+        step: Steps taken when it begins.
+    """
+
+    def __init__(self, step: int) -> None:
+        self.sums: dict[str, float] = {}
+        self.restart_clock(step)
+
+    def restart_clock(self, step: int) -> None:
+        """Count time and steps anew, after something that is no training; sums of losses stay."""
+        self._began, self._waited, self._step = time.monotonic(), 0.0, step
+
+    def add(self, losses: Mapping[str, Tensor], waited: float) -> None:
+        """Add a step: its losses by name, and the seconds that it waited for data."""
+        self._waited += waited
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+
+    def pace(self, step: int, samples_per_step: int) -> dict[str, float]:
+        """Return seconds per step, samples per second and the share of time spent waiting, at a later step."""
+        spent = time.monotonic() - self._began
+        per_step = spent / (step - self._step)
+        return {
+            "s_per_step": round(per_step, 3),
+            "samples_per_s": round(samples_per_step / per_step, 2),
+            "waiting_for_data": round(self._waited / spent, 3),
+        }
 
 
 def peak_memory_gb(device: torch.device | str) -> float:

@@ -22,7 +22,8 @@ from starvsr.diffusion.noise import FrameNoise
 from starvsr.diffusion.samplers import dpmpp_2m_sde
 from starvsr.pipelines.families.sampling import Sampling
 from starvsr.pipelines.pictures.frames import enlarge
-from starvsr.training.config import DataConfig, RunConfig
+from starvsr.training.averaging import MovingAverage
+from starvsr.training.config import DataConfig, RunConfig, TrainConfig
 from starvsr.training.trainee import Trainee
 from starvsr.video.codec_pass import write_clip
 from starvsr.video.pixels import from_unit
@@ -30,6 +31,47 @@ from starvsr.video.pixels import from_unit
 ByteArray = npt.NDArray[np.uint8]
 Measure = Callable[[ByteArray, ByteArray], float]
 """Compares gt and hq, uint8 [T, H, W, 3]."""
+
+
+class Validation:
+    """The fixed samples of a run and what is measured on them; samples are made when they are first needed.
+
+    Args:
+        config: the recipe.
+        trainee: holds the network.
+        average: of its weights; this is what is measured.
+        measures: more numbers, see :func:`validate`.
+    """
+
+    def __init__(
+        self, config: TrainConfig, trainee: Trainee, average: MovingAverage, measures: Mapping[str, Measure]
+    ) -> None:
+        self.config, self.trainee, self.average, self.measures = config, trainee, average, measures
+        self._samples: list[Sample] | None = None
+
+    def measure(self, videos: Path | None = None) -> dict[str, float]:
+        """Measure the average as it is now, and leave the network training; {} without validation videos.
+
+        Args:
+            videos: gets as many samples to look at as the recipe asks for; None for none.
+        """
+        run = self.config.run
+        if self._samples is None:
+            self._samples = validation_samples(self.config.data, run)
+        if not self._samples:
+            return {}
+        with self.average.in_place():
+            self.trainee.network.eval()
+            values = validate(
+                self.trainee,
+                self._samples,
+                self.measures,
+                num_steps=run.validation_steps or self.trainee.validation_steps,
+                videos=videos,
+                num_videos=run.sample_videos,
+            )
+        self.trainee.network.train()
+        return values
 
 
 def validation_samples(data: DataConfig, run: RunConfig, seed: int = 0) -> list[Sample]:
