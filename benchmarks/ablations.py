@@ -7,7 +7,7 @@ the prior that recipes/ablations/prior.toml makes once under OUT/prior (a run th
 done is not repeated), and measured on pairs made from the sharp clips in --hq with fixed seeds: PSNR-Y, SSIM-Y,
 VMAF-NEG, warping error, all in one step. The tables show the paper's PSNR, LPIPS and warping error beside them, say how
 many pairs of rows stand in the same order as in the paper, and how far equal recipes with other samples lie apart
-(table 0). Rows with equal overrides are trained once.
+(table 0). Rows with equal recipes are trained once.
 """
 
 from __future__ import annotations
@@ -174,15 +174,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prior = train_once(FOLDER / "prior.toml", options.out / PRIOR, [*overrides, *first])
     scores = {PRIOR: measure(load_trainee(FOLDER / "prior.toml", overrides, prior), pairs, options.metrics)}
     print(PRIOR, json.dumps(scores[PRIOR]), flush=True)
-    trained: dict[tuple[str, ...], str] = {}
+    trained: dict[str, str] = {}
     for row in rows:
         if not (row.is_measured or row.name in options.rows):
             continue
-        twin = trained.setdefault(row.overrides, row.name)
+        words = [*overrides, *few, *row.overrides]
+        twin = trained.setdefault(repr(load_recipe(FOLDER / "base.toml", words)), row.name)
         if twin != row.name:
             scores[row.name] = scores[twin]
             continue
-        words = [*overrides, *few, *row.overrides]
         weights = train_once(FOLDER / "base.toml", options.out / row.name, words, start_from=prior)
         scores[row.name] = measure(load_trainee(FOLDER / "base.toml", words, weights), pairs, options.metrics)
         print(row.name, json.dumps(scores[row.name]), flush=True)

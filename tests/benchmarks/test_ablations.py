@@ -63,20 +63,8 @@ def test_two_rows_run_and_are_not_run_again(tmp_path: Path, capsys: pytest.Captu
     ]  # fmt: skip
     words = [f"--override={word}" for word in small]
     words += ["--videos", str(tmp_path / "sharp"), "--hq", str(tmp_path / "sharp"), "--out", str(tmp_path / "out")]
-    words += [
-        "--rows",
-        "df-none",
-        "liem-both",
-        "beta-2",
-        "--steps",
-        "1",
-        "--prior-steps",
-        "1",
-        "--frames",
-        "2",
-        "--size",
-        "64x64",
-    ]
+    words += ["--rows", "df-none", "liem-both", "alpha-2", "beta-1", "--prior-steps", "1", "--steps", "1"]
+    words += ["--frames", "2", "--size", "64x64"]
     words += ["--metrics", "psnr_y_db", "ssim_y", "--threads", "1"]
     try:
         main(words)
@@ -84,10 +72,11 @@ def test_two_rows_run_and_are_not_run_again(tmp_path: Path, capsys: pytest.Captu
         main(words)
     finally:
         torch.set_num_threads(before)
-    assert first["df-none"] == first["liem-both"]  # equal overrides, trained once
-    assert not (tmp_path / "out" / "df-none").exists()
+    assert first["df-none"] == first["liem-both"]  # equal recipes, trained once
+    assert first["alpha-2"] == first["beta-1"] != first["df-none"]
+    assert {path.parent.name for path in (tmp_path / "out").glob("*/done")} == {"prior", "liem-both", "alpha-2"}
     assert all(np.isfinite(list(values.values())).all() for values in first.values())
     assert json.loads((tmp_path / "out" / "ablations.json").read_text())["scores"] == first
     text = capsys.readouterr().out
-    assert "| beta 2 |" in text and "| 24.41 | 0.3339 | 2.21 |" in text
+    assert "| beta 1 |" in text and "| 23.91 | 0.1885 | 2.68 |" in text
     assert text.count('"event": "end"') == 3  # the prior and two rows, once each
