@@ -100,6 +100,19 @@ def measure(trainee: Trainee, pairs: Sequence[ClipPair], metrics: Sequence[str])
     return {name: value for name, value in table.mean("row").items() if name in metrics}
 
 
+def measure_once(
+    recipe: Path, overrides: Sequence[str], weights: Path, pairs: Sequence[ClipPair], protocol: Mapping[str, Any]
+) -> dict[str, float]:
+    """Score trained weights, or take what an earlier call measured in the same way."""
+    kept = weights.with_name("scores.json")
+    if kept.exists() and (told := json.loads(kept.read_text()))["protocol"] == protocol:
+        scores: dict[str, float] = told["scores"]
+        return scores
+    scores = measure(load_trainee(recipe, overrides, weights), pairs, protocol["metrics"])
+    kept.write_text(json.dumps({"protocol": protocol, "scores": scores}, indent=1) + "\n")
+    return scores
+
+
 def read_pairs(hq: Path, folder: Path, frames: int, size: tuple[int, int]) -> Iterator[ClipPair]:
     """Make the pairs of an evaluation, or take those that are there."""
     if not (folder / "pairs.json").exists():
@@ -172,7 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pairs = list(read_pairs(options.hq, options.out / "pairs", options.frames, (width, height)))
     first = [f"stage.0.steps={options.prior_steps}"] if options.prior_steps else []
     prior = train_once(FOLDER / "prior.toml", options.out / PRIOR, [*overrides, *first])
-    scores = {PRIOR: measure(load_trainee(FOLDER / "prior.toml", overrides, prior), pairs, options.metrics)}
+    protocol = {"metrics": options.metrics, "frames": options.frames, "size": options.size, "pairs": len(pairs)}
+    scores = {PRIOR: measure_once(FOLDER / "prior.toml", overrides, prior, pairs, protocol)}
     print(PRIOR, json.dumps(scores[PRIOR]), flush=True)
     trained: dict[str, str] = {}
     for row in rows:
@@ -184,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             scores[row.name] = scores[twin]
             continue
         weights = train_once(FOLDER / "base.toml", options.out / row.name, words, start_from=prior)
-        scores[row.name] = measure(load_trainee(FOLDER / "base.toml", words, weights), pairs, options.metrics)
+        scores[row.name] = measure_once(FOLDER / "base.toml", words, weights, pairs, protocol)
         print(row.name, json.dumps(scores[row.name]), flush=True)
     text = to_markdown(rows, scores, options.metrics)
     record = {"overrides": overrides, "pairs": len(pairs), "scores": scores}
