@@ -21,7 +21,7 @@ from starvsr.models import registry, sources
 from starvsr.models.sources import COMPONENTS, HubFile
 from starvsr.models.star_unet import StarUNet, StarUNetConfig
 from starvsr.models.weights import digest, from_pretrained
-from starvsr.models.weights.hub import FetchProgress
+from starvsr.models.weights.progress import FetchProgress
 from tests.models.hub_server import StandInHub, facts, serve
 
 TINY = StarUNetConfig(

@@ -13,7 +13,9 @@ from huggingface_hub import constants
 from starvsr.errors import ResourceError, WeightsError
 from starvsr.models.sources import COMPONENTS, Component, HubFile
 from starvsr.models.weights.digests import known_digest, note_of
-from starvsr.models.weights.hub import FetchProgress, Places, fetch, locate, verify
+from starvsr.models.weights.fetching import fetch, verify
+from starvsr.models.weights.places import Places, locate
+from starvsr.models.weights.progress import FetchProgress
 from tests.models.hub_server import COMMIT, StandInHub, serve
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB

@@ -16,7 +16,7 @@ from starvsr.models.star_unet import StarUNet, StarUNetConfig
 from starvsr.models.text_tower import TextTower, TextTowerConfig, tower_weights
 from starvsr.models.weights import ModelFiles, build_empty, digest, find_model, fit, from_pretrained, read_tensors
 from starvsr.models.weights.folders import convert, describe_folder, plan_shards
-from starvsr.models.weights.hub import Places
+from starvsr.models.weights.places import Places
 
 SMALL = StarUNetConfig(
     width=32, multipliers=(1,), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(1.0,), context_dim=24,

@@ -338,6 +338,6 @@ def test_a_validation_sample_is_what_the_pipeline_makes(
 
 def _files(models: Path) -> Any:
     from starvsr.models.weights.finding import find_model
-    from starvsr.models.weights.hub import Places
+    from starvsr.models.weights.places import Places
 
     return find_model(published_entries(), places=Places(models))

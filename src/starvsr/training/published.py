@@ -27,7 +27,7 @@ from starvsr.models.text_tower import TextTower
 from starvsr.models.weights import build_empty, known_digest, load_star_unet, load_training_start, read_tensors
 from starvsr.models.weights.finding import find_start
 from starvsr.models.weights.fitting import forget
-from starvsr.models.weights.hub import Places
+from starvsr.models.weights.places import Places
 from starvsr.models.weights.star import is_venhancer
 from starvsr.pipelines.families.loading_published import load_text, load_vae
 from starvsr.pipelines.families.prompts import NEGATIVE_PROMPT, USER_PROMPT, join_prompts

@@ -22,7 +22,7 @@ from starvsr.models.star_unet import StarUNet, StarUNetConfig
 from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
 from starvsr.models.text_tower import TextTower, TextTowerConfig
 from starvsr.models.weights.finding import find_model
-from starvsr.models.weights.hub import Places
+from starvsr.models.weights.places import Places
 from starvsr.padding import Padding
 from starvsr.pipelines.families import loading_published
 from starvsr.pipelines.families.exact import Choices

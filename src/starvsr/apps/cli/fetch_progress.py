@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from starvsr.models.weights.hub import FetchCallback, FetchProgress
+    from starvsr.models.weights.progress import FetchCallback, FetchProgress
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 

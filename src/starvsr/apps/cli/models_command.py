@@ -13,7 +13,7 @@ from starvsr.errors import OptionError, WeightsError
 if TYPE_CHECKING:
     from starvsr.models.registry import PublishedSpec
     from starvsr.models.sources import Component
-    from starvsr.models.weights.hub import Places
+    from starvsr.models.weights.places import Places
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _TYPES = {"keep": None, "fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
@@ -48,7 +48,7 @@ def list_models(folder: Path | None, cache: Path | None) -> None:
     """List the models and the weights they are made of, and say what is on this machine."""
     from starvsr.models.registry import MODELS, PUBLISHED
     from starvsr.models.sources import COMPONENTS
-    from starvsr.models.weights.hub import Places, locate
+    from starvsr.models.weights.places import Places, locate
 
     places = Places(folder, cache)
     rows = [(name, f"x{spec.scale}", spec.licence, "in the package", spec.summary) for name, spec in MODELS.items()]
@@ -83,12 +83,13 @@ def fetch(name: str, folder: Path | None, cache: Path | None, force: bool, quiet
     shows them.
     """
     from starvsr.apps.cli.fetch_progress import fetch_display
-    from starvsr.models.weights import hub
+    from starvsr.models.weights.fetching import fetch as fetch_files
+    from starvsr.models.weights.places import Places
 
     for part in _components(name):
         try:
             with fetch_display(part.name, quiet=quiet) as on_progress:
-                found = hub.fetch(part, hub.Places(folder, cache), force=force, on_progress=on_progress)
+                found = fetch_files(part, Places(folder, cache), force=force, on_progress=on_progress)
         except BaseException as stop:
             if not isinstance(stop, Exception):  # Ctrl-C or a signal
                 click.echo("note: what was downloaded is kept; the same command goes on from there", err=True)
@@ -104,12 +105,13 @@ def fetch(name: str, folder: Path | None, cache: Path | None, force: bool, quiet
 def verify(name: str, folder: Path | None, cache: Path | None, quiet: bool) -> None:
     """Read every file of NAME and compare its SHA-256 with the published one, or with the one of the first download."""
     from starvsr.apps.cli.fetch_progress import fetch_display
-    from starvsr.models.weights import hub
+    from starvsr.models.weights.fetching import verify as verify_files
+    from starvsr.models.weights.places import Places
 
     problems = []
-    for part in _components(name, in_place_of_alternatives=hub.Places(folder, cache)):
+    for part in _components(name, in_place_of_alternatives=Places(folder, cache)):
         with fetch_display(part.name, quiet=quiet) as on_progress:
-            reports = list(hub.verify(part, hub.Places(folder, cache), on_progress=on_progress))
+            reports = list(verify_files(part, Places(folder, cache), on_progress=on_progress))
         for report in reports:
             if report.problem is None:
                 source = "as published" if report.file.sha256 else "as noted at the first download"
@@ -128,7 +130,7 @@ def path(name: str, folder: Path | None, cache: Path | None) -> None:
     """Print where the weights of NAME lie, one file a line."""
     from starvsr.models.registry import MODELS, PUBLISHED, packaged_weights
     from starvsr.models.weights import find_model
-    from starvsr.models.weights.hub import Places, locate
+    from starvsr.models.weights.places import Places, locate
 
     places = Places(folder, cache)
     if name in MODELS:
@@ -166,7 +168,7 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
     from starvsr.models.registry import PUBLISHED
     from starvsr.models.weights import ModelFiles, find_model
     from starvsr.models.weights.folders import convert as write_folder
-    from starvsr.models.weights.hub import Places
+    from starvsr.models.weights.places import Places
 
     number_type = None if _TYPES[dtype] is None else getattr(torch, str(_TYPES[dtype]))
     spec = PUBLISHED.get(what)
@@ -187,7 +189,7 @@ def _components(name: str, in_place_of_alternatives: Places | None = None) -> li
     """Return the weights that a name stands for; where several could serve, the ones that are here, else the first."""
     from starvsr.models.registry import MODELS, PUBLISHED
     from starvsr.models.sources import COMPONENTS, get_component
-    from starvsr.models.weights.hub import locate
+    from starvsr.models.weights.places import locate
 
     if name in MODELS or name == "bicubic":
         raise OptionError(f"{name} comes with the package: there is nothing to do")

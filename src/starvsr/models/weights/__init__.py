@@ -1,8 +1,9 @@
 """Weights on disk: find, fetch, check, read, convert, and fit them into networks.
 
 Files are safetensors, or `.pt` files that hold tensors and nothing that could run. Modules, from the disk up:
-``pickles`` and ``tensors`` read, ``digests`` checks, ``hub`` fetches and finds, ``fitting`` fills networks, ``star``
-knows STAR's checkpoints, ``finding`` puts a model's files together, ``folders`` writes and opens model folders.
+``pickles`` and ``tensors`` read, ``digests`` checks, ``places`` finds, ``hub`` downloads a file (``hub_errors`` says
+why it could not), ``fetching`` gets and verifies the files of a component, ``fitting`` fills networks, ``star`` knows
+STAR's checkpoints, ``finding`` puts a model's files together, ``folders`` writes and opens model folders.
 """
 
 from __future__ import annotations

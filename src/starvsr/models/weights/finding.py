@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from starvsr.errors import WeightsError
 from starvsr.models.sources import Component, Role, get_component
-from starvsr.models.weights.hub import Places, locate
+from starvsr.models.weights.places import Places, locate
 
 if TYPE_CHECKING:
     from starvsr.models.registry import PublishedSpec
