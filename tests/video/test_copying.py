@@ -14,7 +14,7 @@ from tests.video.exactness.clips import Clip
 from tests.video.exactness.companions import Film, Track, write_film
 from tests.video.exactness.facts import sound_by_pyav
 from tests.video.exactness.strategies import MP4
-from tests.video.test_writer import copy, times
+from tests.video.frames import copy, times
 
 SRT = ["hello", "<i>world</i>"]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from starvsr.video.file_sink import FileSink
 from starvsr.video.matroska_faults import find_fault
 from starvsr.video.opening import open_input
 from tests.video.clips import add_sound, make_clip, packets_of, write_sound
-from tests.video.test_writer import copy
+from tests.video.frames import copy
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +203,32 @@ def test_other_files_and_long_ones_are_left_alone(tmp_path: Path, seeds: dict[st
         assert find_fault(tmp_path / name, 10_000) is None, name
     path = fuzz_bombs.write(tmp_path, "a cluster that is smaller than its blocks", seeds)
     assert find_fault(path, 5) is None
+
+
+def test_a_duration_of_less_than_a_frame_promises_one_frame(tmp_path: Path) -> None:
+    info = replace(probe(make_clip(tmp_path / "a.mkv", count=1)), num_frames=None)
+    for duration, frames in ((Fraction(1, 10**6), 1), (Fraction(0), None), (Fraction(-3), None), (Fraction(2), 50)):
+        assert replace(info, duration=duration).estimated_frames == frames
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.webm"])
+def test_an_absurd_shape_of_pixels_is_none(tmp_path: Path, seeds: dict[str, bytes], name: str) -> None:
+    path = fuzz_bombs.write(tmp_path, "picture shape of two billion to one", seeds)
+    assert probe(path).sample_aspect_ratio == 1
+    codec = "h264" if name == "out.mp4" else "vp9"
+    assert starvsr.upscale(path, tmp_path / name, model="bicubic", scale=1, codec=codec, threads=1).num_frames == 6
+
+
+def test_ordinary_shapes_of_pixels_are_kept(tmp_path: Path) -> None:
+    for aspect in (Fraction(4, 3), Fraction(40, 33), Fraction(12345, 6789), Fraction(1, 3)):
+        assert probe(make_clip(tmp_path / "a.mp4", aspect=aspect)).sample_aspect_ratio == aspect
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.apng"])
+def test_damage_behind_the_first_frame_is_left_for_the_reader_to_tell(
+    tmp_path: Path, seeds: dict[str, bytes], name: str
+) -> None:
+    data = bytearray(seeds[name])
+    data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
+    (tmp_path / name).write_bytes(data)
+    assert probe(tmp_path / name).width == 64

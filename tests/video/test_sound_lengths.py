@@ -9,7 +9,7 @@ import pytest
 
 from starvsr.video.sound_lengths import alac_samples
 from tests.video.clips import make_clip, packets_of
-from tests.video.test_writer import copy
+from tests.video.frames import copy
 
 HEADER = struct.pack(">I4sII", 36, b"alac", 0, 4096) + bytes(20)
 

@@ -1,0 +1,43 @@
+"""Nothing in the source runs text as code, starts a shell, or unpickles."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+
+def test_no_shell_no_pickles_no_evaluation_in_the_source() -> None:
+    root = Path(__file__).parents[1]
+    files = [*root.glob("src/**/*.py"), *root.glob("benchmarks/*.py"), *root.glob("examples/*.py")]
+    assert len(files) > 100
+    found = [f"{file.name}:{line} {what}" for file in files for line, what in risky_calls(file.read_text())]
+    assert found == []
+
+
+def risky_calls(source: str) -> list[tuple[int, str]]:
+    """List the calls that run text as code, start a shell, or unpickle."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        keywords = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        if name in ("eval", "exec", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler"):
+            found.append((node.lineno, name))
+        if keywords.get("shell", "False") != "False":
+            found.append((node.lineno, "shell"))
+        if name == "torch.load" and keywords.get("weights_only") != "True":
+            found.append((node.lineno, "torch.load without weights_only"))
+        if name in ("np.load", "numpy.load") and keywords.get("allow_pickle", "False") != "False":
+            found.append((node.lineno, "np.load with pickles"))
+        if name == "yaml.load":
+            found.append((node.lineno, name))
+    return found
+
+
+def test_the_search_of_the_source_finds_what_it_looks_for() -> None:
+    bad = (
+        "eval('1')\nos.system('x')\nsubprocess.run('x', shell=True)\ntorch.load('x')\npickle.load(f)\n"
+        "np.load('x', allow_pickle=True)\ntorch.load('x', weights_only=True)\nexec('1')\n"
+    )
+    assert [line for line, _ in risky_calls(bad)] == [1, 2, 3, 4, 5, 6, 8]
