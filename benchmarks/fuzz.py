@@ -13,43 +13,22 @@ with different seeds add up to one table. For Linux.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import faulthandler
 import json
-import os
-import random
 import re
-import resource
-import select
-import shutil
-import signal
 import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from benchmarks import fuzz_bombs, fuzz_inputs
+from benchmarks.fuzz_cases import Source
+from benchmarks.fuzz_victim import Victim
 from benchmarks.torture import write_table
-from starvsr.apps.cli import main as starvsr
-from starvsr.pipelines import api, running
-from starvsr.pipelines.families import baseline
 
 BEGIN, END = "<!-- fuzz:begin -->", "<!-- fuzz:end -->"
-SECONDS = 60.0  # for one input, both commands
-EXTRA_BYTES = 600 << 20  # of memory beyond what the process had before the input
-_ADDRESSES = 4 << 30  # of address space beyond it: a net below the judgement
 _INPUTS_EACH = 200  # then the process is replaced
-_LIMITS = ("--max-pixels", "4000000", "--max-frames", "300000", "--max-metadata", "4MB", "--max-stall", "30")
-_WORDS = ("--model", "bicubic", "--scale", "1", "--segment", "4", "--threads", "1", "-q")
-_OUTPUTS = ("out.mp4", "out.mkv", "out.mov", "pictures", "out.mkv", "out.mp4")
-_ISOLATE_EACH = 25  # one input of so many is decoded in a process of its own
-_STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn")
-_CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate")
-_ENDS = {0: "completed", 1: "refused", 2: "refused"}
 
 
 @dataclass
@@ -65,282 +44,6 @@ class Row:
     def cells(self) -> list[str]:
         """Give the cells of the table."""
         return [self.kind, *map(str, (self.tried, self.refused, self.completed, len(self.findings)))]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One input.
-
-    Args:
-        kind: What is wrong with it.
-        name: Its file name.
-        data: Its content.
-        number: Of the input; chooses the output and how damage is met.
-    """
-
-    kind: str
-    name: str
-    data: bytes
-    number: int
-
-
-class Source:
-    """Makes the inputs of a seed: first all that are built to harm, then damaged files.
-
-    Args:
-        folder: For the files that damage begins from.
-        seed: Of the damage.
-        bombs: Whether to give those that are built to harm.
-    """
-
-    def __init__(self, folder: Path, seed: int, *, bombs: bool = True) -> None:
-        self._seeds = _in_fork(folder)
-        self._seed = seed
-        self._bombs = list(fuzz_bombs.BOMBS) if bombs else []
-
-    def case(self, number: int) -> Case:
-        """Make an input."""
-        if number < len(self._bombs):
-            name, data = fuzz_bombs.BOMBS[self._bombs[number]](self._seeds)
-            return Case("built to harm", name, data, number)
-        kind, name, data = fuzz_inputs.hurt(self._seeds, random.Random(f"{self._seed}/{number}"))
-        return Case(kind, name, data, number)
-
-    def describe(self, number: int) -> str:
-        """Say which input it is, so that it can be made again."""
-        if number < len(self._bombs):
-            return self._bombs[number]
-        return f"seed {self._seed}, number {number}"
-
-
-def _in_fork(folder: Path) -> dict[str, bytes]:
-    """Make the seeds in a process of their own: encoders leave threads behind, and this one will be forked."""
-    pid = os.fork()
-    if pid == 0:
-        with contextlib.suppress(BaseException):
-            fuzz_inputs.make_seeds(folder)
-            os._exit(0)
-        os._exit(1)
-    if os.waitpid(pid, 0)[1] != 0:
-        raise RuntimeError("the files to begin from could not be made")
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-# ---- in the process that is hurt
-
-
-class Room:
-    """Where one input is tried: ``in/`` with the input, ``out/``, and places where nothing may appear."""
-
-    def __init__(self, folder: Path, case: Case) -> None:
-        self.folder = folder
-        shutil.rmtree(folder, ignore_errors=True)
-        for name in ("in", "out", "elsewhere"):
-            (folder / name).mkdir(parents=True)
-        self.source = folder / "in" / case.name
-        self.source.write_bytes(case.data)
-        self.out = folder / "out" / _OUTPUTS[case.number % len(_OUTPUTS)]
-
-    def strangers(self) -> list[str]:
-        """Name the files that are neither the input nor in the output folder."""
-        found = [p for p in self.folder.rglob("*") if p.is_file() and self.folder / "out" not in p.parents]
-        return [str(p.relative_to(self.folder)) for p in found if p != self.source]
-
-
-class Watch:
-    """Sees what the interpreter opens for writing, connects to and starts."""
-
-    def __init__(self) -> None:
-        self.allowed: Path | None = None
-        self.may_start = False
-        self.seen: list[str] = []
-        sys.addaudithook(self._see)
-
-    def _see(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.allowed is None:
-            return
-        if event in _STARTS and self.may_start:
-            return
-        if event in (*_STARTS, "socket.connect", "os.system"):
-            self.seen.append(f"{event} {arguments[:1]}")
-        is_write = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        if is_write or event in _CHANGES:
-            self._check(arguments[0])
-
-    def _check(self, path: Any) -> None:
-        if isinstance(path, int) or self.allowed is None:
-            return
-        place = Path(os.path.realpath(os.fsdecode(path)))
-        if self.allowed not in (place, *place.parents) and str(place) != os.devnull:
-            self.seen.append(f"writes {place}")
-
-
-def _serve(source: Source, folder: Path, jobs: Any, answers: Any) -> None:
-    """Try inputs as their numbers come, and answer with a line each."""
-    room = folder / "room"
-    said = folder / "said"
-    (folder / "cwd").mkdir(exist_ok=True)
-    os.chdir(folder / "cwd")
-    for name in ("TMPDIR", "HOME", "XDG_CACHE_HOME"):
-        os.environ[name] = str(room / "elsewhere")
-    tempfile.tempdir = None
-    handle = os.open(said, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1)
-    size = _status("VmSize")
-    resource.setrlimit(resource.RLIMIT_AS, (size + _ADDRESSES, size + _ADDRESSES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    watch = Watch()
-    for line in jobs:
-        answer = _try(source.case(int(line)), room, handle, watch)
-        answer["findings"] += [f"wrote {p.name}" for p in (folder / "cwd").iterdir()]
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
-def _try(case: Case, folder: Path, handle: int, watch: Watch) -> dict[str, Any]:
-    """Give one input to both commands and judge."""
-    room = Room(folder, case)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
-    before = _status("VmRSS")
-    findings: list[str] = []
-    corrupt = ("error", "skip", "conceal")[case.number % 3]
-    commands: tuple[list[str], ...] = (
-        ["info", str(room.source), *_LIMITS, *(["--json"] if case.number % 2 else [])],
-        ["upscale", str(room.source), "-o", str(room.out), *_WORDS, *_LIMITS, "--on-corrupt", corrupt],
-    )
-    watch.allowed, watch.seen = room.folder.resolve() / "out", []
-    watch.may_start = case.number % _ISOLATE_EACH == 1
-    if watch.may_start:
-        commands = tuple([*command, "--isolate"] for command in commands)
-    ends = [_run(command, handle, findings) for command in commands]
-    watch.allowed = None
-    findings += watch.seen
-    peak = _status("VmHWM") - before
-    if peak > EXTRA_BYTES:
-        findings.append(f"took {peak >> 20} MB")
-    findings += [f"wrote {stranger}" for stranger in room.strangers()]
-    if ends[1] != 0 and room.out.exists():
-        findings.append(f"left {room.out.name} after a failure")
-    if ends[1] == 0 and not room.out.exists():
-        findings.append("made no output and did not say so")
-    return {"end": _ENDS.get(ends[1], "refused"), "findings": findings, "megabytes": peak >> 20}
-
-
-def _run(command: list[str], handle: int, findings: list[str]) -> int:
-    """Run a command in this process; look at its exit code and at what it says."""
-    os.ftruncate(handle, 0)
-    os.lseek(handle, 0, os.SEEK_SET)
-    code: int
-    try:
-        code = starvsr(list(command))
-    except BaseException as error:
-        findings.append(f"{command[0]}: {type(error).__name__} came out: {str(error)[:200]}")
-        code = 99
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.lseek(handle, 0, os.SEEK_SET)
-    text = os.read(handle, 1 << 20).decode(errors="replace")
-    errors = [line for line in text.splitlines() if line.startswith("error: ")]
-    if code not in (0, 99) and len(errors) != 1:
-        findings.append(f"{command[0]}: exit code {code} and {len(errors)} lines of error: {text[-300:]}")
-    if "unexpected " in text or "Traceback" in text:
-        findings.append(f"{command[0]}: {text[-400:]}")
-    if any((ord(char) < 32 and char != "\n") or 127 <= ord(char) < 160 for char in text):
-        findings.append(f"{command[0]}: control characters: {text[-300:]!r}")
-    return code
-
-
-def _status(name: str) -> int:
-    """Return a figure of this process in bytes."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name + ":"))
-    return int(line.split()[1]) << 10
-
-
-# ---- in the process that judges
-
-
-class Victim:
-    """A process that takes one input after the other."""
-
-    def __init__(self, source: Source, folder: Path) -> None:
-        self._folder = folder
-        self.num_done = 0
-        job_end, jobs = os.pipe()
-        answers, answer_end = os.pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self._pid = os.fork()
-        if self._pid == 0:
-            os.close(jobs)
-            os.close(answers)
-            with contextlib.suppress(BaseException), os.fdopen(job_end) as lines, os.fdopen(answer_end, "w") as told:
-                _serve(source, folder, lines, told)
-            os._exit(0)
-        os.close(job_end)
-        os.close(answer_end)
-        self._jobs = os.fdopen(jobs, "w")
-        self._answers = os.fdopen(answers, "rb", buffering=0)
-
-    def give(self, number: int) -> dict[str, Any]:
-        """Let it try an input; tell how that ended even when it never answers."""
-        self.num_done += 1
-        try:
-            self._jobs.write(f"{number}\n")
-            self._jobs.flush()
-            line = self._line()
-        except BrokenPipeError:
-            line = b""
-        if line is None:
-            os.kill(self._pid, signal.SIGUSR1)
-            time.sleep(0.5)
-            end = f"no end after {SECONDS:.0f} s"
-        elif line:
-            answer: dict[str, Any] = json.loads(line)
-            return answer
-        else:
-            end = "died"
-        status = self.close()
-        if os.WIFSIGNALED(status) and end == "died":
-            end = f"died by {signal.Signals(os.WTERMSIG(status)).name}"
-        said = (self._folder / "said").read_text(errors="replace")[-1500:]
-        return {"end": "died", "findings": [f"{end}: {said}"], "megabytes": 0}
-
-    def _line(self) -> bytes | None:
-        """Read a line; None when time is up. Time in which this process was halted as well does not count."""
-        line, ticks = b"", 0.0
-        while not line.endswith(b"\n"):
-            if select.select([self._answers], [], [], 0.25)[0]:
-                piece = self._answers.read(1 << 16)
-                if not piece:
-                    return b""
-                line += piece
-            else:
-                ticks += 0.25
-            if ticks > SECONDS:
-                return None
-        return line
-
-    def close(self) -> int:
-        """End the process and return its status."""
-        if self._pid == 0:
-            return 0
-        with contextlib.suppress(OSError):
-            self._jobs.close()
-        pid, status, patience = 0, 0, 20
-        while not pid and patience:
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
-            patience -= 1
-            if not pid:
-                time.sleep(0.1)
-        if not pid:
-            os.kill(self._pid, signal.SIGKILL)
-            _, status = os.waitpid(self._pid, 0)
-        self._pid = 0
-        self._answers.close()
-        return status
 
 
 def fuzz(source: Source, numbers: range, folder: Path, *, seconds: float = float("inf")) -> dict[str, Row]:
@@ -435,7 +138,6 @@ def main() -> int:
     """Run the bench; the exit code is 1 when something was found."""
     words = _parser().parse_args()
     torch.set_num_threads(1)
-    assert api and baseline and running  # loaded here, so that processes forked from this one need not
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=words.folder) as name:
         folder = Path(name)

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fuzz, fuzz_inputs
-from benchmarks.fuzz import Case, Victim
+from benchmarks import fuzz_inputs, fuzz_trial, fuzz_victim
+from benchmarks.fuzz_cases import Case
+from benchmarks.fuzz_victim import Victim
 
 
 class Still:
@@ -36,7 +37,7 @@ def hang(words: list[str]) -> int:
 
 
 def swell(words: list[str]) -> int:
-    block = bytearray(b"x") * (fuzz.EXTRA_BYTES + (64 << 20))
+    block = bytearray(b"x") * (fuzz_trial.EXTRA_BYTES + (64 << 20))
     return len(block) * 0
 
 
@@ -70,9 +71,9 @@ def main() -> None:
     """Let the judge see each deed and print what it says."""
     source: Any = Still()
     found = {}
-    for number, deed in enumerate((fuzz.starvsr, crash, hang, swell, outside, half, loud, raising, shell)):
-        fuzz.starvsr = deed
-        fuzz.SECONDS = 2.0 if deed is hang else 60.0
+    for number, deed in enumerate((fuzz_trial.starvsr, crash, hang, swell, outside, half, loud, raising, shell)):
+        fuzz_trial.starvsr = deed
+        fuzz_victim.SECONDS = 2.0 if deed is hang else 60.0
         folder = Path(sys.argv[1]) / str(number)
         folder.mkdir()
         victim = Victim(source, folder)
