@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import random
@@ -179,6 +180,7 @@ class Forked:
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in `wait`
         sys.stdout.flush()
         sys.stderr.flush()
+        gc.collect()  # frames in cycles: their scalers' threads end here, for they would be waited for in vain there
         self.pid = os.fork()
         if self.pid == 0:
             code = 99
