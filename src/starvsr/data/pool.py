@@ -11,6 +11,7 @@ neither the number of worker processes nor their speed changes anything.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import TypedDict
 
@@ -145,6 +146,8 @@ class SampleStream:
             index += 1
 
     def _clips_from(self, index: int) -> Iterator[Clip]:
+        if self.workers:
+            gc.collect()  # or a fork would wait for ever for the threads of scalers whose frames lie in cycles
         loader: DataLoader[Clip] = DataLoader(
             _Clips(self.clips),
             batch_size=None,
