@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.marked import replace_marked
 from starvsr.data.paired import find_pairs, make_eval_pairs
 from starvsr.errors import StarVsrError
 from starvsr.metrics.evaluate import METRICS, ByteArray, ClipPair, evaluate
@@ -41,6 +42,7 @@ else:
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "ablations"
 PRIOR = "prior"
+MARKS = ("<!-- ablations:begin -->", "<!-- ablations:end -->")
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,13 @@ def read_pairs(hq: Path, folder: Path, frames: int, size: tuple[int, int]) -> It
 
 def to_markdown(rows: Sequence[Row], scores: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> str:
     """Lay out one table per table of the paper, with the share of pairs of rows in the paper's order."""
-    text = f"Before: {_cells(scores[PRIOR], metrics)}\n" if PRIOR in scores else ""
+    text = ""
     for number in sorted({row.table for row in rows}):
         chosen = [row for row in rows if row.table == number]
         text += f"\nTable {number}\n\n| row | {' | '.join(metrics)} | paper: PSNR | LPIPS | E*warp |\n"
         text += "|" + " --- |" * (len(metrics) + 4) + "\n"
+        if number == 0 and PRIOR in scores:
+            text += f"| before any of the rows | {_cells(scores[PRIOR], metrics)} | - | - | - |\n"
         for row in chosen:
             paper = [f"{value:g}" for value in row.paper] if row.paper else ["-"] * 3
             text += f"| {row.label} | {_cells(scores.get(row.name), metrics)} | {' | '.join(paper)} |\n"
@@ -204,6 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     record = {"overrides": overrides, "pairs": len(pairs), "scores": scores}
     (options.out / "ablations.json").write_text(json.dumps(record, indent=1) + "\n")
     (options.out / "ablations.md").write_text(text)
+    if options.write:
+        replace_marked(options.write, *MARKS, text.strip())
     print(text)
 
 
@@ -222,6 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--metrics", nargs="*", default=list(METRICS), choices=list(METRICS))
     parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE", help="for every row")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--write", type=Path, help=f"put the tables between {MARKS[0]} and {MARKS[1]} of this page")
     return parser
 
 

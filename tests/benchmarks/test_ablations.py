@@ -66,8 +66,10 @@ def test_two_rows_run_and_are_not_run_again(tmp_path: Path, capsys: pytest.Captu
     words += ["--rows", "df-none", "liem-both", "alpha-2", "beta-1", "--prior-steps", "1", "--steps", "1"]
     words += ["--frames", "2", "--size", "64x64"]
     words += ["--metrics", "psnr_y_db", "ssim_y", "--threads", "1"]
+    page = tmp_path / "page.md"
+    page.write_text("\n".join(["above", *ablations.MARKS, "below"]))
     try:
-        main(words)
+        main([*words, "--write", str(page)])
         first = json.loads((tmp_path / "out" / "ablations.json").read_text())["scores"]
         main(words)
     finally:
@@ -78,5 +80,6 @@ def test_two_rows_run_and_are_not_run_again(tmp_path: Path, capsys: pytest.Captu
     assert all(np.isfinite(list(values.values())).all() for values in first.values())
     assert json.loads((tmp_path / "out" / "ablations.json").read_text())["scores"] == first
     text = capsys.readouterr().out
+    assert "| beta 1 |" in page.read_text() and page.read_text().startswith("above")
     assert "| beta 1 |" in text and "| 23.91 | 0.1885 | 2.68 |" in text
     assert text.count('"event": "end"') == 3  # the prior and two rows, once each
