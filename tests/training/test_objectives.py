@@ -99,6 +99,16 @@ def test_the_released_fault_can_be_had_and_ours_trains() -> None:
     assert not torch.allclose(gradient(made, sum(ours.values())), plain, rtol=1e-3)
 
 
+@pytest.mark.parametrize("objective", ["one-step", "consistency"])
+def test_without_gradient_the_frequency_loss_is_only_shown_whatever_the_objective(objective: Any) -> None:
+    made = trainee()
+    made.helpers = {"teacher": trainee().network}
+    shown = parts(made, StageConfig(objective, 1, df_gradient=False))["df"]
+    assert not shown.requires_grad and shown > 0
+    trains = parts(made, StageConfig(objective, 1))["df"]
+    assert gradient(made, trains).norm() > 0 and trains.item() == shown.item()
+
+
 def test_slices_change_memory_and_not_the_gradient() -> None:
     made = trainee()
     gradients = [gradient(made, parts(made, StageConfig("one-step", 1, decode_slice=n))["pixel"]) for n in (0, 1, 2)]

@@ -176,7 +176,8 @@ def _pixel_terms(trainee: Trainee, hq: Tensor, gt: Tensor, stage: StageConfig, t
     if stage.psnr_weight:
         parts["psnr"] = stage.psnr_weight * negative_psnr(hq, gt)
     if stage.df_weight:
-        parts["df"] = stage.df_weight * _frequency_loss(hq, gt, t, stage).mean()
+        with torch.set_grad_enabled(stage.df_gradient and torch.is_grad_enabled()):
+            parts["df"] = stage.df_weight * _frequency_loss(hq, gt, t, stage).mean()
     if stage.structure_weight:
         parts["structure"] = stage.structure_weight * structural_dissimilarity(hq, gt)
     if stage.temporal_weight:
