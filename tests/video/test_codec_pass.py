@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -41,6 +43,25 @@ def test_lower_quality_loses_more_and_the_bytes_repeat(codec: str) -> None:
     assert fine.shape == frames.shape and fine.dtype == np.uint8
     assert psnr(fine, frames) > psnr(poor, frames) + 4
     np.testing.assert_array_equal(poor, compress_clip(frames, codec, crf=bad))
+
+
+ENCODE_A_FEW = """
+import hashlib, numpy as np
+from starvsr.video.codec_pass import compress_clip
+rng = np.random.default_rng(3)
+for codec in ("libx264", "libx265", "mpeg4", "libvpx-vp9"):
+    for height, width in ((100, 188), (62, 208), (170, 90)):
+        base = rng.integers(0, 256, (24, 28, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+        clip = np.stack([np.roll(base, k, 1)[:height, :width] for k in range(9)])
+        clip += rng.integers(0, 12, clip.shape, np.uint8)
+        print(codec, hashlib.sha256(compress_clip(clip, codec, bit_rate=200_000).tobytes()).hexdigest())
+"""
+
+
+def test_the_bytes_are_the_same_in_every_process() -> None:
+    told = [subprocess.run([sys.executable, "-c", ENCODE_A_FEW], capture_output=True, check=True) for _ in range(3)]
+    assert len(told[0].stdout.splitlines()) == 12
+    assert told[0].stdout == told[1].stdout == told[2].stdout
 
 
 @pytest.mark.parametrize("codec", list(DECODERS))

@@ -34,6 +34,9 @@ _ROUNDED = 0x4 | 0x2000 | 0x4000 | 0x40000  # by number: PyAV names them only si
 Bicubic, full chroma in and out, accurate rounding."""
 
 
+_SAME_EVERY_RUN = "cpu-independent=1"  # x264's code for AVX gives other bytes from run to run
+
+
 def compress_clip(
     frames: np.ndarray,
     codec: str = "libx264",
@@ -198,7 +201,7 @@ def write_clip(
         video: Any = container.add_stream("libx264", rate=Fraction(frame_rate))
         video.height, video.width = frames.shape[1:3]
         video.pix_fmt = "yuv420p"
-        video.options = {"crf": str(crf)}
+        video.options = {"crf": str(crf), "x264-params": _SAME_EVERY_RUN}
         video.codec_context.thread_count = 1
         video.codec_context.colorspace, video.codec_context.color_range = 6, 1
         video.codec_context.color_primaries, video.codec_context.color_trc = 6, 6
@@ -259,9 +262,10 @@ def _encoder_options(
         extra += [f"vbv-maxrate={kbit}", f"vbv-bufsize={round(kbit * buffered[1]) + _HEADER_KBIT}"]
     if codec == "libx265":
         extra += ["log-level=none", "pools=none", "frame-threads=1", "wpp=0"]
+    else:
+        extra.append(_SAME_EVERY_RUN)
     options = {**quality, "preset": preset or "veryfast"}
-    if extra:
-        options["x264-params" if codec == "libx264" else "x265-params"] = ":".join(extra)
+    options["x264-params" if codec == "libx264" else "x265-params"] = ":".join(extra)
     return options
 
 
