@@ -76,11 +76,19 @@ def read_rows(tables: Sequence[int] = (), names: Sequence[str] = ()) -> list[Row
 
 
 def train_once(recipe: Path, folder: Path, overrides: Sequence[str], start_from: Path | None = None) -> Path:
-    """Train by a recipe, or take what an earlier call trained; gives the averaged weights."""
-    if not (folder / "done").exists():
+    """Train by a recipe, or take what an earlier call trained by the same; gives the averaged weights.
+
+    Raises:
+        SystemExit: the earlier call's recipe was another one.
+    """
+    config = load_recipe(recipe, overrides)
+    done = folder / "done"
+    if not done.exists():
         train(recipe, folder, overrides, start_from=start_from)
-        (folder / "done").touch()
-    return folder / weights_name(load_recipe(recipe, overrides).model)
+        done.write_text(repr(config) + "\n")
+    if done.read_text().strip() != repr(config):
+        raise SystemExit(f"{folder} was trained by another recipe: give another --out, or remove it")
+    return folder / weights_name(config.model)
 
 
 def load_trainee(recipe: Path, overrides: Sequence[str], weights: Path) -> Trainee:

@@ -72,6 +72,8 @@ def test_two_rows_run_and_are_not_run_again(tmp_path: Path, capsys: pytest.Captu
         main([*words, "--write", str(page)])
         first = json.loads((tmp_path / "out" / "ablations.json").read_text())["scores"]
         main(words)
+        with pytest.raises(SystemExit, match="prior was trained by another recipe"):
+            main([*words, "--prior-steps", "2"])
     finally:
         torch.set_num_threads(before)
     assert first["df-none"] == first["liem-both"]  # equal recipes, trained once
