@@ -39,7 +39,7 @@ def test_numbered_pattern_is_read_and_gaps_are_noted(tmp_path: Path) -> None:
     (folder / "f_0003.png").unlink()
     reader = VideoReader(folder / "f_%04d.png")
     assert np.array_equal(np.stack([f.pixels for f in reader]), frames[[0, 1, 3, 4]])
-    assert "1 numbers are missing" in reader.notes[0]
+    assert "1 number is missing between 1 and 5 (3)" in reader.notes[0]
 
 
 def test_single_image_and_its_exif_turn(tmp_path: Path) -> None:

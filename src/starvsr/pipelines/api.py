@@ -93,13 +93,6 @@ class UpscaleJob:
     encoding: str
 
     @property
-    def target(self) -> Path:
-        """The file or the folder that appears when the job is done."""
-        from starvsr.video.images import is_pattern
-
-        return self.out.parent if is_pattern(self.out) else self.out
-
-    @property
     def folder(self) -> JobFolder:
         """Where finished parts are kept until the output is whole."""
         from starvsr.pipelines.jobs.folder import JobFolder, job_path

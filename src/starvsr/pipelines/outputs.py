@@ -16,19 +16,26 @@ if TYPE_CHECKING:
 
 def check_outputs(info: VideoInfo, out: Path, options: UpscaleOptions) -> None:
     """Refuse outputs that cannot or must not be written, before any work is done."""
-    from starvsr.video.images import is_pattern
-    from starvsr.video.output_files import check_output
+    check_places(out, (info.path, *info.files), options)
 
-    inputs = (info.path, *info.files)
-    target = out.parent if is_pattern(out) else out
-    check_output(target, inputs=inputs, overwrite=options.overwrite or _was_published(out, target))
+
+def check_places(out: Path, inputs: tuple[Path, ...], options: UpscaleOptions) -> None:
+    """Refuse an output and what is written beside it by what lies on the disk; knows the inputs by their names alone.
+
+    Raises:
+        OptionError, OutputError: what, why and what next.
+    """
+    from starvsr.video.output_files import check_output
+    from starvsr.video.writer import check_target
+
+    check_target(out, inputs=inputs, overwrite=options.overwrite or _was_published(out))
     if options.compare:
         for path in comparison_paths(out):
             check_output(path, inputs=inputs, overwrite=options.overwrite)
 
 
-def _was_published(out: Path, target: Path) -> bool:
-    """Whether the output is there already and the job that made it was killed while it tidied up."""
+def _was_published(out: Path) -> bool:
+    """Whether the output, or some of its images, are there already and the job that made them was killed then."""
     from starvsr.pipelines.jobs.folder import JobFolder, job_path
 
     folder = JobFolder(job_path(out))
@@ -36,18 +43,20 @@ def _was_published(out: Path, target: Path) -> bool:
         with contextlib.suppress(OSError):
             folder.path.rmdir()  # if it is empty, only its own removal was cut short
         return False
-    from starvsr.pipelines.jobs.work import is_published
+    from starvsr.pipelines.jobs.published import is_half_published, is_published
+    from starvsr.video.patterns import is_pattern
 
-    return is_published(folder, target)
+    return is_published(folder, out) or (is_pattern(out) and is_half_published(folder, out))
 
 
 def comparison_paths(out: Path) -> tuple[Path, Path]:
     """Return where the before/after picture and the side-by-side video of an output go."""
-    from starvsr.video.images import is_pattern
+    from starvsr.video.file_names import fitting
+    from starvsr.video.patterns import is_pattern, pattern_head
 
-    base = out.parent if is_pattern(out) else out
-    stem = base.stem if base.suffix else base.name
-    return base.with_name(f"{stem}_compare.png"), base.with_name(f"{stem}_compare.mp4")
+    stem = pattern_head(out.name) if is_pattern(out) else out.stem if out.suffix else out.name
+    picture, video = (fitting(out, stem, after=f"_compare{suffix}") for suffix in (".png", ".mp4"))
+    return picture, video
 
 
 def encode_options(options: UpscaleOptions) -> EncodeOptions:
@@ -67,7 +76,7 @@ def encode_options(options: UpscaleOptions) -> EncodeOptions:
 def check_encoding(info: VideoInfo, out: Path, width: int, height: int, options: UpscaleOptions) -> str:
     """Refuse encoder settings that contradict each other, the container or the size; describe what is chosen."""
     from starvsr.video.encoders import container_of, plan_encoding
-    from starvsr.video.images import is_pattern
+    from starvsr.video.patterns import is_pattern
 
     if is_pattern(out) or out.suffix.lower() in ("", ".png", ".jpg", ".jpeg"):
         for name in ("crf", "preset", "pixel_format"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -12,11 +13,10 @@ import av
 from starvsr.errors import OptionError
 from starvsr.video.convert import Frame, flatten, from_rgb
 from starvsr.video.encoders import EncodeOptions
-from starvsr.video.images import is_pattern
+from starvsr.video.image_names import FOLDER_PATTERN, ImageNames
 from starvsr.video.info import FULL, ColorTags, VideoInfo
 from starvsr.video.output_files import discard, sync_file, sync_folder
-
-_PATTERN = "frame_%05d.png"
+from starvsr.video.patterns import is_pattern
 
 
 class ImageEncoder:
@@ -74,12 +74,7 @@ class ImageEncoder:
 
 def file_pattern(path: Path) -> str:
     """Give the name of the files of an output: of one image, of a numbered pattern, or of those in a folder."""
-    return path.name if is_pattern(path) or path.suffix != "" else _PATTERN
-
-
-def image_name(path: Path, index: int) -> str:
-    """Give the name of the file of one of many images, counted from 0."""
-    return file_pattern(path) % (index + 1)
+    return path.name if is_pattern(path) or path.suffix != "" else FOLDER_PATTERN
 
 
 class ImageWriter:
@@ -109,23 +104,26 @@ class ImageWriter:
         self.notes = _notes(path, source)
         if bit_depth > 8 and encoder.is_jpeg:
             self.notes.append(f"{path.name}: JPEG keeps 8 of the input's {bit_depth} bits per sample; PNG keeps 16")
-        self._count = 0
+        self._names = ImageNames(path, source)
+        self._written: list[str] = []
         self._partial = partial
         self._keep = keep
+        self._made_folder = self.is_folder and not partial.parent.exists()  # of a numbered pattern
         if self.is_folder:
-            self._partial.mkdir(exist_ok=keep)
+            self._partial.mkdir(exist_ok=keep, parents=True)
 
     def write(self, pixels: Frame, pts: int, duration: int) -> None:
         """Write one image; images hold no times."""
-        self.add(self._encoder.encode(pixels))
+        self.add(self._encoder.encode(pixels), pts)
 
-    def add(self, image: bytes) -> None:
-        """Write one image that is encoded already, if it is not there."""
-        self._encoder.check_room(self._count)
-        file = self._partial / image_name(self._path, self._count) if self.is_folder else self._partial
+    def add(self, image: bytes, pts: int) -> None:
+        """Write one image that is encoded already, if it is not there; its time may be in its name."""
+        self._encoder.check_room(self.num_images)
+        name = self._names(self.num_images, pts)
+        file = self._partial / name if self.is_folder else self._partial
         if not (self._keep and file.exists() and file.read_bytes() == image):
             file.write_bytes(image)
-        self._count += 1
+        self._written.append(name)
 
     @property
     def is_folder(self) -> bool:
@@ -135,12 +133,12 @@ class ImageWriter:
     @property
     def num_images(self) -> int:
         """Images so far."""
-        return self._count
+        return len(self._written)
 
     def sync(self, first: int) -> None:
         """Put the images from a number on, counted from 0, on the disk."""
-        for index in range(first, self._count):
-            sync_file(self._partial / image_name(self._path, index))
+        for name in self._written[first:]:
+            sync_file(self._partial / name)
         sync_folder(self._partial)
 
     def finish(self) -> None:
@@ -150,6 +148,9 @@ class ImageWriter:
         """Remove what was written."""
         if not self._keep:
             discard(self._partial)
+        if self._made_folder:
+            with contextlib.suppress(OSError):
+                self._partial.parent.rmdir()
 
 
 def _encode(codec: str, pixels: Frame, pixel_format: str, tags: ColorTags, settings: dict[str, str]) -> bytes:

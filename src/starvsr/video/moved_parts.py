@@ -137,13 +137,13 @@ class MovedPart(StoredPart):
         path: The file that the part had.
         where: What was noted when it was given up.
         joined: The joined file, or folder of images.
-        image: Gives the name of an image by its number; None for a container.
+        image: Gives the name of an image by its number and its time; None for a container.
 
     Raises:
         DamagedPartError: The note cannot be read.
     """
 
-    def __init__(self, path: Path, where: Where, joined: Path, image: Callable[[int], str] | None = None) -> None:
+    def __init__(self, path: Path, where: Where, joined: Path, image: Callable[[int, int], str] | None = None) -> None:
         self.path = path
         self._joined = joined
         self._image = image
@@ -182,8 +182,8 @@ class MovedPart(StoredPart):
 
     def _from_images(self) -> Iterator[bytes]:
         assert self._image is not None
-        for number in range(self._begin, self.stop):
-            yield (self._joined / self._image(number)).read_bytes()
+        for number, entry in zip(range(self._begin, self.stop), self._entries, strict=True):
+            yield (self._joined / self._image(number, entry.pts)).read_bytes()
 
 
 def locate_images(part: StoredPart, first: int) -> Where:

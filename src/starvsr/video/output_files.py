@@ -10,7 +10,8 @@ import shutil
 from pathlib import Path
 
 from starvsr.errors import OptionError, OutputError, OutputExistsError, OutputNotWritableError
-from starvsr.video.images import IMAGE_SUFFIXES
+from starvsr.video.file_names import check_name, fitting
+from starvsr.video.suffixes import IMAGE_SUFFIXES
 
 _NO_SPACE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EFBIG}
 _NO_MEMORY = {errno.ENOMEM, errno.EAGAIN}
@@ -18,22 +19,32 @@ _NO_MEMORY = {errno.ENOMEM, errno.EAGAIN}
 
 def partial_path(path: Path) -> Path:
     """Give the name an output has while it is written: hidden, in the same folder, same suffix."""
-    return path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
+    return fitting(path, path.name, before=".", after=f".{os.getpid()}.partial{path.suffix}")
 
 
 def check_output(path: Path, *, inputs: tuple[Path, ...], overwrite: bool) -> None:
     """Refuse an output that cannot or must not be written, before any work is done.
 
     Raises:
-        OptionError: It is one of the inputs (also through a link).
+        OptionError: It is one of the inputs (also through a link), a pipe or a device, or its name is too long.
         OutputExistsError: It is there and ``overwrite`` is False, or is a folder of other things.
         OutputNotWritableError: Its folder is missing or closed to us.
     """
+    check_name(path)
     for source in inputs:
         if _is_same(path, source):
             raise OptionError(f"{path}: the output is the input itself; choose another name")
     if path.exists() or path.is_symlink():
         _check_existing(path, overwrite)
+    check_parent(path)
+
+
+def check_parent(path: Path) -> None:
+    """Refuse an output whose folder is missing or closed to us.
+
+    Raises:
+        OutputNotWritableError: So it is.
+    """
     parent = path.parent
     if not parent.exists():
         raise OutputNotWritableError(f"{path}: the folder {parent} does not exist; create it first")
@@ -51,6 +62,8 @@ def _is_same(path: Path, source: Path) -> bool:
 
 
 def _check_existing(path: Path, overwrite: bool) -> None:
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise OptionError(f"{path}: a pipe, socket or device, which cannot hold an output; give the name of a file")
     if path.is_dir():
         content = list(path.iterdir())
         if not content:
@@ -117,7 +130,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _replace_folder(partial: Path, path: Path) -> None:
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    old = fitting(path, path.name, before=".", after=f".{os.getpid()}.old")
     os.replace(path, old)
     try:
         os.replace(partial, path)
@@ -137,7 +150,7 @@ def tree_sha256(path: Path) -> str:
         return file_sha256(path)
     digest = hashlib.sha256()
     for file in sorted(path.iterdir()):
-        digest.update(f"{file.name}\0{file_sha256(file)}\n".encode())
+        digest.update(f"{file.name}\0{file_sha256(file)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -176,6 +189,8 @@ def as_output_error(path: Path, error: BaseException) -> OutputError:
         return OutputNotWritableError(f"{path}: its folder has gone away; check the disk and try again")
     if number in _NO_MEMORY:
         return OutputError(f"{path}: the system gives no more memory or threads; close other programs and try again")
+    if number == errno.ENAMETOOLONG:
+        return OutputNotWritableError(f"{path}: the system takes no name or path as long as this; give a shorter one")
     if number == errno.EIO:
         return OutputNotWritableError(f"{path}: the disk reports an error; check it and try again")
     text = str(getattr(error, "strerror", None) or error).split("\n", 1)[0]

@@ -16,9 +16,9 @@ import av
 from starvsr.errors import OptionError
 from starvsr.video.convert import Frame, flatten, from_rgb
 from starvsr.video.encoders import EncodeOptions, EncodePlan, container_of, plan_encoding, quiet_encoders
-from starvsr.video.images import is_pattern
 from starvsr.video.info import VideoInfo
 from starvsr.video.opening import captured_log, reason
+from starvsr.video.patterns import is_pattern
 
 IMAGE_OUTPUTS = ("", ".png", ".jpg", ".jpeg")
 _DEFAULT_RATE = Fraction(25)

@@ -11,10 +11,11 @@ from typing import Any
 import av
 
 from starvsr.errors import InputNotFoundError, UnreadableInputError
-from starvsr.video.images import is_pattern, list_images
+from starvsr.video.images import list_images
 from starvsr.video.info import VideoInfo
 from starvsr.video.limits import DEFAULT_LIMITS, Limits
 from starvsr.video.opening import open_input, reason
+from starvsr.video.patterns import is_pattern
 from starvsr.video.side_data import IDENTITY, color_tags, orientation, side_notes
 from starvsr.video.stalls import StallWatch, refused_size
 from starvsr.video.stream_choice import decoder_for, video_stream

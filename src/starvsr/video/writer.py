@@ -18,15 +18,17 @@ import numpy as np
 from starvsr.errors import OutputError, StarVsrError
 from starvsr.video.convert import Frame
 from starvsr.video.encoders import EncodeOptions
+from starvsr.video.file_names import check_name
 from starvsr.video.file_sink import FileSink
 from starvsr.video.image_writer import ImageEncoder, ImageWriter
-from starvsr.video.images import is_pattern
 from starvsr.video.info import VideoInfo
 from starvsr.video.join_file import JoinFile
 from starvsr.video.moved_parts import MovedPart, OnMoved, locate_images
-from starvsr.video.output_files import as_output_error, check_output, discard, partial_path, publish
+from starvsr.video.numbered_output import check_numbered, publish_numbered
+from starvsr.video.output_files import as_output_error, check_output, check_parent, discard, partial_path, publish
 from starvsr.video.output_format import OutputFormat
 from starvsr.video.packets import StoredPart
+from starvsr.video.patterns import is_pattern, numbered_name
 
 
 class _Sink(Protocol):
@@ -107,10 +109,9 @@ class VideoWriter:
         self._last_pts: int | None = None
         self._is_done = False
         inputs = (source.path, *source.files) if source else ()
-        self._target = self.path.parent if is_pattern(self.path) else self.path
-        self._partial = partial or partial_path(self._target)
+        self._partial = partial or partial_path(self.path)
         self._room = room
-        check_output(self._target, inputs=inputs, overwrite=overwrite)
+        check_target(self.path, inputs=inputs, overwrite=overwrite)
         self._sink = self._make_sink(time_range, comment)
 
     def write(self, pixels: Frame, pts: int, duration: int) -> None:
@@ -184,7 +185,7 @@ class VideoWriter:
             self._take_notes()
             if self._on_whole is not None:
                 self._on_whole(self._partial)
-            publish(self._partial, self._target)
+            self._publish()
         except (av.error.FFmpegError, OSError) as error:
             self.abort()
             raise as_output_error(self.path, error) from None
@@ -209,6 +210,14 @@ class VideoWriter:
             self.close()
         else:
             self.abort()
+
+    def _publish(self) -> None:
+        if not is_pattern(self.path):
+            publish(self._partial, self.path)
+            return
+        publish_numbered(self._partial, self.path)
+        if self._room is None:
+            discard(self._partial)
 
     def _make_sink(self, time_range: tuple[Fraction, Fraction | None] | None, comment: str | None) -> _Sink:
         form = self.form
@@ -256,11 +265,27 @@ class VideoWriter:
                     self._on_note(note)
 
 
+def check_target(path: Path, *, inputs: tuple[Path, ...], overwrite: bool) -> None:
+    """Refuse an output, or the images that a numbered pattern stands for, that cannot or must not be written.
+
+    The folder of a pattern need not be there: it is made.
+
+    Raises:
+        OptionError, OutputExistsError, OutputNotWritableError: as `check_output` says.
+    """
+    if not is_pattern(path):
+        check_output(path, inputs=inputs, overwrite=overwrite)
+        return
+    check_name(path.with_name(numbered_name(path.name, 10**9)))
+    check_numbered(path, inputs=inputs, overwrite=overwrite)
+    check_parent(path if path.parent.exists() else path.parent)
+
+
 def _append_images(sink: ImageWriter, parts: Sequence[Callable[[], StoredPart]], on_moved: OnMoved | None) -> None:
     for number, opened in enumerate(parts):
         part, first = opened(), sink.num_images
         for packet in part.packets():
-            sink.add(packet.data)
+            sink.add(packet.data, packet.pts)
         if on_moved is not None and sink.is_folder and not isinstance(part, MovedPart):
             sink.sync(first)
             on_moved(number, locate_images(part, first))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from starvsr.errors import JobError
 from starvsr.pipelines.jobs.lock import JobLock
-from starvsr.video.images import is_pattern
+from starvsr.video.file_names import fitting
 
 SUFFIX = ".job"
 _PART = re.compile(r"part_\d{6,}(\.partial)?")
@@ -19,9 +19,8 @@ _OURS = ("lock", "plan.json", "plan.json.partial", "journal", "journal.partial")
 
 
 def job_path(out: Path) -> Path:
-    """Return the job folder of an output."""
-    target = out.parent if is_pattern(out) else out
-    return target.with_name(target.name + SUFFIX)
+    """Return the job folder of an output; a name that leaves no room for the suffix is shortened."""
+    return fitting(out, out.name, after=SUFFIX)
 
 
 class JobFolder:
@@ -33,6 +32,7 @@ class JobFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.made_parent = False
         self.plan = path / "plan.json"
         self.journal = path / "journal"
         self.lock = path / "lock"
@@ -49,11 +49,14 @@ class JobFolder:
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
     def create(self) -> None:
-        """Make the folder where it is not there.
+        """Make the folder where it is not there, and the one that it lies in: that of a numbered pattern may be new.
 
         Raises:
             JobError: There is something of that name that is no job.
         """
+        with contextlib.suppress(FileExistsError):
+            self.path.parent.mkdir()
+            self.made_parent = True
         with contextlib.suppress(FileExistsError):
             self.path.mkdir()
         if not self.path.is_dir() or self.strangers():
@@ -97,6 +100,8 @@ class JobFolder:
             return False
         with contextlib.suppress(OSError):
             self.path.rmdir()
+            if self.made_parent:
+                self.path.parent.rmdir()  # if the output is not in it
         return not self.path.exists()
 
 

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 
 from starvsr.pipelines.jobs.folder import JobFolder
 from starvsr.pipelines.jobs.journal import Journal
+from starvsr.pipelines.jobs.published import is_half_published
 from starvsr.pipelines.jobs.state import JobState, PartRecord
 from starvsr.video import VideoReader, VideoWriter
-from starvsr.video.image_writer import image_name
+from starvsr.video.image_names import ImageNames
 from starvsr.video.joining import index_room
 from starvsr.video.moved_parts import MovedPart, Where
 from starvsr.video.output_files import as_output_error, file_sha256, tree_sha256
 from starvsr.video.packets import DamagedPartError, StoredPart
 from starvsr.video.parts import Part, copy_part
+from starvsr.video.patterns import is_pattern
 
 if TYPE_CHECKING:
     from starvsr.pipelines.api import UpscaleJob
@@ -73,7 +75,7 @@ class Join:
             height=form.height,
             options=form.options,
             time_range=reader.time_range,
-            overwrite=job.options.overwrite,
+            overwrite=job.options.overwrite or (is_pattern(job.out) and is_half_published(self._folder, job.out)),
             comment=job.provenance_text,
             partial=partial,
             room=room,
@@ -130,7 +132,7 @@ class Join:
         where = self._state.moved.get(index)
         if where is None:
             return Part(path)
-        names = partial(image_name, self._job.out) if self._job.output_format.is_images else None
+        names = ImageNames(self._job.out, self._job.info) if self._job.output_format.is_images else None
         return MovedPart(path, where, self._folder.joined, names)
 
     def _is_whole(self, record: PartRecord) -> bool:

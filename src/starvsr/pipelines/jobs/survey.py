@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from starvsr.errors import JobError
-from starvsr.pipelines.jobs.folder import SUFFIX, JobFolder
+from starvsr.pipelines.jobs.folder import SUFFIX, JobFolder, job_path
 from starvsr.pipelines.jobs.journal import read_journal
 from starvsr.pipelines.jobs.lock import JobLock, holder_of
 from starvsr.pipelines.jobs.plan_file import output_of, read_plan
@@ -77,7 +78,7 @@ def find_job(word: str) -> JobFolder:
         JobError: There is none.
     """
     path = Path(word)
-    for candidate in (path, path.with_name(path.name + SUFFIX), path.parent.with_name(path.parent.name + SUFFIX)):
+    for candidate in [path, *([job_path(path)] if path.name not in ("", "..") else [])]:
         if candidate.name.endswith(SUFFIX) and is_job(candidate):
             return JobFolder(candidate)
     raise JobError(f"{word}: there is no unfinished job of that name; `starvsr jobs list FOLDER` shows which there are")
@@ -89,7 +90,7 @@ def find_jobs(folder: Path) -> list[JobFolder]:
     Raises:
         JobError: There is no such folder.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise JobError(f"{folder}: there is no such folder; give the one that the outputs go to")
     return [JobFolder(path) for path in sorted(folder.glob(f"*{SUFFIX}")) if is_job(path)]
 
@@ -97,7 +98,7 @@ def find_jobs(folder: Path) -> list[JobFolder]:
 def is_job(path: Path) -> bool:
     """Whether a folder holds a job, and nothing else."""
     folder = JobFolder(path)
-    return path.is_dir() and (folder.lock.exists() or folder.journal.exists()) and not folder.strangers()
+    return os.path.isdir(path) and (folder.lock.exists() or folder.journal.exists()) and not folder.strangers()
 
 
 def remove_job(folder: JobFolder) -> int:

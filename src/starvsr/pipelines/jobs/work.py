@@ -18,11 +18,12 @@ from starvsr.pipelines.jobs.lock import JobLock
 from starvsr.pipelines.jobs.part_sink import PartSink
 from starvsr.pipelines.jobs.plan import differences, digest_of, plan_of, refuse_changes
 from starvsr.pipelines.jobs.plan_file import Plan, read_plan, write_plan
+from starvsr.pipelines.jobs.published import is_published
 from starvsr.pipelines.jobs.state import Gap, JobState, PartRecord, end_record
 from starvsr.pipelines.progress import CancelToken, Meter
 from starvsr.pipelines.streaming.stream import upscale_stream
 from starvsr.video import SceneDetector, VideoReader
-from starvsr.video.output_files import as_output_error, tree_sha256
+from starvsr.video.output_files import as_output_error
 from starvsr.video.packets import DamagedPartError
 from starvsr.video.parts import PartWriter
 
@@ -62,12 +63,6 @@ def open_work(job: UpscaleJob) -> Iterator[JobWork]:
         raise
     finally:
         lock.release()
-
-
-def is_published(job_folder: JobFolder, target: Path) -> bool:
-    """Whether the output of a job is there already and only the tidying up was cut short."""
-    state = JobState(read_journal(job_folder.journal)[0])
-    return state.published is not None and target.exists() and tree_sha256(target) == state.published
 
 
 @contextlib.contextmanager
@@ -152,8 +147,7 @@ class JobWork:
         Raises:
             StarVsrError: what, why and what next; finished parts are kept.
         """
-        target = self._job.target
-        if self._state.published and is_published(self._folder, target):
+        if self._state.published and is_published(self._folder, self._job.out):
             assert self._state.end is not None
             return int(self._state.end["num_frames"]), list(self._state.end["notes"])
         self._watch_room()
@@ -298,4 +292,4 @@ class JobWork:
         return int(self._plan["part_frames"])
 
 
-__all__ = ["JobWork", "is_published", "open_work"]
+__all__ = ["JobWork", "open_work"]

@@ -13,11 +13,12 @@ import numpy as np
 
 from starvsr.errors import UnreadableInputError
 from starvsr.video.convert import Frame
-from starvsr.video.images import is_pattern, list_images
+from starvsr.video.images import list_images
 from starvsr.video.info import VideoInfo
 from starvsr.video.isolation.process import DecoderProcess
 from starvsr.video.isolation.wire import WireError, pack, unpack
 from starvsr.video.limits import DEFAULT_LIMITS, Limits
+from starvsr.video.patterns import is_pattern
 from starvsr.video.pixels import dtype_for
 from starvsr.video.reader import VideoFrame, VideoReader
 
