@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starvsr.errors import OptionError
 from starvsr.pipelines.cutting.plan import Cut, Sizes, plan_cut
 from starvsr.pipelines.families.loading import check_accepted, choose_device, load_for
 from starvsr.pipelines.inputs import expected_frames, look_at, open_reader, refuse_unused, rehearse_copying
 from starvsr.pipelines.options import LIMITS, UpscaleOptions, option_infos, options_from
-from starvsr.pipelines.outputs import check_encoding, check_outputs, encode_options, out_size
+from starvsr.pipelines.outputs import check_encoding, check_enlargement, check_outputs, encode_options, size_of
 from starvsr.pipelines.progress import CancelToken, ProgressCallback, UpscaleResult
 from starvsr.pipelines.upscaler import ClipUpscaler, traits_of
 
 if TYPE_CHECKING:
     from starvsr.pipelines.jobs.folder import JobFolder
+    from starvsr.pipelines.photos import PhotosJob
     from starvsr.video import VideoInfo, VideoReader
     from starvsr.video.output_format import OutputFormat
 
@@ -54,7 +54,7 @@ def upscale(
     Raises:
         StarVsrError: what, why and what next, in one line; nothing is left under the output's name.
     """
-    job = prepare(path, out, _merge(options, values), upscaler=upscaler)
+    job = prepare_any(path, out, _merge(options, values), upscaler=upscaler)
     return job.run(on_progress=on_progress, cancel=cancel)
 
 
@@ -111,6 +111,11 @@ class UpscaleJob:
         return open_reader(self.info, self.options)
 
     @property
+    def scale(self) -> float:
+        """How many times larger the output is, rounded where a size was asked for."""
+        return self.options.scale if self.options.target is None else round(self.height / self.info.height, 4)
+
+    @property
     def num_steps(self) -> int:
         """Sampling steps."""
         return self.options.steps or traits_of(self.upscaler).num_steps
@@ -129,7 +134,7 @@ class UpscaleJob:
             "software": f"starvsr {starvsr.__version__}",
             "model": self.upscaler.name,
             "weights_sha256": traits_of(self.upscaler).digest,
-            "scale": self.options.scale,
+            "scale": self.scale,
             "steps": self.num_steps,
             "seed": self.options.seed or 0,
             "options": options,
@@ -156,6 +161,8 @@ def prepare(
 ) -> UpscaleJob:
     """Look at the input, check the output, load the model and make the plan. Writes nothing.
 
+    A folder of images is taken for a film here; `prepare_any` also knows photos.
+
     Raises:
         StarVsrError: the input cannot be read, the output not be written, or an option not be honoured.
     """
@@ -167,15 +174,14 @@ def prepare(
         options = whole_clip(options, expected_frames(info, options))
     out = Path(out)
     check_outputs(info, out, options)
-    width, height = out_size(info.width, info.height, options.scale)
+    width, height = size_of(info, out, options)
     encoding = check_encoding(info, out, width, height, options)
     rehearse_copying(info, out, options)
     if upscaler is None:
         upscaler = load_for(options)
     else:
         check_accepted(upscaler, options)
-    if options.scale > upscaler.scale:
-        raise OptionError(f"model {upscaler.name} enlarges {upscaler.scale} times at most: give a smaller --scale")
+    check_enlargement(info, options, upscaler.name, upscaler.scale)
     sizes = Sizes(
         info.height,
         info.width,
@@ -198,6 +204,17 @@ def prepare(
         device=choose_device(options.device),
         encoding=encoding,
     )
+
+
+def prepare_any(
+    path: str | Path, out: str | Path, options: UpscaleOptions, *, upscaler: ClipUpscaler | None = None
+) -> UpscaleJob | PhotosJob:
+    """Do what `prepare` does, or the same for a folder of photos, each of which is enlarged by itself."""
+    from starvsr.pipelines.photos import are_photos, prepare_photos
+
+    if are_photos(Path(path), Path(out), options):
+        return prepare_photos(Path(path), Path(out), options, upscaler)
+    return prepare(path, out, options, upscaler=upscaler)
 
 
 def _cut_of(upscaler: ClipUpscaler, sizes: Sizes, options: UpscaleOptions, num_frames: int | None, out: Path) -> Cut:
@@ -228,4 +245,4 @@ def processor_threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-__all__ = ["UpscaleJob", "prepare", "processor_threads", "upscale"]
+__all__ = ["UpscaleJob", "prepare", "prepare_any", "processor_threads", "upscale"]

@@ -73,12 +73,19 @@ def encode_options(options: UpscaleOptions) -> EncodeOptions:
     )
 
 
+def is_images(out: Path) -> bool:
+    """Whether an output is an image, a numbered pattern or a folder of images."""
+    from starvsr.video.output_format import IMAGE_OUTPUTS
+    from starvsr.video.patterns import is_pattern
+
+    return is_pattern(out) or out.suffix.lower() in IMAGE_OUTPUTS
+
+
 def check_encoding(info: VideoInfo, out: Path, width: int, height: int, options: UpscaleOptions) -> str:
     """Refuse encoder settings that contradict each other, the container or the size; describe what is chosen."""
     from starvsr.video.encoders import container_of, plan_encoding
-    from starvsr.video.patterns import is_pattern
 
-    if is_pattern(out) or out.suffix.lower() in ("", ".png", ".jpg", ".jpeg"):
+    if is_images(out):
         for name in ("crf", "preset", "pixel_format"):
             if getattr(options, name) is not None:
                 raise OptionError(f"{out}: images have no --{name.replace('_', '-')}: leave it out")
@@ -100,3 +107,68 @@ def out_size(width: int, height: int, scale: float) -> tuple[int, int]:
     """Return (width, height) of the output: each side times the scale, rounded to whole pixels."""
     exact = Fraction(str(scale))
     return max(1, round(width * exact)), max(1, round(height * exact))
+
+
+def size_of(info: VideoInfo, out: Path, options: UpscaleOptions) -> tuple[int, int]:
+    """Return (width, height) of the output in pixels as they are stored; the shape of the pixels stays the input's.
+
+    A width that was asked for is that of the picture as it is shown, which differs where pixels are not square. The
+    side that follows from the aspect is even in videos, as most players need it.
+    """
+    if options.target is None:
+        return out_size(info.width, info.height, options.scale)
+    _, width, height = options.target
+    factor = _factor(info, width, height)
+    step = 1 if is_images(out) else 2
+    across = _nearest(info.width * factor, step)
+    down = _nearest(info.height * factor, step)
+    if width is None:
+        return across, options.height or down
+    if height is None:
+        return (width if info.sample_aspect_ratio == 1 else across), down
+    while across > step and across * info.sample_aspect_ratio > width:
+        across -= step
+    while down > step and down > height:
+        down -= step
+    return across, down
+
+
+def _factor(info: VideoInfo, width: int | None, height: int | None) -> Fraction:
+    """Return how many times larger the picture becomes, exactly."""
+    factors = []
+    if width is not None:
+        factors.append(width / (info.width * Fraction(info.sample_aspect_ratio or 1)))
+    if height is not None:
+        factors.append(Fraction(height, info.height))
+    return min(factors)
+
+
+def _nearest(length: Fraction, step: int) -> int:
+    return max(step, round(length / step) * step)
+
+
+def check_enlargement(info: VideoInfo, options: UpscaleOptions, model: str, most: int) -> None:
+    """Refuse an output that is larger than the model makes it.
+
+    Raises:
+        OptionError: so it is; says what is possible.
+    """
+    if options.target is None:
+        if options.scale > most:
+            raise OptionError(f"model {model} enlarges {most} times at most: give a smaller --scale")
+        return
+    words, width, height = options.target
+    factor = _factor(info, width, height)
+    if factor <= most:
+        return
+    shown = int(info.width * Fraction(info.sample_aspect_ratio or 1) * most)
+    if height is None:
+        possible = f"--width {shown}"
+    elif width is None:
+        possible = f"--height {info.height * most}"
+    else:
+        possible = f"--fit {shown}x{info.height * most}"
+    raise OptionError(
+        f"{info.path}: {words} would make its {info.width}x{info.height} pixels {float(factor):.3g} times larger, and "
+        f"model {model} enlarges {most} times at most: give {possible} or less"
+    )

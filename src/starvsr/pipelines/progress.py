@@ -127,6 +127,7 @@ class UpscaleResult:
         provenance: Model, digest, options and version, as written into the output.
         comparison: Files of the before/after comparison, if asked for.
         num_kept: Frames that an earlier, interrupted run had finished.
+        kind: What was counted: "frame", or "photo" for a folder of photos, whose largest size is told.
     """
 
     output: Path
@@ -140,6 +141,7 @@ class UpscaleResult:
     provenance: dict[str, Any]
     comparison: tuple[Path, ...] = ()
     num_kept: int = 0
+    kind: str = "frame"
 
     @property
     def seconds_per_frame(self) -> float:

@@ -11,6 +11,7 @@ from fractions import Fraction
 
 _CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$", re.IGNORECASE)
+_BOX = re.compile(r"(\d{1,9})\s*[xX\u00d7]\s*(\d{1,9})", re.ASCII)
 _INTERVAL = re.compile(r"^(\d+):(\d+)$")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
@@ -70,6 +71,14 @@ def parse_interval(value: object) -> tuple[int, int]:
     match = _INTERVAL.match(str(value).strip())
     if not match or int(match.group(1)) > int(match.group(2)):
         raise ValueError("an interval is two whole numbers as 300:700, the smaller one first")
+    return int(match.group(1)), int(match.group(2))
+
+
+def parse_box(value: object) -> tuple[int, int]:
+    """Turn ``"1920x1080"`` into (width, height)."""
+    match = _BOX.fullmatch(str(value).strip())
+    if not match:
+        raise ValueError("a box is WIDTHxHEIGHT, as 1920x1080")
     return int(match.group(1)), int(match.group(2))
 
 

@@ -35,11 +35,18 @@ def run_job(job: UpscaleJob, on_progress: ProgressCallback | None, cancel: Cance
         seconds=seconds,
         peak_memory=peak_memory_bytes(),
         duration=job.options.duration or job.info.duration,
-        notes=(*notes, *work.told, *getattr(job.upscaler, "notes", ())),
+        notes=(*_size_notes(job), *notes, *work.told, *getattr(job.upscaler, "notes", ())),
         provenance=job.provenance,
         comparison=comparison,
         num_kept=work.num_kept,
     )
+
+
+def _size_notes(job: UpscaleJob) -> list[str]:
+    if job.width >= job.info.width and job.height >= job.info.height:
+        return []
+    sizes = f"{job.info.width}x{job.info.height} became {job.width}x{job.height}"
+    return [f"{job.out.name}: smaller than the input: {sizes}, as was asked for"]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from starvsr.errors import OptionError
 
 MOST_BYTES = 255
 _MARK_DIGITS = 8
+_LONGEST_SUFFIX = 12
 
 
 def most_bytes(folder: Path) -> int:
@@ -25,7 +26,7 @@ def fits(path: Path) -> bool:
     return len(os.fsencode(path.name)) <= most_bytes(path.parent)
 
 
-def fitting(path: Path, name: str, before: str = "", after: str = "") -> Path:
+def fitting(path: Path, name: str, *, before: str = "", after: str = "") -> Path:
     """Return a path beside ``path``: ``before``, a name, ``after``; the name's stem is cut where it is too long.
 
     In place of what is cut stand digits made from the whole name, so that different names stay different. Its suffix
@@ -34,6 +35,7 @@ def fitting(path: Path, name: str, before: str = "", after: str = "") -> Path:
     room = most_bytes(path.parent) - len(os.fsencode(before + after))
     if len(os.fsencode(name)) > room:
         suffix = Path(name).suffix
+        suffix = suffix if len(os.fsencode(suffix)) <= _LONGEST_SUFFIX else ""  # no suffix, but a sentence with a dot
         mark = "-" + hashlib.sha256(os.fsencode(name)).hexdigest()[:_MARK_DIGITS]
         stem = name[: len(name) - len(suffix)]
         while stem and len(os.fsencode(stem + mark + suffix)) > room:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -26,6 +27,12 @@ _OPENERS = (
     "video4linux2,v4l2 vobsub webm_dash_manifest x11grab xcbgrab"
 )
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat version", b"v=0", b"<?xml", b"<MPD", b"[playlist]", b"[Reference]", b"RTSPtext")
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 _LARGEST_INT = 2**31 - 1
 _MARGIN_PIXELS = 1 << 16
 _TAG_COST = 64  # bytes that the bookkeeping of a tag or a chapter takes, roughly
@@ -124,19 +131,26 @@ def _check_claims(container: Any, path: Path, limits: Limits) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is not a readable, non-empty file.
+    """Refuse what is not a readable, non-empty file. Opens no pipe, which would wait for somebody who writes.
 
     Raises:
         InputNotFoundError: There is no such file.
-        UnreadableInputError: It is a folder, empty, or closed to us.
+        UnreadableInputError: It is a pipe, a socket or a device, empty, or closed to us.
     """
     try:
-        size = path.stat().st_size
+        status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise InputNotFoundError(f"{path}: there is no such file; check the name and the folder") from None
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputNotFoundError(f"{path}: the system knows no name as long as this; check it") from None
         raise UnreadableInputError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from None
-    if path.is_file() and size == 0:
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no file")
+        raise UnreadableInputError(
+            f"{path}: {kind}, which cannot be read twice, as is needed here; write it to a file first and give that"
+        )
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise UnreadableInputError(f"{path}: the file is empty (0 bytes); copy or download it again")
     try:
         with path.open("rb"):

@@ -156,8 +156,8 @@ class Pictures:
             upright = (frame.height, frame.width) if turned and turned[0] == 0 else (frame.width, frame.height)
             if upright != (self._info.width, self._info.height):
                 raise UnreadableInputError(
-                    f"{file}: {upright[0]}x{upright[1]}, but the first image is {self._info.width}x{self._info.height};"
-                    " put images of one size into one folder"
+                    f"{file}: {upright[0]}x{upright[1]}, but the first image is {self._info.width}x{self._info.height}:"
+                    " a film has one size; give --images photos to enlarge each by itself"
                 )
             frame.pts, frame.duration, frame.time_base = index, 1, self._info.time_base
             frame.opaque = turned  # each photo may be turned in its own way

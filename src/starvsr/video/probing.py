@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from starvsr.errors import InputNotFoundError, UnreadableInputError
 from starvsr.video.images import list_images
 from starvsr.video.info import VideoInfo
 from starvsr.video.limits import DEFAULT_LIMITS, Limits
-from starvsr.video.opening import open_input, reason
+from starvsr.video.opening import check_file, open_input, reason
 from starvsr.video.patterns import is_pattern
 from starvsr.video.side_data import IDENTITY, color_tags, orientation, side_notes
 from starvsr.video.stalls import StallWatch, refused_size
@@ -58,8 +59,9 @@ def probe(path: str | Path, *, frame_rate: Fraction | None = None, limits: Limit
         LimitError: It asks for more than the limits allow.
     """
     path = Path(path)
-    if path.is_dir() or (is_pattern(path) and not path.exists()):
+    if os.path.isdir(path) or is_pattern(path):
         return _probe_images(path, frame_rate or DEFAULT_IMAGE_RATE, limits)
+    check_file(path)
     if is_animated_webp(path):
         return probe_webp(path, limits)
     with open_input(path, limits=limits) as container:

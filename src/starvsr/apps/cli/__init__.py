@@ -12,6 +12,7 @@ from importlib import import_module
 import click
 
 from starvsr import __version__
+from starvsr.apps.cli.commands import ExampleGroup
 from starvsr.apps.cli.exits import run_command
 
 _COMMANDS = {
@@ -25,7 +26,17 @@ _COMMANDS = {
 }
 
 
-class _LazyGroup(click.Group):
+_EXAMPLES = (
+    ("starvsr upscale clip.mp4", "writes clip_x4.mp4 beside it"),
+    ("starvsr upscale clip.mp4 -o big.mkv --compare", ""),
+    ("starvsr upscale clip.mp4 --height 1080", "to a size, keeping the aspect"),
+    ("starvsr upscale clip.mp4 --dry-run", "shows the plan"),
+    ("starvsr info clip.mp4", ""),
+    ("starvsr jobs list", "what interrupted jobs have left"),
+)
+
+
+class _LazyGroup(ExampleGroup):
     """A group that imports a subcommand when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -39,19 +50,11 @@ class _LazyGroup(click.Group):
         return command
 
 
-@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(cls=_LazyGroup, examples=_EXAMPLES)
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="On an error, show where it came from.")
 def cli(debug: bool) -> None:
-    r"""Turn low-quality video into sharp, steady video, four times as large.
-
-    \b
-    starvsr upscale clip.mp4                     writes clip_x4.mp4 beside it
-    starvsr upscale clip.mp4 -o big.mkv --compare
-    starvsr upscale clip.mp4 --dry-run           shows the plan
-    starvsr info clip.mp4
-    starvsr jobs list                            what interrupted jobs have left
-    """
+    """Turn low-quality video into sharp, steady video, four times as large."""
 
 
 def main(args: Sequence[str] | None = None) -> int:

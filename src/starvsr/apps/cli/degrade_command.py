@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from starvsr.apps.cli.commands import ExampleCommand
 from starvsr.apps.cli.words import echo
 from starvsr.errors import OptionError, OutputExistsError, ResourceError
 from starvsr.pipelines.quantities import format_size, parse_time
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
 _LIMIT = 2 * 2**30  # bytes of pixels; the chain works on whole clips in float32
 
 
-@click.command(short_help="Make sharp clips look like bad ones, one clip or a whole training set.")
+_EXAMPLES = (
+    ("starvsr degrade sharp.mp4 -o bad.mp4 --preset heavy", "one clip"),
+    ("starvsr degrade clips -o set --preset mixed --workers 4", "a training set: set/gt, set/lq, set/text"),
+    ("starvsr degrade sharp.mp4 -o presets.png --sheet", "a picture of all presets"),
+)
+
+
+@click.command(
+    cls=ExampleCommand,
+    examples=_EXAMPLES,
+    short_help="Make sharp clips look like bad ones, one clip or a whole training set.",
+)
 @click.argument("source", metavar="INPUT")
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, metavar="OUT")
 @click.option(
@@ -39,7 +51,7 @@ _LIMIT = 2 * 2**30  # bytes of pixels; the chain works on whole clips in float32
 @click.option("--start", metavar="TIME", help="One clip: begin here, in seconds or h:mm:ss.")
 @click.option("--duration", metavar="TIME", help="One clip: length, in seconds or h:mm:ss.")
 @click.option("--crf", default=12, show_default=True, type=click.IntRange(0, 51), help="One clip: quality of the file.")
-@click.option("--overwrite", is_flag=True, help="One clip: replace an output that is already there.")
+@click.option("-y", "--overwrite", is_flag=True, help="One clip: replace an output that is already there.")
 @click.option("--sheet", is_flag=True, help="Write a picture of all presets on INPUT to OUT instead.")
 @click.option(
     "--chain",

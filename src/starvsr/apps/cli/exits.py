@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import sys
 import threading
@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import click
 
+from starvsr.apps.cli.standard_streams import prepare_streams, silence
 from starvsr.apps.cli.words import printable
 from starvsr.errors import Cancelled, StarVsrError
 
@@ -30,10 +31,12 @@ class Stopped(BaseException):
 
 def run_command(command: click.Command, words: list[str]) -> int:
     """Run a click command, print errors as one line, and return the exit code."""
+    prepare_streams()
     debug = _take_debug(words)
     try:
         with _signals_raise():
             result = command.main(words, prog_name="starvsr", standalone_mode=False)
+            sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "starvsr"
@@ -45,13 +48,37 @@ def run_command(command: click.Command, words: list[str]) -> int:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
         _report("stopped: nothing was left half written")
         return 128 + int(number)
+    except SystemExit as stop:  # click ends the program itself when nobody reads on, and after completion
+        return _nobody_reads() if isinstance(stop.__context__, BrokenPipeError) else int(stop.code or 0)
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - nobody reads on; keeps the exit silent
-        return 128 + 13
+        return _nobody_reads()
     except (StarVsrError, Exception) as error:
         if debug:
             raise
-        return _report(message_of(error))
+        return _report(_of_stdout(error) or message_of(error))
+    finally:
+        for name in ("stdout", "stderr"):
+            try:
+                getattr(sys, name).flush()
+            except (OSError, ValueError):
+                silence(name)
+
+
+def _nobody_reads() -> int:
+    silence("stdout")
+    return 128 + 13
+
+
+def _of_stdout(error: BaseException) -> str | None:
+    """Say that standard output cannot be written, if that is what the error is; None for all others."""
+    if not isinstance(error, OSError) or error.filename is not None:
+        return None
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        silence("stdout")
+        return f"standard output cannot be written ({error.strerror}); free some space, or write elsewhere"
+    return None
 
 
 def _take_debug(words: list[str]) -> bool:
@@ -73,7 +100,8 @@ def message_of(error: BaseException) -> str:
 
 
 def _report(message: str) -> int:
-    click.echo(f"{click.style('error', fg='red', bold=True)}: {printable(message)}", err=True)
+    with contextlib.suppress(OSError, ValueError, SystemExit):  # nobody can read it: the exit code tells
+        click.echo(f"{click.style('error', fg='red', bold=True)}: {printable(message)}", err=True)
     return FAILED
 
 

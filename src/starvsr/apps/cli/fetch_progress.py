@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from starvsr.apps.cli.standard_streams import is_terminal, tell
+
 if TYPE_CHECKING:
     from starvsr.models.weights.progress import FetchCallback, FetchProgress
 
@@ -19,7 +21,7 @@ def fetch_display(name: str, *, quiet: bool = False) -> Iterator[FetchCallback |
     """Show the progress of one download inside the block."""
     if quiet:
         yield None
-    elif sys.stderr.isatty():
+    elif is_terminal(sys.stderr):
         with _bar(name) as show:
             yield show
     else:
@@ -41,11 +43,7 @@ class FetchLines:
             return
         self._last, self._doing = now, doing
         of = f" of {report.num_bytes / 1e6:.0f}" if report.num_bytes is not None else ""
-        print(
-            f"{self._name}: {report.stage} {report.path}, {report.num_done / 1e6:.0f}{of} MB",
-            file=sys.stderr,
-            flush=True,
-        )
+        tell(f"{self._name}: {report.stage} {report.path}, {report.num_done / 1e6:.0f}{of} MB")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from starvsr.apps.cli.commands import ExampleCommand
 from starvsr.errors import OptionError
 from starvsr.pipelines.options import LIMITS, OptionInfo, UpscaleOptions, default_of, flag_name, option_infos
 
@@ -19,11 +20,13 @@ _METAVARS = {
     "size": "SIZE",
     "rate": "RATE",
     "interval": "N:N",
+    "box": "WxH",
 }
+_SHORT = {"overwrite": ("-y",)}
 _OWN_METAVARS = {"model": "NAME", "weights": "FILE", "codec": "NAME", "preset": "NAME", "pixel_format": "NAME"}
 
 
-class GroupedCommand(click.Command):
+class GroupedCommand(ExampleCommand):
     """A command whose help lists the options under their groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -63,6 +66,10 @@ def input_flags(function: Function) -> Function:
 
 def options_of(values: dict[str, Any]) -> UpscaleOptions:
     """Build the options from the flags that were given; wrong values are wrong usage."""
+    sizes = [name for name in ("scale", "height", "width", "fit") if values.get(name) is not None]
+    if "scale" in sizes and len(sizes) > 1:  # also where the scale is the default, which the options cannot tell
+        words = " and ".join(flag_name(name) for name in sizes)
+        raise click.UsageError(f"{words} both say how large the output becomes: give one of them")
     try:
         return UpscaleOptions(**{name: value for name, value in values.items() if value is not None})
     except OptionError as error:
@@ -73,9 +80,9 @@ def _flag(name: str, info: OptionInfo) -> Callable[[Function], Function]:
     flag = flag_name(name)
     default = default_of(name)
     if info.kind == "flag":
-        words = f"{flag}/--no-{flag[2:]}" if default else flag
+        words = [*_SHORT.get(name, ()), f"{flag}/--no-{flag[2:]}" if default else flag]
         return click.option(
-            words, name, cls=GroupedOption, group=info.group, is_flag=True, default=default, help=info.help
+            *words, name, cls=GroupedOption, group=info.group, is_flag=True, default=default, help=info.help
         )
     return click.option(
         flag,

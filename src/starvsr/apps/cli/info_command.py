@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from starvsr.video import VideoInfo
 
 
-@click.command(cls=GroupedCommand, short_help="Show what a file holds.")
+_EXAMPLES = (
+    ("starvsr info clip.mp4", ""),
+    ("starvsr info frames/f_%05d.png --frame-rate 30", ""),
+    ("starvsr info clip.mp4 --json", "for programs"),
+)
+
+
+@click.command(cls=GroupedCommand, examples=_EXAMPLES, short_help="Show what a file holds.")
 @click.argument("path", metavar="FILE")
 @click.option("--json", "as_json", is_flag=True, cls=GroupedOption, group="Output", help="Print JSON.")
 @input_flags

@@ -1,59 +1,118 @@
-"""Which inputs become which outputs: files, folders and patterns in; names out."""
+"""Which inputs become which outputs: files, folders and patterns in; names out. Refused before the first begins."""
 
 from __future__ import annotations
 
 import glob
+import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from starvsr.errors import InputNotFoundError, OptionError, OutputNotWritableError, UnreadableInputError
+from starvsr.errors import InputError, InputNotFoundError, OptionError, OutputNotWritableError, UnreadableInputError
+from starvsr.pipelines.options import UpscaleOptions
+from starvsr.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 WRITABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 ANIMATIONS = (".gif", ".webp", ".apng")
-_VIDEO_SUFFIXES = (
-    ".264 .265 .3gp .asf .avi .divx .dv .f4v .flv .gif .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg "
-    ".mkv .mov .mp4 .mpeg .mpg .mts .mxf .nut .obu .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .y4m"
-)
-VIDEO_SUFFIXES = frozenset(_VIDEO_SUFFIXES.split())
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(//|\\\\)|(pipe|concat|data|magnet|rtp|udp|tcp|mailto):", re.ASCII)
+_NAMED = 3  # files that a note names
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One input and its output."""
+    """One input and its output.
+
+    Args:
+        source: The input.
+        output: The output.
+        makes_folder: Whether the folder of the output was named as one, and is made where it is not there.
+    """
 
     source: Path
     output: Path
+    makes_folder: bool = False
 
 
-def pair_up(inputs: tuple[str, ...], out: str | None, scale: float) -> list[Pair]:
-    """Find the inputs that the words name and give each its output.
+@dataclass(frozen=True)
+class Inputs:
+    """What the words of a command name.
 
-    Without ``out`` each output lies beside its input. An ``out`` that is a folder, or several inputs, put
-    ``<name>_x4.<suffix>`` into that folder; else ``out`` is the output itself.
+    Args:
+        sources: Files, folders of images and patterns, in order.
+        notes: What was passed over, one sentence for each folder.
+    """
+
+    sources: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_inputs(words: Sequence[str], *, has_output: bool, skip: bool = False) -> Inputs:
+    """Find what the words name; all are looked at before anything begins.
+
+    Args:
+        words: Files, folders, patterns.
+        has_output: Whether an output was named; when not, the last word may be meant as one.
+        skip: Take words that name nothing as they are: they fail when their turn comes.
 
     Raises:
-        InputNotFoundError: a word names nothing.
-        OutputNotWritableError: the folder for several outputs is missing.
-        OptionError: two inputs would get the same output.
+        InputNotFoundError: A word names nothing.
+        UnreadableInputError: A folder holds neither videos nor images.
     """
-    sources = [source for word in inputs for source in expand(word)]
+    sources: list[Path] = []
+    notes: list[str] = []
+    for place, word in enumerate(words):
+        _refuse_no_file("", word)
+        try:
+            found = expand(word)
+        except InputError as error:
+            is_missing = isinstance(error, InputNotFoundError)
+            if is_missing and not has_output and 0 < place == len(words) - 1 and _may_be_output(word):
+                raise InputNotFoundError(f"{word}: no such file; did you mean -o {word}?") from error
+            if not skip:
+                raise
+            found = Inputs((Path(word),))
+        sources += found.sources
+        notes += found.notes
+    return Inputs(tuple(sources), tuple(notes))
+
+
+def _may_be_output(word: str) -> bool:
+    from starvsr.video.patterns import is_pattern
+
+    suffix = Path(word).suffix.lower()
+    return suffix in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, "") or is_pattern(Path(word))
+
+
+def pair_up(sources: Sequence[Path], out: str | None, options: UpscaleOptions) -> list[Pair]:
+    """Give each input its output.
+
+    Without ``out`` each output lies beside its input. An ``out`` that is a folder or ends in a slash, or several
+    inputs, put ``<name>_x4.<suffix>`` into that folder, which need not be there yet; else ``out`` is the output itself.
+
+    Raises:
+        OutputNotWritableError: Several outputs cannot go into one file.
+        OptionError: Two inputs would get the same output, or ``out`` is none.
+    """
     if out is None:
-        pairs = [Pair(source, source.parent / default_name(source, scale)) for source in sources]
-    elif len(sources) > 1 or _means_folder(out):
-        folder = Path(out)
-        if not folder.is_dir():
-            raise OutputNotWritableError(
-                f"{out}: {len(sources)} inputs need a folder to go to, and there is none of that name: create it first"
-            )
-        pairs = [Pair(source, folder / default_name(source, scale)) for source in sources]
+        pairs = [Pair(source, source.parent / default_name(source, options)) for source in sources]
     else:
-        pairs = [Pair(sources[0], Path(out))]
+        _refuse_no_file("-o ", out)
+        folder = Path(out)
+        if len(sources) > 1 and not _means_folder(out) and folder.suffix:
+            raise OutputNotWritableError(
+                f"{out}: {len(sources)} inputs do not go into one file: give a folder ({folder.stem}/)"
+            )
+        is_folder = len(sources) > 1 or _means_folder(out)
+        if is_folder and len(sources) == 1 and sources[0].is_dir() and not folder.is_dir():
+            is_folder = False  # a folder of images becomes the new folder itself
+        pairs = [Pair(s, folder / default_name(s, options), True) if is_folder else Pair(s, folder) for s in sources]
     _refuse_collisions(pairs)
     return pairs
 
 
 def _means_folder(out: str) -> bool:
-    return out.endswith(("/", "\\")) or Path(out).is_dir()
+    return out.endswith(("/", "\\")) or os.path.isdir(out)
 
 
 def _refuse_collisions(pairs: list[Pair]) -> None:
@@ -64,52 +123,119 @@ def _refuse_collisions(pairs: list[Pair]) -> None:
             raise OptionError(f"{other} and {pair.source} would both become {pair.output}: do them one by one with -o")
 
 
-def expand(word: str) -> list[Path]:
+def _refuse_no_file(before: str, word: str) -> None:
+    """Refuse a dash and addresses; a file of that very name is taken."""
+    if os.path.exists(word):
+        return
+    stream = "standard output is not written to" if before else "standard input is not read"
+    error = OptionError if before else InputNotFoundError
+    if word == "-":
+        raise error(f"{before}-: {stream}, since files are gone through more than once: give the name of a file")
+    if word == "":
+        raise error(f"{before}'': an empty name: give the name of a file")
+    if _ADDRESS.match(word):
+        if word.startswith("file:"):
+            raise error(f"{before}{word}: addresses are not opened: give the path of the file, without file://")
+        what = "write to a file and send that" if before else "download it first, and give the file"
+        raise error(f"{before}{word}: addresses are not opened: {what}")
+
+
+def expand(word: str) -> Inputs:
     """Return the inputs that one word of the command names.
 
     Raises:
         InputNotFoundError: there is nothing of that name.
         UnreadableInputError: a folder holds neither videos nor images.
     """
+    from starvsr.video.opening import check_file
+    from starvsr.video.patterns import is_pattern
+
     path = Path(word)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _in_folder(path)
-    if not path.exists() and glob.has_magic(word):
+    if not os.path.lexists(path) and not is_pattern(path) and glob.has_magic(word):
         found = sorted(Path(hit) for hit in glob.glob(word) if Path(hit).is_file())
         if not found:
             raise InputNotFoundError(f"{word}: no file matches; check the folder and the pattern")
-        return found
-    return [path]
+        return Inputs(tuple(found))
+    if is_pattern(path):
+        from starvsr.video.images import list_images
+
+        list_images(path)
+    else:
+        check_file(path)
+    return Inputs((path,))
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    from starvsr.video.images import IMAGE_SUFFIXES
+def _in_folder(folder: Path) -> Inputs:
+    from starvsr.video.images import natural_key
 
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    videos = [p for p in files if p.suffix.lower() in VIDEO_SUFFIXES]
-    if videos:
-        return videos
-    if any(p.suffix.lower() in IMAGE_SUFFIXES for p in files):
-        return [folder]
-    raise UnreadableInputError(f"{folder}: neither videos nor images in this folder; give another one")
+    try:
+        entries = sorted(folder.iterdir(), key=natural_key)
+    except OSError as error:
+        raise UnreadableInputError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from None
+    seen = [entry for entry in entries if not entry.name.startswith(".")]
+    videos = [entry for entry in seen if entry.suffix.lower() in VIDEO_SUFFIXES and entry.is_file()]
+    images = [entry for entry in seen if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
+    taken = set(videos or images)
+    notes = _passed_over(folder, [entry for entry in seen if entry not in taken], len(entries) - len(seen))
+    if taken:
+        return Inputs(tuple(videos) or (folder,), notes)
+    inside = [entry.name for entry in seen if entry.is_dir()]
+    hint = f"; folders in it are not looked into: give {inside[0]} itself" if inside else "; give another one"
+    raise UnreadableInputError(f"{folder}: neither videos nor images in this folder{hint}")
 
 
-def default_name(source: Path, scale: float) -> str:
-    """Return the name of the output of an input: its own with `_x4` behind it.
+def _passed_over(folder: Path, others: list[Path], num_hidden: int) -> tuple[str, ...]:
+    """Say what of a folder is not taken."""
+    jobs = [entry for entry in others if entry.is_dir() and entry.name.endswith(".job")]
+    folders = [entry.name for entry in others if entry.is_dir() and entry not in jobs]
+    files = [entry.name for entry in others if not entry.is_dir()]
+    parts = [_count(files, "file"), _count(folders, "folder")]
+    parts += [f"{num_hidden} hidden"] if num_hidden else []
+    told = ", ".join(part for part in parts if part)
+    return (f"{folder}: passed over {told}",) if told else ()
+
+
+def _count(names: list[str], kind: str) -> str:
+    if not names:
+        return ""
+    more = ", ..." if len(names) > _NAMED else ""
+    return f"{len(names)} {kind}{'s' if len(names) > 1 else ''} ({', '.join(names[:_NAMED])}{more})"
+
+
+def default_name(source: Path, options: UpscaleOptions) -> str:
+    """Return the name of the output of an input: its own with `_x4` behind it, or the size that was asked for.
 
     The suffix stays where that container can be written; others become .mkv, which holds every stream. GIF and
-    WebP become .mp4, images .png, and folders and patterns of images a folder of PNG files.
+    WebP become .mp4, images .png, and folders and patterns of images a folder of PNG files. A name that is too long
+    for the file system is shortened.
     """
-    from starvsr.video.images import IMAGE_SUFFIXES, is_pattern
+    from starvsr.video.file_names import fitting
+    from starvsr.video.patterns import is_pattern, pattern_head
 
-    mark = f"_x{scale:g}"
-    suffix = source.suffix.lower()
     if is_pattern(source):
-        return f"{source.name.split('%')[0].rstrip('_-. ') or 'frames'}{mark}"
-    if source.is_dir():
-        return f"{source.resolve().name}{mark}"
+        stem, suffix = pattern_head(source.name), ""
+    elif source.is_dir():
+        stem, suffix = source.resolve().name.replace(".", "_") or "images", ""  # with a dot, it would be a file
+    else:
+        stem, suffix = source.stem, _output_suffix(source.suffix.lower())
+    mark = _mark(options) + suffix
+    made = fitting(source, stem, after=mark)
+    return made.name if not is_pattern(made) else fitting(source, stem.replace("%", "_"), after=mark).name
+
+
+def _output_suffix(suffix: str) -> str:
     if suffix in ANIMATIONS:
-        return f"{source.stem}{mark}.mp4"
+        return ".mp4"
     if suffix in IMAGE_SUFFIXES:
-        return f"{source.stem}{mark}.png"
-    return f"{source.stem}{mark}{suffix if suffix in WRITABLE else '.mkv'}"
+        return ".png"
+    return suffix if suffix in WRITABLE else ".mkv"
+
+
+def _mark(options: UpscaleOptions) -> str:
+    if options.height is not None:
+        return f"_{options.height}p"
+    if options.width is not None:
+        return f"_w{options.width}"
+    return f"_{options.fit}" if options.fit is not None else f"_x{options.scale:g}"

@@ -6,12 +6,21 @@ from pathlib import Path
 
 import click
 
+from starvsr.apps.cli.commands import ExampleGroup
 from starvsr.apps.cli.words import echo
 from starvsr.errors import JobError
 from starvsr.pipelines.quantities import format_size
 
+_EXAMPLES = (
+    ("starvsr jobs list", "those whose outputs go here"),
+    ("starvsr jobs list ~/videos", ""),
+    ("starvsr jobs show clip_x4.mp4", ""),
+    ("starvsr jobs resume clip_x4.mp4", "goes on without the command that began it"),
+    ("starvsr jobs clean --all .", "removes all in this folder"),
+)
 
-@click.group(short_help="Show, go on with or remove interrupted jobs.")
+
+@click.group(cls=ExampleGroup, examples=_EXAMPLES, short_help="Show, go on with or remove interrupted jobs.")
 def jobs() -> None:
     """Show, go on with or remove interrupted jobs.
 
@@ -20,7 +29,7 @@ def jobs() -> None:
     """
 
 
-@jobs.command("list")
+@jobs.command("list", examples=_EXAMPLES[:2])
 @click.argument("folders", nargs=-1, metavar="[FOLDER...]")
 def list_jobs(folders: tuple[str, ...]) -> None:
     """List the jobs in folders (default: here)."""
@@ -31,7 +40,7 @@ def list_jobs(folders: tuple[str, ...]) -> None:
         echo(f"{job.output}: {job.progress}, {size}, {job.status}")
 
 
-@jobs.command("show")
+@jobs.command("show", examples=_EXAMPLES[2:3])
 @click.argument("name", metavar="JOB")
 def show(name: str) -> None:
     """Show what a job is and how far."""
@@ -53,7 +62,7 @@ def show(name: str) -> None:
         echo(f"{row + ':':<12} {value}")
 
 
-@jobs.command("resume")
+@jobs.command("resume", examples=_EXAMPLES[3:4])
 @click.argument("names", nargs=-1, required=True, metavar="JOB...")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no notes.")
 def resume(names: tuple[str, ...], quiet: bool) -> int:
@@ -74,7 +83,7 @@ def resume(names: tuple[str, ...], quiet: bool) -> int:
     return 0
 
 
-@jobs.command("clean")
+@jobs.command("clean", examples=(("starvsr jobs clean clip_x4.mp4", ""), *_EXAMPLES[4:]))
 @click.argument("names", nargs=-1, metavar="[JOB...]")
 @click.option("--all", "folder", metavar="FOLDER", help="All jobs in this folder.")
 def clean(names: tuple[str, ...], folder: str | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from starvsr.apps.cli.commands import ExampleGroup
 from starvsr.errors import OptionError, WeightsError
 
 if TYPE_CHECKING:
@@ -19,14 +20,18 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _TYPES = {"keep": None, "fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
 
 
-@click.group()
-def models() -> None:
-    r"""Show the models and look after their weights.
+_EXAMPLES = (
+    ("starvsr models list", "what there is, and what of it is on this machine"),
+    ("starvsr models fetch star-light", "downloads it, or what is missing of it"),
+    ("starvsr models verify star-light", "reads every file and compares its SHA-256"),
+    ("starvsr models path star-light", "where its files lie"),
+    ("starvsr models convert light_deg.pt -o DIR", "writes a folder of safetensors"),
+)
 
-    \b
-    starvsr models fetch star-light              downloads it, or what is missing of it
-    starvsr models verify star-light             reads every file and compares its SHA-256
-    starvsr models convert light_deg.pt -o DIR   writes a folder of safetensors
+
+@click.group(cls=ExampleGroup, examples=_EXAMPLES)
+def models() -> None:
+    """Show the models and look after their weights.
 
     Weights lie in the cache of huggingface_hub; HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE hold. Files of
     your own come first: put them into a folder and name it in STARVSR_MODELS.
@@ -42,7 +47,7 @@ def _place_flags(function: Function) -> Function:
     return function
 
 
-@models.command("list")
+@models.command("list", examples=_EXAMPLES[:1])
 @_place_flags
 def list_models(folder: Path | None, cache: Path | None) -> None:
     """List the models and the weights they are made of, and say what is on this machine."""
@@ -71,7 +76,7 @@ def list_models(folder: Path | None, cache: Path | None) -> None:
     )
 
 
-@models.command()
+@models.command(examples=_EXAMPLES[1:2])
 @click.argument("name")
 @_place_flags
 @click.option("--force", is_flag=True, help="Download again what is there.")
@@ -98,7 +103,7 @@ def fetch(name: str, folder: Path | None, cache: Path | None, force: bool, quiet
             click.echo(f"{path}")
 
 
-@models.command()
+@models.command(examples=_EXAMPLES[2:3])
 @click.argument("name")
 @_place_flags
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -123,7 +128,7 @@ def verify(name: str, folder: Path | None, cache: Path | None, quiet: bool) -> N
         raise WeightsError(f"{problems[0]}{more}; `starvsr models fetch {name}` gets what is missing")
 
 
-@models.command()
+@models.command(examples=_EXAMPLES[3:4])
 @click.argument("name")
 @_place_flags
 def path(name: str, folder: Path | None, cache: Path | None) -> None:
@@ -151,11 +156,11 @@ def path(name: str, folder: Path | None, cache: Path | None) -> None:
             click.echo(file)
 
 
-@models.command()
+@models.command(examples=_EXAMPLES[4:5])
 @click.argument("what", metavar="NAME|FILE")
 @click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
 @click.option("--dtype", type=click.Choice(list(_TYPES)), default="keep", show_default=True, help="Number type.")
-@click.option("--overwrite", is_flag=True, help="Replace a model folder that is there.")
+@click.option("-y", "--overwrite", is_flag=True, help="Replace a model folder that is there.")
 @_place_flags
 def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | None, cache: Path | None) -> None:
     """Write a model folder of safetensors, laid out as diffusers does.
@@ -195,7 +200,7 @@ def _components(name: str, in_place_of_alternatives: Places | None = None) -> li
         raise OptionError(f"{name} comes with the package: there is nothing to do")
     if name not in PUBLISHED:
         if name not in COMPONENTS:
-            known = [*PUBLISHED, *COMPONENTS]
+            known = [*MODELS, "bicubic", *PUBLISHED, *COMPONENTS]
             raise OptionError(f"unknown model {name!r}: known are {', '.join(known)}; see `starvsr models list`")
         return [get_component(name)]
     spec = PUBLISHED[name]

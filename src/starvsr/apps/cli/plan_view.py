@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starvsr.apps.cli.info_command import facts
 from starvsr.apps.cli.words import echo
@@ -13,9 +14,17 @@ from starvsr.pipelines.jobs.disk import output_bytes
 from starvsr.pipelines.outputs import encode_options
 from starvsr.pipelines.quantities import format_size, format_time
 
+if TYPE_CHECKING:
+    from starvsr.pipelines.photos import PhotosJob
 
-def show_plan(job: UpscaleJob) -> None:
+
+def show_plan(job: UpscaleJob | PhotosJob) -> None:
     """Print the plan of a prepared job."""
+    from starvsr.pipelines.photos import PhotosJob
+
+    if isinstance(job, PhotosJob):
+        _show_photos(job)
+        return
     for name, value in [*facts(job.info), ("", ""), *plan_rows(job)]:
         echo(f"{name + ':':<12} {value}" if name else "")
 
@@ -24,7 +33,7 @@ def plan_rows(job: UpscaleJob) -> list[tuple[str, str]]:
     """List the decisions of a job, as names and words."""
     rows = [
         ("output", str(job.out)),
-        ("size", f"{job.width}x{job.height} ({job.options.scale:g} times)"),
+        ("size", f"{job.width}x{job.height} ({job.scale:.4g} times{_asked(job)})"),
         ("encoding", job.encoding),
         ("model", f"{job.upscaler.name} on {job.device}, {_steps(job.num_steps)}"),
         ("cut", job.cut.describe()),
@@ -34,6 +43,20 @@ def plan_rows(job: UpscaleJob) -> list[tuple[str, str]]:
         ("time", _time(job)),
     ]
     return rows + [("note", note) for note in _trial_notes(job)]
+
+
+def _show_photos(job: PhotosJob) -> None:
+    """Print the plan of a folder of photos: of all, then of the first."""
+    echo(f"{'photos:':<12} {len(job.files)} of {job.path}, each by itself (--images film makes one film of them)")
+    echo(f"{'output:':<12} {job.out}, a folder of PNG files under the names of the photos")
+    echo()
+    for name, value in [*facts(job.first.info), *(row for row in plan_rows(job.first) if row[0] != "output")]:
+        echo(f"{name + ':':<12} {value}")
+
+
+def _asked(job: UpscaleJob) -> str:
+    target = job.options.target
+    return "" if target is None else f", for {target[0]}"
 
 
 def _memory(job: UpscaleJob) -> str:
@@ -58,11 +81,16 @@ def _segments(job: UpscaleJob) -> str:
 
 
 def _disk(job: UpscaleJob) -> str:
-    free = format_size(shutil.disk_usage(job.out.resolve().parent).free)
+    free = format_size(shutil.disk_usage(_there(job.out.resolve().parent)).free)
     if job.num_frames is None:
         return f"unknown (the number of frames is unknown), {free} free"
     size = output_bytes(job.encoding.split(",")[0], job.width, job.height, job.num_frames)
     return f"roughly {format_size(size)}, twice that until it is whole, {free} free"
+
+
+def _there(folder: Path) -> Path:
+    """Return a folder, or the nearest above it that is there: the folder of a numbered pattern may be new."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def _time(job: UpscaleJob) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from starvsr.apps.cli.standard_streams import is_terminal, tell
 from starvsr.pipelines.progress import Progress, ProgressCallback
 from starvsr.pipelines.quantities import format_size, format_time
 
@@ -20,7 +21,7 @@ def progress_display(name: str, *, quiet: bool = False) -> Iterator[ProgressCall
     """Show the progress of one job inside the block."""
     if quiet:
         yield None
-    elif sys.stderr.isatty():
+    elif is_terminal(sys.stderr):
         with _bar(name) as show:
             yield show
     else:
@@ -59,9 +60,9 @@ class PlainLines:
         if report.stage == "done":
             return
         if report.stage != self._stage and report.stage in STAGES:
-            print(f"{self._name}: {STAGES[report.stage]}", file=sys.stderr, flush=True)
+            tell(f"{self._name}: {STAGES[report.stage]}")
         elif self._last is None or now - self._last >= LINE_EVERY:
-            print(f"{self._name}: {describe(report)}", file=sys.stderr, flush=True)
+            tell(f"{self._name}: {describe(report)}")
             self._last = now
         self._stage = report.stage
 
@@ -72,13 +73,14 @@ def _bar(name: str) -> Iterator[ProgressCallback]:
     from rich.progress import BarColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bar
 
+    console = Console(stderr=True)
     columns = (
-        SpinnerColumn(),
+        SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
         TextColumn("{task.fields[name]}", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[words]}", markup=False),
     )
-    with Bar(*columns, console=Console(stderr=True), expand=True, transient=True) as bar:
+    with Bar(*columns, console=console, expand=True, transient=True) as bar:
         task = bar.add_task("", total=None, name=_short(name), words="loading the model")
         last = 0.0
 

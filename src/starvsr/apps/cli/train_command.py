@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from starvsr.apps.cli.commands import ExampleCommand
 from starvsr.errors import DataError, OptionError, OutputExistsError
 
 if TYPE_CHECKING:
     from starvsr.training.validation import Measure
 
 
-@click.command(short_help="Train a model by a recipe.")
+_TRAIN = (
+    ("starvsr train recipes/star-small.toml", "into runs/star-small"),
+    ("starvsr train recipes/star-small.toml --override data.videos=clips", ""),
+    ("starvsr train recipes/star-small.toml --resume", "goes on with that run"),
+)
+_EXPORT = (("starvsr export runs/star-small", "writes runs/star-small/weights.safetensors"),)
+
+
+@click.command(cls=ExampleCommand, examples=_TRAIN, short_help="Train a model by a recipe.")
 @click.argument("recipe", type=click.Path(path_type=Path), metavar="RECIPE")
 @click.option(
     "-o", "--output", "folder", type=click.Path(path_type=Path), help="Folder of the run (default: runs/RECIPE)."
@@ -90,7 +99,7 @@ def _measures() -> dict[str, Measure]:
     return {"ssim": lambda gt, hq: float(ssim(gt, hq, crop_px=8).mean())}
 
 
-@click.command(short_help="Make weights for `upscale` out of a training run.")
+@click.command(cls=ExampleCommand, examples=_EXPORT, short_help="Make weights for `upscale` out of a training run.")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), help="A .safetensors file (default: in RUN).")
 @click.option("--raw", is_flag=True, help="The last weights instead of their average over the steps.")

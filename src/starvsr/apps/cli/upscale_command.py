@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from starvsr.apps.cli.exits import message_of
 from starvsr.apps.cli.flags import GroupedCommand, GroupedOption, options_of, upscale_flags
-from starvsr.apps.cli.words import echo, printable
+from starvsr.apps.cli.words import printable, remark, say
 from starvsr.errors import StarVsrError
 from starvsr.pipelines.quantities import format_size, format_time
 
@@ -17,11 +19,23 @@ if TYPE_CHECKING:
     from starvsr.apps.cli.inputs import Pair
     from starvsr.pipelines.api import UpscaleJob
     from starvsr.pipelines.options import UpscaleOptions
+    from starvsr.pipelines.photos import PhotosJob
     from starvsr.pipelines.progress import ProgressCallback, UpscaleResult
     from starvsr.pipelines.upscaler import ClipUpscaler
 
 
-@click.command(cls=GroupedCommand, short_help="Enlarge videos and images.")
+_EXAMPLES = (
+    ("starvsr upscale clip.mp4", "writes clip_x4.mp4 beside it"),
+    ("starvsr upscale clip.mp4 -o big.mkv --scale 2", ""),
+    ("starvsr upscale clip.mp4 --height 1080", "writes clip_1080p.mp4"),
+    ("starvsr upscale clips/ -o large/", "all videos of a folder into another one"),
+    ("starvsr upscale photos/ -o large/", "all photos of a folder, under their names"),
+    ("starvsr upscale frames/f_%05d.png -o film.mp4 --frame-rate 25", "a film out of numbered images"),
+    ("starvsr upscale clip.mp4 --start 1:05 --duration 10 --compare", "ten seconds, beside bicubic"),
+)
+
+
+@click.command(cls=GroupedCommand, examples=_EXAMPLES, short_help="Enlarge videos and images.")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
     "-o",
@@ -31,7 +45,7 @@ if TYPE_CHECKING:
     group="Output",
     metavar="OUT",
     help="Where the result goes: .mp4, .mov, .mkv, .webm, .png, a numbered pattern (f_%05d.png), or a folder "
-    "(default: beside the input, as <name>_x4).",
+    "(default: beside the input, as <name>_x4). Several inputs need a folder.",
 )
 @upscale_flags
 @click.option("--dry-run", is_flag=True, cls=GroupedOption, group="Run", help="Show the plan and write nothing.")
@@ -40,16 +54,53 @@ def upscale(inputs: tuple[str, ...], out: str | None, dry_run: bool, quiet: bool
     """Enlarge videos and images: INPUT is a video, an image, a folder of either, or a pattern such as f_%05d.png.
 
     Sound, subtitles, chapters, timestamps and colour are kept. The output appears under its name only when it is
-    whole. After an interruption, the same command goes on with what is finished.
+    whole. After an interruption, the same command goes on with what is finished. A folder of numbered images is a
+    film, other images in a folder are photos (--images).
     """
     options = options_of(flags)
-    from starvsr.apps.cli.inputs import pair_up
+    from starvsr.apps.cli.inputs import find_inputs, pair_up
 
-    pairs = pair_up(inputs, out, options.scale)
+    found = find_inputs(inputs, has_output=out is not None, skip=options.on_error == "skip")
+    pairs = pair_up(found.sources, out, options)
+    if not quiet:
+        for note in found.notes:
+            remark(f"note: {note}")
     runner = Runner(options, dry_run=dry_run, quiet=quiet)
-    for pair in pairs:
-        runner.run(pair)
+    with output_folders(pairs):
+        if options.on_error == "stop":
+            refuse_places(pairs, options)
+        for pair in pairs:
+            runner.run(pair)
     return runner.finish(len(pairs))
+
+
+@contextmanager
+def output_folders(pairs: Sequence[Pair]) -> Iterator[None]:
+    """Make the folder that outputs go to, where its name alone was given; it goes again when nothing is put there."""
+    from starvsr.video.output_files import as_output_error
+
+    made: list[Path] = []
+    for folder in dict.fromkeys(pair.output.parent for pair in pairs if pair.makes_folder):
+        for missing in [f for f in (folder, *folder.parents) if not f.exists()][::-1]:
+            try:
+                missing.mkdir()
+            except OSError as error:
+                raise as_output_error(folder, error) from None
+            made.append(missing)
+    try:
+        yield
+    finally:
+        for folder in reversed(made):
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def refuse_places(pairs: Sequence[Pair], options: UpscaleOptions) -> None:
+    """Refuse outputs that are there already, or cannot be, before the first of several is begun."""
+    from starvsr.pipelines.outputs import check_places
+
+    for pair in pairs if len(pairs) > 1 else ():
+        check_places(pair.output, (pair.source,), options)
 
 
 class Runner:
@@ -70,22 +121,22 @@ class Runner:
             if self._options.on_error == "stop":
                 raise
             self._failed.append(pair)
-            echo(f"error: {message_of(error)}", err=True)
+            remark(f"error: {message_of(error)}")
 
     def finish(self, num_inputs: int) -> int:
         """Sum up and return the exit code."""
         if num_inputs > 1 and not self._dry_run:
             failed = f", {len(self._failed)} failed: {', '.join(str(p.source) for p in self._failed)}"
-            echo(f"{num_inputs - len(self._failed)} of {num_inputs} done{failed if self._failed else ''}")
+            say(f"{num_inputs - len(self._failed)} of {num_inputs} done{failed if self._failed else ''}")
         return 1 if self._failed else 0
 
     def _do(self, pair: Pair) -> None:
         from starvsr.apps.cli.progress import progress_display
-        from starvsr.pipelines.api import prepare
+        from starvsr.pipelines.api import prepare_any
 
         quiet = self._quiet or self._dry_run
         with progress_display(printable(pair.source.name), quiet=quiet) as on_progress:
-            job = prepare(pair.source, pair.output, self._options, upscaler=self._upscaler)
+            job = prepare_any(pair.source, pair.output, self._options, upscaler=self._upscaler)
             self._upscaler = job.upscaler
             if not self._dry_run:
                 result = self._finish(job, on_progress)
@@ -96,7 +147,7 @@ class Runner:
         else:
             self._tell(result)
 
-    def _finish(self, job: UpscaleJob, on_progress: ProgressCallback | None) -> UpscaleResult:
+    def _finish(self, job: UpscaleJob | PhotosJob, on_progress: ProgressCallback | None) -> UpscaleResult:
         """Do a job; when it ends early, say what is kept of it."""
         from starvsr.errors import JobError
         from starvsr.pipelines.jobs.survey import kept_words
@@ -106,24 +157,24 @@ class Runner:
         except BaseException as error:
             kept = None if isinstance(error, JobError) else kept_words(job.folder)
             if kept:
-                echo(f"note: {kept}", err=True)
+                remark(f"note: {kept}")
             raise
 
     def _tell(self, result: UpscaleResult) -> None:
         if not self._quiet:
             for note in result.notes:
-                echo(f"note: {note}", err=True)
-        echo(summary(result))
+                remark(f"note: {note}")
+        say(summary(result))
         for path in result.comparison:
-            echo(f"{path}: comparison with bicubic")
-        sys.stdout.flush()
+            say(f"{path}: comparison with bicubic")
 
 
 def summary(result: UpscaleResult) -> str:
     """Put a result into one line."""
-    frames = f"{result.num_frames} frame{'s' if result.num_frames != 1 else ''}"
+    frames = f"{result.num_frames} {result.kind}{'s' if result.num_frames != 1 else ''}"
+    of = "of" if result.kind == "frame" else "of up to"
     kept = f", {result.num_kept} of them from before" if result.num_kept else ""
     return (
-        f"{result.output}: {frames} of {result.width}x{result.height}{kept} in {format_time(result.seconds)} "
-        f"({result.seconds_per_frame:.2f} s a frame), peak memory {format_size(result.peak_memory)}"
+        f"{result.output}: {frames} {of} {result.width}x{result.height}{kept} in {format_time(result.seconds)} "
+        f"({result.seconds_per_frame:.2f} s a {result.kind}), peak memory {format_size(result.peak_memory)}"
     )

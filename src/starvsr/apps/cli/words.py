@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import unicodedata
 from typing import Any
 
 import click
+
+from starvsr.apps.cli.standard_streams import silence, tell
 
 _HARMLESS = "\u200c\u200d\u00ad"  # joiners and the soft hyphen: parts of words in many scripts
 
@@ -29,6 +32,22 @@ def json_text(value: Any) -> str:
 def echo(text: str = "", *, err: bool = False) -> None:
     """Print a line, with control characters written out."""
     click.echo(printable(text), err=err)
+
+
+def say(text: str) -> None:
+    """Print a line on standard output beside the work; when it cannot be written, say so where errors go, once."""
+    try:
+        click.echo(printable(text))
+        sys.stdout.flush()
+    except (OSError, SystemExit) as error:  # click leaves the program when nobody reads on
+        silence("stdout")
+        if not isinstance(error, (BrokenPipeError, SystemExit)):
+            remark(f"note: standard output cannot be written ({error.strerror})")
+
+
+def remark(text: str) -> None:
+    """Print a line on standard error beside the work, which goes on when nobody can read it."""
+    tell(printable(text))
 
 
 def _is_control(char: str) -> bool:

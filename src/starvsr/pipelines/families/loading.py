@@ -53,12 +53,13 @@ def load_pipeline(name: str = "star-small", *, device: str = "auto", **settings:
     given = {key: value for key, value in settings.items() if value is not None and value is not False}
     if name in BASELINES:
         return _baseline(name, given)
-    from starvsr.models.registry import PUBLISHED, get_spec
+    from starvsr.models.registry import MODELS, PUBLISHED
 
     if name in PUBLISHED:
         return _published(name, given, device)
-
-    get_spec(name)
+    if name not in MODELS:
+        known = ", ".join([*MODELS, *PUBLISHED, *BASELINES])
+        raise OptionError(f"unknown model {name!r}: known are {known}; see `starvsr models list`")
     from starvsr.pipelines.families.star import StarPipeline
 
     _refuse_unknown(name, given, set(inspect.signature(StarPipeline.load).parameters))

@@ -37,6 +37,17 @@ def fingerprint(info: VideoInfo) -> dict[str, Any]:
     return {"bytes": total, "files": len(files), "sha256": digest.hexdigest()}
 
 
+def file_fingerprint(file: Path) -> dict[str, Any]:
+    """Return what `fingerprint` does, of one file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    digest, size = hashlib.sha256(), file.stat().st_size
+    _add_content(digest, file, size, _WHOLE)
+    return {"bytes": size, "sha256": digest.hexdigest()}
+
+
 def marks(info: VideoInfo) -> Marks:
     """Return what the system says of the files: cheap, and different when one of them was written to.
 

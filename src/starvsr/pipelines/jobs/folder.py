@@ -36,6 +36,7 @@ class JobFolder:
         self.plan = path / "plan.json"
         self.journal = path / "journal"
         self.lock = path / "lock"
+        self.photos = path / "photos"
         self.joined = path / f"joined{Path(path.name.removesuffix(SUFFIX)).suffix}"
         self.trial = self.joined.with_name(f"trial{self.joined.suffix}")
 
@@ -64,7 +65,7 @@ class JobFolder:
 
     def strangers(self) -> list[str]:
         """Return the names in the folder that no job makes."""
-        own = (*_OURS, self.joined.name, self.trial.name)
+        own = (*_OURS, self.photos.name, self.joined.name, self.trial.name)
         return [e.name for e in self.path.iterdir() if e.name not in own and not _PART.fullmatch(e.name)]
 
     def sweep(self, moved: Collection[int] = ()) -> None:
@@ -80,7 +81,7 @@ class JobFolder:
     def clear(self) -> None:
         """Remove everything but the lock: a job that begins anew."""
         self.sweep()
-        for path in [*self.path.glob("part_*"), self.plan, self.journal]:
+        for path in [*self.path.glob("part_*"), self.photos, self.plan, self.journal]:
             _remove(path)
 
     def remove(self, lock: JobLock) -> bool:
@@ -95,7 +96,7 @@ class JobFolder:
         if os.name == "nt":
             lock.release()
         self.sweep()
-        gone = [_remove(path) for path in [*self.path.glob("part_*"), self.plan, self.lock]]
+        gone = [_remove(path) for path in [*self.path.glob("part_*"), self.photos, self.plan, self.lock]]
         if not all(gone) or not _remove(self.journal):
             return False
         with contextlib.suppress(OSError):

@@ -81,6 +81,7 @@ class JobState:
         self.end: Record | None = None
         self.published: str | None = None
         self.plan_digest: str | None = None
+        self.photos: dict[str, Record] = {}  # of a folder of photos, by name
         for record in records:
             self._take(record)
 
@@ -101,6 +102,8 @@ class JobState:
             self.moved.clear()
         elif kind == "end":
             self.end = record
+        elif kind == "photo":
+            self.photos[record["name"]] = record
         elif kind == "whole":
             self.published = record["sha256"]
 

@@ -53,8 +53,10 @@ class JobSummary:
     def progress(self) -> str:
         """How far it is, in words."""
         total = self.num_frames
-        done = self.state.num_frames
-        return f"{done} frames" if total is None else f"{done} of {total} frames ({100 * done // max(1, total)} %)"
+        done, what = self.state.num_frames, "frames"
+        if self.plan is not None and self.plan["input"]["kind"] == "photos":
+            done, what = len(self.state.photos), "photos"
+        return f"{done} {what}" if total is None else f"{done} of {total} {what} ({100 * done // max(1, total)} %)"
 
     @property
     def status(self) -> str:
@@ -123,6 +125,6 @@ def kept_words(folder: JobFolder) -> str | None:
     if not folder.journal.exists():
         return None
     job = summarize(folder)
-    if not job.state.parts:
+    if not (job.state.parts or job.state.photos):
         return None
     return f"{job.progress} are finished and kept in {folder.path}; the same command goes on from there"

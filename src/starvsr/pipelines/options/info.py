@@ -11,9 +11,9 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from starvsr.errors import OptionError
-from starvsr.pipelines.quantities import parse_interval, parse_size, parse_time
+from starvsr.pipelines.quantities import parse_box, parse_interval, parse_size, parse_time
 
-Kind = Literal["flag", "int", "float", "text", "time", "size", "rate", "interval"]
+Kind = Literal["flag", "int", "float", "text", "time", "size", "rate", "interval", "box"]
 
 MODEL, SPEED, RELEASED = "Model", "Speed of models that sample", "As the released STAR code does it"
 PICTURE, RANGE = "Picture", "Input"
@@ -28,7 +28,7 @@ class OptionInfo:
         help: One sentence for people.
         group: Heading under which it is listed.
         kind: Type of the value; ``time`` becomes a Fraction of seconds, ``size`` a number of bytes, ``rate``
-            a Fraction of frames per second, ``interval`` stays text as 300:700.
+            a Fraction of frames per second, ``interval`` stays text as 300:700, ``box`` as 1920x1080.
         unit: Unit of the number, if any.
         choices: The words that are allowed; for numbers, words allowed beside the number (as "auto").
         minimum: Smallest number allowed.
@@ -135,6 +135,11 @@ def _check_interval(info: OptionInfo, value: object) -> str:
     return f"{low}:{high}"
 
 
+def _check_box(info: OptionInfo, value: object) -> str:
+    width, height = (info.check_range(number) for number in parse_box(value))
+    return f"{width}x{height}"
+
+
 _CHECKS: dict[str, Callable[[OptionInfo, object], Any]] = {
     "flag": _check_flag,
     "int": _check_number,
@@ -144,4 +149,5 @@ _CHECKS: dict[str, Callable[[OptionInfo, object], Any]] = {
     "size": _check_size,
     "rate": _check_rate,
     "interval": _check_interval,
+    "box": _check_box,
 }

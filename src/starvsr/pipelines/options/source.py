@@ -31,6 +31,14 @@ class SourceOptions:
         "text",
         choices=("error", "skip", "conceal"),
     )
+    images: str = option(
+        "auto",
+        "A folder of images is one film, or photos, each by itself under its own name (default: auto, a film where the "
+        "names are alike but for a number and the sizes the same, or the output is a video).",
+        RANGE,
+        "text",
+        choices=("auto", "film", "photos"),
+    )
     frame_rate: Fraction | None = option(
         None,
         "Frame rate of images and raw streams, which carry none (default: 24).",

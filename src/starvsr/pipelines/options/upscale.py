@@ -15,6 +15,7 @@ from starvsr.pipelines.options.model import ModelOptions
 from starvsr.pipelines.options.output import OutputOptions
 from starvsr.pipelines.options.picture import PictureOptions, check_picture
 from starvsr.pipelines.options.run import RunOptions
+from starvsr.pipelines.options.size import SizeOptions, check_size
 from starvsr.pipelines.options.source import SourceOptions, check_source
 from starvsr.pipelines.options.speed import SpeedOptions
 
@@ -28,6 +29,7 @@ class UpscaleOptions(  # the fields of the last one come first
     SourceOptions,
     PictureOptions,
     SpeedOptions,
+    SizeOptions,
     ModelOptions,
 ):
     """Everything a user may ask of an upscaling job.
@@ -46,6 +48,7 @@ class UpscaleOptions(  # the fields of the last one come first
                 object.__setattr__(self, name, info.check(name, value))
             elif not _may_be_none(name):
                 raise OptionError(f"{flag_name(name)} is None: leave it out for the default")
+        check_size(self, self.scale, default_of("scale"))
         check_source(self)
         check_picture(self)
         check_cuts(self)

@@ -180,6 +180,6 @@ def _info_from(data: Any, path: Path, limits: Limits) -> VideoInfo:
     )
     if not is_sane:
         raise WireError("senseless numbers")
-    is_images = path.is_dir() or (is_pattern(path) and not path.exists())
+    is_images = path.is_dir() or is_pattern(path)
     files, notes = list_images(path) if is_images else ((), info.notes)
     return replace(info, path=path, limits=limits, files=files, notes=notes)
