@@ -22,9 +22,9 @@ from benchmarks.contact_sheets import Row, detailed_window, enlarge_nearest, sav
 from benchmarks.media_facts import audio_facts, frame_facts, from_first, same_times
 from benchmarks.methods import SCALE, ByteArray, bicubic
 from benchmarks.processes import STARVSR, watch
-from starvsr.data.synthetic import VIDEO_SUFFIXES
 from starvsr.errors import StarVsrError
 from starvsr.video import VideoReader
+from starvsr.video.suffixes import VIDEO_SUFFIXES
 
 SUFFIXES = VIDEO_SUFFIXES | {".264", ".h264", ".265", ".gif"}
 CROP_WIDTH, CROP_HEIGHT = 320, 240

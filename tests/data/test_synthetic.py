@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from starvsr.data.synthetic import FrameCache, SharpSource, list_media, read_sharp_scales
+from starvsr.data.folders import list_media
+from starvsr.data.synthetic import FrameCache, SharpSource, read_sharp_scales
 from starvsr.errors import DataError
 
 

@@ -21,9 +21,10 @@ from typing import Literal
 import numpy as np
 import torch
 
+from starvsr.data.folders import list_clips, passed_over
 from starvsr.data.motion import resize_frames
 from starvsr.data.paired import center_crop
-from starvsr.data.synthetic import list_clips, read_caption, read_images
+from starvsr.data.synthetic import read_caption, read_images
 from starvsr.degradation.compression import to_bytes
 from starvsr.degradation.presets import get_recipe
 from starvsr.degradation.recipe import degrade_clip
@@ -90,10 +91,15 @@ class Task:
     folder: Path
 
 
-def find_sources(place: Path) -> list[Source]:
+def find_sources(place: Path, on_note: Callable[[str], None] | None = None) -> list[Source]:
     """List the videos of a folder, or of a CSV with columns `path` and `text` (paths relative to the CSV).
 
-    In a folder, captions are `NAME.txt` beside the video. HDR videos are left out.
+    In a folder, captions are `NAME.txt` beside the video. HDR videos are left out, and folders of videos not looked
+    into.
+
+    Args:
+        place: the folder or the CSV.
+        on_note: called with what is passed over, a sentence.
 
     Raises:
         DataError: nothing there, a missing column, or a path that leads nowhere.
@@ -102,7 +108,12 @@ def find_sources(place: Path) -> list[Source]:
         found = [Source(path, read_caption(path.with_suffix(".txt"))) for path in list_clips(place)]
     else:
         found = list(_read_csv(place))
-    found = [source for source in found if source.path.is_dir() or hdr_transfer(source.path) is None]
+    hdr = [s.path for s in found if not s.path.is_dir() and hdr_transfer(s.path) is not None]
+    found = [source for source in found if source.path not in hdr]
+    if on_note is not None:
+        notes = passed_over(place, [source.path for source in found], hdr) if place.is_dir() else []
+        for note in notes or [f"{path}: left out, since it is HDR" for path in hdr if not place.is_dir()]:
+            on_note(note)
     if not found:
         raise DataError(f"no videos in {place}: give a folder of sharp videos, or a CSV with columns path and text")
     stems = [source.path.stem for source in found]
@@ -115,6 +126,8 @@ def find_sources(place: Path) -> list[Source]:
 
 
 def _read_csv(file: Path) -> Iterator[Source]:
+    if file.exists() and not file.is_file():
+        raise DataError(f"{file}: a pipe or device, and no CSV; give a file")
     try:
         with file.open(newline="", encoding="utf-8") as lines:
             rows = list(csv.DictReader(lines))

@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from starvsr.data.folders import list_clips, list_media
 from starvsr.data.motion import resize_frames
-from starvsr.data.synthetic import VIDEO_SUFFIXES, list_clips, list_media, read_caption, read_images, read_sharp_scales
+from starvsr.data.synthetic import read_caption, read_images, read_sharp_scales
 from starvsr.degradation.compression import to_bytes
 from starvsr.degradation.recipe import degrade_clip
 from starvsr.errors import DataError
 from starvsr.video.codec_pass import clip_frame_rate, hdr_transfer, read_clip, write_lossless
+from starvsr.video.suffixes import VIDEO_SUFFIXES
 
 LAYOUTS = (("gt", "lq"), ("train_sharp", "train_sharp_bicubic/X4"), ("GT", "sharp_bicubic"), ("GT", "BIx4"))
 """Folders of sharp and of small clips, as this package, REDS and REDS4 name them."""

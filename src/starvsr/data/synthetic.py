@@ -14,8 +14,9 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from starvsr.data.folders import list_clips, list_media, passed_over
 from starvsr.data.motion import (
     MotionRanges,
     camera_path,
@@ -25,11 +26,10 @@ from starvsr.data.motion import (
     resize_frame,
     resize_frames,
 )
-from starvsr.errors import DataError
+from starvsr.errors import DataError, InputError
 from starvsr.video.codec_pass import hdr_transfer, read_clip
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mts"})
-IMAGE_SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+from starvsr.video.images import natural_key
+from starvsr.video.suffixes import IMAGE_SUFFIXES
 
 
 class FrameCache:
@@ -87,6 +87,8 @@ class SharpSource:
         max_frames: how many frames of each video are used at most.
         captions: folder with `NAME.txt` for `NAME.mp4`; None looks beside the clip.
 
+    ``notes`` says what of the folders is not taken, a sentence for each.
+
     Raises:
         DataError: nothing usable in the folders.
     """
@@ -103,8 +105,13 @@ class SharpSource:
         max_frames: int = 240,
         captions: str | Path | None = None,
     ) -> None:
-        self.videos = [path for path in list_clips(video_folder) if path.is_dir() or hdr_transfer(path) is None]
+        clips = list_clips(video_folder)
+        self.videos = [path for path in clips if path.is_dir() or hdr_transfer(path) is None]
         self.images = list_media(image_folder, IMAGE_SUFFIXES)
+        self.notes = [
+            *passed_over(video_folder, self.videos, hdr=[path for path in clips if path not in self.videos]),
+            *(passed_over(image_folder, self.images) if image_folder != video_folder else []),
+        ]
         if not self.videos and not self.images:
             raise DataError(f"no videos in {video_folder} and no photos in {image_folder}; give folders with media")
         self.cache = FrameCache(cache_folder, max_frames)
@@ -175,51 +182,22 @@ class SharpSource:
         return move_photo(part, path, (size, size), reduction), file
 
 
-def list_clips(folder: str | Path | None) -> list[Path]:
-    """List videos and subfolders of images (REDS keeps a clip so), sorted by name; [] for None.
-
-    Raises:
-        DataError: the folder does not exist.
-    """
-    videos = list_media(folder, VIDEO_SUFFIXES)
-    if folder is None:
-        return videos
-    folders = [path for path in Path(folder).iterdir() if path.is_dir() and _has_images(path)]
-    return sorted((*videos, *folders))
-
-
 def read_images(folder: Path, num_frames: int | None = None) -> np.ndarray:
-    """Read the images of a folder in the order of their names as one clip, uint8 [T, H, W, 3].
+    """Read the images of a folder in the natural order of their names as one clip, uint8 [T, H, W, 3].
 
     Raises:
         DataError: they differ in size.
     """
-    frames = [_read_image(path) for path in list_media(folder, IMAGE_SUFFIXES)[:num_frames]]
+    files = sorted(list_media(folder, IMAGE_SUFFIXES), key=natural_key)
+    frames = [_read_image(path) for path in files[:num_frames]]
     if len({frame.shape for frame in frames}) != 1:
         raise DataError(f"the images of {folder} differ in size; a folder of images must be one clip")
     return np.stack(frames)
 
 
-def _has_images(folder: Path) -> bool:
-    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
-
-
 def read_caption(path: Path) -> str:
     """Read a caption, in one line; "" when there is no such file."""
     return " ".join(path.read_text(encoding="utf-8").split()) if path.is_file() else ""
-
-
-def list_media(folder: str | Path | None, suffixes: frozenset[str]) -> list[Path]:
-    """List the files of a folder with these suffixes, sorted by name; [] for None.
-
-    Raises:
-        DataError: the folder does not exist.
-    """
-    if folder is None:
-        return []
-    if not Path(folder).is_dir():
-        raise DataError(f"there is no folder {folder}; check the path of the training data")
-    return sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in suffixes)
 
 
 def read_sharp_scales(manifest: str | Path) -> dict[str, float]:
@@ -248,5 +226,16 @@ def _decode(path: Path, sharp_scale: float, max_frames: int) -> np.ndarray:
 
 
 def _read_image(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    """Read a photo, uint8 [H, W, 3]; what Pillow does not know, FFmpeg may.
+
+    Raises:
+        DataError: neither can read it.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError:
+        try:
+            return read_clip(path, num_frames=1)[0]
+        except InputError as error:
+            raise DataError(f"{path}: cannot be read as a photo; remove it, or convert it to PNG") from error

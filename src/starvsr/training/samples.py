@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from starvsr.data.clips import ClipSource, DegradedClips, StoredPairs
 from starvsr.data.pool import SampleStream
 from starvsr.data.synthetic import SharpSource
@@ -17,7 +19,7 @@ def training_stream(config: TrainConfig, processes: Processes, step: int) -> Sam
     """
     data = config.data
     return SampleStream(
-        _clips(config),
+        _clips(config, tell=processes.rank == 0),
         num_frames=min(data.num_frames, data.clip_frames),
         lq_crop=data.lq_crop,
         pool_size=data.pool_size,
@@ -31,8 +33,8 @@ def training_stream(config: TrainConfig, processes: Processes, step: int) -> Sam
     )
 
 
-def _clips(config: TrainConfig) -> ClipSource:
-    """Open stored pairs, or sharp clips that are degraded as they come."""
+def _clips(config: TrainConfig, *, tell: bool) -> ClipSource:
+    """Open stored pairs, or sharp clips that are degraded as they come; tell on standard error what is passed over."""
     data = config.data
     sizes = {"clip_frames": data.clip_frames, "gt_size": data.gt_size}
     if data.pairs:
@@ -45,5 +47,7 @@ def _clips(config: TrainConfig) -> ClipSource:
         video_probability=data.video_probability,
         captions=data.captions or None,
     )
+    for note in source.notes if tell else ():
+        print(f"note: {note}", file=sys.stderr)
     source.prepare()
     return DegradedClips(source, data.degradation, seed=config.seed, **sizes)

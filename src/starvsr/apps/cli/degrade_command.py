@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from starvsr.apps.cli.commands import ExampleCommand
-from starvsr.apps.cli.words import echo
+from starvsr.apps.cli.words import echo, remark
 from starvsr.errors import OptionError, OutputExistsError, ResourceError
 from starvsr.pipelines.quantities import format_size, parse_time
 
@@ -140,7 +140,7 @@ def degrade(
 def _build_set(source: Path, out: Path, options: SetOptions, workers: int) -> None:
     from starvsr.data.building import build_set, find_sources, plan_set
 
-    tasks = plan_set(find_sources(source), out, options)
+    tasks = plan_set(find_sources(source, lambda note: remark(f"note: {note}")), out, options)
     made = build_set(tasks, workers=workers, on_done=lambda task, outcome: echo(f"{task.name}: {outcome}"))
     echo(f"{out}: {made} of {len(tasks)} pairs made now, {options.chain} chain, seed {options.seed}")
 
