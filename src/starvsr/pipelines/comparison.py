@@ -105,10 +105,11 @@ def side_by_side(before: Bytes, after: Bytes, half: tuple[int, int], labels: tup
 
 
 def _write_sheet(path: Path, before: Bytes, after: Bytes, labels: tuple[str, str]) -> None:
+    from starvsr.video.file_names import fitting
     from starvsr.video.output_files import publish
 
     sheet = comparison_sheet(before, after, labels)
-    partial = path.with_name(f".{path.name}.partial.png")
+    partial = fitting(path, path.name, before=".", after=".partial.png")
     try:
         sheet.save(partial)
         publish(partial, path)

@@ -25,6 +25,7 @@ from starvsr.pipelines.jobs.state import JobState
 from starvsr.pipelines.options import UpscaleOptions
 from starvsr.pipelines.outputs import check_places, comparison_paths, is_images
 from starvsr.pipelines.progress import CancelToken, Meter, ProgressCallback, UpscaleResult, peak_memory_bytes
+from starvsr.video.file_names import fitting
 from starvsr.video.image_names import names_like
 from starvsr.video.images import images_in, sequence_numbers
 from starvsr.video.output_files import as_output_error, discard, file_sha256, publish, tree_sha256
@@ -223,7 +224,7 @@ class _Photos:
             is_whole = file is not None and made.is_file() and file_sha256(made) == record["sha256"]
             if file is not None and is_whole and file_fingerprint(file) == record["input"]:
                 done.add(name)
-        beside = {f"{Path(name).stem}_compare.png" for name in done} if self._job.options.compare else set()
+        beside = {self._comparison(name).name for name in done} if self._job.options.compare else set()
         for entry in self._made.iterdir():
             if entry.name not in done | beside:
                 discard(entry)
@@ -248,11 +249,14 @@ class _Photos:
         self._notes += [note.replace("photo.png", name) for note in result.notes if note not in self._notes]
         self._largest = max(self._largest, (result.width, result.height))
         if self._job.options.compare:
-            comparison_paths(work)[0].replace(self._made / f"{Path(name).stem}_compare.png")
+            comparison_paths(work)[0].replace(self._comparison(name))
         work.replace(self._made / name)
         journal.append({"kind": "photo", "name": name, "input": mark, "sha256": file_sha256(self._made / name)})
         meter.num_done += 1
         meter.num_computed = float(meter.num_done)
+
+    def _comparison(self, name: str) -> Path:
+        return fitting(self._made / name, Path(name).stem, after="_compare.png")
 
     def _result(self, meter: Meter, num_photos: int) -> UpscaleResult:
         meter.tell("done")

@@ -102,8 +102,11 @@ def container_of(name: str, suffix: str) -> str:
     """
     muxer = CONTAINERS.get(suffix.lower())
     if muxer is None:
-        kinds = ", ".join(CONTAINERS)
-        raise OptionError(f"{name}: cannot write {suffix or 'a file without suffix'}; choose {kinds}, or a PNG folder")
+        kinds = ", ".join([*CONTAINERS, ".png", ".jpg"])
+        what = suffix or "a file without suffix"
+        raise OptionError(
+            f"{name}: cannot write {what}; choose {kinds}, or a folder of PNG files (a name without a dot)"
+        )
     return muxer
 
 

@@ -88,13 +88,17 @@ def pair_up(sources: Sequence[Path], out: str | None, options: UpscaleOptions) -
     """Give each input its output.
 
     Without ``out`` each output lies beside its input. An ``out`` that is a folder or ends in a slash, or several
-    inputs, put ``<name>_x4.<suffix>`` into that folder, which need not be there yet; else ``out`` is the output itself.
+    inputs, put ``<name>_x4.<suffix>`` into that folder, which need not be there yet; else ``out`` is the output itself,
+    as it is for one folder of images.
 
     Raises:
         OutputNotWritableError: Several outputs cannot go into one file.
         OptionError: Two inputs would get the same output, or ``out`` is none.
     """
     if out is None:
+        for source in sources:
+            if Path(os.path.abspath(source)).parts[1:2] in (("dev",), ("proc",)):
+                raise OptionError(f"{source}: no place for an output: name one by -o")
         pairs = [Pair(source, source.parent / default_name(source, options)) for source in sources]
     else:
         _refuse_no_file("-o ", out)
@@ -103,12 +107,17 @@ def pair_up(sources: Sequence[Path], out: str | None, options: UpscaleOptions) -
             raise OutputNotWritableError(
                 f"{out}: {len(sources)} inputs do not go into one file: give a folder ({folder.stem}/)"
             )
-        is_folder = len(sources) > 1 or _means_folder(out)
-        if is_folder and len(sources) == 1 and sources[0].is_dir() and not folder.is_dir():
-            is_folder = False  # a folder of images becomes the new folder itself
+        is_folder = len(sources) > 1 or (_means_folder(out) and not _becomes_folder(sources[0]))
         pairs = [Pair(s, folder / default_name(s, options), True) if is_folder else Pair(s, folder) for s in sources]
     _refuse_collisions(pairs)
     return pairs
+
+
+def _becomes_folder(source: Path) -> bool:
+    """Whether an input is many images, which a folder named as output holds itself."""
+    from starvsr.video.patterns import is_pattern
+
+    return source.is_dir() or is_pattern(source)
 
 
 def _means_folder(out: str) -> bool:
