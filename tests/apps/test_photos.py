@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from starvsr.apps.cli import main
+from starvsr.video import probe
 from tests.apps.commands import QUICK, leftovers
 
 
@@ -16,6 +17,12 @@ def _save(folder: Path, **sizes: tuple[int, int]) -> Path:
     for number, (name, size) in enumerate(sizes.items()):
         Image.new("RGB", size, (number * 40, 90, 30)).save(folder / f"{name}.png")
     return folder
+
+
+def _opened(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        image.load()
+        return image
 
 
 def _names(folder: Path) -> list[str]:
@@ -38,9 +45,9 @@ def test_photos_keep_names_sizes_depth_and_transparency(tmp_path: Path, capsys: 
     assert "out: 6 photos" in said.out
     names = ["50%d.png", "IMG_0001.png", "deep.png", "glass.png", "holiday.JPG.png", "holiday.png.png"]
     assert _names(out) == sorted(names)
-    sizes = {name: Image.open(out / name).size for name in ("IMG_0001.png", "holiday.png.png")}
+    sizes = {name: _opened(out / name).size for name in ("IMG_0001.png", "holiday.png.png")}
     assert sizes == {"IMG_0001.png": (32, 48), "holiday.png.png": (48, 32)}
-    assert Image.open(out / "glass.png").mode == "RGBA" and "16" in Image.open(out / "deep.png").mode
+    assert _opened(out / "glass.png").mode == "RGBA" and probe(out / "deep.png").bit_depth == 16
     assert leftovers(tmp_path) == ["in", "out"]
 
 
@@ -53,7 +60,7 @@ def test_a_numbered_sequence_of_one_size_is_a_film(tmp_path: Path, capsys: pytes
     assert _names(tmp_path / "in_x4") == sorted(f"{name}.png" for name in sizes)
     assert main(["upscale", str(folder), "-o", str(tmp_path / "g_%03d.png"), "-q", *QUICK]) == 0
     assert [p.name for p in sorted(tmp_path.glob("g_*"))] == [f"g_{n:03d}.png" for n in (1, 2, 9, 10, 12)]
-    colors = [Image.open(tmp_path / f"g_{n:03d}.png").getpixel((16, 16))[0] for n in (1, 2, 9, 10, 12)]
+    colors = [_opened(tmp_path / f"g_{n:03d}.png").getpixel((16, 16))[0] for n in (1, 2, 9, 10, 12)]
     assert colors == [0, 40, 80, 120, 160]
     assert main(["upscale", str(folder), "-o", str(tmp_path / "p"), "--images", "photos", *QUICK]) == 0
     assert "5 photos" in capsys.readouterr().out
@@ -98,10 +105,10 @@ def test_a_folder_goes_on_where_it_was_and_is_replaced_when_asked(
     assert main(["jobs", "resume", str(out), "-q"]) == 0
     assert "4 photos of up to 36x36, 1 of them from before" in capsys.readouterr().out
     assert (out / "a.png").stat().st_mtime_ns == made.st_mtime_ns
-    assert Image.open(out / "b.png").getpixel((9, 9)) == (1, 2, 3)
+    assert _opened(out / "b.png").getpixel((9, 9)) == (1, 2, 3)
     assert "already there" in one_line(*words)[1]
     assert main([*words, "-y", "--scale", "2", "-q"]) == 0
-    assert Image.open(out / "b.png").size == (18, 18) and leftovers(tmp_path) == ["in", "out"]
+    assert _opened(out / "b.png").size == (18, 18) and leftovers(tmp_path) == ["in", "out"]
 
 
 def test_a_bad_photo_is_left_out_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

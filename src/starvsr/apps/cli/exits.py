@@ -49,7 +49,7 @@ def run_command(command: click.Command, words: list[str]) -> int:
         _report("stopped: nothing was left half written")
         return 128 + int(number)
     except SystemExit as stop:  # click ends the program itself when nobody reads on, and after completion
-        return _nobody_reads() if isinstance(stop.__context__, BrokenPipeError) else int(stop.code or 0)
+        return _nobody_reads() if type(sys.stdout).__name__.endswith("PacifyFlushWrapper") else int(stop.code or 0)
     except BrokenPipeError:
         return _nobody_reads()
     except (StarVsrError, Exception) as error:
