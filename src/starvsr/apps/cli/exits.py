@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from starvsr.apps.cli.words import printable
 from starvsr.errors import Cancelled, StarVsrError
 
 FAILED, WRONG_USAGE = 1, 2
+_UNWRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
@@ -70,15 +72,14 @@ def _nobody_reads() -> int:
 
 
 def _of_stdout(error: BaseException) -> str | None:
-    """Say that standard output cannot be written, if that is what the error is; None for all others."""
-    if not isinstance(error, OSError) or error.filename is not None:
+    """Say that standard output cannot be written, if that is what the error is; None for all others.
+
+    Errors of outputs have become ours by the time they come here, and others name a file.
+    """
+    if not isinstance(error, OSError) or error.filename is not None or error.errno not in _UNWRITABLE:
         return None
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        silence("stdout")
-        return f"standard output cannot be written ({error.strerror}); free some space, or write elsewhere"
-    return None
+    silence("stdout")
+    return f"standard output cannot be written ({error.strerror}); free some space, or write elsewhere"
 
 
 def _take_debug(words: list[str]) -> bool:
