@@ -68,7 +68,7 @@ def test_png_files_come_back_sample_for_sample(album: Album, folder: Path) -> No
         assert max(abs(time - number / album.rate) for number, time in enumerate(times)) <= Fraction(1, 2000)
         assert len(times) == album.count
         return
-    found = sorted((folder / "out").iterdir())
+    found = sorted((folder / "out").iterdir(), key=lambda path: int("".join(c for c in path.stem if c.isdigit())))
     assert len(found) == album.count
     for path, samples in zip(found, drawn, strict=True):
         assert np.array_equal(_read_png(path, album), _as_rgb(samples))
@@ -169,7 +169,7 @@ def test_photos_are_shown_as_exif_says(album: Album, folder: Path) -> None:
     Image.fromarray(np.dstack([number] * 3)).save(source, exif=exif, **({"quality": 95} if album.kind == "jpg" else {}))
     out = folder / album.target.name
     identity(source.parent if album.target.name == "out" else source, out, **album.target.arguments)
-    first = out / "frame_00001.png" if album.target.name == "out" else out
+    first = out / "photo.png" if album.target.name == "out" else out
     with Image.open(source) as image:
         wanted = np.asarray(ImageOps.exif_transpose(image).convert("L")).astype(int)
     raw = ffmpeg("-i", first, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "gray", "-")
