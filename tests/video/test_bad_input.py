@@ -207,6 +207,9 @@ def test_folder_of_images_onto_itself(tmp_path: Path) -> None:
         VideoWriter(folder, source=probe(folder), width=64, height=48, overwrite=True)
     with pytest.raises(OptionError, match="input itself"):
         VideoWriter(folder / "out_%d.png", source=probe(folder), width=64, height=48, overwrite=True)
+    with pytest.raises(OptionError, match="names of the input's images"):
+        VideoWriter(folder / "f_%d.png", source=probe(folder / "f_%d.png"), width=64, height=48, overwrite=True)
+    assert [path.name for path in folder.iterdir()] == ["f_1.png"]
 
 
 _FULL_DISK = """

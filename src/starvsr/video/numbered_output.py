@@ -18,11 +18,13 @@ def check_numbered(path: Path, *, inputs: Sequence[Path], overwrite: bool) -> No
     """Refuse a pattern whose images are there, or are the input.
 
     Raises:
-        OptionError: An input has a name of this pattern.
+        OptionError: An input has a name of this pattern, or the folder is the input.
         OutputExistsError: Images of this pattern are there and ``overwrite`` is False.
     """
     matcher = pattern_matcher(path.name)
     folder = path.parent.resolve()
+    if any(file.is_dir() and file.resolve() == folder for file in inputs):
+        raise OptionError(f"{path}: these images would go into the input itself; choose another folder")
     if any(matcher.fullmatch(file.name) and file.parent.resolve() == folder for file in inputs):
         raise OptionError(f"{path}: these are the names of the input's images; choose another pattern or folder")
     there = matching_files(path)
