@@ -87,6 +87,8 @@ class OutputTimes:
             return 0
         if context.frame_size:
             return int(context.frame_size)
+        if context.name == "flac":
+            return _flac_samples(bytes(context.extradata or b""))
         if context.name.startswith("pcm_") and context.format is not None and context.layout.nb_channels:
             return int(packet.size // max(1, _stored_bytes(context.name) * context.layout.nb_channels))
         return _SAMPLES.get(context.name, 0)
@@ -109,6 +111,12 @@ class OutputTimes:
             dts = least
         self._last = dts
         return pts, dts
+
+
+def _flac_samples(header: bytes) -> int:
+    """Samples of a packet by FLAC's STREAMINFO, which begins with the fewest and the most; 0 where they differ."""
+    fewest, most = header[:2], header[2:4]
+    return int.from_bytes(most, "big") if fewest == most else 0
 
 
 def _stored_bytes(codec: str) -> int:

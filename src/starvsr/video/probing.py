@@ -114,7 +114,7 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
     is_turned = matrix[0] == 0
     width, height = (frame.height, frame.width) if is_turned else (frame.width, frame.height)
     aspect = aspect_of(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio)
-    is_raw = is_elementary(container)
+    is_raw = is_elementary(container) or _is_motion_jpeg(path, container)
     has_times = frame.pts is not None and frame.time_base is not None and not is_raw
     is_still = _is_still(path, container)
     native_rate = nominal_rate(stream, raw=is_raw)
@@ -178,11 +178,13 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
 
 
 def _is_still(path: Path, container: Any) -> bool:
-    """Whether a file is a picture; raw Motion JPEG is pictures one behind the other, which only its name tells."""
+    """Whether a file is one picture; raw Motion JPEG is many, which only its name tells."""
     name = container.format.name
-    if name == "jpeg_pipe" and path.suffix.lower() in _MOTION_JPEG:
-        return False
-    return bool(name.endswith("_pipe") or name == "image2")
+    return bool(name.endswith("_pipe") or name == "image2") and not _is_motion_jpeg(path, container)
+
+
+def _is_motion_jpeg(path: Path, container: Any) -> bool:
+    return bool(container.format.name == "jpeg_pipe") and path.suffix.lower() in _MOTION_JPEG
 
 
 def _surveyed_length(found: Survey | None, start: Fraction) -> Fraction | None:
