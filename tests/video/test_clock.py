@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,7 +79,7 @@ def test_pictures_go_on_evenly(pieces: Path, tmp_path: Path, names: tuple[str, .
     with VideoReader(path, info=info) as reader:
         shown = [frame.pts * frame.time_base for frame in reader]
         notes = reader.notes
-    gaps = [float(after - here) for here, after in zip(shown, shown[1:], strict=False)]
+    gaps = [float(after - here) for here, after in pairwise(shown)]
     assert len(shown) == 25 * len(names)
     assert min(gaps) >= least - 1e-3
     assert max(gaps) <= most + 1e-3
