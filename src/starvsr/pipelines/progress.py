@@ -40,7 +40,7 @@ class Progress:
     """How far a job is.
 
     Args:
-        stage: "upscaling", "joining", "comparing" or "done".
+        stage: "checking" (where it takes longer than a moment), "upscaling", "joining", "comparing" or "done".
         num_done: Output frames handed to the encoder.
         num_frames: Frames in all as far as the container tells; None when it does not.
         seconds: Time since the work began.

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 from typing import Any
 
 import av
 
+from starvsr.video.clock import Clock, followed
+from starvsr.video.copied_times import OutputTimes
 from starvsr.video.early_sound import delayed, leads
 from starvsr.video.info import Chapter, VideoInfo
 from starvsr.video.opening import captured_log, open_input
@@ -23,6 +26,7 @@ from starvsr.video.sound_lengths import packet_length
 from starvsr.video.stream_choice import is_cover, video_stream
 from starvsr.video.tags import container_tags, copy_tags, language_of_mov, stream_words
 
+_TICK = 256  # packets
 _COVER_SUFFIX = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "webp": ("webp", "image/webp")}
 
 
@@ -33,7 +37,7 @@ class _Copied:
     source: Any
     target: Any
     shift: int
-    last_dts: int | None = None
+    times: OutputTimes | None = None
     num_refused: int = 0
 
 
@@ -45,11 +49,19 @@ class StreamCopier:
         output: The open output container of PyAV.
         muxer: Its FFmpeg name.
         time_range: Seconds (start, stop) on the input's timeline to keep; None keeps all and all times.
+        refused: Why streams are left out that look as if they could be copied, by index.
     """
 
     def __init__(
-        self, source: VideoInfo, output: Any, muxer: str, time_range: tuple[Fraction, Fraction | None] | None
+        self,
+        source: VideoInfo,
+        output: Any,
+        muxer: str,
+        time_range: tuple[Fraction, Fraction | None] | None,
+        *,
+        refused: Mapping[int, str] | None = None,
     ) -> None:
+        self._refused = refused or {}
         self._info = source
         self._output = output
         self._muxer = muxer
@@ -61,6 +73,7 @@ class StreamCopier:
         self.notes: list[str] = []
         self._input = open_input(source.path, limits=source.limits)
         self._video = video_stream(self._input, source.path)
+        self._clock = Clock(self._input.streams) if source.clock_steps else None
         is_early = muxer in ("matroska", "webm") and time_range is None and source.has_audio
         self._leads = leads(source) if is_early else {}
 
@@ -93,19 +106,32 @@ class StreamCopier:
 
     def start_reading(self) -> None:
         """Read covers and queue the first packet; the header must be written by now."""
+        for copied in self._streams.values():
+            copied.times = OutputTimes(copied.source, copied.target, self._output)
         wanted = [copied.source for copied in self._streams.values()]
+        if self._clock is not None:  # steps are found in all of them, as they are where the pictures are read
+            wanted += [stream for stream in followed(self._input.streams) if stream.index not in self._streams]
         chosen = {stream.index for stream in wanted}
         for stream in self._input.streams:
             if stream.index not in chosen and hasattr(stream, "discard"):
                 stream.discard = av.stream.Discard.all
-        if wanted:
+        if self._streams:
             self._seek_to_start()
             self._packets = iter(self._input.demux(wanted))
         self._next = self._fetch()
 
-    def advance(self, until: Fraction | None) -> None:
-        """Copy all packets due before a time (seconds in the output); None copies the rest."""
-        while self._next is not None:
+    @property
+    def copied(self) -> set[int]:
+        """The streams that are copied, by their index in the input."""
+        return set(self._streams)
+
+    def advance(self, until: Fraction | None, tick: Callable[[], None] | None = None) -> None:
+        """Copy all packets due before a time (seconds in the output); None copies the rest, with a tick at times."""
+        for number in count():
+            if self._next is None:
+                break
+            if tick is not None and number % _TICK == 0:
+                tick()
             copied, packet = self._next
             due = packet.dts if packet.dts is not None else packet.pts
             if until is not None and due is not None and due * Fraction(packet.time_base) > until:
@@ -124,20 +150,10 @@ class StreamCopier:
                 which = f"stream {copied.source.index} ({stream_words(copied.source)})"
                 self.notes.append(f"{which}: {copied.num_refused} damaged packets, which do not fit here, are left out")
                 copied.num_refused = 0
-
-    def _make_increase(self, copied: _Copied, packet: Any) -> None:
-        """Move a packet whose time does not increase by a tick: containers refuse it otherwise."""
-        if packet.dts is None:
-            return
-        if copied.last_dts is not None and packet.dts <= copied.last_dts and copied.source.type == "audio":
-            packet.dts = copied.last_dts + 1
-            packet.pts = max(packet.pts, packet.dts) if packet.pts is not None else None
-            note = (
-                f"stream {copied.source.index} ({stream_words(copied.source)}): times that do not increase were moved"
-            )
-            if note not in self.notes:
-                self.notes.append(note)
-        copied.last_dts = packet.dts
+            if copied.times is not None and copied.times.num_moved:
+                which = f"stream {copied.source.index} ({stream_words(copied.source)})"
+                self.notes.append(f"{which}: times that go back, or repeat where they must not, were moved")
+                copied.times.num_moved = 0
 
     def close(self) -> None:
         """Close the input."""
@@ -157,6 +173,8 @@ class StreamCopier:
             return self._add_attachment(stream)
         if self._is_made_anew(stream):
             return None
+        if stream.index in self._refused:
+            return self._refused[stream.index]
         if stream.type == "data":
             return "data tracks are not copied"
         if stream.codec_context is None:
@@ -211,7 +229,7 @@ class StreamCopier:
     # ---- packets
 
     def _seek_to_start(self) -> None:
-        if self._range is None:
+        if self._range is None or self._info.clock_steps:  # seeking wants times that increase
             return
         target = self._range[0] + self._info.origin - 10  # subtitles may have begun well before
         if target > 0:
@@ -223,8 +241,15 @@ class StreamCopier:
 
     def _fetch(self) -> tuple[_Copied, Any] | None:
         for packet in self._packets:
-            copied = self._streams[packet.stream.index]
-            if packet.size == 0 or _is_filler(copied.source, packet) or not self._is_wanted(copied, packet):
+            if self._clock is not None:
+                self._clock.correct(packet)
+            copied = self._streams.get(packet.stream.index)
+            if (
+                copied is None
+                or packet.size == 0
+                or _is_filler(copied.source, packet)
+                or not self._is_wanted(copied, packet)
+            ):
                 continue
             if packet.pts is not None:
                 packet.pts -= copied.shift
@@ -233,7 +258,8 @@ class StreamCopier:
             self._trim_front(copied, packet)
             if not packet.duration:
                 packet.duration = packet_length(copied.source, packet)
-            self._make_increase(copied, packet)
+            if copied.times is not None:
+                copied.times.set(packet)
             return copied, packet
         return None
 

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -49,6 +49,7 @@ class FileSink:
         comment: Text for the comment tag, where the input has none.
         join: The file to write through, for parts; it stays when all is given up. None makes a file anew.
         room: Bytes for the index of MP4 and MOV in front of the pictures of a ``join``.
+        refused: Streams of the input that a trial found to be refused, by index, and why.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class FileSink:
         comment: str | None,
         join: JoinFile | CountedFile | None = None,
         room: int = 0,
+        refused: Mapping[int, str] | None = None,
     ) -> None:
         self._join = join
+        self._refused = refused or {}
         self._room = room
         self._form = form
         self._path = form.path
@@ -154,6 +157,23 @@ class FileSink:
             note = f"{self._path.name}: some frames are less than 1 ms apart, which only .mp4 and .mov keep"
             if gap < Fraction(1, 1000) and note not in self.notes:
                 self.notes.append(note)
+
+    def rehearse(self, tick: Callable[[], None] | None) -> None:
+        """Write all but the pictures, header and end included.
+
+        Args:
+            tick: Called once in a while.
+        """
+        start = self._time_range[0] if self._time_range is not None else Fraction(0)
+        self._begin(round(start / self._form.time_base))
+        if self._copier is not None:
+            self._copier.advance(None, tick)
+        self.write_end()
+
+    @property
+    def copied(self) -> set[int]:
+        """The streams of the input that are copied, by index."""
+        return set() if self._copier is None else self._copier.copied
 
     # ---- the end
 
@@ -267,7 +287,9 @@ class FileSink:
 
     def _build(self) -> None:
         if self._source is not None and self._source.kind == "video":
-            self._copier = StreamCopier(self._source, self._output, self._muxer, self._time_range)
+            self._copier = StreamCopier(
+                self._source, self._output, self._muxer, self._time_range, refused=self._refused
+            )
             self._copier.before_video()
         self._stream = self._add_video()
         if self._copier is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import count
 
 from starvsr.video.damage import Picture
 from starvsr.video.info import VideoInfo
@@ -19,12 +18,12 @@ def with_times(pictures: Iterator[Picture], info: VideoInfo, note: Callable[[str
     step = max(1, round(1 / (info.frame_rate * base)))
     shift = round(info.origin / base)
     previous: int | None = None
-    for number in count():
-        picture = next(pictures, None)
-        if picture is None:
-            return
+    length = step
+    for picture in pictures:
         if info.kind == "video" and not info.has_timestamps:
-            pts, duration = number, 1
+            duration = max(step, picture.duration)  # films on discs repeat fields
+            pts = 0 if previous is None else previous + length
+            length = duration
         else:
             missing = 0 if previous is None else previous + step
             pts = missing if picture.pts is None else picture.pts - shift

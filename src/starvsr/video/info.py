@@ -141,6 +141,7 @@ class VideoInfo:
         start_time: Seconds of the first frame on the timeline of ``time_base``.
         end_time: Seconds at which the last frame's time is over, where the file says so exactly, else None.
         origin: Seconds that were taken off all timestamps (transport streams start at an arbitrary clock).
+        clock_steps: How often the clock of the file steps (joined transport streams); times go on over the steps.
         pixel_format: FFmpeg's name of the stored format.
         bit_depth: Significant bits per sample.
         has_alpha: Whether there is transparency.
@@ -175,6 +176,7 @@ class VideoInfo:
     start_time: Fraction = Fraction(0)
     end_time: Fraction | None = None
     origin: Fraction = Fraction(0)
+    clock_steps: int = 0
     has_alpha: bool = False
     field_order: str = "progressive"
     color: ColorTags = field(default_factory=ColorTags)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import av
@@ -25,6 +25,7 @@ def index_room(
     *,
     time_range: tuple[Fraction, Fraction | None] | None,
     comment: str | None,
+    refused: Mapping[int, str] | None = None,
 ) -> int:
     """Return the bytes that the index needs in front of the pictures, by writing all of it to nowhere once.
 
@@ -37,7 +38,7 @@ def index_room(
     room = _FIRST_ROOM
     while room <= _MOST_ROOM:
         file = CountedFile()
-        sink = FileSink(form, form.path, time_range=time_range, comment=comment, join=file, room=room)
+        sink = FileSink(form, form.path, time_range=time_range, comment=comment, join=file, room=room, refused=refused)
         try:
             sink.append(parts, delay)
             with captured_log():

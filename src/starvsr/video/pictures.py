@@ -11,6 +11,7 @@ from typing import Any
 import av
 
 from starvsr.errors import CorruptFrameError, UnreadableInputError
+from starvsr.video.clock import Clock, fields_of, followed
 from starvsr.video.damage import DamageControl, Picture
 from starvsr.video.deinterlace import Deinterlacer
 from starvsr.video.info import VideoInfo
@@ -18,6 +19,7 @@ from starvsr.video.opening import open_input
 from starvsr.video.side_data import orientation, side_notes
 from starvsr.video.stalls import MOST_UNDER_WAY, StallWatch, refusal
 from starvsr.video.stream_choice import decoder_for, video_stream
+from starvsr.video.stream_facts import is_elementary, nominal_rate
 from starvsr.video.webp import webp_frames
 
 
@@ -51,6 +53,7 @@ class Pictures:
         self._fill_to = fill_to
         self._note = note
         self._container: Any = None
+        self._raw_rate: Fraction | None = None
 
     def close(self) -> None:
         """Close the file; harmless when already closed."""
@@ -69,7 +72,7 @@ class Pictures:
             return
         frames = self._image_frames() if self._info.kind == "images" else self._video_frames()
         if self._deinterlace == "off" or self._info.kind != "video":
-            yield from (_picture(frame) for frame in frames)
+            yield from (self._picture(frame) for frame in frames)
             return
         yield from self._deinterlaced(frames)
 
@@ -81,11 +84,11 @@ class Pictures:
                 filter_ = Deinterlacer(only_flagged=self._deinterlace == "auto")
                 self._note(f"{self._path.name}: interlaced, deinterlaced frame by frame (bwdif)")
             if filter_ is None or isinstance(frame, Picture):
-                yield _picture(frame)
+                yield self._picture(frame)
             else:
-                yield from (_picture(done) for done in filter_.push(frame))
+                yield from (self._picture(done) for done in filter_.push(frame))
         if filter_ is not None:
-            yield from (_picture(done) for done in filter_.flush())
+            yield from (self._picture(done) for done in filter_.flush())
 
     def _wants_filter(self, frame: Any) -> bool:
         return self._deinterlace == "on" or bool(frame.interlaced_frame)
@@ -93,11 +96,13 @@ class Pictures:
     def _video_frames(self) -> Iterator[Any]:
         container = self._container = open_input(self._path, limits=self._info.limits)
         stream = video_stream(container, self._path)
-        if self._start is not None and self._info.has_timestamps:
+        if self._start is not None and self._info.has_timestamps and not self._info.clock_steps:
             container, stream = self._seek(container, stream)
+        if self._info.time_base * self._info.frame_rate != 1 and not self._info.has_timestamps:
+            self._raw_rate = nominal_rate(stream, raw=is_elementary(container))
         decoder = decoder_for(stream)
         damage = DamageControl(self._info, self._on_corrupt, self._note, fill_to=self._fill_to)
-        packets = iter(container.demux(stream))
+        packets = iter(self._packets(container, stream))
         watch = StallWatch(self._path, self._info.limits)
         recent: deque[Any] = deque(maxlen=MOST_UNDER_WAY)
         while True:
@@ -125,6 +130,17 @@ class Pictures:
                     self._note(note)
                 yield from damage.around(frame)
         yield from damage.rest()
+
+    def _packets(self, container: Any, stream: Any) -> Iterator[Any]:
+        """Yield the packets of the pictures, their times moved over the steps of the clock."""
+        if not self._info.clock_steps:
+            yield from container.demux(stream)
+            return
+        clock = Clock(container.streams)
+        for packet in container.demux(followed(container.streams)):
+            clock.correct(packet)
+            if packet.stream_index == stream.index:
+                yield packet
 
     def _seek(self, container: Any, stream: Any) -> tuple[Any, Any]:
         """Go to the keyframe at or before the start; if the container lands behind it, read from the beginning."""
@@ -180,6 +196,13 @@ class Pictures:
             yield Picture(pts, duration, pixels)
             pts += duration
 
-
-def _picture(frame: Any) -> Picture:
-    return frame if isinstance(frame, Picture) else Picture(frame.pts, frame.duration or 0, frame)
+    def _picture(self, frame: Any) -> Picture:
+        if isinstance(frame, Picture):
+            return frame
+        duration = frame.duration or 0
+        if not self._info.has_timestamps and self._info.kind == "video" and self._raw_rate is None:
+            duration = 0
+        if self._raw_rate is not None and duration and frame.time_base:  # of interest where fields are repeated
+            fields = fields_of(duration * Fraction(frame.time_base), self._raw_rate)
+            duration = int(fields / (2 * self._info.frame_rate * self._info.time_base))
+        return Picture(frame.pts, duration, frame)

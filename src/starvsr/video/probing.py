@@ -12,6 +12,7 @@ from typing import Any
 import av
 
 from starvsr.errors import InputNotFoundError, UnreadableInputError
+from starvsr.video.clock import Survey, may_step, survey
 from starvsr.video.images import list_images
 from starvsr.video.info import VideoInfo
 from starvsr.video.limits import DEFAULT_LIMITS, Limits
@@ -26,6 +27,7 @@ from starvsr.video.stream_facts import (
     duration_of,
     end_time,
     field_order,
+    is_elementary,
     nominal_rate,
     origin_of,
     promised_frames,
@@ -35,6 +37,8 @@ from starvsr.video.webp import is_animated_webp, probe_webp
 
 DEFAULT_IMAGE_RATE = Fraction(24)
 _ROTATIONS = {(1, 0, 0, 1): 0, (0, 1, -1, 0): 90, (-1, 0, 0, -1): 180, (0, -1, 1, 0): 270}
+_REPEATING = ("mpeg1video", "mpeg2video", "h264", "hevc", "vc1")  # may show a field of a picture twice
+_MOTION_JPEG = (".mjpeg", ".mjpg", ".mjpe")
 _YEAR = 31_557_600
 _FARTHEST_START = 300 * _YEAR  # seconds; some cameras count from 1970
 _ALPHA_SCAN_LIMIT = 500
@@ -113,13 +117,21 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
     is_turned = matrix[0] == 0
     width, height = (frame.height, frame.width) if is_turned else (frame.width, frame.height)
     aspect = aspect_of(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio)
-    has_times = frame.pts is not None and frame.time_base is not None
-    is_still = container.format.name.endswith("_pipe") or container.format.name == "image2"
-    native_rate = nominal_rate(stream)
+    is_raw = is_elementary(container) or _is_motion_jpeg(path, container)
+    has_times = frame.pts is not None and frame.time_base is not None and not is_raw
+    is_still = _is_still(path, container)
+    native_rate = nominal_rate(stream, raw=is_raw)
     frame_rate = (rate or DEFAULT_IMAGE_RATE) if is_still else (native_rate if has_times else rate or native_rate)
     has_times = has_times and not is_still
+    found = survey(path, limits) if not is_still and (is_raw or may_step(container)) else None
     time_base = Fraction(stream.time_base) if has_times else 1 / frame_rate
+    has_fields = found is not None and stream.codec_context.name in _REPEATING and found.repeats(native_rate)
+    if has_fields and is_raw:
+        time_base /= 2  # fields
+    steps = found.num_steps if found is not None and has_times else 0
     origin = origin_of(container, frame) if has_times else Fraction(0)
+    if found is not None and found.start is not None and steps:
+        origin = found.start
     start_time = frame.pts * Fraction(frame.time_base) - origin if has_times else Fraction(0)
     if abs(start_time) > _FARTHEST_START:
         years = float(start_time / _YEAR)
@@ -127,6 +139,13 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
             f"{path}: its first frame lies {years:.0f} years from its beginning; write its timestamps anew (ffmpeg)"
         )
     count = 1 if is_still else promised_frames(stream)
+    if found is not None and is_raw:
+        fields = found.num_fields(native_rate) if has_fields else 2 * found.num_packets
+        length: Fraction | None = fields / (2 * frame_rate)
+    else:
+        length = _surveyed_length(found, origin + start_time)
+    if steps:
+        notes += (f"{path.name}: its clock steps {steps} times, as in joined recordings; all streams go on over them",)
     return VideoInfo(
         path=path,
         kind="image" if is_still else "video",
@@ -142,10 +161,11 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
         frame_rate=frame_rate,
         time_base=time_base,
         num_frames=count,
-        duration=1 / frame_rate if is_still else duration_of(container, stream, start_time),
+        duration=1 / frame_rate if is_still else length or duration_of(container, stream, start_time),
         start_time=start_time,
         end_time=end_time(container, stream) if has_times else None,
         origin=origin,
+        clock_steps=steps,
         pixel_format=frame.format.name,
         bit_depth=max(part.bits for part in frame.format.components),
         has_alpha=_has_alpha(path, stream, frame, limits),
@@ -158,6 +178,22 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
         notes=notes,
         limits=limits,
     )
+
+
+def _is_still(path: Path, container: Any) -> bool:
+    """Whether a file is one picture; raw Motion JPEG is many, which only its name tells."""
+    name = container.format.name
+    return bool(name.endswith("_pipe") or name == "image2") and not _is_motion_jpeg(path, container)
+
+
+def _is_motion_jpeg(path: Path, container: Any) -> bool:
+    return bool(container.format.name == "jpeg_pipe") and path.suffix.lower() in _MOTION_JPEG
+
+
+def _surveyed_length(found: Survey | None, start: Fraction) -> Fraction | None:
+    """Say how long the pictures last, where all packets were looked at; None where that tells nothing."""
+    is_known = found is not None and found.video_end is not None and found.video_end > start
+    return found.video_end - start if is_known and found is not None and found.video_end is not None else None
 
 
 def _format_has_alpha(frame: Any) -> bool:

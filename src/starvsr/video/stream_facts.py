@@ -12,19 +12,49 @@ from starvsr.video.stream_choice import is_cover
 
 _FIELD_ORDERS = {0: "progressive", 1: "progressive", 2: "top", 3: "bottom", 4: "top", 5: "bottom"}
 _CLOCK = re.compile(r"([0-9]{1,6}):([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]{1,12})?)")
+_NO_TIMES = 0x0080  # FFmpeg's flag of a container: AVFMT_NOTIMESTAMPS
+_FASTEST = 240  # frames a second, from which on a clock is more likely
 _STRANGEST_ASPECT = Fraction(1000)
 _LARGEST_DENOMINATOR = 1 << 20
 
 
-def nominal_rate(stream: Any) -> Fraction:
-    """Choose the frame rate: the guessed one, unless the mean is far from it (variable rate)."""
+def is_elementary(container: Any) -> bool:
+    """Whether a container is none: a raw stream, whose times follow from its rate alone."""
+    return bool(container.format.flags & _NO_TIMES)
+
+
+def nominal_rate(stream: Any, *, raw: bool = False) -> Fraction:
+    """Choose the frame rate: the guessed one, unless the mean is far from it (variable rate).
+
+    A mean that is the clock itself says nothing (raw DV), nor does that of raw streams, where it is a default of 25.
+
+    Args:
+        stream: The stream.
+        raw: Whether `is_elementary` holds for its container.
+    """
     mean, guess = stream.average_rate, stream.guessed_rate or stream.base_rate
+    if mean and guess and (raw or _is_clock(mean, stream)):
+        mean = None
+    coded = stream.codec_context.framerate if raw else None
+    if coded and guess == 2 * coded:  # fields
+        guess = coded
     if mean and guess and abs(guess - mean) > mean / 10:
         guess = mean
-    if not mean and guess and guess * stream.time_base == 1:  # nothing known but the clock
-        guess = None
+    if not mean and guess and _is_clock(guess, stream):
+        guess = _counted_rate(stream)
     rate = Fraction(guess or mean or 25)
     return rate if 0 < rate < 100_000 else Fraction(25)
+
+
+def _is_clock(rate: Fraction, stream: Any) -> bool:
+    """Whether a rate is one frame for each tick of a clock that is too fast for that."""
+    return rate * stream.time_base == 1 and rate > _FASTEST
+
+
+def _counted_rate(stream: Any) -> Fraction | None:
+    if not stream.frames or not stream.duration:
+        return None
+    return Fraction(stream.frames) / (stream.duration * Fraction(stream.time_base))
 
 
 def origin_of(container: Any, frame: Any) -> Fraction:

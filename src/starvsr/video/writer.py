@@ -6,7 +6,7 @@ beside its final place, flushed, looked at once more, and renamed; an exception 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +61,7 @@ class VideoWriter:
         partial: What the output is called while it is written; None for a hidden name beside it.
         room: For `append_parts`: what `index_room` says. ``partial`` then may be there already, and stays when all
             is given up, for parts may lie in it alone. None is for frames.
+        refused: Streams of the input that `try_output` found to be refused, by index, and why.
         on_whole: Called with ``partial`` when it is whole, before it gets the output's name.
         on_note: Called with each note when it arises; all are in ``notes``.
 
@@ -87,6 +88,7 @@ class VideoWriter:
         comment: str | None = None,
         partial: Path | None = None,
         room: int | None = None,
+        refused: Mapping[int, str] | None = None,
         on_whole: Callable[[Path], None] | None = None,
         on_note: Callable[[str], None] | None = None,
     ) -> None:
@@ -111,6 +113,7 @@ class VideoWriter:
         inputs = (source.path, *source.files) if source else ()
         self._partial = partial or partial_path(self.path)
         self._room = room
+        self._refused = refused or {}
         check_target(self.path, inputs=inputs, overwrite=overwrite)
         self._sink = self._make_sink(time_range, comment)
 
@@ -239,11 +242,17 @@ class VideoWriter:
 
     def _file_sink(self, time_range: tuple[Fraction, Fraction | None] | None, comment: str | None) -> FileSink:
         if self._room is None:
-            return FileSink(self.form, self._partial, time_range=time_range, comment=comment)
+            return FileSink(self.form, self._partial, time_range=time_range, comment=comment, refused=self._refused)
         join = JoinFile(self._partial)
         try:
             return FileSink(
-                self.form, self._partial, time_range=time_range, comment=comment, join=join, room=self._room
+                self.form,
+                self._partial,
+                time_range=time_range,
+                comment=comment,
+                join=join,
+                room=self._room,
+                refused=self._refused,
             )
         except BaseException:
             join.mute()

@@ -87,7 +87,9 @@ def _same_stream(one: Copied, other: Copied, origin: Fraction, kind: str, notes:
         wanted = [_without_adts(data) for data in one.content] if one.codec == "aac" else one.content
         assert other.content == wanted
         worst = max(abs(a - b + origin) for a, b in zip(other.times, one.times, strict=True))
-        assert worst <= other.tick, f"{float(worst)} s"
+        # FFmpeg's copy gives sound back the samples that a coarse clock rounded away; test_clocks holds them to it
+        rounded = one.tick / 2 if one.tick > other.tick and kind in ("mp4", "mov") else 0
+        assert worst <= other.tick + rounded, f"{float(worst)} s"
     lost = next((n for n in notes if f"tags of stream {one.index} " in n), "")
     _same_or_named(one.tags, other.tags, lost)
     if kind in ("mkv", "mp4") or one.tags.get("language") in MOV_KNOWS:

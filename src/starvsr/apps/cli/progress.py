@@ -13,7 +13,11 @@ from starvsr.pipelines.quantities import format_size, format_time
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 BAR_EVERY = 0.1
-STAGES = {"joining": "joining the parts", "comparing": "writing the comparison"}
+STAGES = {
+    "checking": "checking the other streams",
+    "joining": "joining the parts",
+    "comparing": "writing the comparison",
+}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ all that lie in the joined file are first put back into files of their own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from starvsr.video.output_files import as_output_error, file_sha256, tree_sha256
 from starvsr.video.packets import DamagedPartError, StoredPart
 from starvsr.video.parts import Part, copy_part
 from starvsr.video.patterns import is_pattern
+from starvsr.video.trial import try_output
 
 if TYPE_CHECKING:
     from starvsr.pipelines.api import UpscaleJob
@@ -45,6 +46,27 @@ class Join:
         self._folder = folder
         self._journal = journal
         self._state = state
+        self._refused: Mapping[int, str] = {}
+
+    def try_output(self, reader: VideoReader, tick: Callable[[], None]) -> list[str]:
+        """Let the writer refuse what it would refuse at the end; gives its notes. A stream may be left out for it.
+
+        Args:
+            reader: The input.
+            tick: Called once in a while; may raise to give up.
+
+        Raises:
+            OptionError: The options do not fit the output, or a stream that they want does not.
+            OutputError: The output cannot be written.
+        """
+        writer = self.writer(reader, self._folder.trial)
+        writer.abort()
+        if writer.form.is_images:
+            return writer.notes
+        comment = self._job.provenance_text
+        trial = try_output(writer.form, time_range=reader.time_range, comment=comment, tick=tick)
+        self._refused = trial.refused
+        return list(trial.notes)
 
     def run(self, reader: VideoReader) -> list[str]:
         """Join the parts and publish the output; gives the notes of the writer.
@@ -79,6 +101,7 @@ class Join:
             comment=job.provenance_text,
             partial=partial,
             room=room,
+            refused=self._refused,
             on_whole=lambda path: self._journal.append({"kind": "whole", "sha256": tree_sha256(path)}),
         )
 
@@ -110,7 +133,14 @@ class Join:
         room = 0
         try:
             if not form.is_images:
-                room = index_room(form, opened, delay, time_range=reader.time_range, comment=self._job.provenance_text)
+                room = index_room(
+                    form,
+                    opened,
+                    delay,
+                    time_range=reader.time_range,
+                    comment=self._job.provenance_text,
+                    refused=self._refused,
+                )
             self._journal.append({"kind": "join", "room": room, "comment": self._comment})
         except OSError as error:
             raise as_output_error(self._job.out, error) from None

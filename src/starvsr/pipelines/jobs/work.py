@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from starvsr.pipelines.api import UpscaleJob
     from starvsr.pipelines.memory.room import Room
 
+_SILENT = 2  # seconds that looking through the input may take without a word
 _MOST_JOINS = 3  # a disk that spoils what was checked a moment ago is given up
 
 
@@ -152,7 +153,7 @@ class JobWork:
             return int(self._state.end["num_frames"]), list(self._state.end["notes"])
         self._watch_room()
         with contextlib.closing(self._job.open_reader()) as reader:
-            self._try_output(reader)
+            self._try_output(reader, meter, cancel)
             self._look_over()
             meter.keep(self.num_kept)
             for attempt in range(_MOST_JOINS):
@@ -185,11 +186,15 @@ class JobWork:
         if memory is not None:
             memory.on_smaller = keep
 
-    def _try_output(self, reader: VideoReader) -> None:
+    def _try_output(self, reader: VideoReader, meter: Meter, cancel: CancelToken) -> None:
         """Let the writer refuse before any work is done what it would refuse at the end."""
-        writer = self._join.writer(reader, self._folder.trial)
-        writer.abort()
-        self._notes += writer.notes
+
+        def tick() -> None:
+            cancel.raise_if_cancelled()
+            if meter.seconds > _SILENT:
+                meter.tell("checking")
+
+        self._notes += self._join.try_output(reader, tick)
 
     def _look_over(self) -> None:
         """Check what an earlier run left."""

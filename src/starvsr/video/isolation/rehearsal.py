@@ -9,25 +9,7 @@ import av
 
 from starvsr.video.copying import StreamCopier
 from starvsr.video.info import VideoInfo
-
-
-class _Nowhere:
-    """A file that forgets what is written."""
-
-    def __init__(self) -> None:
-        self._place = self._size = 0
-
-    def write(self, data: Any) -> int:
-        self._place += len(data)
-        self._size = max(self._size, self._place)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._place = offset + (0, self._place, self._size)[whence]
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
+from starvsr.video.join_file import CountedFile
 
 
 def rehearse(info: VideoInfo, muxer: str) -> None:
@@ -40,7 +22,7 @@ def rehearse(info: VideoInfo, muxer: str) -> None:
         muxer: FFmpeg's name of the output's container.
     """
     try:
-        with av.open(_Nowhere(), "w", format=muxer) as output:
+        with av.open(CountedFile(), "w", format=muxer) as output:
             copier = StreamCopier(info, output, muxer, None)
             try:
                 copier.before_video()
