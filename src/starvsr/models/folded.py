@@ -23,6 +23,8 @@ Module = TypeVar("Module", bound=nn.Module)
 
 CHUNK_PX = 14_000
 """Positions of a piece for a residual block: maps of this size stay in a core's cache."""
+STRIP_PX = 28_000
+"""Positions of a piece where frames are cut into strips of rows: more, as the rows around a strip are done twice."""
 CHUNK_TOKENS = 5_000
 """Tokens of a piece for a transformer, for the same reason."""
 STRIP_VALUES = 250_000
@@ -77,15 +79,15 @@ def frames_at_once(features: Tensor, positions: int) -> int:
 
 def are_whole(height: int, width: int) -> bool:
     """Whether pieces of maps of this size are whole frames."""
-    return height * width <= CHUNK_PX
+    return height * width <= STRIP_PX
 
 
 def pieces_of(count: int, height: int, width: int) -> list[tuple[slice, slice]]:
-    """Cut maps into pieces of about ``CHUNK_PX`` positions: (frames, rows), some whole frames or some rows of one."""
+    """Cut maps into pieces that go to a thread each: (frames, rows), some whole frames or some rows of one."""
     if are_whole(height, width):
-        step = CHUNK_PX // (height * width)
+        step = max(1, CHUNK_PX // (height * width))
         return [(slice(begin, min(begin + step, count)), slice(0, height)) for begin in range(0, count, step)]
-    strips = min(height, -(-height * width // CHUNK_PX))
+    strips = min(height, -(-height * width // STRIP_PX))
     borders = [height * number // strips for number in range(strips + 1)]
     return [(slice(i, i + 1), slice(*rows)) for i in range(count) for rows in itertools.pairwise(borders)]
 
