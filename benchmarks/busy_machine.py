@@ -76,8 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--other", type=Path, metavar="SRC", help="src folder of a version to compare with")
-    parser.add_argument("options", nargs="*", help="options of upscale, after --")
-    args = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    end = given.index("--") if "--" in given else len(given)
+    args, options = parser.parse_args(given[:end]), given[end + 1 :]
     cores = allowed_processors()
     load = f", load {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
     print(f"{platform.machine()}, {cores} processors{load}; the least of {args.rounds} rounds", flush=True)
@@ -86,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     for _ in range(args.rounds):
         for name, source in versions.items():
             for loops in (0, cores):
-                seen.setdefault((name, loops), []).append(measure(args.clip, args.options, source, loops))
+                seen.setdefault((name, loops), []).append(measure(args.clip, options, source, loops))
     least = {key: (min(wall for wall, _ in runs), min(used for _, used in runs)) for key, runs in seen.items()}
     rows = {name: (least[name, 0], least[name, cores]) for name in versions}
     print(as_table(rows))
