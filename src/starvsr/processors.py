@@ -54,7 +54,7 @@ def _limit(folder: Path, *, is_first_version: bool) -> tuple[int, int]:
     """Return quota and period in microseconds; 0 or less where there is no limit."""
     try:
         if is_first_version:
-            return tuple(int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))  # type: ignore[return-value]
+            return int((folder / "cpu.cfs_quota_us").read_text()), int((folder / "cpu.cfs_period_us").read_text())
         quota, period = (folder / "cpu.max").read_text().split()
         return (0 if quota == "max" else int(quota)), int(period)
     except (OSError, ValueError):
