@@ -3,13 +3,16 @@
     import starvsr
     result = starvsr.upscale("clip.mp4", "clip_x4.mp4")
 
-The names below are imported on first use, so that ``import starvsr`` loads no torch.
+The names below are imported on first use, so that ``import starvsr`` loads no torch. If torch is not loaded yet, its
+threads are told to sleep where they wait (processors.py).
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from starvsr.processors import wait_asleep
 
 if TYPE_CHECKING:
     from starvsr.errors import StarVsrError as StarVsrError
@@ -48,6 +51,9 @@ __all__ = [
     "probe",
     "upscale",
 ]
+
+
+wait_asleep()  # here, because the thread library reads it when torch is loaded
 
 
 def __getattr__(name: str) -> Any:

@@ -58,6 +58,7 @@ def test_pieces_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
         whole = list(folded(lq))
         monkeypatch.setattr("starvsr.models.one_step.CHUNK_TOKENS", 100)
         monkeypatch.setattr("starvsr.models.folded.CHUNK_PX", 100)
+        monkeypatch.setattr("starvsr.models.folded.STRIP_PX", 100)
         monkeypatch.setattr("starvsr.models.folded.STRIP_VALUES", 1000)
         pieces = list(folded(lq))
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(whole, pieces, strict=True))

@@ -7,11 +7,14 @@ strips go through layer by layer.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from starvsr.models.folded import LAST, bias_of, composed, convolution
+from starvsr.models.folded import CHUNK_PX, LAST, bias_of, composed, convolution, frames_at_once, new_maps, pieces_of
+from starvsr.models.workers import Workers
 
 REACH = 2
 """How many input pixels around its own an enlarged square depends on, for bicubic enlargement."""
@@ -65,21 +68,44 @@ class Entrance(nn.Module):
         for layer in (self.to_skip, self.first, self.control_first, self.down, self.control_down):
             layer.to(dtype)
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def full_size(self, frames: Tensor) -> tuple[int, int]:
+        """Return height and width of the finest level's maps for frames [T, 3, h, w]."""
+        height, width = frames.shape[-2:]
+        return height + (2 - height) % self.row_step, width + -width % self.row_step
+
+    def forward(self, crew: Workers, frames: Tensor, room: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Return the skip and the two nets' maps of the second level.
 
         Args:
+            crew: who computes.
             frames: [T, 3, h, w] float32 in [-1, 1].
+            room: so many frames of the skip's memory stay empty, before the others.
 
         Returns:
-            [T, C, h', w'] and twice [T, C, (h'+1)//2 + 1, (w'+1)//2] in the network's type, channels last;
+            [room + T, C, h', w'] and twice [T, C, (h'+1)//2 + 1, (w'+1)//2] in the network's type, channels last;
             h' and w' are the sizes that the network takes.
         """
+        full, count, channels = self.full_size(frames), len(frames), self.first.out_channels
+        half = ((full[0] + 1) // 2 + 1, (full[1] + 1) // 2)
+        like = torch.empty(0, dtype=self.first.weight.dtype, device=frames.device)
+        maps = [
+            new_maps(like, (room * first + count, channels, *size)) for first, size in ((1, full), (0, half), (0, half))
+        ]
+        step = frames_at_once(frames, CHUNK_PX)
+        parts = zip(frames.split(step), *(map_[-count:].split(step) for map_ in maps), strict=True)
+        crew.run(partial(self._fill, *part) for part in parts)
+        return maps[0], maps[1], maps[2]
+
+    def _fill(self, frames: Tensor, *maps: Tensor) -> None:
+        """Make some frames' maps."""
         height, width = frames.shape[-2:]
-        rows, columns = (2 - height) % self.row_step, -width % self.row_step
+        rows, columns = (full - size for full, size in zip(self.full_size(frames), (height, width), strict=True))
         if min(height, width) < _SMALL:
-            return self._by_layers(frames, rows, columns)
-        maps = self._inside(frames, rows, columns)
+            for map_, made in zip(maps, self._by_layers(frames, rows, columns), strict=True):
+                map_.copy_(made)
+            return
+        for number, frame in enumerate(frames.split(1)):
+            self._inside(frame, rows, columns, *(map_[number : number + 1] for map_ in maps))
         for axis, size, near, half in ((2, height, 2, height // 2), (3, width, 1, (width - 1) // 2)):
             strip = frames.narrow(axis, 0, _STRIP)
             parts = self._by_layers(strip, rows if axis == 3 else 0, columns if axis == 2 else 0)
@@ -92,7 +118,6 @@ class Entrance(nn.Module):
             ):
                 count = map_.shape[axis] - to
                 map_.narrow(axis, to, count).copy_(part.narrow(axis, to - offset, count))
-        return maps
 
     def _by_layers(self, frames: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor]:
         """Run layer by layer; ``rows`` and ``columns`` repeat the latents' last ones that many times."""
@@ -101,25 +126,20 @@ class Entrance(nn.Module):
             hint = _replicated(hint, 0, columns, 0, rows)
         return self.to_skip(hint), self.down(self.first(hint)), self.control_down(self.control_first(hint))
 
-    def _inside(self, frames: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Run the composed convolutions, which are right away from the edges."""
-        count, _, height, width = frames.shape
-        channels, full = self.first.out_channels, (height + rows, width + columns)
-        half = ((full[0] + 1) // 2 + 1, (full[1] + 1) // 2)
-        dtype, device = self.first.weight.dtype, frames.device
-        skip, low, control_low = (
-            torch.empty((count, channels, *size), dtype=dtype, device=device, memory_format=LAST)
-            for size in (full, half, half)
-        )
+    def _inside(self, frame: Tensor, rows: int, columns: int, skip: Tensor, low: Tensor, control_low: Tensor) -> None:
+        """Run the composed convolutions on one frame, some rows at a time; they are right away from the edges."""
+        height, width = frame.shape[-2:]
+        full, half = skip.shape[-2:], low.shape[-2:]
         # the first second-level result lies around row -1 and column 0
         need = [max(start + size + 6, 2 * level + 7) for start, size, level in zip((2, 1), full, half, strict=True)]
-        bottom, right = need[0] - 5 - height, need[1] - 4 - width
-        for index, frame in enumerate(frames.split(1)):
-            padded = _replicated(frame, 4, right, 5, bottom)
-            skip[index] = self.inner_skip(padded[..., 2 : 2 + full[0] + 6, 1 : 1 + full[1] + 6])[0]
-            both = self.inner_lows(padded)[0, :, : half[0], : half[1]]
-            low[index], control_low[index] = both.split(channels)
-        return skip, low, control_low
+        padded = _replicated(frame, 4, need[1] - 4 - width, 5, need[0] - 5 - height)
+        for _, part in pieces_of(1, *full):
+            source = padded[..., 2 + part.start : 2 + part.stop + 6, 1 : 1 + full[1] + 6]
+            skip[:, :, part] = self.inner_skip(source)
+        for _, part in pieces_of(1, *half):
+            both = self.inner_lows(padded[:, :, 2 * part.start : 2 * part.stop + 7])[..., : half[1]]
+            for map_, made in zip((low, control_low), both.split(low.shape[1], 1), strict=True):
+                map_[:, :, part] = made
 
 
 def _replicated(maps: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:

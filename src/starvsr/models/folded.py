@@ -7,6 +7,8 @@ Each is built from a trained layer, whose weights it copies, and gives the same 
 from __future__ import annotations
 
 import copy
+import itertools
+from functools import partial
 from typing import TypeVar, cast
 
 import torch
@@ -15,15 +17,20 @@ from torch import Tensor, nn
 
 from starvsr.models.attention import Attention
 from starvsr.models.blocks import ResBlock, TemporalConvBlock, Upsample, clip_view, frame_view
+from starvsr.models.workers import Workers
 
 Module = TypeVar("Module", bound=nn.Module)
 
-CHUNK_PX = 28_000
-"""Positions that go through a residual block at once: maps of this size stay in the processor's cache."""
-CHUNK_TOKENS = 10_000
-"""Tokens that go through a transformer at once, for the same reason."""
-STRIP_VALUES = 500_000
-"""Values that go through the temporal convolutions at once: some rows of all frames."""
+CHUNK_PX = 14_000
+"""Positions of a piece for a residual block: maps of this size stay in a core's cache."""
+STRIP_PX = 28_000
+"""Positions of a piece where frames are cut into strips of rows: more, as the rows around a strip are done twice."""
+CHUNK_TOKENS = 5_000
+"""Tokens of a piece for a transformer, for the same reason."""
+STRIP_VALUES = 250_000
+"""Values of a piece for the temporal convolutions: some rows of all frames."""
+HALO = 2
+"""Rows on each side that a strip of rows must be given for a residual block, which has two 3x3 convolutions."""
 LAST = torch.channels_last
 
 
@@ -45,21 +52,54 @@ class Residual(nn.Module):
         hidden = self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(features), inplace=True))), inplace=True))
         return hidden.add_(features if self.skip is None else self.skip(features))
 
-    def forward(self, *parts: Tensor) -> Tensor:
+    def forward(self, crew: Workers, *parts: Tensor) -> Tensor:
         """Return [T, cout, h, w] for one clip's maps [T, ., h, w], which are taken side by side."""
         count, _, height, width = parts[0].shape
-        shape = (count, self.conv2.out_channels, height, width)
-        hidden = torch.empty(shape, dtype=parts[0].dtype, device=parts[0].device).to(memory_format=LAST)
-        step = frames_at_once(parts[0], CHUNK_PX)
-        for begin in range(0, count, step):
-            part = [map_[begin : begin + step] for map_ in parts]
-            hidden[begin : begin + step] = self.spatial(part[0] if len(part) == 1 else torch.cat(part, 1))
-        return self.temporal(hidden)
+        hidden = new_maps(parts[0], (count, self.conv2.out_channels, height, width))
+
+        def piece(frames: slice, rows: slice) -> None:
+            around = with_halo(rows, HALO, height)
+            part = [map_[frames, :, around] for map_ in parts]
+            made = self.spatial(part[0] if len(part) == 1 else torch.cat(part, 1))
+            hidden[frames, :, rows] = made[:, :, inside(rows, around)]
+
+        crew.run(partial(piece, *cut) for cut in pieces_of(count, height, width))
+        return self.temporal(crew, hidden)
+
+
+def new_maps(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return maps [T, C, h, w] to be filled, channels last."""
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=LAST)
 
 
 def frames_at_once(features: Tensor, positions: int) -> int:
     """How many frames of a map hold about so many positions, at least one."""
     return max(1, positions // (features.shape[-2] * features.shape[-1]))
+
+
+def are_whole(height: int, width: int) -> bool:
+    """Whether pieces of maps of this size are whole frames."""
+    return height * width <= STRIP_PX
+
+
+def pieces_of(count: int, height: int, width: int) -> list[tuple[slice, slice]]:
+    """Cut maps into pieces that go to a thread each: (frames, rows), some whole frames or some rows of one."""
+    if are_whole(height, width):
+        step = max(1, CHUNK_PX // (height * width))
+        return [(slice(begin, min(begin + step, count)), slice(0, height)) for begin in range(0, count, step)]
+    strips = min(height, -(-height * width // STRIP_PX))
+    borders = [height * number // strips for number in range(strips + 1)]
+    return [(slice(i, i + 1), slice(*rows)) for i in range(count) for rows in itertools.pairwise(borders)]
+
+
+def with_halo(rows: slice, halo: int, height: int) -> slice:
+    """Return the rows with those that lie up to ``halo`` above and below them, as far as there are any."""
+    return slice(max(0, rows.start - halo), min(height, rows.stop + halo))
+
+
+def inside(rows: slice, around: slice) -> slice:
+    """Return where the rows lie within those ``around`` them."""
+    return slice(rows.start - around.start, rows.stop - around.start)
 
 
 class Temporal(nn.Module):
@@ -78,16 +118,19 @@ class Temporal(nn.Module):
         """How many frames before and behind a frame its result depends on."""
         return len(self.convs)
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, crew: Workers, frames: Tensor) -> Tensor:
         """Change [T, C, h, w] in place, and return it."""
         count, channels, height, width = frames.shape
-        rows = max(1, STRIP_VALUES // (count * channels * width))
-        for top in range(0, height if self.reach else 0, rows):
-            strip = frames[..., top : top + rows, :]
+        step = max(1, STRIP_VALUES // (count * channels * width))
+
+        def piece(top: int) -> None:
+            strip = frames[..., top : top + step, :]
             mixed = strip
             for norm, conv in zip(self.norms, self.convs, strict=True):
                 mixed = frame_view(conv(clip_view(F.silu(norm(mixed), inplace=True), count)))
             strip += mixed
+
+        crew.run(partial(piece, top) for top in range(0, height if self.reach else 0, step))
         return frames
 
 
@@ -155,19 +198,31 @@ class Rise(nn.Module):
         """Channels of the result."""
         return self.plain.conv.out_channels
 
-    def forward(self, features: Tensor, out: Tensor | None = None) -> Tensor:
-        """Write [N, C, 2h - 2, 2w] for features [N, C, h, w] into ``out``, and return it."""
+    def forward(self, crew: Workers, features: Tensor) -> Tensor:
+        """Return [T, C, 2h - 2, 2w] for features [T, C, h, w]."""
         count, _, height, width = features.shape
-        if out is None:
-            shape = (count, self.channels, 2 * height - 2, 2 * width)
-            out = torch.empty(shape, dtype=features.dtype, device=features.device).to(memory_format=LAST)
-        phases = self.phases(features).chunk(4, 1)
+        out = new_maps(features, (count, self.channels, 2 * height - 2, 2 * width))
+        frames = features.split(step := frames_at_once(features, CHUNK_PX))
+        crew.run(
+            partial(self.rows, *both, slice(0, out.shape[2])) for both in zip(frames, out.split(step), strict=True)
+        )
+        return out
+
+    def rows(self, features: Tensor, out: Tensor, rows: slice) -> None:
+        """Write the rows of the result for features [N, C, h, w] into ``out``, [N, C, those rows, 2w]."""
+        height, width = features.shape[-2:]
+        low, high = rows.start // 2, min(height, (rows.stop + 1) // 2 + 1)
+        phases = self.phases(features[:, :, low:high]).chunk(4, 1)
         for number, phase in enumerate(phases):
             row, column = divmod(number, 2)
-            out[:, :, row::2, column::2] = phase[..., column : column + width]
-        out[:, :, :1] = self.plain(features[:, :, :2])[:, :, :1]  # there the convolution sees its padding
-        out[:, :, -1:] = self.plain(features[:, :, -2:])[:, :, -1:]
-        return out
+            begin = (rows.start + row) % 2  # the first row of ``out`` that this phase makes
+            target = out[:, :, begin::2, column::2]
+            first = (rows.start + begin) // 2 - low
+            target.copy_(phase[:, :, first : first + target.shape[2], column : column + width])
+        if rows.start == 0:  # there the convolution sees its padding
+            out[:, :, :1] = self.plain(features[:, :, :2])[:, :, :1]
+        if rows.stop == 2 * height - 2:
+            out[:, :, -1:] = self.plain(features[:, :, -2:])[:, :, -1:]
 
 
 def convolution(weight: Tensor, bias: Tensor, *, stride: int = 1, padding: int | tuple[int, int] = 1) -> nn.Conv2d:

@@ -1,20 +1,23 @@
 """The one step of star-small as it runs for users: the sums of ``StarSmall.one_step``, in less time and memory.
 
-Three things make it cheap, none changes the result beyond rounding:
+Four things make it cheap, none changes the result beyond rounding:
 
 - What is fixed or linear is folded into weights once (folded.py): all up to the first skip and the second level
   becomes one convolution each (entrance.py), the time embedding goes into biases, the context into small layers, the
   decoder into the last layer, repetition into the kernels of the upsampling convolution.
-- The finest level, whose maps are by far the largest, is done a frame at a time; only the coarser levels are held
-  for the whole clip. Between them lies one map of the finest level.
+- The finest level, whose maps are by far the largest, is done some rows or frames at a time; only the coarser levels
+  are held for the whole clip. Between them lies one map of the finest level.
 - Enlarged frames come out one after the other, and only those that are wanted.
+- Everything goes in pieces of a size that stays in a core's cache, each on one thread (workers.py).
 
 This works because star-small normalises each position on its own and has one residual block at its finest level.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import cast
 
 import torch
@@ -34,18 +37,31 @@ from starvsr.models.blocks import (
 from starvsr.models.codecs import Codec
 from starvsr.models.entrance import REACH, Entrance
 from starvsr.models.folded import (
+    CHUNK_PX,
     CHUNK_TOKENS,
+    HALO,
     LAST,
     FixedAttention,
     Residual,
     Rise,
     SelfAttention,
+    are_whole,
     bias_of,
     convolution,
     copied,
     frames_at_once,
+    inside,
+    new_maps,
+    pieces_of,
+    with_halo,
 )
 from starvsr.models.star_small import BRIGHTNESS_WINDOW, StarSmall
+from starvsr.models.workers import Piece, Workers, workers
+
+_ROOM = 2
+"""Frames of memory beside the finest level's map, for results that must not overwrite what is still read."""
+_PIXELS_AHEAD = 4 * CHUNK_PX
+"""Input pixels of enlarged frames that are made ahead of the one that is taken, one frame at least."""
 
 Enlarge = Callable[[Tensor], Tensor]
 """Brings a clip [B, 3, T, h, w] to the codec's size, [B, 3, T, factor*h, factor*w]; linear, with replicated edges."""
@@ -130,82 +146,148 @@ class OneStep(nn.Module):
             keep: which frames are wanted; the others serve as context.
         """
         frames = lq[0].transpose(0, 1)  # [T, 3, h, w]
-        skip, *lows = self.entrance(frames)
-        features = self._coarse(lows)
-        self._last_block(features, skip)
-        del features
-        start, stop, _ = keep.indices(len(frames))
-        around = self.fine.temporal.reach
-        self.fine.temporal(skip[max(0, start - around) : stop + around])  # in place, right where its frames are wanted
-        for index in range(start, stop):
-            yield self._pixels(frames[index : index + 1], self.head(skip[index : index + 1]))
+        with workers(lq.device) as crew:
+            room = 0 if are_whole(*self.entrance.full_size(frames)) else _ROOM
+            skip, *lows = self.entrance(crew, frames, room)
+            features = self._coarse(crew, lows)
+            skip = self._last_block(crew, features, skip)
+            del features
+            start, stop, _ = keep.indices(len(frames))
+            around = self.fine.temporal.reach
+            self.fine.temporal(crew, skip[max(0, start - around) : stop + around])  # right where its frames are wanted
+            height, width = frames.shape[-2:]
+            ahead = max(1, _PIXELS_AHEAD // (height * width))
+            yield from crew.in_order((self._picture(frames[i], skip[i]) for i in range(start, stop)), ahead)
 
-    def _coarse(self, lows: list[Tensor]) -> Tensor:
+    def _coarse(self, crew: Workers, lows: list[Tensor]) -> Tensor:
         """Run all levels but the finest; the result is the second level's, before it rises. Empties ``lows``."""
         control, low = lows.pop(), lows.pop()
         skips, features = [low], low
         for part in self.encoder:
-            features = _run(part, features)
+            features = _run(crew, part, features)
             skips.append(features)
-        features = _run(self.middle, features.clone())
+        features = _run(crew, self.middle, features.clone())
         outs = iter(self.control_outs)  # the control is added to each map as it is made
-        skips[0] += next(outs)(control)
+        _add(crew, skips[0], next(outs), control)
         for skip, part in zip(skips[1:], self.control_encoder, strict=True):
-            control = _run(part, control)
-            skip += next(outs)(control)
-        features += next(outs)(_run(self.control_middle, control))
+            control = _run(crew, part, control)
+            _add(crew, skip, next(outs), control)
+        _add(crew, features, next(outs), _run(crew, self.control_middle, control))
         del control, skip
         for part in self.decoder:
             first, *rest = cast(nn.ModuleList, part)
-            features = first(features, skips.pop())
+            features = first(crew, features, skips.pop())
             for module in rest:
-                features = _run(module, features)
+                features = _run(crew, module, features)
         return features
 
-    def _last_block(self, features: Tensor, skip: Tensor) -> None:
-        """Rise to the finest level and run its residual block, frame by frame, into the memory of ``skip``."""
-        _, channels, height, width = skip.shape
-        rising = self.rise.channels
-        joined = torch.empty((1, rising + channels, height, width), dtype=skip.dtype, device=skip.device)
-        joined = joined.to(memory_format=LAST)
-        for index in range(len(skip)):
-            self.rise(features[index : index + 1], joined[:, :rising])
-            joined[:, rising:] = skip[index]
-            skip[index : index + 1] = self.fine.spatial(joined)
+    def _last_block(self, crew: Workers, features: Tensor, skip: Tensor) -> Tensor:
+        """Rise to the finest level and run its residual block, into the memory of ``skip``.
 
-    def _pixels(self, frame: Tensor, change: Tensor) -> Tensor:
-        """Add the change [1, factor^2*3, h', w'] of the squares to the enlarged frame.
+        Where frames are cut into strips of rows, a result goes two frames before its input, so that no strip overwrites
+        what its neighbours read while one later frame at most is under way.
+
+        Args:
+            crew: who computes.
+            features: [T, C, h, w] of the second level.
+            skip: [_ROOM + T, C, h', w'] of the finest level, the inputs last; [T, C, h', w'] where frames stay whole.
 
         Returns:
-            [3, factor*h, factor*w], in memory [factor*h, factor*w, 3] as pictures are.
+            [T, C, h', w'], the first frames of ``skip``.
+        """
+        count, rising = len(features), self.rise.channels
+        room, (channels, height, width) = len(skip) - count, skip.shape[1:]
+
+        def piece(frames: slice, rows: slice) -> None:
+            around = with_halo(rows, HALO, height)
+            source = skip[frames.start + room : frames.stop + room, :, around]
+            joined = new_maps(skip, (len(source), rising + channels, *source.shape[2:]))
+            self.rise.rows(features[frames], joined[:, :rising], around)
+            joined[:, rising:] = source
+            skip[frames, :, rows] = self.fine.spatial(joined)[:, :, inside(rows, around)]
+
+        cuts = pieces_of(count, height, width)
+        if not room:
+            crew.run(partial(piece, *cut) for cut in cuts)
+        else:
+            by_frame = itertools.groupby(cuts, key=lambda cut: cut[0].start)
+            frames = ((start, [partial(piece, *cut) for cut in own]) for start, own in by_frame)
+            for _ in crew.in_order(frames, ahead=_ROOM - 1):
+                pass
+        return skip[:count]
+
+    def _picture(self, frame: Tensor, features: Tensor) -> tuple[Tensor, list[Piece]]:
+        """Return an enlarged frame, [3, factor*h, factor*w], and the pieces of work that fill it.
+
+        It lies in memory as pictures do: [factor*h, factor*w, 3].
+        """
+        _, height, width = frame.shape
+        picture = torch.empty((height * self.factor, width * self.factor, 3), device=frame.device)
+        cuts = pieces_of(1, height, width)
+        return picture.permute(2, 0, 1), [
+            partial(self._pixels, frame[None], features[None], rows, picture) for _, rows in cuts
+        ]
+
+    def _pixels(self, frame: Tensor, features: Tensor, rows: slice, picture: Tensor) -> None:
+        """Add the change of the squares to some rows of the enlarged frame.
+
+        Args:
+            frame: [1, 3, h, w].
+            features: the finest level's, [1, C, h', w'].
+            rows: which of the h rows.
+            picture: [factor*h, factor*w, 3], where the result goes.
         """
         height, width = frame.shape[-2:]
-        squares = self.enlarge(F.pad(frame, (REACH,) * 4, mode="replicate").contiguous(memory_format=LAST))
-        squares += change[..., :height, :width]
-        means = change[..., :height, :width].unflatten(1, (-1, 3)).mean(1, dtype=torch.float32)
-        rows, columns = (min(BRIGHTNESS_WINDOW, size - 1 + size % 2) for size in (height, width))
-        average = F.avg_pool2d(means, (rows, columns), 1, (rows // 2, columns // 2), count_include_pad=False)
-        squares.unflatten(1, (-1, 3)).sub_(average[:, None])
-        pixels = rearrange(squares[0], "(y x c) h w -> h y w x c", y=self.factor, x=self.factor)
-        return pixels.reshape(height * self.factor, width * self.factor, 3).permute(2, 0, 1)
+        window, columns = (min(BRIGHTNESS_WINDOW, size - 1 + size % 2) for size in (height, width))
+        seen = with_halo(rows, window // 2, height)
+        read = with_halo(seen, 1, features.shape[2])  # the head is a 3x3 convolution
+        change = self.head(features[:, :, read])[:, :, inside(seen, read), :width]
+        means = change.unflatten(1, (-1, 3)).mean(1, dtype=torch.float32)
+        average = F.avg_pool2d(means, (window, columns), 1, (window // 2, columns // 2), count_include_pad=False)
+        padded = F.pad(frame, (REACH,) * 4, mode="replicate")[:, :, rows.start : rows.stop + 2 * REACH]
+        squares = self.enlarge(padded.contiguous(memory_format=LAST))
+        own = inside(rows, seen)
+        squares += change[:, :, own]
+        squares.unflatten(1, (-1, 3)).sub_(average[:, None, :, own])
+        target = picture[rows.start * self.factor : rows.stop * self.factor]
+        target.unflatten(0, (-1, self.factor)).unflatten(2, (-1, self.factor)).copy_(
+            rearrange(squares[0], "(y x c) h w -> h y w x c", y=self.factor, x=self.factor)
+        )
 
 
-def _run(part: nn.Module, features: Tensor) -> Tensor:
+def _run(crew: Workers, part: nn.Module, features: Tensor) -> Tensor:
     """Run a list of folded modules on all frames [T, C, h, w] of a clip; ``features`` may be overwritten."""
     if isinstance(part, nn.ModuleList):
         for module in part:
-            features = _run(module, features)
+            features = _run(crew, module, features)
         return features
     if isinstance(part, SpatialTransformer):  # frames are apart
-        for frames in features.split(frames_at_once(features, CHUNK_TOKENS)):
-            part(frames, frames[:1], fresh=True)  # its context is folded in; here one clip stands for it
+        pieces = features.split(frames_at_once(features, CHUNK_TOKENS))
+        crew.run(partial(part, frames, frames[:1], fresh=True) for frames in pieces)  # its context is folded in
         return features
     if isinstance(part, TemporalTransformer):  # pixels are apart
-        for rows in features.split(max(1, CHUNK_TOKENS // (len(features) * features.shape[-1])), dim=2):
-            part(rows, len(rows), fresh=True)
+        pieces = features.split(max(1, CHUNK_TOKENS // (len(features) * features.shape[-1])), dim=2)
+        crew.run(partial(part, rows, len(rows), fresh=True) for rows in pieces)
         return features
-    out: Tensor = part(features)
-    return out
+    if isinstance(part, Downsample):
+        count, channels, height, width = features.shape
+        out = new_maps(features, (count, channels, (height + 1) // 2 + 1, (width + 1) // 2))
+        step = frames_at_once(features, CHUNK_PX)
+        crew.run(partial(_fill, *both, part) for both in zip(out.split(step), features.split(step), strict=True))
+        return out
+    result: Tensor = part(crew, features)
+    return result
+
+
+def _fill(out: Tensor, features: Tensor, layer: nn.Module) -> None:
+    out.copy_(layer(features))
+
+
+def _add(crew: Workers, out: Tensor, layer: nn.Module, features: Tensor) -> None:
+    """Add what a layer makes of maps to others of the same size."""
+    step = frames_at_once(features, CHUNK_PX)
+    pieces = zip(out.split(step), features.split(step), strict=True)
+    crew.run(partial(lambda to, of: to.add_(layer(of)), *both) for both in pieces)
 
 
 def _parts(block: nn.Module, embedding: Tensor, context: Tensor) -> nn.ModuleList:

@@ -16,6 +16,7 @@ from starvsr.pipelines.options import LIMITS, UpscaleOptions, option_infos, opti
 from starvsr.pipelines.outputs import check_encoding, check_enlargement, check_outputs, encode_options, size_of
 from starvsr.pipelines.progress import CancelToken, ProgressCallback, UpscaleResult
 from starvsr.pipelines.upscaler import ClipUpscaler, traits_of
+from starvsr.processors import allowed_processors
 
 if TYPE_CHECKING:
     from starvsr.pipelines.jobs.folder import JobFolder
@@ -231,14 +232,11 @@ def _cut_of(upscaler: ClipUpscaler, sizes: Sizes, options: UpscaleOptions, num_f
 
 @contextmanager
 def processor_threads(count: int | None) -> Iterator[None]:
-    """Let the network use this many processor threads inside the block."""
-    if count is None:
-        yield
-        return
+    """Let the network use this many processor threads inside the block; None: what torch and the system allow."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(count or min(before, allowed_processors()))
     try:
         yield
     finally:

@@ -13,7 +13,12 @@ class RunOptions:
 
     device: str = option("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps, ...", RUN, "text")
     threads: int | None = option(
-        None, "Processor threads for the network (default: all cores).", RUN, "int", minimum=1, maximum=1024
+        None,
+        "Processor threads for the network (default: all cores that the process may use).",
+        RUN,
+        "int",
+        minimum=1,
+        maximum=1024,
     )
     on_error: str = option(
         "stop",
