@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from starvsr.diffusion.noise import FrameNoise
+from starvsr.diffusion.normal import SameNormalEverywhere, standard_normal
 from starvsr.errors import OptionError
 from starvsr.padding import Padding, minimal_padding, released_padding
 from starvsr.pipelines.options import UpscaleOptions, flag_name
@@ -108,10 +109,15 @@ class ReleasedNoise:
         generator = torch.Generator(device).manual_seed(seed)
         on_cpu = generator if device.type == "cpu" else torch.Generator().manual_seed(seed)
         _, channels, num_frames, height, width = shape
-        draws = [torch.randn(1, channels, height, width, generator=generator, device=device) for _ in range(num_frames)]
+
+        def draw(*size: int) -> Tensor:
+            if device.type == "cpu":
+                return standard_normal(size, generator=generator)
+            return torch.randn(size, generator=generator, device=device)
+
         self._drawn = {
-            "vae": torch.stack(draws, dim=2),
-            "start": torch.randn(shape, generator=generator, device=device),
+            "vae": torch.stack([draw(1, channels, height, width) for _ in range(num_frames)], dim=2),
+            "start": draw(*shape),
         }
         entropy = int(torch.randint(0, 2**63 - 1, (), generator=on_cpu).item())
         self._steps = BrownianSteps(shape, levels, entropy=entropy, device=device)
@@ -140,14 +146,15 @@ class BrownianSteps:
             ) from error
         self._levels = levels.to(device)
         positive = self._levels[self._levels > 0]
-        self._tree = torchsde.BrownianTree(
-            t0=positive.min(), w0=torch.zeros(shape, device=device), t1=positive.max(), entropy=entropy
-        )
+        with SameNormalEverywhere():
+            self._tree = torchsde.BrownianTree(
+                t0=positive.min(), w0=torch.zeros(shape, device=device), t1=positive.max(), entropy=entropy
+            )
 
     def __call__(self, step: int) -> Tensor:
         """Return the unit normal noise of a step."""
         high, low = self._levels[step], self._levels[step + 1]
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), SameNormalEverywhere():
             warnings.simplefilter("ignore", UserWarning)  # its ends are rounded: a level may lie 1e-7 outside
             increment: Tensor = -self._tree(low, high)  # from the higher level to the lower
         return increment / (high - low).abs().sqrt()
