@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from starvsr.diffusion.noise import FrameNoise
-from starvsr.diffusion.normal import SameNormalEverywhere, standard_normal
+from starvsr.diffusion.normal import SameNormalEverywhere
 from starvsr.errors import OptionError
 from starvsr.padding import Padding, minimal_padding, released_padding
 from starvsr.pipelines.options import UpscaleOptions, flag_name
@@ -109,15 +109,10 @@ class ReleasedNoise:
         generator = torch.Generator(device).manual_seed(seed)
         on_cpu = generator if device.type == "cpu" else torch.Generator().manual_seed(seed)
         _, channels, num_frames, height, width = shape
-
-        def draw(*size: int) -> Tensor:
-            if device.type == "cpu":
-                return standard_normal(size, generator=generator)
-            return torch.randn(size, generator=generator, device=device)
-
+        draws = [torch.randn(1, channels, height, width, generator=generator, device=device) for _ in range(num_frames)]
         self._drawn = {
-            "vae": torch.stack([draw(1, channels, height, width) for _ in range(num_frames)], dim=2),
-            "start": draw(*shape),
+            "vae": torch.stack(draws, dim=2),
+            "start": torch.randn(shape, generator=generator, device=device),
         }
         entropy = int(torch.randint(0, 2**63 - 1, (), generator=on_cpu).item())
         self._steps = BrownianSteps(shape, levels, entropy=entropy, device=device)
