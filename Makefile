@@ -1,5 +1,6 @@
 # make demo    upscale a sample clip and say where the result lies
 # make test    run the tests
+# make test-processors  run what must be the same everywhere on stand-ins for other processors, about two minutes
 # make check   style, format, types, import rules
 # make format  let ruff fix style and format
 # make fuzz    give damaged and hostile files to the command, write the table of docs/reliability.md
@@ -22,10 +23,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 p
 	&& { echo "$$p"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format torture fuzz clean
+.PHONY: help demo test test-processors check format torture fuzz clean
 
 help:
-	@sed -n 's/^# \(make [a-z]*  .*\)/\1/p' $(MAKEFILE_LIST)
+	@sed -n 's/^# \(make [a-z-]*  .*\)/\1/p' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.10 or newer with the venv module was found."; \
@@ -51,6 +52,9 @@ demo: $(VENV)/.demo-installed
 
 test: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-processors: $(VENV)/.dev-installed
+	$(BIN)/python -m benchmarks.processors --short --tests
 
 check: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

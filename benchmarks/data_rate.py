@@ -84,8 +84,8 @@ def measure(source: SharpSource, preset: str, workers: int, clips: int, *, clip_
 def _cpu_seconds() -> float:
     """Return what this process and its workers have computed so far."""
     me = psutil.Process()
-    times = [process.cpu_times() for process in (me, *me.children(recursive=True))]
-    return sum(each.user + each.system for each in times)
+    times = [process.cpu_times() for process in me.children(recursive=True)]
+    return time.process_time() + sum(each.user + each.system for each in times)
 
 
 def table(rates: Sequence[Rate], preset: str, clip_frames: int, gt_size: int) -> str:
@@ -98,8 +98,9 @@ def table(rates: Sequence[Rate], preset: str, clip_frames: int, gt_size: int) ->
         "|---|---|---|---|",
     ]
     for rate in rates:
-        computed = rate.clips / rate.cpu_seconds
-        lines.append(f"| {rate.workers} | {rate.per_second:.2f} | {computed:.2f} | {rate.load:.1f} |")
+        # other processes are counted in ticks of a hundredth of a second: a short run may show none
+        computed = f"{rate.clips / rate.cpu_seconds:.2f}" if rate.cpu_seconds > 0 else "too short to tell"
+        lines.append(f"| {rate.workers} | {rate.per_second:.2f} | {computed} | {rate.load:.1f} |")
     return "\n".join(lines)
 
 

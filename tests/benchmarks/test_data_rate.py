@@ -25,3 +25,8 @@ def test_rates_by_the_clock_and_by_the_core() -> None:
     slow, fast = (data_rate.Rate(workers, 12, seconds, 4.0, 0.0) for workers, seconds in ((1, 6.0), (2, 3.0)))
     text = data_rate.table([slow, fast], "mixed", 12, 320)
     assert "| 1 | 2.00 | 3.00 |" in text and "| 2 | 4.00 | 3.00 |" in text
+
+
+def test_a_run_too_short_for_the_processor_clock_has_no_rate_by_it() -> None:
+    text = data_rate.table([data_rate.Rate(1, 2, 0.5, 0.0, 0.0)], "mixed", 12, 320)
+    assert "| 1 | 4.00 | too short to tell |" in text

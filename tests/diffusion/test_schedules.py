@@ -1,9 +1,11 @@
 from fractions import Fraction
 
+import mpmath
+import numpy as np
 import pytest
 import torch
 
-from starvsr.diffusion.schedules import NoiseSchedule, star_schedule
+from starvsr.diffusion.schedules import NoiseSchedule, interpolated_cosine_log_snr, star_schedule
 from starvsr.errors import OptionError
 
 SCHEDULE = star_schedule()
@@ -56,6 +58,58 @@ def test_normal_evaluates_at_evenly_spread_timesteps(num_steps):
     assert len(levels) == num_steps + 1 and levels[-1] == 0 and levels.diff().max() < 0
     wanted = [round(Fraction(899) - i * Fraction(900, num_steps + 1)) for i in range(num_steps)]  # half to even
     assert SCHEDULE.integer_timestep_at(levels[:-1]).tolist() == wanted
+
+
+def exact_tables():
+    """The schedule's alphas and sigmas in 40 digits, by the formulas of the paper."""
+    with mpmath.workdps(40):
+        top, bottom = mpmath.atan(mpmath.exp("7.5")), mpmath.atan(mpmath.exp("-7.5"))
+        shares = []
+        for i in range(1000):
+            u = mpmath.mpf(999 - i) / 999
+            log_snr = -2 * mpmath.log(mpmath.tan(top + u * (bottom - top)))
+            log_snr -= 2 * (u * mpmath.log(2) + (1 - u) * mpmath.log(4))
+            shares.append(mpmath.sqrt(1 / (1 + mpmath.exp(log_snr))))
+        stretch = (1 - shares[0]) / (shares[-1] - shares[0])
+        sigmas = [shares[0] + stretch * (share - shares[0]) for share in shares]
+        return [mpmath.sqrt(abs(1 - sigma**2)) for sigma in sigmas[:-1]], sigmas[:-1]
+
+
+@pytest.mark.parametrize(("name", "values"), list(zip(("alphas", "sigmas"), exact_tables(), strict=True)))
+def test_tables_are_the_nearest_float32_by_a_margin(name, values):
+    """No entry is so near to the middle of two float32 numbers that the last bits of float64 could decide it."""
+    table = getattr(SCHEDULE, name)
+    assert table.dtype == torch.float32
+    for stored, value in zip(table.tolist(), values, strict=False):
+        assert stored == float(np.float32(float(value)))
+        for limit in (0.0, 2.0):
+            middle = (stored + float(np.nextafter(np.float32(stored), np.float32(limit)))) / 2
+            assert abs(middle - value) > 1e-12 * value
+
+
+def test_the_last_bits_of_a_processor_move_no_timestep():
+    """Tables off by several units of float64, and levels by one of float32, ask the network at the same timesteps."""
+    generator = torch.Generator().manual_seed(3)
+    wobble = 1 + 4e-16 * torch.randn(1000, generator=generator, dtype=torch.float64)
+    other = NoiseSchedule.from_log_snr(interpolated_cosine_log_snr() * wobble, zero_terminal_snr=True)
+    assert torch.equal(other.alphas, SCHEDULE.alphas) and torch.equal(other.sigmas, SCHEDULE.sigmas)
+    for levels in (SCHEDULE.fast(), *(SCHEDULE.normal(n) for n in (*range(1, 65), 99, 127, 199, 255, 449))):
+        wanted = SCHEDULE.integer_timestep_at(levels[:-1])
+        for towards in (0.0, torch.inf):
+            moved = torch.nextafter(levels[:-1], torch.tensor(towards))
+            assert torch.equal(SCHEDULE.integer_timestep_at(moved), wanted)
+            assert torch.equal(other.integer_timestep_at(moved), wanted)
+
+
+def test_fractional_timesteps_are_rounded_to_thousandths_first():
+    ladder = NoiseSchedule(torch.ones(9, dtype=torch.float64), torch.arange(9, dtype=torch.float64).exp())  # ln k = t
+    t = torch.tensor([3.5, 3.4996, 3.5004, 3.4994, 3.5006, 2.5, 2.5004, 2.4996, 2.5006], dtype=torch.float64)
+    assert ladder.integer_timestep_at(t.exp()).tolist() == [4, 4, 4, 3, 4, 2, 2, 2, 3]
+
+
+def test_a_schedule_keeps_its_levels_on_the_way_to_a_device():
+    moved = SCHEDULE.to("cpu")
+    assert torch.equal(moved.log_levels, SCHEDULE.log_levels) and torch.equal(moved.alphas, SCHEDULE.alphas)
 
 
 def test_a_list_from_pure_noise_starts_at_infinity():

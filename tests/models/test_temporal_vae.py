@@ -131,3 +131,14 @@ def test_one_tile_is_the_whole(vae: TemporalVae) -> None:
     cut.tiles = (1, 1)
     with torch.no_grad():
         assert torch.equal(cut.decode(latents), TemporalVaeCodec(vae).decode(latents))
+
+
+@pytest.mark.parametrize(("layers", "unused"), [(1, "mid_block.attentions.0."), (3, "mid_block.resnets.2.")])
+def test_a_middle_without_a_second_block_has_no_attention(layers: int, unused: str) -> None:
+    """As diffusers pairs them: the attention goes with the second block, and blocks behind it are left out."""
+    torch.manual_seed(4)
+    decoder = TemporalVae(TemporalVaeConfig(channels=(16, 16), layers_per_block=layers, groups=8)).decoder
+    decoder(torch.randn(2, 4, 3, 2)).square().mean().backward()
+    without = {name for name, parameter in decoder.named_parameters() if parameter.grad is None}
+    assert without and all(name.startswith(unused) for name in without)
+    assert len(without) == sum(name.startswith(unused) for name, _ in decoder.named_parameters())

@@ -132,6 +132,7 @@ def check_pipeline(case: Case) -> None:
     codec = TemporalVaeCodec(build_vae(case, config["vae"]), group=config["vae_decode_chunk"], overlap=0)
     contexts = (case.input("y_pos"), case.input("y_neg"))
     pipeline = _Recorded("recorded", build_unet(case, config["unet"]), codec, contexts, sampling)
+    pipeline.scale = config["upscale"]
     pipeline.border = Padding(*config["pad_left_right_top_bottom"])
     pipeline.draws = {name: case.input(name) for name in ("noise_vae", "noise_diffuse", "noise_solver")}
     levels = sampling.levels(pipeline.schedule, FAST_STEPS)

@@ -90,6 +90,32 @@ def test_a_case_with_other_numbers_is_followed(tmp_path, capsys):
     assert "schedule/normal7_tmax950.t_model" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [("sampler_fast", "sigmas"), ("schedule", "alphas"), ("schedule", "fast15_tmax899.sigmas"), ("brownian", "noise")],
+)
+def test_the_tolerance_is_the_one_in_the_file(tmp_path, capsys, stem, name):
+    json_path, _ = copy_case(stem, tmp_path)
+    meta = json.loads(json_path.read_text(encoding="utf-8"))
+    key = {"alphas": "alphas_abs", "noise": "abs", "sigmas": "sigmas_rel"}.get(name, "solver_sigmas_rel")
+    meta["tolerance"][key] = 1e-9
+    json_path.write_text(json.dumps(meta), encoding="utf-8")
+    assert main([str(tmp_path)]) == 1
+    assert any(
+        line.startswith(f"{stem}/{name} ") and line.endswith("FAIL") for line in capsys.readouterr().out.split("\n")
+    )
+
+
+def test_the_scale_is_the_one_in_the_file(tmp_path, capsys):
+    """Recorded at 4 and read as 2: the latents have another size, which must show."""
+    json_path, _ = copy_case("pipeline_small", tmp_path)
+    meta = json.loads(json_path.read_text(encoding="utf-8"))
+    meta["config"]["upscale"] = 2
+    json_path.write_text(json.dumps(meta), encoding="utf-8")
+    assert main([str(tmp_path)]) == 1
+    assert "pipeline_small" in capsys.readouterr().out
+
+
 def test_nothing_to_check_is_a_failure(tmp_path, capsys):
     assert main([str(tmp_path)]) == 1
     (tmp_path / "riddle.json").write_text('{"what": "something else"}', encoding="utf-8")
@@ -119,8 +145,8 @@ def test_every_stored_case_is_read():
 
 
 def test_the_table_names_what_comes_closest(capsys):
-    assert main([str(DATA), "--only", "brownian", "--table"]) == 0
-    assert "| brownian | 1 of 1 | all exact | | |" in capsys.readouterr().out
+    assert main([str(DATA), "--only", "tables", "--table"]) == 0
+    assert "| tables | 5 of 5 | all exact | | |" in capsys.readouterr().out
     assert main([str(DATA), "--only", "guidance", "--table"]) == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| guidance |"))
     assert row.split("|")[2].strip() == "8 of 8" and float(row.split("|")[4]) <= float(row.split("|")[5])

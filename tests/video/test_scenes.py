@@ -94,3 +94,34 @@ def test_alpha_is_ignored() -> None:
     frames = pan(texture(13), 5, 1) + pan(texture(14), 5, 1)
     with_alpha = [np.dstack([f, np.full(f.shape[:2], i * 20, np.uint8)]) for i, f in enumerate(frames)]
     assert cuts(with_alpha) == [5]
+
+
+@pytest.mark.parametrize("shape", [(240, 320), (17, 9), (9, 30_000), (2160, 500)])
+def test_scores_are_exact(shape: tuple[int, int]) -> None:
+    """Whole numbers add up alike in any order and depth: the scores of all ways to say the same are equal, not near."""
+    rng = np.random.default_rng(1)
+    bright = rng.integers(0, 256, (*shape, 3), np.uint8)
+    frames = [bright, np.roll(bright, 7, axis=1) // 2, np.full_like(bright, 255), bright // 3]
+    scores: list[list[float]] = []
+    for told in (
+        frames,
+        [frame.astype(np.uint16) * 257 for frame in frames],
+        [np.asfortranarray(frame) for frame in frames],
+        [np.dstack([frame, frame[..., :1]])[..., :3] for frame in frames],
+    ):
+        detector = SceneDetector()
+        scores.append([(detector.is_cut(frame), detector.last_score)[1] for frame in told])
+    assert scores[0] == scores[1] == scores[2] == scores[3]
+    assert all(0 <= score <= 1 for score in scores[0]) and len(set(scores[0])) > 2
+
+
+def test_a_frame_against_itself_and_its_negative() -> None:
+    picture = pan(texture(15), 1, 0)[0]
+    detector = SceneDetector()
+    for frame in (picture, picture):
+        detector.is_cut(frame)
+    assert detector.last_score < 1e-7
+    detector.reset()
+    for frame in (picture, 255 - picture):
+        detector.is_cut(frame)
+    assert detector.last_score > 0.5

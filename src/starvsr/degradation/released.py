@@ -10,7 +10,6 @@ Source: STAR (arXiv 2501.02976), training-data script of the authors' repository
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,7 +111,7 @@ def photon_noise(image: torch.Tensor, rng: np.random.Generator, grey: bool) -> t
         float32 [1, 1 or 3, H, W], to be added.
     """
     signal = (image[:, :1] if grey else image).clamp(0, 1).mul(255).round().div(255)
-    levels = 2 ** math.ceil(math.log2(max(len(torch.unique(signal)), 2)))
+    levels = 1 << (max(len(torch.unique(signal)), 2) - 1).bit_length()  # the next power of two
     counts = rng.poisson(signal.numpy() * levels) / levels
     return torch.from_numpy(counts.astype(np.float32)) - signal
 

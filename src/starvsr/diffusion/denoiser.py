@@ -51,7 +51,7 @@ def from_x0(predict: Predict, schedule: NoiseSchedule) -> Denoise:
 
 def _denoiser(predict: Predict, schedule: NoiseSchedule, to_x0: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Denoise:
     def denoise(x: Tensor, level: float) -> Tensor:
-        t = schedule.integer_timestep_at(torch.tensor([level])).expand(x.shape[0]).to(x.device)
+        t = schedule.integer_timestep_at(torch.tensor([level], dtype=torch.float64)).expand(x.shape[0]).to(x.device)
         return to_x0(x, predict(x, t).to(x.dtype), t)
 
     return denoise
@@ -119,7 +119,7 @@ def in_interval(inside: Denoise, outside: Denoise, schedule: NoiseSchedule, inte
     low, high = interval
 
     def denoise(x: Tensor, level: float) -> Tensor:
-        t = int(schedule.integer_timestep_at(torch.tensor([level])))
+        t = int(schedule.integer_timestep_at(torch.tensor([level], dtype=torch.float64)))
         return (inside if low <= t <= high else outside)(x, level)
 
     return denoise

@@ -1,8 +1,8 @@
 """Seeded noise that belongs to a frame of the video, not to the way the video is cut.
 
 Every frame draws from its own generator, seeded by a hash of (seed, purpose, batch item, absolute frame
-index). So one segment or ten, one worker or eight, give the same noise, and so does every device: drawing is
-done on the CPU in float32.
+index). So one segment or ten, one worker or eight, give the same noise, and so does every device and every processor:
+drawing is done on the CPU (diffusion/normal.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from starvsr.diffusion.normal import standard_normal
 
 
 def frame_noise(shape: tuple[int, ...], *, seed: int, first_frame: int, stream: int | str) -> Tensor:
@@ -32,7 +34,7 @@ def frame_noise(shape: tuple[int, ...], *, seed: int, first_frame: int, stream: 
     for item in range(batch):
         for frame in range(num_frames):
             generator.manual_seed(_seed_of(seed, stream, item, first_frame + frame))
-            noise[item, :, frame] = torch.randn(channels, *size, generator=generator)
+            noise[item, :, frame] = standard_normal((channels, *size), generator=generator)
     return noise
 
 

@@ -8,6 +8,10 @@ A schedule is two float32 tables, `alphas` and `sigmas`, one entry per integer t
 Solvers do not count in timesteps but in *levels* k = sigma / alpha, which fall from "only noise" (inf) to 0.
 Between two integer timesteps the logarithm of the level is interpolated linearly.
 
+Tables, step lists and the way back from level to timestep are computed in float64 and rounded to float32 once, on the
+CPU: the logarithms and exponentials of two processors may differ in their last bit, and at float32 that bit decides
+which timestep the network is asked at.
+
 This file knows neither networks nor solvers.
 
 Source: STAR (arXiv 2501.02976) as released for I2VGen-XL; Progressive Distillation (arXiv 2202.00512) for v;
@@ -18,7 +22,7 @@ signal.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -29,6 +33,13 @@ STAR_NUM_LEVELS = 1000
 STAR_T_MAX = 899
 """Timestep at which STAR starts: the low-resolution latents with 90 % of the levels' noise."""
 
+TIMESTEP_GRID = 1000
+"""Fractional timesteps are rounded to 1/1000 before they become integers.
+
+A float32 level gives its timestep to within 2e-5. A step list's timestep that lies halfway between two integers is
+therefore exactly halfway again on this grid, on every processor.
+"""
+
 _FAST_MIDPOINT = 500
 _FAST_COARSE_STEPS = 4
 _FAST_FINE_STEPS = 11
@@ -38,35 +49,59 @@ _FAST_FINE_STEPS = 11
 class NoiseSchedule:
     """A variance-preserving noise schedule.
 
+    Made from tables of any precision; give float64 where there is more than float32 to tell.
+
     Attributes:
         alphas: float32 [N], share of the clean signal at each timestep, falling.
         sigmas: float32 [N], share of the noise at each timestep, rising; alphas**2 + sigmas**2 = 1.
+        log_levels: float64 [N] on the CPU, ln(sigma / alpha) of the tables as given; inf where no signal is left.
     """
 
     alphas: Tensor
     sigmas: Tensor
+    log_levels: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        """Check that the two tables belong together."""
+        """Check that the two tables belong together, and round them."""
         if self.alphas.ndim != 1 or self.alphas.shape != self.sigmas.shape or len(self.alphas) < 2:
             raise OptionError(
                 "alphas and sigmas must be two tables of the same length (at least 2), not of shape "
                 f"{tuple(self.alphas.shape)} and {tuple(self.sigmas.shape)}"
             )
+        alphas, sigmas = self.alphas.cpu().double(), self.sigmas.cpu().double()
+        object.__setattr__(self, "log_levels", sigmas.log() - alphas.log())
+        object.__setattr__(self, "alphas", self.alphas.float())
+        object.__setattr__(self, "sigmas", self.sigmas.float())
+
+    @classmethod
+    def from_log_snr(cls, log_snr: Tensor, *, zero_terminal_snr: bool) -> NoiseSchedule:
+        """Build the schedule of given log signal-to-noise ratios.
+
+        Args:
+            log_snr: float64 [N], falling.
+            zero_terminal_snr: stretch the noise shares linearly so that the last is exactly 1 (no signal) and the
+                first stays.
+        """
+        sigmas, signal = sigmas_from_log_snr(log_snr), torch.sigmoid(log_snr)
+        if not zero_terminal_snr:
+            return cls(signal.sqrt(), sigmas)
+        first, last = sigmas[0], sigmas[-1]
+        stretch = (1 - first) / (last - first)
+        rescaled = first + stretch * (sigmas - first)
+        missing = stretch * (signal - signal[-1]) / (last + sigmas)  # 1 - rescaled, not lost in a difference of ones
+        rescaled[-1] = 1.0
+        return cls((missing * (1 + rescaled)).sqrt(), rescaled)
 
     @property
     def num_levels(self) -> int:
         """Number of timesteps."""
         return len(self.alphas)
 
-    @property
-    def log_levels(self) -> Tensor:
-        """ln(sigma / alpha) of every timestep, float32 [N]; inf where no signal is left."""
-        return (self.sigmas / self.alphas).log()
-
     def to(self, device: torch.device | str) -> NoiseSchedule:
-        """Return the same schedule with its tables on another device."""
-        return NoiseSchedule(self.alphas.to(device), self.sigmas.to(device))
+        """Return the same schedule with its tables on another device; levels are always computed on the CPU."""
+        moved = NoiseSchedule(self.alphas.to(device), self.sigmas.to(device))
+        object.__setattr__(moved, "log_levels", self.log_levels)
+        return moved
 
     def coefficients(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Look up alpha and sigma of timesteps, shaped to multiply a batch.
@@ -133,28 +168,29 @@ class NoiseSchedule:
             t: float [n], 0 <= t <= num_levels - 1.
 
         Returns:
-            float32 [n]; inf where the interpolation touches a timestep without signal.
+            float32 [n] on the device of `t`; inf where the interpolation touches a timestep without signal.
         """
-        t = t.to(torch.float32)
-        low, high, weight = t.floor().long(), t.ceil().long(), t.frac()
-        table = self.log_levels.to(t.device)
-        log_level = (1 - weight) * table[low] + weight * table[high]
-        return torch.where(log_level.isfinite(), log_level, torch.inf).exp()  # 0 * inf is not a number
+        exact = t.cpu().double()
+        low, high, weight = exact.floor().long(), exact.ceil().long(), exact.frac()
+        log_level = (1 - weight) * self.log_levels[low] + weight * self.log_levels[high]
+        level = torch.where(log_level.isfinite(), log_level, torch.inf).exp()  # 0 * inf is not a number
+        return level.float().to(t.device)
 
     def timestep_at(self, level: Tensor) -> Tensor:
         """Fractional timestep of solver levels, the inverse of `level_at`.
-
-        Float32 throughout, like the reference: a coarser or finer arithmetic would round timesteps that fall
-        halfway between two integers to the other neighbour.
 
         Args:
             level: float [n], >= 0; below the table it is timestep 0; only inf is a timestep without signal.
 
         Returns:
-            float32 [n].
+            float32 [n] on the device of `level`.
         """
-        log_level = level.to(torch.float32).log()
-        table = self.log_levels.to(level.device)
+        return self._timestep_at(level.cpu().double()).float().to(level.device)
+
+    def _timestep_at(self, level: Tensor) -> Tensor:
+        """`timestep_at` before rounding, float64 [n] of levels float64 [n]."""
+        log_level = level.log()
+        table = self.log_levels
         high = torch.searchsorted(table, log_level, right=True).clamp(1, self.num_levels - 1)
         low = high - 1
         weight = ((table[low] - log_level) / (table[low] - table[high])).clamp(0, 1)
@@ -162,8 +198,16 @@ class NoiseSchedule:
         return torch.where(level.isposinf(), float(self.num_levels - 1), t)
 
     def integer_timestep_at(self, level: Tensor) -> Tensor:
-        """Timestep for the network at a solver level: `timestep_at`, rounded half to even, int64 [n]."""
-        return self.timestep_at(level).round().long()
+        """Timestep for the network at a solver level.
+
+        `timestep_at` rounded to 1e-3, then half to even: 844.4999996 on one processor and 844.5000004 on another are
+        both 844.5, and so 844.
+
+        Returns:
+            int64 [n] on the device of `level`.
+        """
+        t = (self._timestep_at(level.cpu().double()) * TIMESTEP_GRID).round() / TIMESTEP_GRID
+        return t.round().long().to(level.device)
 
     def levels_of(self, timesteps: list[float]) -> Tensor:
         """Turn the timesteps of a step list into solver levels.
@@ -176,7 +220,7 @@ class NoiseSchedule:
         """
         if len(timesteps) < 2:
             raise OptionError(f"a step list needs at least 2 timesteps, not {len(timesteps)}")
-        t = torch.tensor(timesteps, dtype=torch.float64).clamp(0, self.num_levels - 1).float()
+        t = torch.tensor(timesteps, dtype=torch.float64).clamp(0, self.num_levels - 1)
         return torch.cat([self.level_at(t)[:-1], torch.zeros(1)])
 
     def fast(self, t_max: int = STAR_T_MAX, t_min: int = 0) -> Tensor:
@@ -225,9 +269,9 @@ def interpolated_cosine_log_snr(
     The shift 2 ln(1 / scale) moves from `scale_min` at the clean end to `scale_max` at the noisy end.
 
     Returns:
-        float32 [num_levels], falling.
+        float64 [num_levels], falling.
     """
-    u = torch.linspace(1, 0, num_levels)
+    u = torch.arange(num_levels - 1, -1, -1, dtype=torch.float64) / (num_levels - 1)
     first, last = math.atan(math.exp(-0.5 * log_snr_min)), math.atan(math.exp(-0.5 * log_snr_max))
     log_snr = -2 * torch.log(torch.tan(first + u * (last - first)))
     return u * (log_snr + 2 * math.log(1 / scale_min)) + (1 - u) * (log_snr + 2 * math.log(1 / scale_max))
@@ -238,16 +282,9 @@ def sigmas_from_log_snr(log_snr: Tensor) -> Tensor:
     return torch.sqrt(torch.sigmoid(-log_snr))
 
 
-def rescale_to_zero_terminal_snr(sigmas: Tensor) -> Tensor:
-    """Stretch rising sigmas [N] linearly so that the last is exactly 1 (no signal) and the first stays."""
-    first, last = sigmas.min(), sigmas.max()
-    return first + (1 - first) / (last - first) * (sigmas - first)
-
-
 def star_schedule() -> NoiseSchedule:
     """Build the schedule of STAR on I2VGen-XL: 1000 levels, cosine, shift 2 to 4, zero terminal signal.
 
     Source: released code of STAR (arXiv 2501.02976).
     """
-    sigmas = rescale_to_zero_terminal_snr(sigmas_from_log_snr(interpolated_cosine_log_snr()))
-    return NoiseSchedule(alphas=torch.sqrt(1 - sigmas**2), sigmas=sigmas)
+    return NoiseSchedule.from_log_snr(interpolated_cosine_log_snr(), zero_terminal_snr=True)

@@ -166,7 +166,7 @@ class TemporalDecoder(nn.Module):
         frames = _each(self.conv_in, frames)
         first, *others = self.mid_block.resnets
         frames = self._run(first, frames)
-        for attention, block in zip(self.mid_block.attentions, others, strict=True):
+        for attention, block in zip(self.mid_block.attentions, others, strict=False):  # one attention, any blocks
             frames = self._run(block, _each(attention, frames))
         enlarge: nn.Module | None = None
         for level in self.up_blocks:
@@ -292,7 +292,11 @@ class _ResBlock(nn.Module):
 
 
 class _Middle(nn.Module):
-    """The middle of encoder or decoder: residual blocks with one attention between the first two."""
+    """The middle of encoder or decoder: residual blocks with one attention between the first two.
+
+    As in diffusers, the attention belongs to the second block: a decoder with one block has its weights and leaves it
+    out, and one with three or more leaves out the blocks behind the second.
+    """
 
     def __init__(self, blocks: list[nn.Module], channels: int, groups: int) -> None:
         super().__init__()

@@ -5,10 +5,16 @@ two cells) and the colour histogram, well above what the last frames did. A pan 
 keeps its structure, which correlation sees in spite of the light; and as each frame is compared with the last
 two, the picture that comes back after a white frame is no cut. The white frame itself counts as one: only the
 frames after it tell a flash from a cut to white.
+
+Where a video is cut decides what is computed together, so it must not depend on the processor: everything that is
+summed is a whole number, and the few numbers behind that are made by single additions, multiplications, divisions and
+square roots, which IEEE 754 rounds in one way only.
 """
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections import deque
 from dataclasses import dataclass
 
@@ -17,14 +23,24 @@ from numpy.typing import NDArray
 
 _ROWS, _COLUMNS = 24, 32
 _BINS = 8
+_TOP = 65535
+_LUMA_WEIGHTS = (299, 587, 114)  # thousandths, as BT.601 has them
+_SOFTENED = 4**3
+"""What blurring along three axes multiplies a histogram by."""
+_FLAT = 0.01
+"""Standard deviation, of full scale, below which a picture counts as flat."""
 
 
 @dataclass(frozen=True)
 class _Sketch:
-    """What is kept of a frame: luma [24, 32] in [0, 1], and a histogram over 8 x 8 x 8 colours."""
+    """What is kept of a frame: luma int64 [24, 32] in 0..65535, and a softened histogram int64 over 8 x 8 x 8 colours.
 
-    luma: NDArray[np.float32]
-    histogram: NDArray[np.float32]
+    The histogram sums to 64 times `count`.
+    """
+
+    luma: NDArray[np.int64]
+    histogram: NDArray[np.int64]
+    count: int
 
 
 class SceneDetector:
@@ -94,7 +110,7 @@ class SceneDetector:
             return None, 0.0
         # against both of the last two frames: after a one-frame flash the picture is back at the one before it
         score = min(_distance(sketch, before) for before in self._past)
-        typical = float(np.median(self._scores)) if self._scores else 0.0
+        typical = statistics.median(self._scores) if self._scores else 0.0
         self._since_cut += 1
         self.last_score = score
         self._past.append(sketch)
@@ -110,47 +126,51 @@ class SceneDetector:
 
 def _sketch(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> _Sketch:
     """Shrink a frame by averaging a sample of its pixels in each cell."""
-    top = float(np.iinfo(pixels.dtype).max)
     height, width = pixels.shape[:2]
     step = max(1, min(height // (_ROWS * 4), width // (_COLUMNS * 4)))
-    sample = pixels[::step, ::step, :3].astype(np.float32) / top
-    luma = sample @ np.array([0.299, 0.587, 0.114], np.float32)
-    codes = np.minimum((sample * _BINS).astype(np.int64), _BINS - 1)
+    sample = pixels[::step, ::step, :3].astype(np.int64) * (_TOP // int(np.iinfo(pixels.dtype).max))
+    red, green, blue = (sample[..., channel] for channel in range(3))
+    luma = _LUMA_WEIGHTS[0] * red + _LUMA_WEIGHTS[1] * green + _LUMA_WEIGHTS[2] * blue
+    codes = np.minimum(sample * _BINS // _TOP, _BINS - 1)
     flat = (codes[..., 0] * _BINS + codes[..., 1]) * _BINS + codes[..., 2]
-    histogram = np.bincount(flat.ravel(), minlength=_BINS**3).astype(np.float32)
-    return _Sketch(_shrink(luma), histogram / max(histogram.sum(), 1))
+    histogram = np.bincount(flat.ravel(), minlength=_BINS**3).astype(np.int64)
+    return _Sketch(_shrink(luma), _soften(histogram), flat.size)
 
 
-def _shrink(luma: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average [H, W] into [24, 32] cells (repeating pixels where there are fewer)."""
-    rows = np.linspace(0, luma.shape[0], _ROWS + 1).astype(int)
-    columns = np.linspace(0, luma.shape[1], _COLUMNS + 1).astype(int)
+def _shrink(luma: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Average [H, W] in thousandths into [24, 32] whole cells (repeating pixels where there are fewer)."""
+    rows = np.arange(_ROWS + 1) * luma.shape[0] // _ROWS
+    columns = np.arange(_COLUMNS + 1) * luma.shape[1] // _COLUMNS
     rows[:-1] = np.minimum(rows[:-1], luma.shape[0] - 1)
     columns[:-1] = np.minimum(columns[:-1], luma.shape[1] - 1)
     sums = np.add.reduceat(np.add.reduceat(luma, rows[:-1], axis=0), columns[:-1], axis=1)
     heights = np.maximum(np.diff(rows), 1)[:, None]
     widths = np.maximum(np.diff(columns), 1)[None, :]
-    return (sums / (heights * widths)).astype(np.float32)
+    return np.asarray(sums // (1000 * heights * widths), np.int64)
 
 
 def _distance(one: _Sketch, other: _Sketch) -> float:
     """Give the score of a change in 0..1: geometric mean of structure change and colour change."""
     structure = _structure_change(one.luma, other.luma)
-    colors = float(0.5 * np.abs(_soften(one.histogram) - _soften(other.histogram)).sum())
-    return float(np.sqrt(structure * max(colors, 0.25 * structure)))
+    moved = int(np.abs(one.histogram * other.count - other.histogram * one.count).sum())
+    colors = moved / (2 * _SOFTENED * one.count * other.count)
+    return math.sqrt(structure * max(colors, 0.25 * structure))
 
 
-def _soften(histogram: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Blur a colour histogram over neighbouring bins, so that a slight change of light is a slight change."""
+def _soften(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Blur a colour histogram over neighbouring bins, so that a slight change of light is a slight change.
+
+    Each axis gives half to the bin itself and a quarter to each neighbour, times 4.
+    """
     cube = histogram.reshape(_BINS, _BINS, _BINS)
     for axis in range(3):
         ahead = np.concatenate([np.take(cube, range(1, _BINS), axis), np.take(cube, [-1], axis)], axis)
         behind = np.concatenate([np.take(cube, [0], axis), np.take(cube, range(_BINS - 1), axis)], axis)
-        cube = 0.5 * cube + 0.25 * (ahead + behind)
+        cube = 2 * cube + ahead + behind
     return cube.ravel()
 
 
-def _structure_change(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def _structure_change(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
     """Give 1 - correlation of the two small pictures at the best shift of up to two cells, in 0..1.
 
     Correlation ignores brightness and contrast (flashes, fades); nearly flat pictures are compared by
@@ -167,10 +187,17 @@ def _structure_change(one: NDArray[np.float32], other: NDArray[np.float32]) -> f
     return best
 
 
-def _uncorrelated(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    a, b = one - one.mean(), other - other.mean()
-    flat = 0.01  # standard deviation below which a picture counts as flat
-    spread = max(float(a.std()), flat) * max(float(b.std()), flat)
-    if float(a.std()) < flat and float(b.std()) < flat:
-        return min(1.0, float(np.abs(one - other).mean()) * 2)
-    return float(np.clip(1 - (a * b).mean() / spread, 0, 1))
+def _uncorrelated(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
+    count, sum_one, sum_other = one.size, int(one.sum()), int(other.sum())
+    scale = count * _TOP
+
+    def product(a: NDArray[np.int64], b: NDArray[np.int64], sums: int) -> int:
+        """Covariance times count squared: at most 2e15, exact in int64 and in float64."""
+        return count * int((a * b).sum()) - sums
+
+    spread_one = math.sqrt(product(one, one, sum_one * sum_one)) / scale
+    spread_other = math.sqrt(product(other, other, sum_other * sum_other)) / scale
+    if spread_one < _FLAT and spread_other < _FLAT:
+        return min(1.0, 2 * int(np.abs(one - other).sum()) / scale)
+    together = product(one, other, sum_one * sum_other) / (scale * scale)
+    return min(1.0, max(0.0, 1 - together / (max(spread_one, _FLAT) * max(spread_other, _FLAT))))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from starvsr.diffusion.noise import FrameNoise
+from starvsr.diffusion.normal import SameNormalEverywhere
 from starvsr.errors import OptionError
 from starvsr.padding import Padding, minimal_padding, released_padding
 from starvsr.pipelines.options import UpscaleOptions, flag_name
@@ -140,14 +141,15 @@ class BrownianSteps:
             ) from error
         self._levels = levels.to(device)
         positive = self._levels[self._levels > 0]
-        self._tree = torchsde.BrownianTree(
-            t0=positive.min(), w0=torch.zeros(shape, device=device), t1=positive.max(), entropy=entropy
-        )
+        with SameNormalEverywhere():
+            self._tree = torchsde.BrownianTree(
+                t0=positive.min(), w0=torch.zeros(shape, device=device), t1=positive.max(), entropy=entropy
+            )
 
     def __call__(self, step: int) -> Tensor:
         """Return the unit normal noise of a step."""
         high, low = self._levels[step], self._levels[step + 1]
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), SameNormalEverywhere():
             warnings.simplefilter("ignore", UserWarning)  # its ends are rounded: a level may lie 1e-7 outside
             increment: Tensor = -self._tree(low, high)  # from the higher level to the lower
         return increment / (high - low).abs().sqrt()

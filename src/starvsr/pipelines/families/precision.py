@@ -29,6 +29,8 @@ def choose_dtype(precision: str, device: str) -> torch.dtype:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware."""
+    """Whether this CPU multiplies bfloat16 in hardware, and oneDNN may use it (``ONEDNN_MAX_CPU_ISA``)."""
     flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)
+    in_hardware = any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)
+    is_allowed = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    return in_hardware and bool(is_allowed())

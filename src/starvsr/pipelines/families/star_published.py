@@ -151,9 +151,9 @@ class PublishedStar:
         Raises:
             ResourceError: the budget is too small.
         """
-        height, width = sizes.height * SCALE, sizes.width * SCALE
+        height, width = sizes.height * self.scale, sizes.width * self.scale
         rows, columns = (side // self.codec.factor for side in self.padding(height, width).padded_size(height, width))
-        wish = Wish(sizes, self.traits, options, rows, columns, self.codec.factor / SCALE, num_frames)
+        wish = Wish(sizes, self.traits, options, rows, columns, self.codec.factor / self.scale, num_frames)
         memory = self.memory
         cut = plan_published(memory.sizes, wish, memory.places, memory.free(), before)
         assert cut.room is not None
@@ -191,7 +191,7 @@ class PublishedStar:
         if lq.shape[0] != 1:
             raise OptionError(f"one clip at a time, not {lq.shape[0]}")
         levels = self.sampling.levels(self.schedule, num_steps)
-        padding = self.padding(lq.shape[-2] * SCALE, lq.shape[-1] * SCALE)
+        padding = self.padding(lq.shape[-2] * self.scale, lq.shape[-1] * self.scale)
         shape = self._latent_shape(lq, padding)
         latents = self._restored(lq, padding, levels, self.noise(shape, levels, seed, first_frame), on_step)
         frames = self.memory.attempt_each("decode", Clip(*shape[2:]), lambda: self.decode(latents, padding, keep))
@@ -215,7 +215,7 @@ class PublishedStar:
         return self.sampling.choices.noise_source(shape, levels, seed=seed, first_frame=first_frame, device=self.device)
 
     def _latent_shape(self, lq: Tensor, padding: Padding) -> tuple[int, ...]:
-        height, width = padding.padded_size(lq.shape[-2] * SCALE, lq.shape[-1] * SCALE)
+        height, width = padding.padded_size(lq.shape[-2] * self.scale, lq.shape[-1] * self.scale)
         return 1, self.codec.channels, lq.shape[2], height // self.codec.factor, width // self.codec.factor
 
     def encode(self, lq: Tensor, padding: Padding, noise: Source) -> Tensor:
@@ -225,7 +225,7 @@ class PublishedStar:
         latents = torch.empty_like(draws, device=self.device)
         for index in range(lq.shape[2]):
             frame = lq[:, :, index : index + 1].to(self.device, torch.float32)
-            enlarged = pad(enlarge(frame, lq.shape[-2] * SCALE, lq.shape[-1] * SCALE), padding)
+            enlarged = pad(enlarge(frame, lq.shape[-2] * self.scale, lq.shape[-1] * self.scale), padding)
             latents[:, :, index] = self.codec.encode_frames(enlarged[:, :, 0], draws[:, :, index].to(self.device))
         return latents
 

@@ -140,7 +140,7 @@ class _Walk:
         last = config.channels[-1]
         self.tape.hold(frames * self.frame(last, 1))
         self.spatio_temporal(last, last, 1)
-        for _ in range(config.layers_per_block - 1):
+        if config.layers_per_block > 1:  # one attention and the block behind it, however many there are
             for _frame in range(frames):
                 self.attention(last)
                 self.tape.drop(self.frame(last, 1))
