@@ -18,7 +18,7 @@ from tests.video.clips import make_clip
 COLOURS = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)"
 NO_COLOURS = "G(0,0)B(0,0)R(0,0)WP(0,0)"
 LIGHTS = "L(10000000,50)"
-CONTEXT = SimpleNamespace(color_primaries=2, color_trc=2)
+CONTEXT = SimpleNamespace(name="hevc", color_primaries=2, color_trc=2)
 PARTS = {
     "colours": COLOURS + "L(0,0)",
     "luminances": NO_COLOURS + LIGHTS,
@@ -109,14 +109,14 @@ def test_values_that_no_codec_has_bits_for_are_named(
     assert mastering is not None
     assert (any(mastering.red), mastering.max_luminance > 0) == kept
     assert mastering.is_whole == all(kept)
-    notes = side_notes(Path("a.mkv"), one)
+    notes = side_notes(Path("a.mkv"), one, "hevc")
     assert len(notes) == (words is not None) and all(words in note for note in notes if words)
 
 
 def test_nothing_told_is_nothing() -> None:
     assert color_tags(frame(dict.fromkeys(range(10), 0)), CONTEXT).mastering is None
     assert color_tags(frame({}, light=(1 << 16, 1)), CONTEXT).content_light is None
-    assert [n for n in side_notes(Path("a"), frame({}, light=(1 << 16, 1))) if "light levels" in n]
+    assert [n for n in side_notes(Path("a"), frame({}, light=(1 << 16, 1)), "hevc") if "light levels" in n]
 
 
 def caption() -> bytes:

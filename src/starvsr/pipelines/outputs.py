@@ -67,9 +67,9 @@ def encode_options(options: UpscaleOptions) -> EncodeOptions:
 def check_encoding(info: VideoInfo, out: Path, width: int, height: int, options: UpscaleOptions) -> str:
     """Refuse encoder settings that contradict each other, the container or the size; describe what is chosen."""
     from starvsr.video.encoders import container_of, plan_encoding
-    from starvsr.video.images import is_pattern
+    from starvsr.video.output_format import is_still_output
 
-    if is_pattern(out) or out.suffix.lower() in ("", ".png", ".jpg", ".jpeg"):
+    if is_still_output(out):
         for name in ("crf", "preset", "pixel_format"):
             if getattr(options, name) is not None:
                 raise OptionError(f"{out}: images have no --{name.replace('_', '-')}: leave it out")

@@ -11,13 +11,17 @@ from typing import Any
 import av
 
 from starvsr.errors import InputNotFoundError, UnreadableInputError
+from starvsr.video.animations import num_plays
+from starvsr.video.convert import is_float
 from starvsr.video.images import is_pattern, list_images
 from starvsr.video.info import VideoInfo
 from starvsr.video.limits import DEFAULT_LIMITS, Limits
 from starvsr.video.opening import open_input, reason
+from starvsr.video.photo_data import photo_beside
 from starvsr.video.side_data import IDENTITY, color_tags, orientation, side_notes
 from starvsr.video.stalls import StallWatch, refused_size
-from starvsr.video.stream_choice import decoder_for, video_stream
+from starvsr.video.stills import check_tiles, probe_still, wants_pillow
+from starvsr.video.stream_choice import alpha_stream, decoder_for, says_alpha, video_stream
 from starvsr.video.stream_facts import (
     aspect_of,
     chapters_of,
@@ -61,14 +65,17 @@ def probe(path: str | Path, *, frame_rate: Fraction | None = None, limits: Limit
         return _probe_images(path, frame_rate or DEFAULT_IMAGE_RATE, limits)
     if is_animated_webp(path):
         return probe_webp(path, limits)
+    if wants_pillow(path):
+        return probe_still(path, frame_rate or DEFAULT_IMAGE_RATE, limits)
+    check_tiles(path)
     with open_input(path, limits=limits) as container:
         stream = video_stream(container, path)
-        frame = _first_frame(container, stream, path, limits)
-        return _describe(path, container, stream, frame, frame_rate, limits)
+        frame, packet = _first_frame(container, stream, path, limits)
+        return _describe(path, container, stream, frame, packet, frame_rate, limits)
 
 
-def _first_frame(container: Any, stream: Any, path: Path, limits: Limits) -> Any:
-    """Decode until a frame comes out.
+def _first_frame(container: Any, stream: Any, path: Path, limits: Limits) -> tuple[Any, Any]:
+    """Decode until a frame comes out; gives it, and the packet that brought it out.
 
     Raises:
         UnreadableInputError: None comes out.
@@ -84,7 +91,7 @@ def _first_frame(container: Any, stream: Any, path: Path, limits: Limits) -> Any
                     frames = decoder.decode(packet)
                 for frame in frames:
                     limits.check_size(path, frame.width, frame.height)
-                    return frame
+                    return frame, packet
             except av.error.EOFError:
                 break
             except av.error.FFmpegError as error:
@@ -100,11 +107,15 @@ def _first_frame(container: Any, stream: Any, path: Path, limits: Limits) -> Any
     raise UnreadableInputError(f"{path}: no picture could be decoded: {why}; check or convert the file")
 
 
-def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fraction | None, limits: Limits) -> VideoInfo:
-    matrix = orientation(frame, path)
+def _describe(
+    path: Path, container: Any, stream: Any, frame: Any, packet: Any, rate: Fraction | None, limits: Limits
+) -> VideoInfo:
+    context = decoder_for(stream)
+    matrix = orientation(frame, path, context.name)
     notes = (
-        *side_notes(path, frame),
+        *side_notes(path, frame, context.name),
         *(() if matrix else (f"{path.name}: turned by an odd angle, which is not kept",)),
+        *_format_notes(path, container, stream, frame),
     )
     matrix = matrix or IDENTITY
     is_turned = matrix[0] == 0
@@ -144,17 +155,28 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
         end_time=end_time(container, stream) if has_times else None,
         origin=origin,
         pixel_format=frame.format.name,
-        bit_depth=max(part.bits for part in frame.format.components),
-        has_alpha=_has_alpha(path, stream, frame, limits),
+        bit_depth=min(16, max(part.bits for part in frame.format.components)),
+        has_alpha=alpha_stream(container, path) is not None or _has_alpha(path, stream, frame, limits),
         field_order=field_order(stream, frame),
-        color=color_tags(frame, stream.codec_context),
+        color=color_tags(frame, context),
         has_timestamps=has_times,
         streams=tuple(stream_info(s) for s in container.streams),
         metadata=dict(container.metadata),
         chapters=chapters_of(container),
+        photo=photo_beside(path, container, frame, packet, context.name, limits),
+        num_plays=num_plays(path) if context.name in ("gif", "apng") else None,
         notes=notes,
         limits=limits,
     )
+
+
+def _format_notes(path: Path, container: Any, stream: Any, frame: Any) -> Iterator[str]:
+    if says_alpha(stream) and not _format_has_alpha(frame):
+        yield f"{path.name}: its transparency cannot be decoded here and is lost"
+    if alpha_stream(container, path) is not None:
+        yield f"{path.name}: its transparency, a stream of its own, is joined to the pictures"
+    if is_float(frame.format.name):
+        yield f"{path.name}: floating-point samples, of which 0 to 1 is kept"
 
 
 def _format_has_alpha(frame: Any) -> bool:
@@ -205,5 +227,5 @@ def _probe_images(path: Path, rate: Fraction, limits: Limits) -> VideoInfo:
         files=files,
         streams=(),
         metadata={},
-        notes=notes,
+        notes=(*notes, *first.notes),
     )

@@ -107,7 +107,7 @@ class Join:
         form = self._job.output_format
         room = 0
         try:
-            if not form.is_images:
+            if not form.holds_stills:
                 room = index_room(form, opened, delay, time_range=reader.time_range, comment=self._job.provenance_text)
             self._journal.append({"kind": "join", "room": room, "comment": self._comment})
         except OSError as error:
