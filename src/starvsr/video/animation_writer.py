@@ -37,7 +37,8 @@ class AnimationWriter:
         self._partial = partial
         self._keep = keep
         self._suffix = form.path.suffix.lower()
-        self._first: tuple[bytes, Fraction] | None = None
+        self._first: tuple[bytes, Fraction, Fraction] | None = None
+        self._has_begun = False
         self._zero: int | None = None
         self._told: set[str] = set()
         self.notes = [*stream_notes(form.path, form.source), *encoder.notes]
@@ -66,17 +67,16 @@ class AnimationWriter:
         self._zero = pts if self._zero is None else self._zero
         base = self._form.time_base
         start, stop = (pts - self._zero) * base, (pts - self._zero + duration) * base
-        delay = self._delay(start, stop)
         if self._first is None and not self._has_begun:
-            self._first = image, delay
+            self._first = image, start, stop
             return
         self._flush_first()
-        self._put(image, delay)
+        self._put(image, start, stop)
 
     def finish(self) -> None:
         """Complete the file; it keeps its partial name."""
         if self._first is not None:
-            self._write_still(*self._first)
+            self._write_still(self._first[0])
         else:
             self._whole.end()
         self._file.close()
@@ -86,8 +86,6 @@ class AnimationWriter:
         self._file.close()
         if not self._keep:
             discard(self._partial)
-
-    _has_begun = False
 
     def _flush_first(self) -> None:
         first, self._first = self._first, None
@@ -100,13 +98,14 @@ class AnimationWriter:
             self._whole.begin()
         self._put(*first)
 
-    def _put(self, image: bytes, delay: Fraction) -> None:
+    def _put(self, image: bytes, start: Fraction, stop: Fraction) -> None:
+        delay = self._delay(start, stop)
         if isinstance(self._whole, ApngFile):
             self._whole.add(image, delay)
         else:
             self._whole.add(image, int(delay))
 
-    def _write_still(self, image: bytes, delay: Fraction) -> None:
+    def _write_still(self, image: bytes) -> None:
         if isinstance(self._whole, GifFile):
             self._whole.begin(is_still=True)
             self._whole.add(image, 0)

@@ -34,7 +34,7 @@ def encode_gif(pixels: Any) -> bytes:
     image = Image.fromarray(np.ascontiguousarray(indices)).convert("P")
     image.putpalette(palette.ljust(3 * _COLORS, b"\0"))
     out = io.BytesIO()
-    image.save(out, "GIF", optimize=False, **settings)
+    image.save(out, "GIF", optimize=False, interlace=0, **settings)
     return out.getvalue()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from starvsr.video import icc
-from starvsr.video.info import PhotoData
+from starvsr.video.info import MasteringDisplay, PhotoData
 from starvsr.video.iso_boxes import heif_layout, jp2_profile
 from starvsr.video.limits import Limits
 from starvsr.video.side_data import profile_beside
@@ -172,6 +172,24 @@ def png_chunks(file: BinaryIO, most: int) -> Iterator[tuple[bytes, bytes]]:
             continue
         yield kind, file.read(size)
         file.seek(4, io.SEEK_CUR)
+
+
+def png_light(source: Path | bytes, most: int) -> tuple[MasteringDisplay | None, tuple[int, int] | None]:
+    """Read the HDR10 data of a PNG (chunks mDCV and cLLI): mastering display, and (MaxCLL, MaxFALL) in cd/m2."""
+    display, light = None, None
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        if file.read(len(_PNG)) != _PNG:
+            return None, None
+        for kind, data in png_chunks(file, most):
+            if kind in (b"mDCV", b"mDCv") and len(data) == 24:
+                points = [Fraction(value, 50_000) for value in struct.unpack(">8H", data[:16])]
+                red, green, blue, white = zip(points[::2], points[1::2], strict=True)
+                bright, dark = (Fraction(value, 10_000) for value in struct.unpack(">2I", data[16:]))
+                display = MasteringDisplay(red, green, blue, white, dark, bright)
+            elif kind in (b"cLLI", b"cLLi") and len(data) == 8:
+                brightest, mean = (round(Fraction(value, 10_000)) for value in struct.unpack(">2I", data))
+                light = (brightest, mean) if max(brightest, mean) < 1 << 16 else None
+    return display, light
 
 
 def _inflated(data: bytes, most: int) -> bytes | None:

@@ -74,13 +74,13 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 def jpeg_with(image: bytes, photo: PhotoData) -> bytes:
     """Add the segments APP1 (EXIF, XMP) and APP2 (profile) to a JPEG, and its resolution."""
-    at = 2
+    at, new = 2, b""
     if image[2:4] == b"\xff\xe0":
         at += 2 + struct.unpack(">H", image[4:6])[0]
-        if photo.dpi and image[6:11] == b"JFIF\0":
-            x, y = (min(round(dpi), 65535) for dpi in photo.dpi)
-            image = image[:13] + struct.pack(">B2H", 1, x, y) + image[18:]
-    new = b""
+    if photo.dpi:
+        x, y = (min(round(dpi), 65535) for dpi in photo.dpi)
+        new = _segment(0xE0, b"JFIF\0" + struct.pack(">2BB2H2B", 1, 2, 1, x, y, 0, 0))
+        image, at = image[:2] + image[at:], 2
     for head, data in ((_EXIF, photo.exif), (_XMP, photo.xmp)):
         if data and len(head) + len(data) <= _LARGEST_SEGMENT:
             new += _segment(0xE1, head + data)

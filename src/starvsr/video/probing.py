@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import av
 
 from starvsr.errors import InputNotFoundError, UnreadableInputError
 from starvsr.video.animations import num_plays
-from starvsr.video.convert import is_float
+from starvsr.video.convert import is_float, is_rgb
 from starvsr.video.images import is_pattern, list_images
-from starvsr.video.info import VideoInfo
+from starvsr.video.info import FULL, ColorTags, VideoInfo
 from starvsr.video.limits import DEFAULT_LIMITS, Limits
 from starvsr.video.opening import open_input, reason
-from starvsr.video.photo_data import photo_beside
+from starvsr.video.photo_data import photo_beside, png_light
 from starvsr.video.side_data import IDENTITY, color_tags, orientation, side_notes
 from starvsr.video.stalls import StallWatch, refused_size
 from starvsr.video.stills import check_tiles, probe_still, wants_pillow
@@ -156,9 +157,9 @@ def _describe(
         origin=origin,
         pixel_format=frame.format.name,
         bit_depth=min(16, max(part.bits for part in frame.format.components)),
-        has_alpha=alpha_stream(container, path) is not None or _has_alpha(path, stream, frame, limits),
+        has_alpha=_has_alpha(path, container, stream, frame, limits),
         field_order=field_order(stream, frame),
-        color=color_tags(frame, context),
+        color=_color(path, container, frame, packet, context, limits),
         has_timestamps=has_times,
         streams=tuple(stream_info(s) for s in container.streams),
         metadata=dict(container.metadata),
@@ -168,6 +169,17 @@ def _describe(
         notes=notes,
         limits=limits,
     )
+
+
+def _color(path: Path, container: Any, frame: Any, packet: Any, context: Any, limits: Limits) -> ColorTags:
+    tags = color_tags(frame, context)
+    if context.name == "jpeg2000" and container.format.name == "j2k_pipe" and not is_rgb(frame.format.name):
+        return replace(tags, matrix=5, range=FULL)  # sYCC, as photos are
+    if context.name not in ("png", "apng"):
+        return tags
+    is_file = container.format.name in ("png_pipe", "apng", "image2")
+    mastering, light = png_light(path if is_file else bytes(packet), limits.max_metadata)
+    return replace(tags, mastering=mastering, content_light=light)
 
 
 def _format_notes(path: Path, container: Any, stream: Any, frame: Any) -> Iterator[str]:
@@ -183,11 +195,14 @@ def _format_has_alpha(frame: Any) -> bool:
     return frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components)
 
 
-def _has_alpha(path: Path, stream: Any, frame: Any, limits: Limits) -> bool:
+def _has_alpha(path: Path, opened: Any, stream: Any, frame: Any, limits: Limits) -> bool:
     """Whether there is transparency; formats that always decode with alpha are looked at frame by frame."""
+    if alpha_stream(opened, path) is not None:
+        return True
     if not _format_has_alpha(frame):
         return False
-    if stream.codec_context.name not in ("apng", "gif", "png", "webp", "tiff", "bmp", "qtrle"):
+    is_still = opened.format.name.endswith("_pipe") or opened.format.name == "image2"
+    if not is_still and stream.codec_context.name not in ("apng", "gif", "png", "webp", "tiff", "bmp", "qtrle"):
         return True
     with open_input(path, limits=limits) as container:
         for count, picture in enumerate(_undamaged(container)):
@@ -211,8 +226,6 @@ def _undamaged(container: Any) -> Iterator[Any]:
 
 
 def _probe_images(path: Path, rate: Fraction, limits: Limits) -> VideoInfo:
-    from dataclasses import replace
-
     files, notes = list_images(path)
     if not files:
         raise InputNotFoundError(f"{path}: no images found")

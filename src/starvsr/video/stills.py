@@ -141,7 +141,8 @@ def read_still(path: Path, limits: Limits) -> Still:
             f"{path}: no picture could be decoded: {reason(error)}; check or convert the file"
         ) from None
     if name in ("CMYK", "LAB"):
-        photo = replace(photo, lost_profile=None if converted else photo.lost_profile)
+        lost = None if converted or not profile else icc.name_of(profile)
+        photo = replace(photo, profile=None, profile_name="", is_srgb=False, lost_profile=lost)
     wide = pixels.dtype == np.uint16
     alpha = pixels.shape[2] == 4
     form = ("rgba64le" if alpha else "rgb48le") if wide else ("rgba" if alpha else "rgb24")
