@@ -20,7 +20,7 @@ from starvsr.video.info import FULL, ColorTags, MasteringDisplay
 IDENTITY: Turn = (1, 0, 0, 1)
 # FFmpeg counts counter-clockwise
 _BY_ROTATION = {0: (1, 0, 0, 1), -90: (0, 1, -1, 0), 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}
-_LOST_SIDE_DATA = {
+LOST_SIDE_DATA = {
     "A53_CC": "closed captions",
     "AFD": "active format descriptions",
     "AMBIENT_VIEWING_ENVIRONMENT": "the ambient viewing environment (HDR)",
@@ -156,7 +156,7 @@ def _is_signature(data: Any) -> bool:
 
 
 def _lost(kinds: Iterable[str]) -> list[str]:
-    return sorted({_LOST_SIDE_DATA[kind] for kind in kinds if kind in _LOST_SIDE_DATA})
+    return sorted({LOST_SIDE_DATA[kind] for kind in kinds if kind in LOST_SIDE_DATA})
 
 
 def _mastering(data: bytes) -> tuple[MasteringDisplay | None, list[str]]:
