@@ -168,7 +168,7 @@ def test_a_killed_job_goes_on_to_the_same_bytes(tmp_path: Path, out: str) -> Non
         ("o.webp", {"preset": "fast"}, "no --preset"),
         ("o.tif", {"pixel_format": "rgb24"}, "no --pixel-format"),
         ("o.webp", {"codec": "libx264"}, "webp or webp_lossless"),
-        ("o.gif", {"codec": "libx264"}, "no codec at all"),
+        ("o.gif", {"codec": "libx264"}, "images take no codec"),
     ],
 )
 def test_options_of_videos_are_refused(tmp_path: Path, out: str, options: dict[str, Any], message: str) -> None:

@@ -32,6 +32,11 @@ def is_still_output(path: Path) -> bool:
     return is_pattern(path) or path.suffix.lower() in (*IMAGE_OUTPUTS, *ANIMATION_OUTPUTS)
 
 
+def holds_one(path: Path) -> bool:
+    """Whether an output of that name is a single image."""
+    return not is_pattern(path) and path.suffix != "" and path.suffix.lower() in IMAGE_OUTPUTS
+
+
 @dataclass(frozen=True)
 class OutputFormat:
     """What an output is made of.

@@ -96,10 +96,10 @@ class ImageEncoder:
     def _check(self, form: OutputFormat) -> None:
         kind, options = self._kind, form.options
         if options.codec not in (None, *kind.codecs):
-            choice = f"but {' or '.join(kind.codecs)}" if len(kind.codecs) > 1 else "at all"
-            raise OptionError(
-                f"{self._path.name}: {kind.name} takes no codec {choice} ({options.codec}); name a video file instead"
-            )
+            why = f"images take no codec ({options.codec}); name a video file instead"
+            if len(kind.codecs) > 1:
+                why = f"{kind.name} takes {' or '.join(kind.codecs)} for a codec, not {options.codec}"
+            raise OptionError(f"{self._path.name}: {why}")
         if options.alpha not in ("keep", "drop"):
             raise OptionError(f"alpha must be one of keep, drop, got {options.alpha!r}")
         if form.alpha and not kind.alpha and options.alpha == "keep":
