@@ -89,6 +89,6 @@ KINDS = [
     *[("jp2", mode) for mode in ("L", "LA", "RGB", "RGBA", "YCbCr", "I;16")],
     *[("tga", mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")],
     *[("ppm", mode) for mode in ("1", "L", "RGB", "I;16")],
-    *[("gif", mode) for mode in ("L", "P", "RGB", "RGBA")],
+    *[("gif", mode) for mode in ("L", "P", "RGB", "RGBA", "P, one colour clear")],
     *[("dds", mode) for mode in ("L", "LA", "RGB", "RGBA")],
 ]

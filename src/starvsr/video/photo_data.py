@@ -7,6 +7,7 @@ time, and lists nothing at all where there are EXIF data, whose kind it does not
 from __future__ import annotations
 
 import io
+import logging
 import re
 import struct
 import warnings
@@ -26,8 +27,13 @@ from starvsr.video.side_data import profile_beside
 PHOTO_CODECS = frozenset({"apng", "bmp", "jpeg2000", "jpegls", "mjpeg", "png", "psd", "tiff", "webp"})
 """Codecs, each packet of which is a photo with all that belongs to it."""
 
-DAMAGED = (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError, KeyError, IndexError, struct.error)
+DAMAGED = (
+    *(OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError, KeyError, IndexError, RuntimeError),
+    struct.error,
+)
 """What Pillow raises for files that are not as they should be."""
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # it tells of damage on the terminal where nobody listens
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION, _EXIF_IFD, _GPS_IFD = 0x0112, 0x8769, 0x8825

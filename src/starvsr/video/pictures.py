@@ -21,7 +21,7 @@ from starvsr.video.opening import open_input
 from starvsr.video.photo_data import photo_beside
 from starvsr.video.side_data import orientation, side_notes
 from starvsr.video.stalls import MOST_UNDER_WAY, StallWatch, refusal
-from starvsr.video.stills import CONTAINER, check_tiles, read_still, wants_pillow
+from starvsr.video.stills import CONTAINER, check_tiles, read_still, rescue, wants_pillow
 from starvsr.video.stream_choice import alpha_stream, decoder_for, video_stream
 from starvsr.video.webp import webp_frames
 
@@ -189,15 +189,30 @@ class Pictures:
         """Decode one photo: a frame, or pixels, and its upright (width, height)."""
         limits = self._info.limits
         if wants_pillow(file):
-            still = read_still(file, limits)
-            self._compare_profiles(file, still.photo)
-            return still.pixels, (still.pixels.shape[1], still.pixels.shape[0])
+            return self._by_pillow(file)
         check_tiles(file)
+        try:
+            return self._by_ffmpeg(file)
+        except (av.error.FFmpegError, UnreadableInputError):
+            if not rescue(file, limits):
+                raise
+        return self._by_pillow(file)
+
+    def _by_pillow(self, file: Path) -> tuple[Any, tuple[int, int]]:
+        still = read_still(file, self._info.limits)
+        self._compare_profiles(file, still.photo)
+        return still.pixels, (still.pixels.shape[1], still.pixels.shape[0])
+
+    def _by_ffmpeg(self, file: Path) -> tuple[Any, tuple[int, int]]:
+        limits = self._info.limits
         with open_input(file, limits=limits) as container:
             stream = video_stream(container, file)
             decoder = stream.codec_context
             packets = (packet for packet in container.demux(stream))
-            frame, packet = next((frame, packet) for packet in packets for frame in decoder.decode(packet))
+            found = next(((frame, packet) for packet in packets for frame in decoder.decode(packet)), None)
+            if found is None:
+                raise UnreadableInputError(f"{file}: no picture could be decoded; check or convert the file")
+            frame, packet = found
             photo = photo_beside(file, container, frame, packet, decoder.name, limits)
             has_alpha = alpha_stream(container, file) is not None
         self._compare_profiles(file, photo)

@@ -21,7 +21,7 @@ from starvsr.video.opening import open_input, reason
 from starvsr.video.photo_data import photo_beside, png_light
 from starvsr.video.side_data import IDENTITY, color_tags, orientation, side_notes
 from starvsr.video.stalls import StallWatch, refused_size
-from starvsr.video.stills import check_tiles, probe_still, wants_pillow
+from starvsr.video.stills import check_tiles, probe_still, rescue, wants_pillow
 from starvsr.video.stream_choice import alpha_stream, decoder_for, says_alpha, video_stream
 from starvsr.video.stream_facts import (
     aspect_of,
@@ -69,10 +69,15 @@ def probe(path: str | Path, *, frame_rate: Fraction | None = None, limits: Limit
     if wants_pillow(path):
         return probe_still(path, frame_rate or DEFAULT_IMAGE_RATE, limits)
     check_tiles(path)
-    with open_input(path, limits=limits) as container:
-        stream = video_stream(container, path)
-        frame, packet = _first_frame(container, stream, path, limits)
-        return _describe(path, container, stream, frame, packet, frame_rate, limits)
+    try:
+        with open_input(path, limits=limits) as container:
+            stream = video_stream(container, path)
+            frame, packet = _first_frame(container, stream, path, limits)
+            return _describe(path, container, stream, frame, packet, frame_rate, limits)
+    except UnreadableInputError:
+        if not (path.is_file() and rescue(path, limits)):
+            raise
+    return probe_still(path, frame_rate or DEFAULT_IMAGE_RATE, limits)
 
 
 def _first_frame(container: Any, stream: Any, path: Path, limits: Limits) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from starvsr.errors import UnreadableInputError
+from starvsr.errors import StarVsrError, UnreadableInputError
 from starvsr.video import icc
 from starvsr.video.convert import Frame
 from starvsr.video.info import FULL, ColorTags, PhotoData, VideoInfo
@@ -147,6 +147,18 @@ def read_still(path: Path, limits: Limits) -> Still:
     alpha = pixels.shape[2] == 4
     form = ("rgba64le" if alpha else "rgb48le") if wide else ("rgba" if alpha else "rgb24")
     return Still(pixels, form, codec, photo, notes)
+
+
+def rescue(path: Path, limits: Limits) -> bool:
+    """Whether Pillow can decode a file that FFmpeg could not, and holds one picture in it."""
+    try:
+        with _opened(path) as image:
+            if getattr(image, "n_frames", 1) != 1:
+                return False
+        read_still(path, limits)
+    except (StarVsrError, *DAMAGED):
+        return False
+    return True
 
 
 @contextmanager
