@@ -21,7 +21,7 @@ from benchmarks.marked import replace_marked
 from tests.video.exactness.properties import PROPERTIES, Property
 
 BEGIN, END = "<!-- exactness:begin -->", "<!-- exactness:end -->"
-_THEMES = ("times", "clocks", "pictures", "shapes", "companions", "images")
+_THEMES = ("times", "clocks", "pictures", "shapes", "companions", "images", "photo_kinds")
 
 Tally = dict[str, tuple[int, int]]
 """Inputs tried and held, by title."""

@@ -11,14 +11,14 @@ import av
 import pytest
 
 import starvsr
-from starvsr.video import VideoReader, probe
+from starvsr.video import VideoReader, probe, side_data
 from starvsr.video.side_data import color_tags, side_notes
 from tests.video.clips import make_clip
 
 COLOURS = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)"
 NO_COLOURS = "G(0,0)B(0,0)R(0,0)WP(0,0)"
 LIGHTS = "L(10000000,50)"
-CONTEXT = SimpleNamespace(color_primaries=2, color_trc=2)
+CONTEXT = SimpleNamespace(name="hevc", color_primaries=2, color_trc=2)
 PARTS = {
     "colours": COLOURS + "L(0,0)",
     "luminances": NO_COLOURS + LIGHTS,
@@ -109,14 +109,14 @@ def test_values_that_no_codec_has_bits_for_are_named(
     assert mastering is not None
     assert (any(mastering.red), mastering.max_luminance > 0) == kept
     assert mastering.is_whole == all(kept)
-    notes = side_notes(Path("a.mkv"), one)
+    notes = side_notes(Path("a.mkv"), one, "hevc")
     assert len(notes) == (words is not None) and all(words in note for note in notes if words)
 
 
 def test_nothing_told_is_nothing() -> None:
     assert color_tags(frame(dict.fromkeys(range(10), 0)), CONTEXT).mastering is None
     assert color_tags(frame({}, light=(1 << 16, 1)), CONTEXT).content_light is None
-    assert [n for n in side_notes(Path("a"), frame({}, light=(1 << 16, 1))) if "light levels" in n]
+    assert [n for n in side_notes(Path("a"), frame({}, light=(1 << 16, 1)), "hevc") if "light levels" in n]
 
 
 def caption() -> bytes:
@@ -139,3 +139,37 @@ def test_captions_that_are_lost_are_named_wherever_they_begin(tmp_path: Path, at
     with VideoReader(path) as reader:
         assert sum(1 for _ in reader) == 6
     assert len([note for note in reader.notes if "closed captions" in note]) == 1
+
+
+def test_every_kind_of_side_data_is_kept_named_or_knowingly_left() -> None:
+    """A kind that a new PyAV knows belongs into one of the three lists."""
+    lists = (side_data.KEPT_SIDE_DATA, side_data.SILENT_SIDE_DATA, frozenset(side_data.LOST_SIDE_DATA))
+    known = {kind.name for kind in av.sidedata.sidedata.Type}
+    assert not known - frozenset.union(*lists)
+    assert sum(map(len, lists)) == len(frozenset.union(*lists))
+
+
+@pytest.mark.parametrize("kind", sorted(side_data.LOST_SIDE_DATA))
+def test_what_is_lost_is_named(kind: str) -> None:
+    data = SimpleNamespace(type=SimpleNamespace(name=kind))
+    words = side_data.LOST_SIDE_DATA[kind]
+    found = [type("Data", (bytes,), {"type": data.type})(b"\0" * 32)]
+    assert [note for note in side_notes(Path("a"), SimpleNamespace(side_data=found), "hevc") if words in note]
+
+
+def test_kinds_that_pyav_does_not_know_are_named_by_number() -> None:
+    class Frame:
+        rotation = 0
+
+        @property
+        def side_data(self) -> Any:
+            raise ValueError("29 is not a valid Type")
+
+    assert [note for note in side_notes(Path("a"), Frame(), "hevc") if "second view" in note]
+    assert av.sidedata.sidedata.Type.VIDEO_HINT.value == 27  # the number before those
+    assert not side_notes(Path("a"), Frame(), "png")  # is not asked
+
+
+def test_signatures_of_encoders_are_no_loss(tmp_path: Path) -> None:
+    make_clip(tmp_path / "a.mp4", count=3)  # x264 signs it
+    assert not [note for note in probe(tmp_path / "a.mp4").notes if "SEI" in note]

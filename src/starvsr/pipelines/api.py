@@ -39,7 +39,8 @@ def upscale(
 
     Args:
         path: The input.
-        out: The output: .mp4, .mov, .mkv or .webm, an image, a numbered pattern, or (no suffix) a folder of PNG files.
+        out: The output: .mp4, .mov, .mkv, .webm, .gif, .webp or .apng, an image, a numbered pattern, or (no suffix)
+            a folder of PNG files.
         options: All options; or give single ones by name: ``upscale(a, b, scale=2, seed=7)``.
         upscaler: A loaded model, to spare loading it again; None loads ``options.model``.
         on_progress: Called with `Progress`, often.

@@ -85,10 +85,9 @@ def rehearse_copying(info: VideoInfo, out: Path, options: UpscaleOptions) -> Non
         InputError: The other process did not live through it.
     """
     from starvsr.video.encoders import container_of
-    from starvsr.video.patterns import is_pattern
-    from starvsr.video.suffixes import IMAGE_SUFFIXES
+    from starvsr.video.output_format import is_still_output
 
-    if not options.isolate or info.kind != "video" or is_pattern(out) or out.suffix.lower() in ("", *IMAGE_SUFFIXES):
+    if not options.isolate or info.kind != "video" or is_still_output(out):
         return
     from starvsr.video.isolation.parent import rehearse_isolated
 

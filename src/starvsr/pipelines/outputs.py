@@ -84,11 +84,15 @@ def is_images(out: Path) -> bool:
 def check_encoding(info: VideoInfo, out: Path, width: int, height: int, options: UpscaleOptions) -> str:
     """Refuse encoder settings that contradict each other, the container or the size; describe what is chosen."""
     from starvsr.video.encoders import container_of, plan_encoding
+    from starvsr.video.output_format import holds_one, is_still_output
 
-    if is_images(out):
+    if is_still_output(out):
         for name in ("crf", "preset", "pixel_format"):
             if getattr(options, name) is not None:
                 raise OptionError(f"{out}: images have no --{name.replace('_', '-')}: leave it out")
+        is_part = options.start is not None or options.duration is not None
+        if holds_one(out) and (info.num_frames or 1) > 1 and not is_part:
+            raise OptionError(f"{out.name} holds one image, the input more; write a folder or a video")
         return "images"
     plan = plan_encoding(
         out.name,

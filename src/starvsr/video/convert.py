@@ -4,10 +4,14 @@
 is within half a code there. Above 8 bits, and for full range, swscale shifts where it should scale (white
 of 10 bits becomes 65472 of 65535) and loses half a code of chroma; such frames are converted here in
 float32, with swscale only resampling the chroma planes, where it was measured to be unbiased.
+
+Gray formats are full range whatever their tag says, as in FFmpeg, whose conversion to gray writes all codes and
+leaves the tag of the colour video as it was. Formats of floating-point samples are converted here, 0..1 to all codes.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +36,8 @@ _WEIGHTS = {
     10: (0.2627, 0.0593),
 }
 _SWS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_FLOATS = re.compile(r"(gbra?p|gray|ya|rgba?)f(16|32)(le|be)")
+_CHANNELS = {"gray": 1, "ya": 2, "rgb": 3, "rgba": 4}
 _BAND = 128  # rows converted at once: temporaries stay in the cache
 
 Frame = NDArray[np.uint8] | NDArray[np.uint16]
@@ -41,22 +47,22 @@ def resolve_tags(tags: ColorTags, pixel_format: str, width: int, height: int) ->
     """Fill in what the file does not say, the way players do.
 
     Untagged matrix: BT.601 below 720 rows and 1280 columns, BT.709 above. Untagged range: full for
-    yuvj and RGB formats, else limited.
+    yuvj and RGB formats, else limited. Gray is always full.
 
     Raises:
         UnreadableInputError: The matrix is one that cannot be converted linearly (YCgCo, ICtCp).
     """
     name = _base_name(pixel_format)
-    is_rgb = _is_rgb(name)
+    is_rgb_in = is_rgb(name)
     matrix = tags.matrix
-    if not is_rgb and matrix in (0, 3, UNSPECIFIED):
+    if not is_rgb_in and matrix in (0, 3, UNSPECIFIED):
         matrix = 1 if width >= 1280 or height >= 720 else 5
-    if not is_rgb and matrix not in _WEIGHTS:
+    if not is_rgb_in and matrix not in _WEIGHTS:
         raise UnreadableInputError(
             f"the colour matrix {tags.describe()} is not supported; convert the input to BT.709 or BT.2020 first"
         )
-    full = tags.range == FULL or name.startswith("yuvj") or (is_rgb and tags.range != LIMITED)
-    return replace(tags, matrix=0 if is_rgb else matrix, range=FULL if full else LIMITED)
+    full = tags.range == FULL or name.startswith("yuvj") or is_gray(name) or (is_rgb_in and tags.range != LIMITED)
+    return replace(tags, matrix=0 if is_rgb_in else matrix, range=FULL if full else LIMITED)
 
 
 def to_rgb(frame: av.VideoFrame, tags: ColorTags, *, alpha: bool) -> Frame:
@@ -71,6 +77,8 @@ def to_rgb(frame: av.VideoFrame, tags: ColorTags, *, alpha: bool) -> Frame:
         [H, W, 3] or [H, W, 4], uint8 up to 8 bits, else uint16 over 0..65535.
     """
     name = frame.format.name
+    if _FLOATS.fullmatch(name):
+        return _from_floats(frame, alpha)
     bits = max(part.bits for part in frame.format.components)
     if _is_exact_in_swscale(name, bits, tags):
         target = ("rgba" if alpha else "rgb24") if bits <= 8 else ("rgba64le" if alpha else "rgb48le")
@@ -93,7 +101,7 @@ def from_rgb(pixels: Frame, pixel_format: str, tags: ColorTags) -> av.VideoFrame
     bits = max(part.bits for part in fmt.components)
     has_alpha = pixels.shape[2] == 4
     wide = pixels.dtype == np.uint16
-    if _is_rgb(pixel_format) and not pixel_format.startswith("gbr"):
+    if is_rgb(pixel_format) and not pixel_format.startswith("gbr"):
         packed = pixels if wide == (bits > 8) else (_widen(pixels) if bits > 8 else _narrow(pixels))
         source = _from_array(packed)
         frame = source if source.format.name == pixel_format else _reformat(source, pixel_format, tags, FULL)
@@ -114,12 +122,25 @@ def _base_name(pixel_format: str) -> str:
     return pixel_format.removesuffix("le").removesuffix("be")
 
 
-def _is_rgb(name: str) -> bool:
+def is_gray(pixel_format: str) -> bool:
+    """Whether a format holds brightness alone, with or without transparency."""
+    return pixel_format.startswith("gray") or re.match(r"ya(8|16|f)", pixel_format) is not None
+
+
+def is_float(pixel_format: str) -> bool:
+    """Whether the samples of a format are floating-point numbers."""
+    return _FLOATS.fullmatch(pixel_format) is not None
+
+
+def is_rgb(name: str) -> bool:
+    """Whether a format holds red, green and blue (or what swscale makes of a palette, XYZ or a sensor's mosaic)."""
+    if _FLOATS.fullmatch(f"{name}le"):
+        return not is_gray(name)
     return av.VideoFormat(name).is_rgb or name.startswith(("gbr", "pal8", "mono", "bayer", "xyz", "x2"))
 
 
 def _is_exact_in_swscale(name: str, bits: int, tags: ColorTags) -> bool:
-    if _is_rgb(name):
+    if is_rgb(name):
         return not (name.startswith("gbr") and bits > 8)
     in_swscale = tags.matrix in (1, 5, 6)  # PyAV 17 takes BT.2020 for another
     return bits <= 8 and in_swscale and tags.range == LIMITED and not name.startswith(("gray", "ya"))
@@ -127,7 +148,7 @@ def _is_exact_in_swscale(name: str, bits: int, tags: ColorTags) -> bool:
 
 def _reformat(frame: av.VideoFrame, name: str, tags: ColorTags, out_range: int) -> av.VideoFrame:
     """Let swscale convert; for RGB to YUV the tags are those of the YUV side."""
-    to_yuv = _is_rgb(frame.format.name)
+    to_yuv = is_rgb(frame.format.name)
     matrix = _SWS.get(tags.matrix, 1)
     result: av.VideoFrame = frame.reformat(
         format=name,
@@ -220,6 +241,25 @@ def _from_planes(frame: av.VideoFrame, bits: int, tags: ColorTags, alpha: bool) 
     return _mix_to_rgb(planes, name, bits, tags, alpha)
 
 
+def _from_floats(frame: av.VideoFrame, alpha: bool) -> Frame:
+    """Convert samples of 16 or 32 bits that are numbers, 0..1; what lies outside is cut."""
+    family, bits, order = _FLOATS.fullmatch(frame.format.name).groups()  # type: ignore[union-attr]
+    dtype: Any = np.dtype(f"{'<' if order == 'le' else '>'}f{int(bits) // 8}")
+    if family.startswith("gbr"):
+        green, blue, red, *rest = (_plane(frame, index, dtype) for index in range(len(frame.planes)))
+        planes = [red, green, blue, *rest]
+    else:
+        count = _CHANNELS[family]
+        rows = _rows(frame.planes[0], dtype)[:, : frame.width * count].reshape(frame.height, frame.width, count)
+        planes = [rows[..., 0]] * 3 if count < 3 else [rows[..., index] for index in range(3)]
+        planes += [rows[..., -1]] if count in (2, 4) else []
+    out: Any = np.empty((frame.height, frame.width, 4 if alpha else 3), np.uint16)
+    for channel in range(out.shape[2]):
+        values = np.nan_to_num(planes[channel].astype(np.float32), nan=0.0, posinf=1.0, neginf=0.0)
+        out[..., channel] = np.rint(np.clip(values, 0, 1) * np.float32(65535))
+    return out
+
+
 def _gray_alpha_planes(frame: av.VideoFrame, bits: int) -> list[NDArray[Any]]:
     big = frame.format.name.endswith("be")
     dtype: Any = np.dtype(np.uint8) if bits <= 8 else np.dtype(">u2" if big else "<u2")
@@ -270,8 +310,8 @@ def _to_planes(pixels: Frame, fmt: Any, bits: int, tags: ColorTags, has_alpha: b
     height, width = pixels.shape[:2]
     dtype: Any = np.uint8 if bits <= 8 else np.uint16
     wants_alpha = has_alpha and any(part.is_alpha for part in fmt.components)
-    is_rgb = fmt.name.startswith("gbr")
-    if is_rgb or fmt.name.startswith("gray"):
+    is_planar_rgb = fmt.name.startswith("gbr")
+    if is_planar_rgb or fmt.name.startswith("gray"):
         work = av.VideoFrame(width, height, fmt.name)
     else:
         work = av.VideoFrame(width, height, _planar_name(bits, wants_alpha))
@@ -284,7 +324,7 @@ def _to_planes(pixels: Frame, fmt: Any, bits: int, tags: ColorTags, has_alpha: b
             parts.append(opacity * np.float32((1 << bits) - 1))
         for target, part in zip(targets, parts, strict=True):
             target[y : y + _BAND] = np.rint(np.clip(part, 0, (1 << bits) - 1))
-    return _resample(work, fmt.name, FULL if is_rgb else tags.range)
+    return _resample(work, fmt.name, FULL if is_planar_rgb else tags.range)
 
 
 def _unit_to_codes(band: NDArray[np.float32], name: str, bits: int, tags: ColorTags) -> list[NDArray[Any]]:

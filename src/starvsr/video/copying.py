@@ -23,7 +23,7 @@ from starvsr.video.early_sound import delayed, leads
 from starvsr.video.info import Chapter, VideoInfo
 from starvsr.video.opening import captured_log, open_input
 from starvsr.video.sound_lengths import packet_length
-from starvsr.video.stream_choice import is_cover, video_stream
+from starvsr.video.stream_choice import is_cover, is_part_of_photo, video_stream
 from starvsr.video.tags import container_tags, copy_tags, language_of_mov, stream_words
 
 _TICK = 256  # packets
@@ -169,6 +169,8 @@ class StreamCopier:
 
     def _add_one(self, stream: Any) -> str | None:
         """Add a stream; say why not where that fails."""
+        if stream.type == "video" and is_part_of_photo(self._input, self._info.path):
+            return None
         if stream.type == "attachment" or is_cover(stream):
             return self._add_attachment(stream)
         if self._is_made_anew(stream):

@@ -15,9 +15,11 @@ from typing import Any
 import av
 
 from starvsr.errors import OptionError
+from starvsr.video.convert import is_gray, is_rgb
 from starvsr.video.encoder_settings import keeps_hdr10, special_settings
 from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags, VideoInfo
 from starvsr.video.opening import captured_log, reason
+from starvsr.video.photo_writing import photo_notes
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 _HARDWARE = ("_nvenc", "_videotoolbox", "_qsv", "_vaapi", "_amf", "_mf")
@@ -157,6 +159,7 @@ def plan_encoding(
         notes.append(
             f"{name}: the input tells a part of the mastering display (HDR10), which av1 cannot; hevc and h264 do"
         )
+    notes += photo_notes(name, source, profile=False, metadata=False)
     if width > 4096 or height > 2304:
         notes.append(f"{width}x{height} is larger than most phones and browsers play; .mkv with hevc or av1 may help")
     return EncodePlan(
@@ -173,15 +176,18 @@ def plan_encoding(
 def output_color(source: VideoInfo | None, pixel_format: str) -> ColorTags:
     """Carry the input's tags over; what it does not say becomes BT.709, limited range.
 
-    RGB inputs (images, GIF) become BT.709 limited as well, unless the output is RGB too.
+    RGB and gray inputs (images, GIF) become BT.709 limited as well, unless the output is RGB too. Gray outputs are
+    full range, as all gray is read.
     """
     tags = source.color if source else ColorTags()
     is_rgb_out = av.VideoFormat(pixel_format).is_rgb or pixel_format.startswith("gbr")
     if is_rgb_out:
         keep = source is not None and tags.primaries != UNSPECIFIED
         return replace(tags, matrix=0, range=FULL) if keep else ColorTags(0, FULL, 1, tags.transfer)
-    if source is not None and (av.VideoFormat(source.pixel_format).is_rgb or source.pixel_format == "pal8"):
+    if source is not None and (is_rgb(source.pixel_format) or is_gray(source.pixel_format)):
         tags = replace(tags, matrix=UNSPECIFIED, range=LIMITED)
+    if is_gray(pixel_format):
+        tags = replace(tags, range=FULL)
     return replace(
         tags,
         matrix=tags.matrix if tags.matrix in (1, 4, 5, 6, 7, 9) else 1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
 from pathlib import Path
 
 Turn = tuple[int, int, int, int]
@@ -24,8 +26,12 @@ def exif_turn(path: Path) -> Turn | None:
     """Read how a photo is turned and mirrored (EXIF tag 0x0112); None where Pillow finds nothing."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            return _TURNS.get(int(image.getexif().get(_ORIENTATION, 0)))
-    except (OSError, ValueError, SyntaxError, TypeError):
-        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path) as image:
+                return _TURNS.get(int(image.getexif().get(_ORIENTATION, 0)))
+        except (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, RuntimeError, struct.error):
+            return None
+        except Image.DecompressionBombError:
+            return None

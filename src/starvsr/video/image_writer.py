@@ -1,75 +1,17 @@
-"""Write frames as images: a folder of PNG files, a numbered pattern, or one PNG or JPEG."""
+"""Write frames as images: a folder of PNG files, a numbered pattern, or one image."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import av
-
-from starvsr.errors import OptionError
-from starvsr.video.convert import Frame, flatten, from_rgb
-from starvsr.video.encoders import EncodeOptions
+from starvsr.video.convert import Frame
 from starvsr.video.image_names import FOLDER_PATTERN, ImageNames
-from starvsr.video.info import FULL, ColorTags, VideoInfo
+from starvsr.video.info import VideoInfo
 from starvsr.video.output_files import discard, sync_file, sync_folder
 from starvsr.video.patterns import is_pattern
-
-
-class ImageEncoder:
-    """Turns frames into the bytes of PNG or JPEG files.
-
-    Args:
-        path: A folder, a pattern such as ``out/f_%04d.png``, or one image.
-        options: ``alpha`` is honoured; other video options are refused.
-        bit_depth: Above 8 gives 16-bit PNG.
-        alpha: Whether frames have four channels.
-
-    Raises:
-        OptionError: An option contradicts images.
-    """
-
-    def __init__(self, path: Path, options: EncodeOptions, bit_depth: int, alpha: bool) -> None:
-        self._path = path
-        self.is_single = not is_pattern(path) and path.suffix != ""
-        self.is_jpeg = Path(file_pattern(path)).suffix.lower() in (".jpg", ".jpeg")
-        self._wide = bit_depth > 8 and not self.is_jpeg
-        self._drop_alpha = alpha and options.alpha == "drop"
-        self._check(options, alpha)
-
-    def _check(self, options: EncodeOptions, alpha: bool) -> None:
-        suffix = Path(file_pattern(self._path)).suffix.lower()
-        if suffix not in (".png", ".jpg", ".jpeg"):
-            raise OptionError(f"{self._path.name}: images are .png or .jpg, not {suffix or 'without suffix'}")
-        if options.codec not in (None, "png"):
-            raise OptionError(f"{self._path.name}: images take no codec ({options.codec}); name a video file instead")
-        if options.alpha not in ("keep", "drop"):
-            raise OptionError(f"alpha must be one of keep, drop, got {options.alpha!r}")
-        if alpha and self.is_jpeg and options.alpha == "keep":
-            raise OptionError(f"{self._path.name}: JPEG holds no transparency; write PNG, or use alpha=drop")
-
-    def check_room(self, count: int) -> None:
-        """Refuse an image more than there is room for.
-
-        Raises:
-            OptionError: The output is one image, and ``count`` are there already.
-        """
-        if self.is_single and count:
-            raise OptionError(f"{self._path.name} holds one image, the input more; write a folder or a video")
-
-    def encode(self, pixels: Frame) -> bytes:
-        """Encode one frame [H, W, 3 or 4]."""
-        if self._drop_alpha:
-            pixels = flatten(pixels)
-        if self.is_jpeg:
-            return _encode("mjpeg", pixels, "yuvj444p", ColorTags(5, FULL, 1, 1), {"q": "2", "qmin": "1", "qmax": "2"})
-        name = ("rgba" if pixels.shape[2] == 4 else "rgb") + ("" if pixels.shape[2] == 4 else "24")
-        if self._wide:
-            name = "rgba64be" if pixels.shape[2] == 4 else "rgb48be"
-        return _encode("png", pixels, name, ColorTags(0, FULL, 1, 13), {"compression_level": "4", "pred": "mixed"})
+from starvsr.video.still_encoder import ImageEncoder
 
 
 def file_pattern(path: Path) -> str:
@@ -84,7 +26,6 @@ class ImageWriter:
         path: A folder, a pattern such as ``out/f_%04d.png`` (its folder is what is written), or one image.
         source: The input, for the notes on what images cannot hold.
         encoder: Makes the images.
-        bit_depth: Significant bits of the frames.
         partial: What it is called while it is written.
         keep: Whether it may be there already, and stays when all is given up.
     """
@@ -94,16 +35,13 @@ class ImageWriter:
         path: Path,
         source: VideoInfo | None,
         encoder: ImageEncoder,
-        bit_depth: int,
         partial: Path,
         *,
         keep: bool = False,
     ) -> None:
         self._path = path
         self._encoder = encoder
-        self.notes = _notes(path, source)
-        if bit_depth > 8 and encoder.is_jpeg:
-            self.notes.append(f"{path.name}: JPEG keeps 8 of the input's {bit_depth} bits per sample; PNG keeps 16")
+        self.notes = [*stream_notes(path, source), *encoder.notes]
         self._names = ImageNames(path, source)
         self._written: list[str] = []
         self._partial = partial
@@ -153,19 +91,8 @@ class ImageWriter:
                 self._partial.parent.rmdir()
 
 
-def _encode(codec: str, pixels: Frame, pixel_format: str, tags: ColorTags, settings: dict[str, str]) -> bytes:
-    frame = from_rgb(pixels, pixel_format, tags)
-    frame.pts = 0
-    context: Any = av.CodecContext.create(codec, "w")
-    context.width, context.height, context.pix_fmt = frame.width, frame.height, pixel_format
-    context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
-    context.color_range = tags.range
-    context.thread_count = 1
-    context.options = settings
-    return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
-
-
-def _notes(path: Path, source: VideoInfo | None) -> list[str]:
+def stream_notes(path: Path, source: VideoInfo | None) -> list[str]:
+    """Name the streams of the input that images and animations do not hold."""
     if source is None:
         return []
     lost = [s.kind for s in source.streams if s.kind not in ("video", "cover")]

@@ -86,6 +86,29 @@ class ColorTags:
 
 
 @dataclass(frozen=True)
+class PhotoData:
+    """What a photo carries beside its samples.
+
+    Attributes:
+        profile: ICC profile of the RGB samples, byte for byte as in the file (for gray photos: made of theirs).
+        profile_name: The profile's own name.
+        is_srgb: Whether the profile says nothing that sRGB does not.
+        lost_profile: Name of a profile that describes no RGB, and is not kept.
+        exif: EXIF data, a TIFF structure, without orientation and thumbnail.
+        xmp: XMP packet; its orientation is reset.
+        dpi: Pixels per inch, horizontally and vertically.
+    """
+
+    profile: bytes | None = None
+    profile_name: str = ""
+    is_srgb: bool = False
+    lost_profile: str | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[Fraction, Fraction] | None = None
+
+
+@dataclass(frozen=True)
 class StreamInfo:
     """One stream of a container.
 
@@ -152,6 +175,8 @@ class VideoInfo:
         metadata: Tags of the container.
         chapters: Chapters of the container.
         files: The images of a folder or pattern, in order.
+        photo: What photos carry beside their samples, e.g. a colour profile.
+        num_plays: How often an animation is played, 0 for ever; None where the file does not say.
         notes: What the user should know about the input, one sentence each.
         limits: What the input may ask for; whoever opens it again holds it to the same.
     """
@@ -185,6 +210,8 @@ class VideoInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)
     chapters: tuple[Chapter, ...] = ()
     files: tuple[Path, ...] = ()
+    photo: PhotoData = field(default_factory=PhotoData)
+    num_plays: int | None = None
     notes: tuple[str, ...] = ()
     limits: Limits = DEFAULT_LIMITS
 
@@ -228,6 +255,7 @@ class VideoInfo:
             "field_order": self.field_order,
             "color": self.color.describe(),
             "hdr": self.color.is_hdr,
+            "color_profile": self.photo.profile_name or None,
             "streams": [vars(stream) for stream in self.streams],
             "chapters": len(self.chapters),
             "metadata": dict(self.metadata),

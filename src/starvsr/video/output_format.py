@@ -20,10 +20,21 @@ from starvsr.video.info import VideoInfo
 from starvsr.video.opening import captured_log, reason
 from starvsr.video.patterns import is_pattern
 
-IMAGE_OUTPUTS = ("", ".png", ".jpg", ".jpeg")
+IMAGE_OUTPUTS = ("", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".avif")
+ANIMATION_OUTPUTS = (".gif", ".webp", ".apng")
 _DEFAULT_RATE = Fraction(25)
 _MAX_TICKS = 2**31 - 1
 _GLOBAL_HEADER = 1 << 22  # FFmpeg's flag: parameter sets go into the container's header, as all of ours want them
+
+
+def is_still_output(path: Path) -> bool:
+    """Whether an output of that name is made of images: a folder, a pattern, one image or an animation."""
+    return is_pattern(path) or path.suffix.lower() in (*IMAGE_OUTPUTS, *ANIMATION_OUTPUTS)
+
+
+def holds_one(path: Path) -> bool:
+    """Whether an output of that name is a single image."""
+    return not is_pattern(path) and path.suffix != "" and path.suffix.lower() in IMAGE_OUTPUTS
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,16 @@ class OutputFormat:
     def is_images(self) -> bool:
         """Whether the output is an image, a numbered pattern or a folder of images."""
         return is_pattern(self.path) or self.path.suffix.lower() in IMAGE_OUTPUTS
+
+    @property
+    def is_animation(self) -> bool:
+        """Whether the output is an animated GIF, WebP or PNG (a still where there is one frame)."""
+        return not is_pattern(self.path) and self.path.suffix.lower() in ANIMATION_OUTPUTS
+
+    @property
+    def holds_stills(self) -> bool:
+        """Whether each frame is coded as an image by itself."""
+        return self.is_images or self.is_animation
 
     @property
     def channels(self) -> int:

@@ -20,10 +20,10 @@ import av
 
 from starvsr.errors import OutputError
 from starvsr.video.convert import Frame
-from starvsr.video.image_writer import ImageEncoder
 from starvsr.video.output_files import as_output_error, sync_folder
 from starvsr.video.output_format import OutputFormat, PictureEncoder
 from starvsr.video.packets import DamagedPartError, Entry, Packet, StoredPart, delay_of, pack_entries, unpack_entries
+from starvsr.video.still_encoder import ImageEncoder
 
 _HEAD = b"starvsr part 2\n"
 _TAIL = b"end of part\n"
@@ -122,8 +122,8 @@ class PartWriter:
         self._durations: dict[int, int] = {}
         self._encoder: PictureEncoder | None = None
         self._images: ImageEncoder | None = None
-        if form.is_images:
-            self._images = ImageEncoder(form.path, form.options, form.bit_depth, form.alpha)
+        if form.holds_stills:
+            self._images = ImageEncoder(form)
         else:
             self._encoder = PictureEncoder(form)
         with self._output_errors():

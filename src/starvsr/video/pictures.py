@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,28 @@ from typing import Any
 import av
 
 from starvsr.errors import CorruptFrameError, UnreadableInputError
+from starvsr.video.alpha_track import AlphaTrack
 from starvsr.video.clock import Clock, fields_of, followed
 from starvsr.video.damage import DamageControl, Picture
 from starvsr.video.deinterlace import Deinterlacer
-from starvsr.video.info import VideoInfo
+from starvsr.video.exif import Turn
+from starvsr.video.info import PhotoData, VideoInfo
 from starvsr.video.opening import open_input
+from starvsr.video.photo_data import photo_beside
 from starvsr.video.side_data import orientation, side_notes
 from starvsr.video.stalls import MOST_UNDER_WAY, StallWatch, refusal
-from starvsr.video.stream_choice import decoder_for, video_stream
+from starvsr.video.stills import CONTAINER, check_tiles, read_still, rescue, wants_pillow
+from starvsr.video.stream_choice import alpha_stream, decoder_for, video_stream
 from starvsr.video.stream_facts import is_elementary, nominal_rate
 from starvsr.video.webp import webp_frames
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What belongs to a decoded frame: how it is turned, where frames are turned one by one; its transparency."""
+
+    turn: Turn | None = None
+    alpha: Any = None
 
 
 class Pictures:
@@ -54,12 +67,15 @@ class Pictures:
         self._note = note
         self._container: Any = None
         self._raw_rate: Fraction | None = None
+        self._alpha: AlphaTrack | None = None
 
     def close(self) -> None:
         """Close the file; harmless when already closed."""
         container, self._container = self._container, None
-        if container is not None:
-            container.close()
+        alpha, self._alpha = self._alpha, None
+        for one in (container, alpha):
+            if one is not None:
+                one.close()
 
     def __iter__(self) -> Iterator[Picture]:
         """Yield them.
@@ -69,6 +85,9 @@ class Pictures:
         """
         if self._info.kind == "animation":
             yield from self._webp_pictures()
+            return
+        if self._info.kind == "image" and self._info.container == CONTAINER:
+            yield Picture(0, 1, read_still(self._path, self._info.limits).pixels)
             return
         frames = self._image_frames() if self._info.kind == "images" else self._video_frames()
         if self._deinterlace == "off" or self._info.kind != "video":
@@ -101,6 +120,7 @@ class Pictures:
         if self._info.time_base * self._info.frame_rate != 1 and not self._info.has_timestamps:
             self._raw_rate = nominal_rate(stream, raw=is_elementary(container))
         decoder = decoder_for(stream)
+        alpha = self._open_alpha(container)
         damage = DamageControl(self._info, self._on_corrupt, self._note, fill_to=self._fill_to)
         packets = iter(self._packets(container, stream))
         watch = StallWatch(self._path, self._info.limits)
@@ -126,8 +146,10 @@ class Pictures:
             for frame in frames:
                 watch.frame()
                 self._info.limits.check_size(self._path, frame.width, frame.height)
-                for note in side_notes(self._path, frame):
+                for note in side_notes(self._path, frame, decoder.name):
                     self._note(note)
+                if alpha is not None:
+                    frame.opaque = Beside(alpha=alpha.of(frame))
                 yield from damage.around(frame)
         yield from damage.rest()
 
@@ -158,26 +180,73 @@ class Pictures:
         self._container = open_input(self._path, limits=self._info.limits)
         return self._container, video_stream(self._container, self._path)
 
+    def _open_alpha(self, container: Any) -> AlphaTrack | None:
+        if self._alpha is not None:
+            self._alpha.close()
+        has_one = alpha_stream(container, self._path) is not None
+        self._alpha = AlphaTrack(self._path, self._info.limits) if has_one else None
+        return self._alpha
+
     def _image_frames(self) -> Iterator[Any]:
         for index, file in enumerate(self._info.files):
-            with open_input(file, limits=self._info.limits) as container:
-                try:
-                    frame = next(container.decode(video=0), None)
-                except av.error.FFmpegError:
-                    frame = None
-            if frame is None:
+            try:
+                image, size = self._image(file)
+            except (av.error.FFmpegError, UnreadableInputError):
                 yield from self._bad_image(index, file)
                 continue
-            turned = orientation(frame, file)
-            upright = (frame.height, frame.width) if turned and turned[0] == 0 else (frame.width, frame.height)
-            if upright != (self._info.width, self._info.height):
+            if size != (self._info.width, self._info.height):
                 raise UnreadableInputError(
-                    f"{file}: {upright[0]}x{upright[1]}, but the first image is {self._info.width}x{self._info.height}:"
+                    f"{file}: {size[0]}x{size[1]}, but the first image is {self._info.width}x{self._info.height}:"
                     " a film has one size; give --images photos to enlarge each by itself"
                 )
-            frame.pts, frame.duration, frame.time_base = index, 1, self._info.time_base
-            frame.opaque = turned  # each photo may be turned in its own way
-            yield frame
+            yield Picture(index, 1, image)
+
+    def _image(self, file: Path) -> tuple[Any, tuple[int, int]]:
+        """Decode one photo: a frame, or pixels, and its upright (width, height)."""
+        limits = self._info.limits
+        if wants_pillow(file):
+            return self._by_pillow(file)
+        check_tiles(file)
+        try:
+            return self._by_ffmpeg(file)
+        except (av.error.FFmpegError, UnreadableInputError):
+            if not rescue(file, limits):
+                raise
+        return self._by_pillow(file)
+
+    def _by_pillow(self, file: Path) -> tuple[Any, tuple[int, int]]:
+        still = read_still(file, self._info.limits)
+        self._compare_profiles(file, still.photo)
+        return still.pixels, (still.pixels.shape[1], still.pixels.shape[0])
+
+    def _by_ffmpeg(self, file: Path) -> tuple[Any, tuple[int, int]]:
+        limits = self._info.limits
+        with open_input(file, limits=limits) as container:
+            stream = video_stream(container, file)
+            decoder = stream.codec_context
+            packets = (packet for packet in container.demux(stream))
+            found = next(((frame, packet) for packet in packets for frame in decoder.decode(packet)), None)
+            if found is None:
+                raise UnreadableInputError(f"{file}: no picture could be decoded; check or convert the file")
+            frame, packet = found
+            photo = photo_beside(file, container, frame, packet, decoder.name, limits)
+            has_alpha = alpha_stream(container, file) is not None
+        self._compare_profiles(file, photo)
+        beside = Beside(orientation(frame, file, decoder.name))
+        if has_alpha:
+            track = AlphaTrack(file, limits)
+            beside = Beside(beside.turn, track.of(frame))
+            track.close()
+        frame.opaque = beside  # each photo may be turned in its own way
+        is_turned = beside.turn is not None and beside.turn[0] == 0
+        return frame, (frame.height, frame.width) if is_turned else (frame.width, frame.height)
+
+    def _compare_profiles(self, file: Path, photo: PhotoData) -> None:
+        first = self._info.photo
+        if photo.profile != first.profile and not (photo.is_srgb and first.is_srgb):
+            self._note(
+                f"{file.name}: another colour profile than that of the first image, which is kept; its colours change"
+            )
 
     def _bad_image(self, index: int, file: Path) -> Iterator[Picture]:
         if self._on_corrupt == "error":

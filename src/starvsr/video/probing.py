@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,19 @@ from typing import Any
 import av
 
 from starvsr.errors import InputNotFoundError, UnreadableInputError
+from starvsr.video.animations import num_plays
 from starvsr.video.clock import Survey, may_step, survey
+from starvsr.video.convert import is_float, is_rgb
 from starvsr.video.images import list_images
-from starvsr.video.info import VideoInfo
+from starvsr.video.info import FULL, ColorTags, VideoInfo
 from starvsr.video.limits import DEFAULT_LIMITS, Limits
 from starvsr.video.opening import check_file, open_input, reason
 from starvsr.video.patterns import is_pattern
+from starvsr.video.photo_data import photo_beside, png_light
 from starvsr.video.side_data import IDENTITY, color_tags, orientation, side_notes
 from starvsr.video.stalls import StallWatch, refused_size
-from starvsr.video.stream_choice import decoder_for, video_stream
+from starvsr.video.stills import check_tiles, probe_still, rescue, wants_pillow
+from starvsr.video.stream_choice import alpha_stream, decoder_for, says_alpha, video_stream
 from starvsr.video.stream_facts import (
     aspect_of,
     chapters_of,
@@ -68,14 +73,22 @@ def probe(path: str | Path, *, frame_rate: Fraction | None = None, limits: Limit
     check_file(path)
     if is_animated_webp(path):
         return probe_webp(path, limits)
-    with open_input(path, limits=limits) as container:
-        stream = video_stream(container, path)
-        frame = _first_frame(container, stream, path, limits)
-        return _describe(path, container, stream, frame, frame_rate, limits)
+    if wants_pillow(path):
+        return probe_still(path, frame_rate or DEFAULT_IMAGE_RATE, limits)
+    check_tiles(path)
+    try:
+        with open_input(path, limits=limits) as container:
+            stream = video_stream(container, path)
+            frame, packet = _first_frame(container, stream, path, limits)
+            return _describe(path, container, stream, frame, packet, frame_rate, limits)
+    except UnreadableInputError:
+        if not (path.is_file() and rescue(path, limits)):
+            raise
+    return probe_still(path, frame_rate or DEFAULT_IMAGE_RATE, limits)
 
 
-def _first_frame(container: Any, stream: Any, path: Path, limits: Limits) -> Any:
-    """Decode until a frame comes out.
+def _first_frame(container: Any, stream: Any, path: Path, limits: Limits) -> tuple[Any, Any]:
+    """Decode until a frame comes out; gives it, and the packet that brought it out.
 
     Raises:
         UnreadableInputError: None comes out.
@@ -91,7 +104,7 @@ def _first_frame(container: Any, stream: Any, path: Path, limits: Limits) -> Any
                     frames = decoder.decode(packet)
                 for frame in frames:
                     limits.check_size(path, frame.width, frame.height)
-                    return frame
+                    return frame, packet
             except av.error.EOFError:
                 break
             except av.error.FFmpegError as error:
@@ -107,11 +120,15 @@ def _first_frame(container: Any, stream: Any, path: Path, limits: Limits) -> Any
     raise UnreadableInputError(f"{path}: no picture could be decoded: {why}; check or convert the file")
 
 
-def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fraction | None, limits: Limits) -> VideoInfo:
-    matrix = orientation(frame, path)
+def _describe(
+    path: Path, container: Any, stream: Any, frame: Any, packet: Any, rate: Fraction | None, limits: Limits
+) -> VideoInfo:
+    context = decoder_for(stream)
+    matrix = orientation(frame, path, context.name)
     notes = (
-        *side_notes(path, frame),
+        *side_notes(path, frame, context.name),
         *(() if matrix else (f"{path.name}: turned by an odd angle, which is not kept",)),
+        *_format_notes(path, container, stream, frame),
     )
     matrix = matrix or IDENTITY
     is_turned = matrix[0] == 0
@@ -167,14 +184,16 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, rate: Fractio
         origin=origin,
         clock_steps=steps,
         pixel_format=frame.format.name,
-        bit_depth=max(part.bits for part in frame.format.components),
-        has_alpha=_has_alpha(path, stream, frame, limits),
+        bit_depth=min(16, max(part.bits for part in frame.format.components)),
+        has_alpha=_has_alpha(path, container, stream, frame, limits),
         field_order=field_order(stream, frame),
-        color=color_tags(frame, stream.codec_context),
+        color=_color(path, container, frame, packet, context, limits),
         has_timestamps=has_times,
         streams=tuple(stream_info(s) for s in container.streams),
         metadata=dict(container.metadata),
         chapters=chapters_of(container),
+        photo=photo_beside(path, container, frame, packet, context.name, limits),
+        num_plays=num_plays(path) if context.name in ("gif", "apng") else None,
         notes=notes,
         limits=limits,
     )
@@ -194,17 +213,38 @@ def _surveyed_length(found: Survey | None, start: Fraction) -> Fraction | None:
     """Say how long the pictures last, where all packets were looked at; None where that tells nothing."""
     is_known = found is not None and found.video_end is not None and found.video_end > start
     return found.video_end - start if is_known and found is not None and found.video_end is not None else None
+def _color(path: Path, container: Any, frame: Any, packet: Any, context: Any, limits: Limits) -> ColorTags:
+    tags = color_tags(frame, context)
+    if context.name == "jpeg2000" and container.format.name == "j2k_pipe" and not is_rgb(frame.format.name):
+        return replace(tags, matrix=5, range=FULL)  # sYCC, as photos are
+    if context.name not in ("png", "apng"):
+        return tags
+    is_file = container.format.name in ("png_pipe", "apng", "image2")
+    mastering, light = png_light(path if is_file else bytes(packet), limits.max_metadata)
+    return replace(tags, mastering=mastering, content_light=light)
+
+
+def _format_notes(path: Path, container: Any, stream: Any, frame: Any) -> Iterator[str]:
+    if says_alpha(stream) and not _format_has_alpha(frame):
+        yield f"{path.name}: its transparency cannot be decoded here and is lost"
+    if alpha_stream(container, path) is not None:
+        yield f"{path.name}: its transparency, a stream of its own, is joined to the pictures"
+    if is_float(frame.format.name):
+        yield f"{path.name}: floating-point samples, of which 0 to 1 is kept"
 
 
 def _format_has_alpha(frame: Any) -> bool:
     return frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components)
 
 
-def _has_alpha(path: Path, stream: Any, frame: Any, limits: Limits) -> bool:
+def _has_alpha(path: Path, opened: Any, stream: Any, frame: Any, limits: Limits) -> bool:
     """Whether there is transparency; formats that always decode with alpha are looked at frame by frame."""
+    if alpha_stream(opened, path) is not None:
+        return True
     if not _format_has_alpha(frame):
         return False
-    if stream.codec_context.name not in ("apng", "gif", "png", "webp", "tiff", "bmp", "qtrle"):
+    is_still = opened.format.name.endswith("_pipe") or opened.format.name == "image2"
+    if not is_still and stream.codec_context.name not in ("apng", "gif", "png", "webp", "tiff", "bmp", "qtrle"):
         return True
     with open_input(path, limits=limits) as container:
         for count, picture in enumerate(_undamaged(container)):
@@ -228,8 +268,6 @@ def _undamaged(container: Any) -> Iterator[Any]:
 
 
 def _probe_images(path: Path, rate: Fraction, limits: Limits) -> VideoInfo:
-    from dataclasses import replace
-
     files, notes = list_images(path)
     if not files:
         raise InputNotFoundError(f"{path}: no images found")
@@ -244,5 +282,5 @@ def _probe_images(path: Path, rate: Fraction, limits: Limits) -> VideoInfo:
         files=files,
         streams=(),
         metadata={},
-        notes=notes,
+        notes=(*notes, *first.notes),
     )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from starvsr.errors import OptionError, UnreadableInputError
+from starvsr.video.alpha_track import with_alpha
 from starvsr.video.completeness import find_missing_part
 from starvsr.video.convert import Frame, resolve_tags, to_rgb
 from starvsr.video.damage import Picture
@@ -24,7 +25,7 @@ from starvsr.video.frame_times import in_range, with_durations, with_times
 from starvsr.video.info import VideoInfo
 from starvsr.video.limits import DEFAULT_LIMITS, Limits
 from starvsr.video.matroska_faults import find_fault
-from starvsr.video.pictures import Pictures
+from starvsr.video.pictures import Beside, Pictures
 from starvsr.video.pixels import dtype_for
 from starvsr.video.probing import probe
 from starvsr.video.stalls import within_limits
@@ -270,10 +271,11 @@ class VideoReader:
         yield from with_durations(in_range(timed, self.info, self.time_range), self.info, is_whole=is_whole)
 
     def _to_pixels(self, image: Any) -> Frame:
-        if isinstance(image, np.ndarray):
-            return image
         info = self.info
-        matrix = (info.kind == "images" and image.opaque) or info.display_matrix
+        if isinstance(image, np.ndarray):
+            return _fitted(image, info)
+        beside = image.opaque if isinstance(image.opaque, Beside) else Beside()
+        matrix = beside.turn or info.display_matrix
         if info.kind == "video" and (image.width, image.height) != (info.coded_width, info.coded_height):
             self._note(f"{self.path.name}: the picture size changes within the file; scaled to the first size")
             image = image.reformat(width=info.coded_width, height=info.coded_height)
@@ -281,9 +283,18 @@ class VideoReader:
         if image.format.name != info.pixel_format:
             tags = resolve_tags(info.color, image.format.name, info.width, info.height)
         pixels = to_rgb(image, tags, alpha=info.has_alpha)
-        if pixels.dtype != dtype_for(info.bit_depth):
-            pixels = (pixels // 257).astype(np.uint8) if info.bit_depth <= 8 else pixels.astype(np.uint16) * 257
-        return _turn(pixels, matrix)
+        if beside.alpha is not None and info.has_alpha:
+            pixels = with_alpha(pixels, beside.alpha)
+        return _turn(_fitted(pixels, info), matrix)
+
+
+def _fitted(pixels: Any, info: VideoInfo) -> Any:
+    """Bring pixels to the type and the channels that are promised; what has no transparency is opaque."""
+    if pixels.dtype != dtype_for(info.bit_depth):
+        pixels = (pixels // 257).astype(np.uint8) if info.bit_depth <= 8 else pixels.astype(np.uint16) * 257
+    if info.has_alpha and pixels.shape[2] == 3:
+        return with_alpha(pixels, None)
+    return pixels if info.has_alpha else pixels[..., :3]
 
 
 def _turn(pixels: Any, matrix: tuple[int, int, int, int]) -> Any:

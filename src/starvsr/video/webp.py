@@ -11,10 +11,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from starvsr.errors import CorruptFrameError, UnreadableInputError
+from starvsr.video.animations import num_plays
 from starvsr.video.convert import Frame
 from starvsr.video.info import VideoInfo
 from starvsr.video.limits import Limits
 from starvsr.video.opening import reason
+from starvsr.video.photo_data import read_photo
 
 _ALPHA_SCAN_PIXELS = 1 << 31
 _ALPHA_SCAN_LIMIT = 500
@@ -71,6 +73,8 @@ def probe_webp(path: Path, limits: Limits) -> VideoInfo:
         duration=total,
         pixel_format="rgba" if has_alpha else "rgb24",
         has_alpha=has_alpha,
+        photo=read_photo(path, limits.max_metadata),
+        num_plays=num_plays(path),
         limits=limits,
     )
 

@@ -16,11 +16,12 @@ import av
 import numpy as np
 
 from starvsr.errors import OutputError, StarVsrError
+from starvsr.video.animation_writer import AnimationWriter
 from starvsr.video.convert import Frame
 from starvsr.video.encoders import EncodeOptions
 from starvsr.video.file_names import check_name
 from starvsr.video.file_sink import FileSink
-from starvsr.video.image_writer import ImageEncoder, ImageWriter
+from starvsr.video.image_writer import ImageWriter
 from starvsr.video.info import VideoInfo
 from starvsr.video.join_file import JoinFile
 from starvsr.video.moved_parts import MovedPart, OnMoved, locate_images
@@ -29,6 +30,7 @@ from starvsr.video.output_files import as_output_error, check_output, check_pare
 from starvsr.video.output_format import OutputFormat
 from starvsr.video.packets import StoredPart
 from starvsr.video.patterns import is_pattern, numbered_name
+from starvsr.video.still_encoder import ImageEncoder
 
 
 class _Sink(Protocol):
@@ -42,7 +44,7 @@ class _Sink(Protocol):
 
 
 class VideoWriter:
-    """Write frames to ``.mp4``, ``.mov``, ``.mkv``, ``.webm``, a PNG folder, a numbered pattern or one image.
+    """Write frames to a video, an animation (``.gif``, ``.webp``, ``.apng``), an image, a folder or pattern of images.
 
     Args:
         path: The output. A name without suffix is a folder of PNG files.
@@ -160,7 +162,11 @@ class VideoWriter:
             OutputNotWritableError: The disk is full or gone.
         """
         try:
-            if isinstance(self._sink, ImageWriter):
+            if isinstance(self._sink, AnimationWriter):
+                for opened in parts:
+                    for packet in opened().packets():
+                        self._sink.add(packet.data, packet.pts, packet.duration)
+            elif isinstance(self._sink, ImageWriter):
                 _append_images(self._sink, parts, on_moved)
             else:
                 assert isinstance(self._sink, FileSink)
@@ -226,10 +232,10 @@ class VideoWriter:
         form = self.form
         try:
             if form.is_images:
-                encoder = ImageEncoder(form.path, form.options, form.bit_depth, form.alpha)
-                sink: _Sink = ImageWriter(
-                    form.path, form.source, encoder, form.bit_depth, self._partial, keep=self._room is not None
-                )
+                encoder = ImageEncoder(form)
+                sink: _Sink = ImageWriter(form.path, form.source, encoder, self._partial, keep=self._room is not None)
+            elif form.is_animation:
+                sink = AnimationWriter(form, ImageEncoder(form), self._partial, keep=self._room is not None)
             else:
                 sink = self._file_sink(time_range, comment)
         except (av.error.FFmpegError, OSError) as error:

@@ -53,6 +53,8 @@ def facts(info: VideoInfo) -> list[tuple[str, str]]:
         ("frames", f"{'number unknown' if frames is None else f'{about}{frames}'} at {rate_words} frames/s{length}"),
         ("pixels", f"{info.pixel_format}, {info.bit_depth} bits, {info.color.describe()}{_extras(info)}"),
     ]
+    if info.photo.profile:
+        rows.append(("profile", info.photo.profile_name))
     for stream in info.streams:
         if stream.kind != "video":
             words = [stream.kind, stream.codec, stream.detail, stream.language or "", stream.title or ""]

@@ -44,8 +44,8 @@ _EXAMPLES = (
     cls=GroupedOption,
     group="Output",
     metavar="OUT",
-    help="Where the result goes: .mp4, .mov, .mkv, .webm, .png, a numbered pattern (f_%05d.png), or a folder "
-    "(default: beside the input, as <name>_x4). Several inputs need a folder.",
+    help="Where the result goes: .mp4, .mov, .mkv, .webm, .gif, .webp, .png, .jpg, .tif, a numbered pattern "
+    "(f_%05d.png), or a folder (default: beside the input, as <name>_x4). Several inputs need a folder.",
 )
 @upscale_flags
 @click.option("--dry-run", is_flag=True, cls=GroupedOption, group="Run", help="Show the plan and write nothing.")

@@ -132,7 +132,7 @@ class Join:
         form = self._job.output_format
         room = 0
         try:
-            if not form.is_images:
+            if not form.holds_stills:
                 room = index_room(
                     form,
                     opened,

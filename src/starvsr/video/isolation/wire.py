@@ -5,6 +5,7 @@ Header: four bytes ``SVsr``, the length of the JSON (32 bits) and of the raw byt
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import struct
@@ -86,13 +87,15 @@ def read_into(pipe: BinaryIO, view: memoryview) -> None:
 
 
 def pack(value: Any) -> Any:
-    """Turn dataclasses, fractions, paths and tuples into JSON types."""
+    """Turn dataclasses, fractions, bytes, paths and tuples into JSON types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: pack(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Fraction):
         return f"{value.numerator}/{value.denominator}"
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     if isinstance(value, (tuple, list)):
         return [pack(part) for part in value]
     if isinstance(value, Mapping):
@@ -125,6 +128,8 @@ def unpack(kind: Any, value: Any) -> Any:
     if kind is Path:
         _want(isinstance(value, str))
         return Path(value)
+    if kind is bytes:
+        return _unpack_bytes(value)
     _want(type(value) is kind and kind in (int, str, bool) and (kind is not int or abs(value) <= _LARGEST_INT))
     return value
 
@@ -147,6 +152,14 @@ def _unpack_dataclass(kind: Any, value: Any) -> Any:
     _want(isinstance(value, dict) and set(value) == fields)
     hints = typing.get_type_hints(kind)
     return kind(**{name: unpack(hints[name], part) for name, part in value.items()})
+
+
+def _unpack_bytes(value: Any) -> bytes:
+    _want(isinstance(value, str))
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError:
+        raise WireError("no bytes") from None
 
 
 def _unpack_fraction(value: Any) -> Fraction:
