@@ -84,7 +84,7 @@ def rehearse_copying(info: VideoInfo, out: Path, options: UpscaleOptions) -> Non
     Raises:
         InputError: The other process did not live through it.
     """
-    from starvsr.video.encoders import container_of
+    from starvsr.video.containers import container_of
     from starvsr.video.images import IMAGE_SUFFIXES, is_pattern
 
     if not options.isolate or info.kind != "video" or is_pattern(out) or out.suffix.lower() in ("", *IMAGE_SUFFIXES):

@@ -66,7 +66,8 @@ def encode_options(options: UpscaleOptions) -> EncodeOptions:
 
 def check_encoding(info: VideoInfo, out: Path, width: int, height: int, options: UpscaleOptions) -> str:
     """Refuse encoder settings that contradict each other, the container or the size; describe what is chosen."""
-    from starvsr.video.encoders import container_of, plan_encoding
+    from starvsr.video.containers import container_of
+    from starvsr.video.encoders import plan_encoding
     from starvsr.video.images import is_pattern
 
     if is_pattern(out) or out.suffix.lower() in ("", ".png", ".jpg", ".jpeg"):

@@ -19,7 +19,6 @@ from starvsr.video.encoder_settings import keeps_hdr10, special_settings
 from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags, VideoInfo
 from starvsr.video.opening import captured_log, reason
 
-CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 _HARDWARE = ("_nvenc", "_videotoolbox", "_qsv", "_vaapi", "_amf", "_mf")
 _DEFAULT_CRF = {"libx264": 17, "libx265": 18, "libsvtav1": 22, "libvpx-vp9": 22}
 _DEFAULT_PRESET = {"libx264": "medium", "libx265": "medium", "libsvtav1": "8", "libvpx-vp9": "4"}
@@ -56,7 +55,9 @@ class EncodeOptions:
         preset: Speed word or number of the encoder.
         pixel_format: FFmpeg's name, e.g. ``yuv444p10le``.
         alpha: ``keep`` refuses outputs that cannot hold the transparency, ``drop`` shows it on black.
-        missing_streams: ``note`` leaves out streams the container cannot hold and says so, ``error`` refuses.
+        missing_streams: ``note`` leaves out sound and others that the container cannot hold and says so, ``convert``
+            codes such sound anew (AAC, Opus in WebM, FLAC or ALAC for lossless sound), ``error`` refuses. Text
+            subtitles always become the container's own kind of text.
         faststart: Put the index of MP4/MOV in front, so that browsers start at once.
         extra: More options for the encoder, by FFmpeg's names.
     """
@@ -92,19 +93,6 @@ class EncodePlan:
     tag: str | None = None
     has_alpha: bool = False
     notes: tuple[str, ...] = ()
-
-
-def container_of(name: str, suffix: str) -> str:
-    """Give FFmpeg's muxer for a file name.
-
-    Raises:
-        OptionError: The suffix is none we write.
-    """
-    muxer = CONTAINERS.get(suffix.lower())
-    if muxer is None:
-        kinds = ", ".join(CONTAINERS)
-        raise OptionError(f"{name}: cannot write {suffix or 'a file without suffix'}; choose {kinds}, or a PNG folder")
-    return muxer
 
 
 def plan_encoding(
@@ -221,7 +209,7 @@ def quiet_encoders() -> None:
 
 
 def _check_choices(options: EncodeOptions) -> None:
-    for option, choices in (("alpha", ("keep", "drop")), ("missing_streams", ("note", "error"))):
+    for option, choices in (("alpha", ("keep", "drop")), ("missing_streams", ("note", "convert", "error"))):
         if getattr(options, option) not in choices:
             raise OptionError(f"{option} must be one of {', '.join(choices)}, got {getattr(options, option)!r}")
 

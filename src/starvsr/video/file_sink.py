@@ -267,7 +267,10 @@ class FileSink:
 
     def _build(self) -> None:
         if self._source is not None and self._source.kind == "video":
-            self._copier = StreamCopier(self._source, self._output, self._muxer, self._time_range)
+            converts_sound = self._form.options.missing_streams == "convert"
+            self._copier = StreamCopier(
+                self._source, self._output, self._muxer, self._time_range, converts_sound=converts_sound
+            )
             self._copier.before_video()
         self._stream = self._add_video()
         if self._copier is not None:

@@ -14,13 +14,13 @@ from typing import Any
 import av
 
 from starvsr.errors import OptionError
+from starvsr.video.containers import IMAGE_OUTPUTS, container_of
 from starvsr.video.convert import Frame, flatten, from_rgb
-from starvsr.video.encoders import EncodeOptions, EncodePlan, container_of, plan_encoding, quiet_encoders
+from starvsr.video.encoders import EncodeOptions, EncodePlan, plan_encoding, quiet_encoders
 from starvsr.video.images import is_pattern
 from starvsr.video.info import VideoInfo
 from starvsr.video.opening import captured_log, reason
 
-IMAGE_OUTPUTS = ("", ".png", ".jpg", ".jpeg")
 _DEFAULT_RATE = Fraction(25)
 _MAX_TICKS = 2**31 - 1
 _GLOBAL_HEADER = 1 << 22  # FFmpeg's flag: parameter sets go into the container's header, as all of ours want them

@@ -28,10 +28,12 @@ class OutputOptions:
     )
     missing_streams: str = option(
         "note",
-        "Sound or subtitles that the output's container cannot hold: leave them out and say so, or refuse.",
+        "Sound or subtitles that the output's container cannot hold: leave them out and say so (note), code such sound"
+        " anew as AAC, Opus (WebM), FLAC or ALAC (convert), or refuse (error). Text subtitles always become the"
+        " container's own kind of text.",
         FILE,
         "text",
-        choices=("note", "error"),
+        choices=("note", "convert", "error"),
     )
     compare: bool = option(
         False, "Also write OUT_compare.png and OUT_compare.mp4: bicubic beside the result.", FILE, "flag"
