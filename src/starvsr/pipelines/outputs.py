@@ -66,6 +66,7 @@ def encode_options(options: UpscaleOptions) -> EncodeOptions:
 
 def check_encoding(info: VideoInfo, out: Path, width: int, height: int, options: UpscaleOptions) -> str:
     """Refuse encoder settings that contradict each other, the container or the size; describe what is chosen."""
+    from starvsr.video.constant_rate import check_constant_rate
     from starvsr.video.containers import container_of
     from starvsr.video.encoders import plan_encoding
     from starvsr.video.images import is_pattern
@@ -85,6 +86,8 @@ def check_encoding(info: VideoInfo, out: Path, width: int, height: int, options:
         bit_depth=info.bit_depth,
         options=encode_options(options),
     )
+    if container_of(out.name, out.suffix) == "avi" and not options.isolate:
+        check_constant_rate(info, out.name)
     return f"{plan.codec}, {plan.pixel_format}, {plan.color.describe()}"
 
 

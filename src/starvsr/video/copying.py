@@ -28,6 +28,7 @@ from starvsr.video.stream_twin import add_twin, first_packets, why_not_copyable
 from starvsr.video.tags import container_tags, copy_tags, stream_words
 from starvsr.video.text_subtitles import TextConverter, add_text, text_note
 
+_EXACT_AT_ZERO = ("matroska", "webm", "avi")  # containers that round the time a stream begins at, or know none
 _COVER_SUFFIX = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "webp": ("webp", "image/webp")}
 
 
@@ -147,6 +148,17 @@ class StreamCopier:
                 self.notes.append(f"{which}: {copied.converter.num_damaged} damaged packets are {lost} in the output")
                 copied.converter.num_damaged = 0
 
+    def _note_lost_start(self, copied: _Copied, packet: Any) -> None:
+        """All streams of AVI begin at 0."""
+        if holds_start_times(self._muxer) or copied.last_dts is not None or packet.pts is None:
+            return
+        start = packet.pts * Fraction(packet.time_base)
+        if copied.source.type == "audio" and abs(start) > Fraction(1, 1000):
+            which = f"stream {copied.source.index} ({stream_words(copied.source)})"
+            self.notes.append(
+                f"{which} begins {float(1000 * start):.0f} ms after the pictures, which AVI cannot tell: it comes early"
+            )
+
     def _make_increase(self, copied: _Copied, packet: Any) -> None:
         """Move a packet whose time does not increase by a tick: containers refuse it otherwise."""
         if packet.dts is None:
@@ -215,7 +227,7 @@ class StreamCopier:
         if not self._converts_sound:
             return f"{problem}; --missing-streams convert codes it anew as {coder_word(self._muxer, stream)}"
         target = add_sound(self._output, coder, stream)
-        sound = SoundConverter(stream, target, coder, begins_at_zero=not holds_start_times(self._muxer))
+        sound = SoundConverter(stream, target, coder, begins_at_zero=self._muxer in _EXACT_AT_ZERO)
         self._streams[stream.index] = _Copied(stream, target, 0, sound)
         self.notes.append(sound_note(stream, self._muxer, coder))
         return None
@@ -276,6 +288,7 @@ class StreamCopier:
             if packet.size == 0 or _is_filler(copied.source, packet) or not self._is_wanted(copied, packet):
                 continue
             for done in self._converted(copied, packet):
+                self._note_lost_start(copied, done)
                 self._make_increase(copied, done)
                 yield copied, done
         for copied in self._streams.values():

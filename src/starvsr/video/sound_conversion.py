@@ -195,7 +195,6 @@ class _Run:
             if done is not None:
                 yield done.to_ndarray()
 
-
     def _cut(self, frame: Any) -> Any:
         """Leave out what lies behind the end that a container tells, of a last frame that is filled up."""
         if not frame.duration or not frame.time_base:
