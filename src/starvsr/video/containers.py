@@ -18,6 +18,8 @@ CONTAINERS = {
 """FFmpeg's muxer for each suffix of a video."""
 IMAGE_OUTPUTS = ("", ".png", ".jpg", ".jpeg")
 """Suffixes of images; a name without suffix is a folder of PNG files."""
+KIND_OPTIONS = ("mpegts_m2ts_mode",)
+"""Options that make another container of a muxer's."""
 _WORDS = {
     "mp4": "MP4",
     "mov": "MOV",

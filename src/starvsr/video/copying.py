@@ -16,7 +16,7 @@ from typing import Any
 
 import av
 
-from starvsr.video.containers import holds_chapters, holds_start_times, muxer_word
+from starvsr.video.containers import KIND_OPTIONS, holds_chapters, holds_start_times, muxer_word
 from starvsr.video.early_sound import delayed, leads
 from starvsr.video.info import Chapter, VideoInfo
 from starvsr.video.opening import open_input
@@ -212,7 +212,8 @@ class StreamCopier:
             with open_input(self._info.path, limits=self._info.limits) as container:
                 return first_packets(container, stream.index)
 
-        return why_not_copyable(stream, self._muxer, self._output.container_options, packets)
+        options = {key: value for key, value in self._output.container_options.items() if key in KIND_OPTIONS}
+        return why_not_copyable(stream, self._muxer, options, packets)
 
     def _convert(self, stream: Any, problem: str) -> str | None:
         """Add a stream in another form; say why it is left out where there is none."""

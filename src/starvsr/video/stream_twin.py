@@ -118,10 +118,10 @@ def _write(trial: Any, target: Any, packets: Sequence[Any]) -> int:
 
 
 def _is_read_back(stream: Any, file: io.BytesIO, muxer: str) -> bool:
-    """Whether a file that a stream was written into has a stream of that kind."""
+    """Whether a file that a stream was written into has a stream of that kind, ready to be decoded."""
     file.seek(0)
     with av.open(file, format=_READERS.get(muxer, muxer), metadata_errors="replace") as container:
-        return any(_is_same_codec(one, stream) for one in container.streams if one.type == stream.type)
+        return any(_is_same_codec(one, stream) and _opens(one) for one in container.streams if one.type == stream.type)
 
 
 def _is_same_codec(one: Any, other: Any) -> bool:
@@ -129,6 +129,13 @@ def _is_same_codec(one: Any, other: Any) -> bool:
         return one.codec_context is other.codec_context
     names = {_canonical(one), _canonical(other)}
     return len(names) == 1 or names <= _MPEG_AUDIO
+
+
+def _opens(stream: Any) -> bool:
+    """Whether the decoder of a stream finds all that it needs to know."""
+    if stream.codec_context is not None:
+        stream.codec_context.open(strict=False)
+    return True
 
 
 def _canonical(stream: Any) -> str:

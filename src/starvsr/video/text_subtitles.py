@@ -85,9 +85,7 @@ class TextConverter:
 
     def _show_until(self, time: int | None) -> Iterator[Any]:
         """Give what is shown up to a time; lines that are shown together become one packet while they are."""
-        if not self._shown:
-            self._now = time
-        elif self._now is None:
+        if self._shown and self._now is None:
             self._now = self._shown[0].start
         while self._shown and self._now is not None:
             stops = [line.stop for line in self._shown if line.stop is not None]
@@ -100,6 +98,8 @@ class TextConverter:
             self._shown = [line for line in self._shown if _goes_on(line, self._now, is_last=time is None)]
             if is_reached:
                 break
+        if time is not None:
+            self._now = max(time, self._now or time)
 
     def _encode(self, start: int, stop: int | None, lines: Sequence[_Line]) -> Any:
         content = b"\\N".join([lines[0].content, *(_words(line.content) for line in lines[1:])])
