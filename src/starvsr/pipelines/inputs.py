@@ -91,4 +91,5 @@ def rehearse_copying(info: VideoInfo, out: Path, options: UpscaleOptions) -> Non
         return
     from starvsr.video.isolation.parent import rehearse_isolated
 
-    rehearse_isolated(info, container_of(out.name, out.suffix))
+    converts_sound = options.missing_streams == "convert"
+    rehearse_isolated(info, container_of(out.name, out.suffix), converts_sound=converts_sound)

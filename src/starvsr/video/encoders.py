@@ -31,7 +31,7 @@ _CODECS_OF = {
     "mov": ("libx264", "libx265", "prores_ks"),
     "matroska": ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1"),
     "webm": ("libvpx-vp9", "libsvtav1"),
-    "avi": ("mpeg4", "libx264", "ffv1"),
+    "avi": ("mpeg4", "ffv1"),  # readers show H.264 in AVI a frame late
     "mpegts": ("libx264", "libx265", "mpeg2video"),
 }
 _SHORT = {
@@ -163,8 +163,7 @@ def plan_encoding(
         codec=codec,
         pixel_format=pixel_format,
         color=color,
-        settings=_settings(codec, pixel_format, width, height, color, keep_alpha, options)
-        | ({"bf": "0"} if container == "avi" and codec == "libx264" else {}),  # AVI tells no order of showing
+        settings=_settings(codec, pixel_format, width, height, color, keep_alpha, options),
         tag=_tag_of(codec, container),
         has_alpha=keep_alpha,
         notes=tuple(notes),
@@ -195,10 +194,10 @@ def output_color(source: VideoInfo | None, pixel_format: str) -> ColorTags:
 def _color_in(
     container: str, codec: str, color: ColorTags, width: int, height: int, name: str, notes: list[str]
 ) -> ColorTags:
-    """Give the colours that a file can tell: in AVI those alone that players take for granted, but for H.264."""
+    """Give the colours that a file can tell: in AVI those alone that players take for granted."""
     if codec == "mpeg2video":
         color = replace(color, range=LIMITED)
-    if container != "avi" or codec == "libx264":
+    if container != "avi":
         return color
     if color.is_hdr or color.primaries == 9:
         notes.append(f"{name}: {codec} in AVI tells no colours: HDR and wide colours look pale; write .mkv or .mp4")
@@ -254,7 +253,7 @@ def _is_hardware(codec: str) -> bool:
 
 
 def _check_codec(name: str, container: str, codec: str) -> None:
-    if _is_hardware(codec):
+    if _is_hardware(codec) and container != "avi":
         problem = probe_encoder(codec)
         if problem:
             raise OptionError(f"{codec} does not work on this machine ({problem}); use libx264 or libx265")

@@ -27,8 +27,8 @@ HELD = {
     "mov": {"aac", "ac3", "mp3float", "alac", "pcm_s16le", "pcm_s24le", "mov_text"},
     "webm": {"opus", "webvtt"},
 }
-WORDS = {"subrip", "ass", "webvtt", "mov_text"}
-TEXT = {"mkv": "subrip", "mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
+WORDS = {"subrip", "srt", "ass", "webvtt", "mov_text"}
+TEXT = {"mkv": ("srt", "subrip"), "mp4": ("mov_text",), "mov": ("mov_text",), "webm": ("webvtt",)}
 MKV_MARKS = {"default", "forced", "comment", "hearing_impaired", "visual_impaired", "original", "dub"}
 MOV_KNOWS = {None, "eng", "fre", "ger", "jpn", "spa", "chi"}
 
@@ -89,7 +89,7 @@ def _is_copied(stream: Copied, kind: str) -> bool:
 
 def _same_words(one: Copied, other: Copied, kind: str, notes: tuple[str, ...]) -> None:
     """Text of another kind: what appears at a time appears there still, and is named."""
-    assert other.codec == TEXT[kind]
+    assert other.codec in TEXT[kind]
     assert any(f"stream {one.index} (subtitles" in note and "is written as" in note for note in notes)
     shown = dict(zip(other.times, other.content, strict=True))
     for number, time in enumerate(one.times):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     cls=GroupedOption,
     group="Output",
     metavar="OUT",
-    help="Where the result goes: .mp4, .mov, .mkv, .webm, .png, a numbered pattern (f_%05d.png), or a folder "
+    help="Where the result goes: .mp4, .mov, .mkv, .webm, .avi, .ts, .png, a numbered pattern (f_%05d.png), or a folder "
     "(default: beside the input, as <name>_x4).",
 )
 @upscale_flags
