@@ -40,7 +40,7 @@ class _Sink(Protocol):
 
 
 class VideoWriter:
-    """Write frames to ``.mp4``, ``.mov``, ``.mkv``, ``.webm``, ``.avi``, ``.ts``, a PNG folder, a numbered pattern or one image.
+    """Write frames to ``.mp4``, ``.mov``, ``.mkv``, ``.webm``, ``.avi``, ``.ts``, a PNG folder, a pattern or one image.
 
     Args:
         path: The output. A name without suffix is a folder of PNG files.

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     cls=GroupedOption,
     group="Output",
     metavar="OUT",
-    help="Where the result goes: .mp4, .mov, .mkv, .webm, .avi, .ts, .png, a numbered pattern (f_%05d.png), or a folder "
-    "(default: beside the input, as <name>_x4).",
+    help="Where the result goes: .mp4, .mov, .mkv, .webm, .avi, .ts, .png, a numbered pattern (f_%05d.png), or a "
+    "folder (default: beside the input, as <name>_x4).",
 )
 @upscale_flags
 @click.option("--dry-run", is_flag=True, cls=GroupedOption, group="Run", help="Show the plan and write nothing.")

@@ -12,7 +12,10 @@ class OutputOptions:
     """What is written, and how."""
 
     codec: str | None = option(
-        None, "Video encoder: h264, hevc, av1, vp9, prores, ffv1, or FFmpeg's name of one (h264_nvenc).", FILE, "text"
+        None,
+        "Video encoder: h264, hevc, av1, vp9, prores, ffv1, mpeg4, mpeg2, or FFmpeg's name (h264_nvenc).",
+        FILE,
+        "text",
     )
     crf: int | None = option(
         None, "Quality of the encoder: lower is better and larger.", FILE, "int", minimum=0, maximum=63
