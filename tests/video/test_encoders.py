@@ -86,7 +86,7 @@ def test_sample_aspect_ratio_is_kept(tmp_path: Path, name: str, codec: str) -> N
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("a.avi", EncodeOptions(), "cannot write .avi"),
+        ("a.xyz", EncodeOptions(), "cannot write .xyz"),
         ("a.mp4", EncodeOptions(codec="prores"), "cannot hold prores_ks"),
         ("a.webm", EncodeOptions(codec="libx264"), "cannot hold libx264"),
         ("a.mp4", EncodeOptions(codec="divx"), "no encoder known"),

@@ -169,8 +169,8 @@ def test_a_reader_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
 
 def test_a_pass_over_the_other_streams(rich: Path) -> None:
     info = probe(rich)
-    for muxer in ("matroska", "mp4", "mov", "webm"):
-        rehearse_isolated(info, muxer)
+    for muxer in ("matroska", "mp4", "mov", "webm", "avi", "mpegts"):
+        rehearse_isolated(info, muxer, converts_sound=True)
 
 
 # ---- whole jobs

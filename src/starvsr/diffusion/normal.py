@@ -64,7 +64,8 @@ class SameNormalEverywhere(TorchFunctionMode):
         """Draw by our rule where a float32 generator of the CPU is drawn from; leave all else as it is."""
         given = dict(kwargs or {})
         generator = given.get("generator")
-        on_cpu = generator is not None and generator.device.type == "cpu"
+        on_cpu = isinstance(generator, torch.Generator) and generator.device.type == "cpu"
         if func is torch.randn and len(args) == 1 and on_cpu and given.get("dtype") in (None, torch.float32):
+            assert isinstance(generator, torch.Generator)
             return standard_normal(tuple(args[0]), generator=generator)
         return func(*args, **given)

@@ -84,11 +84,12 @@ def rehearse_copying(info: VideoInfo, out: Path, options: UpscaleOptions) -> Non
     Raises:
         InputError: The other process did not live through it.
     """
-    from starvsr.video.encoders import container_of
+    from starvsr.video.containers import container_of
     from starvsr.video.output_format import is_still_output
 
     if not options.isolate or info.kind != "video" or is_still_output(out):
         return
     from starvsr.video.isolation.parent import rehearse_isolated
 
-    rehearse_isolated(info, container_of(out.name, out.suffix))
+    converts_sound = options.missing_streams == "convert"
+    rehearse_isolated(info, container_of(out.name, out.suffix), converts_sound=converts_sound)

@@ -75,7 +75,7 @@ def encode_options(options: UpscaleOptions) -> EncodeOptions:
 
 def is_images(out: Path) -> bool:
     """Whether an output is an image, a numbered pattern or a folder of images."""
-    from starvsr.video.output_format import IMAGE_OUTPUTS
+    from starvsr.video.containers import IMAGE_OUTPUTS
     from starvsr.video.patterns import is_pattern
 
     return is_pattern(out) or out.suffix.lower() in IMAGE_OUTPUTS
@@ -83,7 +83,9 @@ def is_images(out: Path) -> bool:
 
 def check_encoding(info: VideoInfo, out: Path, width: int, height: int, options: UpscaleOptions) -> str:
     """Refuse encoder settings that contradict each other, the container or the size; describe what is chosen."""
-    from starvsr.video.encoders import container_of, plan_encoding
+    from starvsr.video.constant_rate import check_constant_rate
+    from starvsr.video.containers import container_of
+    from starvsr.video.encoders import plan_encoding
     from starvsr.video.output_format import holds_one, is_still_output
 
     if is_still_output(out):
@@ -104,6 +106,8 @@ def check_encoding(info: VideoInfo, out: Path, width: int, height: int, options:
         bit_depth=info.bit_depth,
         options=encode_options(options),
     )
+    if container_of(out.name, out.suffix) == "avi" and not options.isolate:
+        check_constant_rate(info, out.name)
     return f"{plan.codec}, {plan.pixel_format}, {plan.color.describe()}"
 
 

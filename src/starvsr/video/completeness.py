@@ -11,6 +11,7 @@ import av
 from starvsr.video.info import VideoInfo
 from starvsr.video.opening import open_input
 from starvsr.video.stream_choice import video_stream
+from starvsr.video.stream_facts import leaves_out_frames
 
 _TAIL = 2  # seconds before the promised end where the tail is looked for
 _TOLERANCE = Fraction(3, 2)
@@ -34,7 +35,8 @@ def _by_index(info: VideoInfo) -> str | None:
     with open_input(info.path, limits=info.limits) as container:
         stream = video_stream(container, info.path)
         entries = getattr(stream, "index_entries", ())  # since PyAV 17
-        if len(entries) < stream.frames and (info.container == "avi" or not entries):
+        is_short = len(entries) < stream.frames and not (info.container == "avi" and leaves_out_frames(stream))
+        if is_short and (info.container == "avi" or not entries):
             return _by_count(info, stream.frames)  # the index of an AVI lies behind the pictures
         total, inside = 0, 0
         for entry in entries:

@@ -1,14 +1,14 @@
 """Copy what is not the picture: sound, subtitles, attachments, cover art, chapters and tags, untouched.
 
-Nothing is decoded. What a container cannot hold is left out and named in the notes. With a time range
-only packets that start inside are kept (so sound is cut at packet borders, about 20 ms), subtitles that
-were already on screen start at 0, and all times move by the same amount.
+Nothing is decoded that the container holds. Text that it does not hold is turned into its own kind, sound is coded anew
+if that was asked for, and what is left out is named in the notes. With a time range only packets that start inside are
+kept (so copied sound is cut at packet borders, about 20 ms), subtitles that were already on screen start at 0, and all
+times move by the same amount.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,26 +18,34 @@ from typing import Any
 import av
 
 from starvsr.video.clock import Clock, followed
+from starvsr.video.containers import KIND_OPTIONS, holds_chapters, holds_start_times, muxer_word
 from starvsr.video.copied_times import OutputTimes
 from starvsr.video.early_sound import delayed, leads
 from starvsr.video.info import Chapter, VideoInfo
-from starvsr.video.opening import captured_log, open_input
+from starvsr.video.opening import open_input
+from starvsr.video.sound_coders import add_sound, coder_for, coder_word, sound_note
+from starvsr.video.sound_conversion import SoundConverter
 from starvsr.video.sound_lengths import packet_length
 from starvsr.video.stream_choice import is_cover, is_part_of_photo, video_stream
-from starvsr.video.tags import container_tags, copy_tags, language_of_mov, stream_words
+from starvsr.video.stream_twin import add_twin, first_packets, why_not_copyable
+from starvsr.video.tags import container_tags, copy_tags, stream_words
+from starvsr.video.text_subtitles import TextConverter, add_text, text_note
 
 _TICK = 256  # packets
+_EXACT_AT_ZERO = ("matroska", "webm", "avi")  # containers that round the time a stream begins at, or know none
 _COVER_SUFFIX = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "webp": ("webp", "image/webp")}
 
 
 @dataclass
 class _Copied:
-    """A stream that is copied: where it comes from, where it goes."""
+    """A stream that is copied, or converted: where it comes from, where it goes."""
 
     source: Any
     target: Any
     shift: int
+    converter: TextConverter | SoundConverter | None = None
     times: OutputTimes | None = None
+    has_begun: bool = False
     num_refused: int = 0
 
 
@@ -50,6 +58,7 @@ class StreamCopier:
         muxer: Its FFmpeg name.
         time_range: Seconds (start, stop) on the input's timeline to keep; None keeps all and all times.
         refused: Why streams are left out that look as if they could be copied, by index.
+        converts_sound: Whether sound that the container cannot hold is coded anew rather than left out.
     """
 
     def __init__(
@@ -60,14 +69,16 @@ class StreamCopier:
         time_range: tuple[Fraction, Fraction | None] | None,
         *,
         refused: Mapping[int, str] | None = None,
+        converts_sound: bool = False,
     ) -> None:
         self._refused = refused or {}
         self._info = source
         self._output = output
         self._muxer = muxer
         self._range = time_range
+        self._converts_sound = converts_sound
         self._streams: dict[int, _Copied] = {}
-        self._packets: Iterator[Any] = iter(())
+        self._packets: Iterator[tuple[_Copied, Any]] = iter(())
         self._next: Any = None
         self.left_out: list[str] = []
         self.notes: list[str] = []
@@ -100,14 +111,18 @@ class StreamCopier:
             first_time: Seconds of the first written frame on the input's timeline.
         """
         moved = first_time if self._range is not None else Fraction(0)
+        stop = self._range[1] if self._range is not None else None
         for copied in self._streams.values():
             copied.shift = round((self._info.origin + moved) / Fraction(copied.source.time_base))
+            if isinstance(copied.converter, SoundConverter):
+                copied.converter.begin(self._info.origin + moved, None if stop is None else stop - moved)
         self._write_chapters(moved)
 
     def start_reading(self) -> None:
         """Read covers and queue the first packet; the header must be written by now."""
         for copied in self._streams.values():
-            copied.times = OutputTimes(copied.source, copied.target, self._output)
+            coded = copied.target if isinstance(copied.converter, SoundConverter) else copied.source
+            copied.times = OutputTimes(coded, copied.target, self._output)
         wanted = [copied.source for copied in self._streams.values()]
         if self._clock is not None:  # steps are found in all of them, as they are where the pictures are read
             wanted += [stream for stream in followed(self._input.streams) if stream.index not in self._streams]
@@ -117,7 +132,7 @@ class StreamCopier:
                 stream.discard = av.stream.Discard.all
         if self._streams:
             self._seek_to_start()
-            self._packets = iter(self._input.demux(wanted))
+            self._packets = self._outgoing(iter(self._input.demux(wanted)))
         self._next = self._fetch()
 
     @property
@@ -154,6 +169,22 @@ class StreamCopier:
                 which = f"stream {copied.source.index} ({stream_words(copied.source)})"
                 self.notes.append(f"{which}: times that go back, or repeat where they must not, were moved")
                 copied.times.num_moved = 0
+            if copied.converter is not None and copied.converter.num_damaged:
+                which = f"stream {copied.source.index} ({stream_words(copied.source)})"
+                lost = "silent" if copied.source.type == "audio" else "left out"
+                self.notes.append(f"{which}: {copied.converter.num_damaged} damaged packets are {lost} in the output")
+                copied.converter.num_damaged = 0
+
+    def _note_lost_start(self, copied: _Copied, packet: Any) -> None:
+        """All streams of AVI begin at 0."""
+        if holds_start_times(self._muxer) or copied.has_begun or packet.pts is None:
+            return
+        start = packet.pts * Fraction(packet.time_base)
+        if copied.source.type == "audio" and abs(start) > Fraction(1, 1000):
+            which = f"stream {copied.source.index} ({stream_words(copied.source)})"
+            self.notes.append(
+                f"{which} begins {float(1000 * start):.0f} ms after the pictures, which AVI cannot tell: it comes early"
+            )
 
     def close(self) -> None:
         """Close the input."""
@@ -179,20 +210,44 @@ class StreamCopier:
             return self._refused[stream.index]
         if stream.type == "data":
             return "data tracks are not copied"
-        if stream.codec_context is None:
-            return "its codec is unknown"
-        problem = why_not_copyable(stream, self._muxer)
+        problem = self._why_not_copyable(stream)
         if problem:
-            return problem
+            return self._convert(stream, problem)
         with contextlib.ExitStack() as stack:
             lead = self._leads.get(stream.index)
-            template = stack.enter_context(delayed(stream, lead, _twin)) if lead else stream
-            target = _twin(self._output, stream, template)
+            template = stack.enter_context(delayed(stream, lead, add_twin)) if lead else stream
+            target = add_twin(self._output, stream, template)
         self._streams[stream.index] = _Copied(stream, target, 0)
         if stream.type == "video":
             self.notes.append(f"stream {stream.index} (a second video) is copied as it is, not enlarged")
         if self._muxer == "mp4" and stream.codec_context is not None and stream.codec_context.name.startswith("pcm_"):
             self.notes.append("uncompressed sound in MP4 is silent in some players; .mov or .mkv are safer")
+        return None
+
+    def _why_not_copyable(self, stream: Any) -> str | None:
+        def packets() -> list[Any]:
+            with open_input(self._info.path, limits=self._info.limits) as container:
+                return first_packets(container, stream.index)
+
+        options = {key: value for key, value in self._output.container_options.items() if key in KIND_OPTIONS}
+        return why_not_copyable(stream, self._muxer, options, packets)
+
+    def _convert(self, stream: Any, problem: str) -> str | None:
+        """Add a stream in another form; say why it is left out where there is none."""
+        text = add_text(self._output, self._muxer, stream)
+        if text is not None:
+            self._streams[stream.index] = _Copied(stream, text.target, 0, text)
+            self.notes.append(text_note(stream, self._muxer))
+            return None
+        coder = coder_for(self._muxer, stream)
+        if coder is None:
+            return problem
+        if not self._converts_sound:
+            return f"{problem}; --missing-streams convert codes it anew as {coder_word(self._muxer, stream)}"
+        target = add_sound(self._output, coder, stream)
+        sound = SoundConverter(stream, target, coder, begins_at_zero=self._muxer in _EXACT_AT_ZERO)
+        self._streams[stream.index] = _Copied(stream, target, 0, sound)
+        self.notes.append(sound_note(stream, self._muxer, coder))
         return None
 
     def _is_made_anew(self, stream: Any) -> bool:
@@ -205,11 +260,11 @@ class StreamCopier:
         if self._muxer == "mp4" and stream.type == "video":
             problem = why_not_copyable(stream, self._muxer)
             if problem is None:
-                self._streams[stream.index] = _Copied(stream, _twin(self._output, stream), 0)
+                self._streams[stream.index] = _Copied(stream, add_twin(self._output, stream), 0)
             return problem
         if self._muxer != "matroska":
             kind = "attachments" if stream.type == "attachment" else "cover art"
-            return f"{_muxer_word(self._muxer)} holds no {kind}; .mkv does"
+            return f"{muxer_word(self._muxer)} holds no {kind}; .mkv does"
         if stream.type == "attachment":
             name = stream.metadata.get("filename", f"attachment{stream.index}")
             target = self._output.add_attachment(name, stream.mimetype or "application/octet-stream", stream.data)
@@ -242,28 +297,46 @@ class StreamCopier:
                     self._input.seek(0)
 
     def _fetch(self) -> tuple[_Copied, Any] | None:
-        for packet in self._packets:
+        return next(self._packets, None)
+
+    def _outgoing(self, packets: Iterator[Any]) -> Iterator[tuple[_Copied, Any]]:
+        """Give the packets that go into the output, with their times there."""
+        for packet in packets:
             if self._clock is not None:
                 self._clock.correct(packet)
             copied = self._streams.get(packet.stream.index)
-            if (
-                copied is None
-                or packet.size == 0
-                or _is_filler(copied.source, packet)
-                or not self._is_wanted(copied, packet)
-            ):
+            if copied is None or packet.size == 0 or _is_filler(copied.source, packet):
                 continue
-            if packet.pts is not None:
-                packet.pts -= copied.shift
-            if packet.dts is not None:
-                packet.dts -= copied.shift
-            self._trim_front(copied, packet)
-            if not packet.duration:
-                packet.duration = packet_length(copied.source, packet)
-            if copied.times is not None:
-                copied.times.set(packet)
-            return copied, packet
-        return None
+            if self._is_wanted(copied, packet):
+                for done in self._converted(copied, packet):
+                    self._set_times(copied, done)
+                    yield copied, done
+        for copied in self._streams.values():
+            for done in copied.converter.flush() if copied.converter is not None else ():
+                self._set_times(copied, done)
+                yield copied, done
+
+    def _set_times(self, copied: _Copied, packet: Any) -> None:
+        self._note_lost_start(copied, packet)
+        copied.has_begun = True
+        if copied.times is not None:
+            copied.times.set(packet)
+
+    def _converted(self, copied: _Copied, packet: Any) -> Iterator[Any]:
+        if isinstance(copied.converter, SoundConverter):  # has a clock of its own
+            yield from copied.converter.take(packet)
+            return
+        if packet.pts is not None:
+            packet.pts -= copied.shift
+        if packet.dts is not None:
+            packet.dts -= copied.shift
+        self._trim_front(copied, packet)
+        if not packet.duration:
+            packet.duration = packet_length(copied.source, packet)
+        if copied.converter is not None:
+            yield from copied.converter.take(packet)
+        else:
+            yield packet
 
     def _is_wanted(self, copied: _Copied, packet: Any) -> bool:
         if is_cover(copied.source) or self._range is None or packet.pts is None:
@@ -275,7 +348,7 @@ class StreamCopier:
             return False
         if copied.source.type == "subtitle" and packet.duration:
             return start + packet.duration * base > 0
-        return start >= 0
+        return start >= 0 or isinstance(copied.converter, SoundConverter)
 
     def _trim_front(self, copied: _Copied, packet: Any) -> None:
         """Let a subtitle that was already on screen begin at 0."""
@@ -290,8 +363,8 @@ class StreamCopier:
         chapters = list(self._cut_chapters(moved))
         if not chapters:
             return
-        if self._muxer == "webm" or not hasattr(self._output, "set_chapters"):
-            where = "WebM" if self._muxer == "webm" else "this version of PyAV"
+        if not holds_chapters(self._muxer) or not hasattr(self._output, "set_chapters"):
+            where = "this version of PyAV" if holds_chapters(self._muxer) else muxer_word(self._muxer)
             self.left_out.append(f"chapters are left out: {where} cannot write them")
             return
         self._output.set_chapters(chapters)
@@ -310,54 +383,10 @@ class StreamCopier:
             yield _chapter_dict(number, chapter, start, end)
 
 
-def why_not_copyable(stream: Any, muxer: str) -> str | None:
-    """Try a stream in an empty file of that kind in memory; say why it does not fit, or None."""
-    try:
-        with captured_log():
-            trial = av.open(io.BytesIO(), "w", format=muxer)
-            try:
-                _twin(trial, stream)
-                trial.start_encoding()
-            finally:
-                _close_quietly(trial)
-    except (av.error.FFmpegError, ValueError, RuntimeError):
-        better = " (.mkv holds nearly everything)" if muxer != "matroska" else ""
-        return f"{_muxer_word(muxer)} cannot hold it{better}"
-    return None
-
-
 def _is_filler(stream: Any, packet: Any) -> bool:
     """Whether a packet is the empty text that MP4 puts between subtitles (its writer makes them anew)."""
     is_text = stream.codec_context is not None and stream.codec_context.name == "mov_text"
     return is_text and packet.size == 2 and bytes(packet) == b"\0\0"
-
-
-def _close_quietly(container: Any) -> None:
-    with contextlib.suppress(av.error.FFmpegError, ValueError, RuntimeError):
-        container.close()
-
-
-def _muxer_word(muxer: str) -> str:
-    return {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska", "webm": "WebM"}.get(muxer, muxer)
-
-
-def _twin(output: Any, stream: Any, template: Any = None) -> Any:
-    """Add a stream like another one, with its tags and flags; a ``template`` has other parameters of its codec."""
-    target = output.add_stream_from_template(template or stream, opaque=True)
-    target.disposition = int(stream.disposition)
-    copy_tags(stream, target)
-    if output.format.name == "mov" and "language" in target.metadata:
-        target.metadata["language"] = language_of_mov(target.metadata["language"])
-    if output.format.name in ("mp4", "mov") and stream.type == "audio":
-        _name_channels(target.codec_context)
-    return target
-
-
-def _name_channels(context: Any) -> None:
-    """Give channels that are merely counted the usual places: MP4 keeps no uncompressed sound without."""
-    with contextlib.suppress(ValueError):  # no usual places for so many
-        if context.layout.name.endswith(" channels"):
-            context.layout = av.AudioLayout(f"{context.layout.nb_channels}c").name
 
 
 def _chapter_dict(number: int, chapter: Chapter, start: int, end: int) -> dict[str, Any]:

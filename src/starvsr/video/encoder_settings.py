@@ -35,6 +35,8 @@ def special_settings(codec: str, pixel_format: str, area: int, color: ColorTags,
     if codec == "prores_ks":
         profile = "4444" if "444" in pixel_format else "hq"
         return {"profile": profile, "vendor": "apl0"} | ({"alpha_bits": "16"} if alpha else {})
+    if codec in ("mpeg4", "mpeg2video"):  # no pictures out of order: AVI has no times for them
+        return {"bf": "0", "mbd": "rd", "g": "25", "threads": str(_THREADS)}
     if codec == "ffv1":
         return {"level": "3", "slicecrc": "1", "g": "1"}  # it knows which numbers of slices fit a size
     return {}

@@ -15,36 +15,48 @@ from typing import Any
 import av
 
 from starvsr.errors import OptionError
-from starvsr.video.convert import is_gray, is_rgb
+from starvsr.video.convert import is_gray, is_rgb, resolve_tags
 from starvsr.video.encoder_settings import keeps_hdr10, special_settings
 from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags, VideoInfo
 from starvsr.video.opening import captured_log, reason
 from starvsr.video.photo_writing import photo_notes
 
-CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 _HARDWARE = ("_nvenc", "_videotoolbox", "_qsv", "_vaapi", "_amf", "_mf")
-_DEFAULT_CRF = {"libx264": 17, "libx265": 18, "libsvtav1": 22, "libvpx-vp9": 22}
+_DEFAULT_CRF = {"libx264": 17, "libx265": 18, "libsvtav1": 22, "libvpx-vp9": 22, "mpeg4": 2, "mpeg2video": 2}
 _DEFAULT_PRESET = {"libx264": "medium", "libx265": "medium", "libsvtav1": "8", "libvpx-vp9": "4"}
-_CRF_TOP = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63}
+_CRF_TOP = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63, "mpeg4": 31, "mpeg2video": 31}
+_QUANTIZER = ("mpeg4", "mpeg2video")  # codecs whose crf is the quantizer, from 1
+_LAMBDA = 118  # of FFmpeg's global_quality, per step of the quantizer
 _CODECS_OF = {
     "mp4": ("libx264", "libx265", "libsvtav1", "libvpx-vp9"),
     "mov": ("libx264", "libx265", "prores_ks"),
     "matroska": ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1"),
     "webm": ("libvpx-vp9", "libsvtav1"),
+    "avi": ("mpeg4", "ffv1"),  # readers show H.264 in AVI a frame late
+    "mpegts": ("libx264", "libx265", "mpeg2video"),
 }
 _SHORT = {
     "av1": "libsvtav1",
     "h264": "libx264",
     "h265": "libx265",
     "hevc": "libx265",
+    "mpeg2": "mpeg2video",
     "prores": "prores_ks",
     "vp9": "libvpx-vp9",
     "x264": "libx264",
     "x265": "libx265",
+    "xvid": "mpeg4",
 }
 # narrower pictures make libx265 (seen in 4.2) write beyond its buffers
 _MIN_SIDE = {"libx265": 64}
-_MAX_SIDE = {"libx264": 16384, "libx265": 16384, "libsvtav1": 16384, "libvpx-vp9": 65535}
+_MAX_SIDE = {
+    "mpeg4": 8191,
+    "mpeg2video": 4095,
+    "libx264": 16384,
+    "libx265": 16384,
+    "libsvtav1": 16384,
+    "libvpx-vp9": 65535,
+}
 
 
 @dataclass(frozen=True)
@@ -52,13 +64,16 @@ class EncodeOptions:
     """How the output is encoded; None leaves the choice to the output's name and the input.
 
     Attributes:
-        codec: ``libx264``, ``libx265``, ``libsvtav1``, ``libvpx-vp9``, ``prores_ks``, ``ffv1`` (or ``h264``,
-            ``hevc``, ``av1``, ``vp9``, ``prores``), or a hardware encoder such as ``h264_nvenc``.
-        crf: Constant quality, lower is better: 0..51 for H.264/H.265, 0..63 for AV1/VP9.
+        codec: ``libx264``, ``libx265``, ``libsvtav1``, ``libvpx-vp9``, ``prores_ks``, ``ffv1``, ``mpeg4``,
+            ``mpeg2video`` (or ``h264``, ``hevc``, ``av1``, ``vp9``, ``prores``, ``mpeg2``), or a hardware encoder such
+            as ``h264_nvenc``.
+        crf: Constant quality, lower is better: 0..51 for H.264/H.265, 0..63 for AV1/VP9, 1..31 for MPEG-4 and MPEG-2.
         preset: Speed word or number of the encoder.
         pixel_format: FFmpeg's name, e.g. ``yuv444p10le``.
         alpha: ``keep`` refuses outputs that cannot hold the transparency, ``drop`` shows it on black.
-        missing_streams: ``note`` leaves out streams the container cannot hold and says so, ``error`` refuses.
+        missing_streams: ``note`` leaves out sound and others that the container cannot hold and says so, ``convert``
+            codes such sound anew (AAC, Opus in WebM, FLAC or ALAC for lossless sound), ``error`` refuses. Text
+            subtitles always become the container's own kind of text.
         faststart: Put the index of MP4/MOV in front, so that browsers start at once.
         extra: More options for the encoder, by FFmpeg's names.
     """
@@ -94,22 +109,6 @@ class EncodePlan:
     tag: str | None = None
     has_alpha: bool = False
     notes: tuple[str, ...] = ()
-
-
-def container_of(name: str, suffix: str) -> str:
-    """Give FFmpeg's muxer for a file name.
-
-    Raises:
-        OptionError: The suffix is none we write.
-    """
-    muxer = CONTAINERS.get(suffix.lower())
-    if muxer is None:
-        kinds = ", ".join([*CONTAINERS, ".png", ".jpg"])
-        what = suffix or "a file without suffix"
-        raise OptionError(
-            f"{name}: cannot write {what}; choose {kinds}, or a folder of PNG files (a name without a dot)"
-        )
-    return muxer
 
 
 def plan_encoding(
@@ -150,7 +149,7 @@ def plan_encoding(
     depth = _depth(pixel_format)
     if depth < min(bit_depth, 12):
         notes.append(f"{name}: {codec} as {pixel_format} keeps {depth} of the input's {bit_depth} bits per sample")
-    color = output_color(source, pixel_format)
+    color = _color_in(container, codec, output_color(source, pixel_format), width, height, name, notes)
     if codec == "prores_ks":  # has no word for full range
         color = replace(color, range=LIMITED)
     if (color.mastering is not None or color.content_light is not None) and not keeps_hdr10(codec):
@@ -167,7 +166,7 @@ def plan_encoding(
         pixel_format=pixel_format,
         color=color,
         settings=_settings(codec, pixel_format, width, height, color, keep_alpha, options),
-        tag="hvc1" if codec in ("libx265", "hevc_nvenc") and container in ("mp4", "mov") else None,
+        tag=_tag_of(codec, container),
         has_alpha=keep_alpha,
         notes=tuple(notes),
     )
@@ -195,6 +194,25 @@ def output_color(source: VideoInfo | None, pixel_format: str) -> ColorTags:
         primaries=tags.primaries if tags.primaries not in (0, UNSPECIFIED) else 1,
         transfer=tags.transfer if tags.transfer not in (0, UNSPECIFIED) else 1,
     )
+
+
+def _color_in(
+    container: str, codec: str, color: ColorTags, width: int, height: int, name: str, notes: list[str]
+) -> ColorTags:
+    """Give the colours that a file can tell: in AVI those alone that players take for granted."""
+    if codec == "mpeg2video":
+        color = replace(color, range=LIMITED)
+    if container != "avi":
+        return color
+    if color.is_hdr or color.primaries == 9:
+        notes.append(f"{name}: {codec} in AVI tells no colours: HDR and wide colours look pale; write .mkv or .mp4")
+    return resolve_tags(ColorTags(), "yuv420p", width, height)
+
+
+def _tag_of(codec: str, container: str) -> str | None:
+    if codec in ("libx265", "hevc_nvenc") and container in ("mp4", "mov"):
+        return "hvc1"
+    return "XVID" if codec == "mpeg4" and container == "avi" else None  # known to more players than FFmpeg's own
 
 
 def probe_encoder(codec: str) -> str | None:
@@ -230,7 +248,7 @@ def quiet_encoders() -> None:
 
 
 def _check_choices(options: EncodeOptions) -> None:
-    for option, choices in (("alpha", ("keep", "drop")), ("missing_streams", ("note", "error"))):
+    for option, choices in (("alpha", ("keep", "drop")), ("missing_streams", ("note", "convert", "error"))):
         if getattr(options, option) not in choices:
             raise OptionError(f"{option} must be one of {', '.join(choices)}, got {getattr(options, option)!r}")
 
@@ -240,7 +258,7 @@ def _is_hardware(codec: str) -> bool:
 
 
 def _check_codec(name: str, container: str, codec: str) -> None:
-    if _is_hardware(codec):
+    if _is_hardware(codec) and container != "avi":
         problem = probe_encoder(codec)
         if problem:
             raise OptionError(f"{codec} does not work on this machine ({problem}); use libx264 or libx265")
@@ -273,7 +291,9 @@ def _check_format(codec: str, pixel_format: str) -> None:
 
 def _default_codec(container: str, bit_depth: int, alpha: bool, side: int) -> str:
     if alpha:
-        return {"mov": "prores_ks", "matroska": "ffv1", "webm": "libvpx-vp9"}.get(container, "libx264")
+        return {"mov": "prores_ks", "matroska": "ffv1", "webm": "libvpx-vp9", "avi": "ffv1"}.get(container, "libx264")
+    if container == "avi":
+        return "mpeg4"
     if container == "webm":
         return "libvpx-vp9" if bit_depth <= 8 else "libsvtav1"
     if container == "mov" and 8 < bit_depth <= 10:
@@ -297,6 +317,8 @@ def _default_format(codec: str, container: str, bit_depth: int, alpha: bool) -> 
         known = [f.name for f in av.Codec(codec, "w").video_formats or []]
         wanted = ("yuv420p", "nv12") if depth == 8 else ("p010le", "yuv420p10le")
         return next((w for w in wanted if w in known), wanted[0])
+    if codec in _QUANTIZER:
+        return "yuv420p"
     return f"yuv420p{suffix}" if codec != "libx264" or depth <= 10 else "yuv420p10le"
 
 
@@ -330,12 +352,15 @@ def _settings(
     if options.crf is not None:
         if top is None and not _is_hardware(codec):
             raise OptionError(f"{codec} has no crf; leave it out")
-        if not 0 <= options.crf <= (top or 51):
-            raise OptionError(f"crf of {codec} goes from 0 to {top or 51}, got {options.crf}")
-    if crf is not None:
+        least = 1 if codec in _QUANTIZER else 0
+        if not least <= options.crf <= (top or 51):
+            raise OptionError(f"crf of {codec} goes from {least} to {top or 51}, got {options.crf}")
+    if codec in _QUANTIZER and crf is not None:
+        settings |= {"flags": "+qscale", "global_quality": str(_LAMBDA * crf)}
+    elif crf is not None:
         settings["cq" if codec.endswith("_nvenc") else "global_quality" if _is_hardware(codec) else "crf"] = str(crf)
     preset = options.preset or _DEFAULT_PRESET.get(codec)
-    if options.preset and codec in ("prores_ks", "ffv1"):
+    if options.preset and codec in ("prores_ks", "ffv1", *_QUANTIZER):
         raise OptionError(f"{codec} has no preset; leave it out")
     if preset:
         settings["cpu-used" if codec == "libvpx-vp9" else "preset"] = preset

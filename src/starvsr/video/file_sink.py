@@ -19,6 +19,8 @@ from typing import Any
 import av
 
 from starvsr.errors import OptionError, OutputError, OutputNotWritableError
+from starvsr.video.constant_rate import ConstantRate
+from starvsr.video.containers import holds_start_times, muxer_options
 from starvsr.video.convert import Frame
 from starvsr.video.copying import StreamCopier
 from starvsr.video.encoders import quiet_encoders
@@ -28,7 +30,7 @@ from starvsr.video.matroska_aspect import PLACEHOLDER_DEGREES, write_aspect
 from starvsr.video.moved_parts import Mover, OnMoved
 from starvsr.video.opening import reason
 from starvsr.video.output_files import discard
-from starvsr.video.output_format import OutputFormat
+from starvsr.video.output_format import EncoderClock, OutputFormat
 from starvsr.video.packets import DamagedPartError, StoredPart, decoding_times
 from starvsr.video.tags import needs_free_tags
 
@@ -82,6 +84,8 @@ class FileSink:
         self._num_muxed = 0
         self._is_ending = False
         self._offset = self._first_pts = self._last_pts = self._end = 0
+        self._clock = EncoderClock(form)
+        self._rate = ConstantRate(form.path.name, form.nominal_rate) if self._muxer == "avi" else None
         self._copier: StreamCopier | None = None
         self._places: dict[int, int] = {}
         quiet_encoders()
@@ -98,9 +102,9 @@ class FileSink:
         """Encode the next frame; ``pts`` is its time in the input."""
         pts = self._arrive(pts, duration)
         picture = self._form.picture(pixels)
-        picture.pts, picture.time_base = pts, self._form.time_base
+        self._clock.stamp(picture, pts)
         self._durations[pts] = duration
-        self._mux(self._stream.encode(picture))
+        self._mux(self._clock.restore(self._stream.encode(picture)))
 
     def append(self, parts: Sequence[Callable[[], StoredPart]], delay: int, on_moved: OnMoved | None = None) -> None:
         """Lay encoded parts one behind the other.
@@ -113,7 +117,9 @@ class FileSink:
         Raises:
             DamagedPartError: A part is not as it was written.
         """
-        mover = Mover(self._join, self._partial, on_moved) if isinstance(self._join, JoinFile) and on_moved else None
+        mover = None
+        if isinstance(self._join, JoinFile) and on_moved and self._muxer != "mpegts":  # which cuts packets into pieces
+            mover = Mover(self._join, self._partial, on_moved)
         whole_header = bytes(self._stream.codec_context.extradata or b"")
         header = hashlib.sha256(whole_header).hexdigest()
         clock = decoding_times(chain.from_iterable(opened().times for opened in parts), delay)
@@ -133,18 +139,20 @@ class FileSink:
             packet = stored.as_av()
             packet.pts -= self._offset
             packet.dts = next(clock) - self._offset
-            packet.time_base = self._form.encoder_base
+            packet.time_base = self._form.packet_base
             packet.stream = self._stream
             yield packet
 
     def _arrive(self, pts: int, duration: int) -> int:
         """Take note of the next frame in the order of showing; give its time in the output."""
         if self._frames == 0:
-            self._offset = pts if self._time_range is not None else 0
+            self._offset = pts if self._time_range is not None or not holds_start_times(self._muxer) else 0
             self._begin(pts)
             self._first_pts = pts - self._offset
         pts -= self._offset
         self._note_coarse_clock(pts)
+        if self._rate is not None:
+            self._rate.place(pts * self._form.time_base)
         self._last_pts = pts
         self._end = pts + duration
         self._frames += 1
@@ -194,6 +202,8 @@ class FileSink:
                 f"{self._path}: the aspect ratio {self._form.aspect} could not be stored; write .mp4 or .mov"
             )
         self._verify()
+        if self._rate is not None:
+            self.notes += self._rate.notes(self._form.time_base)
         if self._source is not None and self._places:
             lost = name_losses(self._source, self._partial, self._places)
             self.notes += [f"{self._path.name}: {text}" for text in lost]
@@ -201,7 +211,7 @@ class FileSink:
     def write_end(self) -> None:
         """Write what is left and what the container ends with."""
         if self._durations:  # frames are still in the encoder
-            self._mux(self._stream.encode(None))
+            self._mux(self._clock.restore(self._stream.encode(None)))
             if self._num_muxed == 0:
                 self._time_few()
         self._is_ending = True
@@ -257,6 +267,7 @@ class FileSink:
     def _open(self) -> Any:
         # no random ids, no clock: equal input gives equal bytes
         flags = {"fflags": "+bitexact", "max_interleave_delta": str(_INTERLEAVED_US)}
+        flags |= muxer_options(self._path.suffix)
         if self._muxer in ("mp4", "mov"):
             movflags = "+faststart" if self._form.options.faststart and self._join is None else ""
             if self._room:
@@ -287,8 +298,16 @@ class FileSink:
 
     def _build(self) -> None:
         if self._source is not None and self._source.kind == "video":
+            kept = self._time_range
+            if kept is None and not holds_start_times(self._muxer):
+                kept = (self._source.start_time, None)
             self._copier = StreamCopier(
-                self._source, self._output, self._muxer, self._time_range, refused=self._refused
+                self._source,
+                self._output,
+                self._muxer,
+                kept,
+                refused=self._refused,
+                converts_sound=self._form.options.missing_streams == "convert",
             )
             self._copier.before_video()
         self._stream = self._add_video()
@@ -301,7 +320,7 @@ class FileSink:
 
     def _add_video(self) -> Any:
         plan = self._plan
-        rate = self._form.frame_rate.limit_denominator(100_000)
+        rate = self._form.nominal_rate
         stream = self._output.add_stream(plan.codec, rate=rate, options=dict(plan.settings))
         self._form.set_up(stream.codec_context)
         stream.time_base = self._form.encoder_base

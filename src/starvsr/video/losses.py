@@ -18,6 +18,7 @@ from starvsr.video.stream_choice import is_cover
 from starvsr.video.tags import container_tags, is_bookkeeping, language_of_mov, stream_tags, stream_words
 
 _MOST_NAMED = 8
+_MARKLESS = ("avi", "mpegts")
 
 
 def name_losses(source: VideoInfo, output: Path, streams: Mapping[int, int]) -> list[str]:
@@ -54,6 +55,8 @@ def _stream_losses(before: Any, after: Any, streams: Mapping[int, int]) -> Itera
         if lost:
             yield f"tags {where}: {lost}"
         marks = _marks(stream) - _marks(twin)
+        if after.format.name in _MARKLESS:
+            marks.discard("default")  # is not worth a word where there are none at all
         if marks and not is_cover(stream):
             yield f"marks {where}: {_listed(marks)}"
 

@@ -14,17 +14,18 @@ from typing import Any
 import av
 
 from starvsr.errors import OptionError
+from starvsr.video.containers import ANIMATION_OUTPUTS, IMAGE_OUTPUTS, container_of, has_global_headers
 from starvsr.video.convert import Frame, flatten, from_rgb
-from starvsr.video.encoders import EncodeOptions, EncodePlan, container_of, plan_encoding, quiet_encoders
+from starvsr.video.encoders import EncodeOptions, EncodePlan, plan_encoding, quiet_encoders
 from starvsr.video.info import VideoInfo
 from starvsr.video.opening import captured_log, reason
 from starvsr.video.patterns import is_pattern
 
-IMAGE_OUTPUTS = ("", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".avif")
-ANIMATION_OUTPUTS = (".gif", ".webp", ".apng")
 _DEFAULT_RATE = Fraction(25)
 _MAX_TICKS = 2**31 - 1
-_GLOBAL_HEADER = 1 << 22  # FFmpeg's flag: parameter sets go into the container's header, as all of ours want them
+_GLOBAL_HEADER = 1 << 22  # FFmpeg's flag: parameter sets go into the container's header
+_COUNTING_CODECS = ("mpeg4", "mpeg2video")  # their clock is the frame rate
+_MAX_RATE = 100_000
 
 
 def is_still_output(path: Path) -> bool:
@@ -140,8 +141,23 @@ class OutputFormat:
         )
 
     @property
+    def counts_frames(self) -> bool:
+        """Whether the encoder, or the container, knows nothing but a frame rate."""
+        return self.muxer == "avi" or self.plan.codec in _COUNTING_CODECS
+
+    @property
+    def nominal_rate(self) -> Fraction:
+        """Frames per second as encoders and containers can hold them."""
+        return self.frame_rate.limit_denominator(_MAX_RATE)
+
+    @property
     def encoder_base(self) -> Fraction:
-        """Seconds per tick as encoders can hold them."""
+        """Seconds per tick of the encoder."""
+        return 1 / self.nominal_rate if self.counts_frames else self.packet_base
+
+    @property
+    def packet_base(self) -> Fraction:
+        """Seconds per tick of encoded frames, as containers can hold them."""
         base = self.time_base
         if base.denominator > _MAX_TICKS or base.numerator > _MAX_TICKS:
             return base.limit_denominator(_MAX_TICKS)
@@ -183,6 +199,38 @@ class OutputFormat:
         return from_rgb(pixels, self.plan.pixel_format, self.plan.color)
 
 
+class EncoderClock:
+    """Gives pictures the times that an encoder takes, and its packets those of the output.
+
+    Encoders that know nothing but a rate count the pictures; none of ours changes their order.
+
+    Args:
+        form: What is encoded to.
+    """
+
+    def __init__(self, form: OutputFormat) -> None:
+        self._form = form
+        self._num_frames = 0
+        self._times: dict[int, int] = {}
+
+    def stamp(self, picture: Any, pts: int) -> None:
+        """Give a picture its time for the encoder."""
+        if not self._form.counts_frames:
+            picture.pts, picture.time_base = pts, self._form.time_base
+            return
+        picture.pts, picture.time_base = self._num_frames, self._form.encoder_base
+        self._times[self._num_frames] = pts
+        self._num_frames += 1
+
+    def restore(self, packets: list[Any]) -> list[Any]:
+        """Give packets the times of their pictures again."""
+        if self._form.counts_frames:
+            for packet in packets:
+                packet.pts = packet.dts = self._times.pop(packet.pts)
+                packet.time_base = self._form.packet_base
+        return packets
+
+
 class PictureEncoder:
     """An encoder for a run of frames, without a container.
 
@@ -197,12 +245,14 @@ class PictureEncoder:
         quiet_encoders()
         self._form = form
         context: Any = av.CodecContext.create(form.plan.codec, "w")
-        context.framerate = form.frame_rate.limit_denominator(100_000)
+        context.framerate = form.nominal_rate
         form.set_up(context)
-        context.flags |= _GLOBAL_HEADER
+        if has_global_headers(form.muxer):
+            context.flags |= _GLOBAL_HEADER
         context.options = dict(form.plan.settings)
         form.open(context)
         self._context = context
+        self._clock = EncoderClock(form)
 
     @property
     def header(self) -> bytes:
@@ -212,11 +262,9 @@ class PictureEncoder:
     def encode(self, pixels: Frame, pts: int) -> list[Any]:
         """Encode the next frame; gives the packets that are ready."""
         picture = self._form.picture(pixels)
-        picture.pts, picture.time_base = pts, self._form.time_base
-        packets: list[Any] = self._context.encode(picture)
-        return packets
+        self._clock.stamp(picture, pts)
+        return self._clock.restore(self._context.encode(picture))
 
     def flush(self) -> list[Any]:
         """End the run; gives the last packets."""
-        packets: list[Any] = self._context.encode(None)
-        return packets
+        return self._clock.restore(self._context.encode(None))

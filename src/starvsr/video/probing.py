@@ -213,6 +213,8 @@ def _surveyed_length(found: Survey | None, start: Fraction) -> Fraction | None:
     """Say how long the pictures last, where all packets were looked at; None where that tells nothing."""
     is_known = found is not None and found.video_end is not None and found.video_end > start
     return found.video_end - start if is_known and found is not None and found.video_end is not None else None
+
+
 def _color(path: Path, container: Any, frame: Any, packet: Any, context: Any, limits: Limits) -> ColorTags:
     tags = color_tags(frame, context)
     if context.name == "jpeg2000" and container.format.name == "j2k_pipe" and not is_rgb(frame.format.name):

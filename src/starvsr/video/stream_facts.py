@@ -70,7 +70,15 @@ def promised_frames(stream: Any) -> int | None:
     entries = getattr(stream, "index_entries", ())  # since PyAV 17
     if stream.frames and len(entries) == stream.frames:
         return sum(not entry.is_discard for entry in entries)
-    return stream.frames or None
+    return len(entries) if leaves_out_frames(stream) else stream.frames or None
+
+
+def leaves_out_frames(stream: Any) -> bool:
+    """Whether an AVI's index spans all promised frames and some are empty: the one before is shown for longer."""
+    entries = getattr(stream, "index_entries", ())
+    rate, num_frames = stream.average_rate, stream.frames
+    is_counted = bool(rate and stream.time_base) and rate * stream.time_base == 1
+    return is_counted and 0 < len(entries) < num_frames == entries[len(entries) - 1].timestamp + 1
 
 
 def duration_of(container: Any, stream: Any, start_time: Fraction) -> Fraction | None:

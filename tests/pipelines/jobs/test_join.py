@@ -28,7 +28,7 @@ KINDS = [
     ("o.mkv", {"codec": "av1", "preset": "12"}),
     ("o.mp4", {"codec": "av1", "preset": "12"}),
     ("o.webm", {"codec": "vp9", "preset": "8"}),
-    ("o.mov", {"codec": "prores", "scale": 2}),
+    ("o.mov", {"codec": "prores", "scale": 2, "missing_streams": "convert"}),
     ("o.mkv", {"codec": "prores", "scale": 2}),
     ("o.mkv", {"codec": "ffv1", "scale": 2}),
     ("o", {"scale": 2}),

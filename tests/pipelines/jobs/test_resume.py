@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from starvsr import upscale
-from starvsr.errors import StarVsrError
+from starvsr.errors import OptionError, StarVsrError
 from starvsr.video import VideoReader
 from tests.pipelines.doubles import DriftingUpscaler, NearestUpscaler
 from tests.pipelines.jobs.interrupting import QUICK, Broken, break_at, breaker, records, run_to_end, sha256_of
-from tests.video.clips import packets_of
+from tests.video.clips import make_clip, packets_of
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,8 @@ from tests.video.clips import packets_of
     [
         ("o.mp4", {}),
         ("o.mkv", {"codec": "hevc", "preset": "ultrafast", "scale": 4}),
-        ("o.webm", {"codec": "vp9", "preset": "8"}),
+        ("o.webm", {"codec": "vp9", "preset": "8", "missing_streams": "convert"}),
+        ("o.ts", {"missing_streams": "convert"}),
         ("o.mkv", {"codec": "av1", "preset": "12", "scale": 4}),
         ("o.mov", {"codec": "prores"}),
         ("o.mkv", {"codec": "ffv1"}),
@@ -65,6 +67,21 @@ def test_context_and_cross_fades_survive_an_interruption(cuts: dict, clip: Path,
 def _digest_of_pictures(path: Path) -> list[bytes]:
     with VideoReader(path) as reader:
         return [frame.pixels.tobytes() for frame in reader]
+
+
+def test_an_avi_is_gone_on_with_to_the_same_bytes(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", count=70, size=(32, 24), rate=Fraction(4), audio=["aac"], audio_seconds=17)
+    whole, broken = tmp_path / "whole.avi", tmp_path / "broken.avi"
+    run_to_end(source, whole, **QUICK)
+    break_at(source, broken, 40, **QUICK)
+    assert run_to_end(source, broken, **QUICK).num_kept >= 24
+    assert sha256_of(broken) == sha256_of(whole)
+
+
+def test_uneven_times_are_refused_for_avi_before_any_work(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="constant rate"):
+        upscale(clip, tmp_path / "o.avi", **QUICK)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_part_is_never_made_again(clip: Path, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ HELD = {
     "mov": {"aac", "ac3", "mp3float", "alac", "pcm_s16le", "pcm_s24le", "mov_text"},
     "webm": {"opus", "webvtt"},
 }
+WORDS = {"subrip", "srt", "ass", "webvtt", "mov_text"}
+TEXT = {"mkv": ("srt", "subrip"), "mp4": ("mov_text",), "mov": ("mov_text",), "webm": ("webvtt",)}
 MKV_MARKS = {"default", "forced", "comment", "hearing_impaired", "visual_impaired", "original", "dub"}
 MOV_KNOWS = {None, "eng", "fre", "ger", "jpn", "spa", "chi"}
 
@@ -40,11 +42,14 @@ def test_companions_arrive_or_are_named(film: Film, folder: Path) -> None:
     kind = out.suffix[1:]
     for what in ("audio", "subtitle"):
         before, after = copied_streams(source, what), copied_streams(out, what)
-        held = [s for s in before if (kind == "mkv" and s.codec != "mov_text") or s.codec in HELD.get(kind, ())]
+        held = [s for s in before if _is_copied(s, kind) or s.codec in WORDS]
         assert len(after) == len(held)
         assert len([n for n in notes if "is left out" in n and _word(what) in n]) == len(before) - len(held)
         for one, other in zip(held, after, strict=True):
-            _same_stream(one, other, origin, kind, notes)
+            if _is_copied(one, kind):
+                _same_stream(one, other, origin, kind, notes)
+            else:
+                _same_words(one, other, kind, notes)
     before_chapters = chapters(source)
     assert len(before_chapters) == len(film.chapters)
     if kind != "webm":
@@ -76,6 +81,20 @@ def test_sound_without_lengths_is_decoded_to_its_end(film: Film, folder: Path) -
 def _samples(path: Path) -> bytes:
     """All sound that FFmpeg decodes, without what lies before it and in its gaps."""
     return ffmpeg("-i", path, "-map", "0:a:0", "-f", "s32le", "-")
+
+
+def _is_copied(stream: Copied, kind: str) -> bool:
+    return (kind == "mkv" and stream.codec != "mov_text") or stream.codec in HELD.get(kind, ())
+
+
+def _same_words(one: Copied, other: Copied, kind: str, notes: tuple[str, ...]) -> None:
+    """Text of another kind: what appears at a time appears there still, and is named."""
+    assert other.codec in TEXT[kind]
+    assert any(f"stream {one.index} (subtitles" in note and "is written as" in note for note in notes)
+    shown = dict(zip(other.times, other.content, strict=True))
+    for number, time in enumerate(one.times):
+        assert f"line {number}".encode() in shown[time], (number, time, shown)
+    assert _language(other.tags) == _language(one.tags) or one.tags.get("language") not in MOV_KNOWS
 
 
 def _same_stream(one: Copied, other: Copied, origin: Fraction, kind: str, notes: tuple[str, ...]) -> None:

@@ -44,7 +44,7 @@ _EXAMPLES = (
     cls=GroupedOption,
     group="Output",
     metavar="OUT",
-    help="Where the result goes: .mp4, .mov, .mkv, .webm, .gif, .webp, .png, .jpg, .tif, a numbered pattern "
+    help="Where the result goes: .mp4, .mov, .mkv, .webm, .avi, .ts, .gif, .webp, .png, .jpg, .tif, a numbered pattern "
     "(f_%05d.png), or a folder (default: beside the input, as <name>_x4). Several inputs need a folder.",
 )
 @upscale_flags

@@ -12,7 +12,10 @@ class OutputOptions:
     """What is written, and how."""
 
     codec: str | None = option(
-        None, "Video encoder: h264, hevc, av1, vp9, prores, ffv1, or FFmpeg's name of one (h264_nvenc).", FILE, "text"
+        None,
+        "Video encoder: h264, hevc, av1, vp9, prores, ffv1, mpeg4, mpeg2, or FFmpeg's name (h264_nvenc).",
+        FILE,
+        "text",
     )
     crf: int | None = option(
         None, "Quality of the encoder: lower is better and larger.", FILE, "int", minimum=0, maximum=63
@@ -28,10 +31,12 @@ class OutputOptions:
     )
     missing_streams: str = option(
         "note",
-        "Sound or subtitles that the output's container cannot hold: leave them out and say so, or refuse.",
+        "Sound or subtitles that the output's container cannot hold: leave them out and say so (note), code such sound"
+        " anew as AAC, Opus (WebM), FLAC or ALAC (convert), or refuse (error). Text subtitles always become the"
+        " container's own kind of text.",
         FILE,
         "text",
-        choices=("note", "error"),
+        choices=("note", "convert", "error"),
     )
     compare: bool = option(
         False, "Also write OUT_compare.png and OUT_compare.mp4: bicubic beside the result.", FILE, "flag"

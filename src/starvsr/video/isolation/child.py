@@ -131,7 +131,8 @@ class _Child:
     def _rehearse(self, request: dict[str, Any]) -> None:
         from starvsr.video.isolation.rehearsal import rehearse
 
-        rehearse(unpack(VideoInfo, request["info"]), request["muxer"])
+        info, converts_sound = unpack(VideoInfo, request["info"]), request["converts_sound"]
+        rehearse(info, request["muxer"], converts_sound=converts_sound)
         self._send({"rehearsed": True})
 
 

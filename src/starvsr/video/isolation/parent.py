@@ -40,7 +40,7 @@ def probe_isolated(
         return decoder.checked(lambda: _info_from(answer["info"], path, limits))
 
 
-def rehearse_isolated(info: VideoInfo, muxer: str) -> None:
+def rehearse_isolated(info: VideoInfo, muxer: str, *, converts_sound: bool = False) -> None:
     """Let a process of its own go through the streams that are going to be copied, to the end.
 
     Copying happens in this process. What the other one has come through, this one comes through as well: it is the
@@ -49,12 +49,19 @@ def rehearse_isolated(info: VideoInfo, muxer: str) -> None:
     Args:
         info: The input.
         muxer: FFmpeg's name of the output's container.
+        converts_sound: Whether sound that the container cannot hold is coded anew, and so is decoded.
 
     Raises:
         InputError: The process crashed, hung or took too much memory.
     """
     with contextlib.closing(DecoderProcess(info.path, info.limits)) as decoder:
-        request = {"do": "rehearse", "info": pack(info), "muxer": muxer, "limits": pack(info.limits)}
+        request = {
+            "do": "rehearse",
+            "info": pack(info),
+            "muxer": muxer,
+            "converts_sound": converts_sound,
+            "limits": pack(info.limits),
+        }
         decoder.ask(request, "rehearsed")
 
 

@@ -12,7 +12,7 @@ from starvsr.video.info import VideoInfo
 from starvsr.video.join_file import CountedFile
 
 
-def rehearse(info: VideoInfo, muxer: str) -> None:
+def rehearse(info: VideoInfo, muxer: str, *, converts_sound: bool = False) -> None:
     """Copy all other streams, tags, chapters and attachments of an input, and keep nothing.
 
     What goes wrong in an orderly way is left for the real copying to tell; of interest is that the process lives.
@@ -20,10 +20,11 @@ def rehearse(info: VideoInfo, muxer: str) -> None:
     Args:
         info: The input.
         muxer: FFmpeg's name of the output's container.
+        converts_sound: Whether sound that the container cannot hold is coded anew.
     """
     try:
         with av.open(CountedFile(), "w", format=muxer) as output:
-            copier = StreamCopier(info, output, muxer, None)
+            copier = StreamCopier(info, output, muxer, None, converts_sound=converts_sound)
             try:
                 copier.before_video()
                 video: Any = output.add_stream("libvpx" if muxer == "webm" else "mpeg4", rate=25)
