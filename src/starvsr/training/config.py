@@ -58,7 +58,7 @@ class DataConfig:
 class StageConfig:
     """One part of a training run; docs/training.md tells what each objective and loss is for."""
 
-    objective: Literal["velocity", "star", "one-step", "consistency", "distribution-matching"]
+    objective: Literal["velocity", "star", "one-step", "consistency", "distribution-matching", "regression"]
     steps: int
     trains: str = ""
     """Parts that train, separated by commas: all, unet, control, liem, context; empty is the objective's choice."""

@@ -131,7 +131,13 @@ def distribution_matching(trainee: Trainee, batch: Batch, stage: StageConfig, rn
     return parts | _pixel_terms(trainee, hq, batch["gt"], stage)
 
 
+def regression(trainee: Trainee, batch: Batch, stage: StageConfig, rng: torch.Generator) -> Parts:
+    """Match the result of a network that has no latents to the ground truth; ``causal-sr`` is trained so."""
+    return _pixel_terms(trainee, trainee.one_step(batch["lq"]), batch["gt"], stage)
+
+
 OBJECTIVES: dict[str, Objective] = {
+    "regression": Objective(regression),
     "velocity": Objective(velocity),
     "star": Objective(velocity),
     "one-step": Objective(one_step),

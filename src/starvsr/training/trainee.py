@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from starvsr.diffusion.schedules import NoiseSchedule, star_schedule
 from starvsr.errors import DataError
 from starvsr.models.codecs import Codec, PixelUnshuffleCodec
-from starvsr.models.registry import PUBLISHED, ModelSpec, PublishedSpec, get_spec
+from starvsr.models.registry import PUBLISHED, CausalSpec, ModelSpec, PublishedSpec, get_spec
 from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
 from starvsr.models.star_small import StarSmall, keep_brightness
 from starvsr.models.temporal_vae_codec import TemporalVaeCodec
@@ -45,7 +45,7 @@ ReadCaptions = Callable[[Sequence[str]], Tensor]
 class Trainee:
     """The network and the fixed parts that its training needs."""
 
-    spec: ModelSpec | PublishedSpec
+    spec: ModelSpec | PublishedSpec | CausalSpec
     network: nn.Module
     """:class:`StarSmall`, or :class:`CaptionedStar` together with ``read_captions``."""
     codec: Codec
