@@ -141,8 +141,10 @@ class CausalSR(nn.Module):
         padded = F.pad(ycc, (0, width % UNSHUFFLE, 0, height % UNSHUFFLE), mode="replicate")
         features, new_state = self._trunk(padded.to(self.first.weight.dtype), num_clips, state)
         luma, chroma = self._head(features)
-        luma = luma[..., : height * SCALE, : width * SCALE].float()
-        chroma = chroma[..., : height * CHROMA_SCALE, : width * CHROMA_SCALE].float()
+        if ycc.shape != padded.shape:
+            luma = luma[..., : height * SCALE, : width * SCALE]
+            chroma = chroma[..., : height * CHROMA_SCALE, : width * CHROMA_SCALE]
+        luma, chroma = luma.float(), chroma.float()
         luma = luma + _bicubic(ycc[:, :1], SCALE)
         chroma = _bicubic(ycc[:, 1:], CHROMA_SCALE) + chroma * chroma_gate(ycc[:, 1:])
         chroma = F.interpolate(chroma, scale_factor=SCALE // CHROMA_SCALE, mode="bilinear", align_corners=False)
@@ -165,17 +167,19 @@ class CausalSR(nn.Module):
     def _shift(self, x: Tensor, num_clips: int, before: Tensor | None) -> tuple[Tensor, Tensor]:
         """Replace the first channels [B*T, k, ...] by those of the frame before; also return the last frame's."""
         count = self.config.shifted_channels
-        own = x[:, :count].unflatten(0, (num_clips, -1))
+        part, rest = x.split([count, x.shape[1] - count], dim=1)
+        own = part.unflatten(0, (num_clips, -1))
         first = own[:, :1] if before is None else before[:, None].to(own.dtype)
         earlier = torch.cat([first, own[:, :-1]], dim=1).flatten(0, 1)
-        shifted = torch.cat([earlier, x[:, count:]], dim=1)
+        shifted = torch.cat([earlier, rest], dim=1)
         return shifted.contiguous(memory_format=torch.channels_last), own[:, -1]
 
     def _head(self, features: Tensor) -> tuple[Tensor, Tensor]:
         x = F.relu(F.pixel_shuffle(self.up(features), UNSHUFFLE))
         x = F.relu(F.pixel_shuffle(self.fine(x), CHROMA_SCALE))
         last = self.last(x)
-        return F.pixel_shuffle(last[:, :_LUMA_CHANNELS], SCALE // CHROMA_SCALE), last[:, _LUMA_CHANNELS:]
+        luma, chroma = last.split([_LUMA_CHANNELS, 2], dim=1)
+        return F.pixel_shuffle(luma, SCALE // CHROMA_SCALE), chroma
 
 
 class _Block(nn.Module):

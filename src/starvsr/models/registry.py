@@ -130,6 +130,7 @@ class CausalSpec:
     weights: str
     """File name of its weights."""
     licence: str
+    enlarge: str = "bicubic"
     one_step_timestep: int = 0
     """It reads no timestep."""
 

@@ -44,6 +44,8 @@ class DataConfig:
     cache: str = "runs/cache"
     """Folder for decoded frames."""
     degradation: str = "mixed"
+    gray_probability: float = 0.0
+    """Share of clips that are turned gray before they are degraded."""
     video_probability: float = 0.5
     num_frames: int = 5
     lq_crop: int = 48

@@ -46,4 +46,4 @@ def _clips(config: TrainConfig) -> ClipSource:
         captions=data.captions or None,
     )
     source.prepare()
-    return DegradedClips(source, data.degradation, seed=config.seed, **sizes)
+    return DegradedClips(source, data.degradation, seed=config.seed, gray_probability=data.gray_probability, **sizes)
