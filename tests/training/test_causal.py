@@ -14,6 +14,7 @@ from starvsr.data.pool import Batch
 from starvsr.errors import DataError
 from starvsr.models.causal_sr import CausalSR
 from starvsr.models.registry import CAUSAL
+from starvsr.models.vgg16 import Vgg16
 from starvsr.models.weights import load_weights
 from starvsr.training.causal import build_causal_trainee, causal_config
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
@@ -113,3 +114,40 @@ def test_what_it_has_not_is_refused(tmp_path: Path) -> None:
         causal_config(CAUSAL["causal-sr"].network, {"heads": 2})
     with pytest.raises(DataError, match=r"network\.width must be of type int"):
         causal_config(CAUSAL["causal-sr"].network, {"width": 1.5})
+
+
+def test_a_stage_for_looks_goes_on_as_if_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tiny_trunk() -> Vgg16:
+        torch.manual_seed(9)
+        return Vgg16(((4, 4), (4, 4))).requires_grad_(False)
+
+    monkeypatch.setattr("starvsr.training.helper_networks.load_vgg16", tiny_trunk)
+    looks = dataclasses.replace(
+        STAGE, steps=4, perceptual_weight=0.1, adversarial_weight=0.05, adversary="two-head", artefact_weight=0.1,
+        grid_weight=0.1, sharpen_target=0.5, perceptual_side=32,
+    )  # fmt: skip
+    config = recipe(tmp_path, dataclasses.replace(STAGE, steps=1), looks)
+    Trainer(config, tmp_path / "whole").run()
+    lines = (tmp_path / "whole" / "log.jsonl").read_text()
+    for name in ("grid", "artefact", "perceptual", "adversarial", "critic"):
+        assert f'"{name}"' in lines
+    whole = torch.load(tmp_path / "whole" / "step-00000005.pt")
+    assert whole["helpers"].keys() == {"stage", "teacher", "critic", "critic_optimizer"}  # no trunk
+    stopped = Trainer(config, tmp_path / "parts")
+    save = stopped.save
+
+    def stop_at_four() -> Path | None:
+        path = save()
+        if stopped.step == 4:
+            raise KeyboardInterrupt
+        return path
+
+    stopped.save = stop_at_four  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    Trainer(config, tmp_path / "parts").run()
+    parts = torch.load(tmp_path / "parts" / "step-00000005.pt")
+    for kind in ("network", "average"):
+        assert all(torch.equal(value, parts[kind][name]) for name, value in whole[kind].items())
+    for name, value in whole["helpers"]["critic"].items():
+        assert torch.equal(value, parts["helpers"]["critic"][name])

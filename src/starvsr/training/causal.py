@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from starvsr.diffusion.schedules import star_schedule
 from starvsr.errors import DataError
@@ -23,10 +23,13 @@ from starvsr.training.trainee import Trainee
 class CausalTrainee(Trainee):
     """A network whose output is the result; codec and schedule of the base are not used."""
 
-    def one_step(self, lq: Tensor) -> Tensor:
-        """Return the result [B, 3, T, H, W] of low-quality clips [B, 3, T, h, w], both in [-1, 1], float32."""
+    def one_step(self, lq: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Return the result [B, 3, T, H, W] of low-quality clips [B, 3, T, h, w], both in [-1, 1], float32.
+
+        ``network`` is another one of the same kind in the place of the one that is trained.
+        """
         with torch.autocast(lq.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
-            hq: Tensor = self.network(lq)
+            hq: Tensor = (network or self.network)(lq)
         return hq.float()
 
 

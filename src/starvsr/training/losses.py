@@ -163,17 +163,17 @@ def structural_dissimilarity(prediction: Tensor, target: Tensor, *, num_scales: 
 
     11x11 windows of equal weight, constants for a range of 2. Source: SSIM (Wang et al., 2004).
     """
-    luma, wanted = _luma(prediction), _luma(target)
+    plane, wanted = luma(prediction), luma(target)
     total = prediction.new_zeros(())
     for scale in range(num_scales):
         if scale:
-            luma, wanted = F.avg_pool2d(luma, 2), F.avg_pool2d(wanted, 2)
-        total = total + (1 - _ssim(luma, wanted))
+            plane, wanted = F.avg_pool2d(plane, 2), F.avg_pool2d(wanted, 2)
+        total = total + (1 - _ssim(plane, wanted))
     return total / num_scales
 
 
-def _luma(clip: Tensor) -> Tensor:
-    """BT.601 luma of [B, 3, T, H, W] as frames [B*T, 1, H, W]."""
+def luma(clip: Tensor) -> Tensor:
+    """Return the BT.601 luma of [B, 3, T, H, W] as frames [B*T, 1, H, W]."""
     weights = torch.tensor([0.299, 0.587, 0.114], device=clip.device)
     return torch.einsum("bcthw,c->bthw", clip, weights).flatten(0, 1)[:, None]
 
