@@ -85,8 +85,8 @@ def _frame_weave(plane: npt.NDArray[np.float32]) -> float:
     height, width = (side // _WINDOW for side in plane.shape)
     if not height or not width:
         raise OptionError(f"the weave needs frames of at least {_WINDOW}x{_WINDOW} px after the crop")
-    tiles = plane[: height * _WINDOW, : width * _WINDOW].reshape(height, _WINDOW, width, _WINDOW)
-    tiles = tiles.transpose(0, 2, 1, 3).reshape(-1, _WINDOW, _WINDOW).astype(np.float64)
+    rows = plane[: height * _WINDOW, : width * _WINDOW].reshape(height, _WINDOW, width, _WINDOW)
+    tiles = rows.transpose(0, 2, 1, 3).reshape(-1, _WINDOW, _WINDOW).astype(np.float64)
     order = np.argsort(tiles.std((1, 2)))
     tiles = tiles[order[: max(1, round(_SMOOTH_SHARE * len(tiles)))]]
     taper = np.hanning(_WINDOW + 1)[:-1]
