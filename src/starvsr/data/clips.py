@@ -51,6 +51,7 @@ class DegradedClips:
         gt_size: side of a clip, a multiple of ``scale``.
         seed: seed of everything.
         scale: GT pixels per LQ pixel.
+        gray_probability: share of clips that are turned gray first.
 
     Raises:
         OptionError: sizes that do not fit, or an unknown preset.
@@ -65,9 +66,11 @@ class DegradedClips:
         gt_size: int = 320,
         seed: int = 0,
         scale: int = 4,
+        gray_probability: float = 0.0,
     ) -> None:
         if gt_size % scale:
             raise OptionError(f"gt_size must be a multiple of {scale}, not {gt_size}")
+        self.gray_probability = gray_probability
         self.source, self.recipe = source, get_recipe(recipe)
         self.clip_frames, self.gt_size, self.scale, self.seed = clip_frames, gt_size, scale, seed
 
@@ -75,9 +78,17 @@ class DegradedClips:
         """Draw and degrade clip ``index``."""
         rng = np.random.default_rng((self.seed, index))
         gt, path = self.source.draw_named(rng, self.clip_frames, self.gt_size)
+        if self.gray_probability and rng.random() < self.gray_probability:
+            gt = gray(gt)
         sharp = torch.from_numpy(gt)
         lq = torch.from_numpy(to_bytes(degrade_clip(sharp.permute(0, 3, 1, 2), self.recipe, rng, self.scale)))
         return Clip(gt=sharp, lq=lq, caption=self.source.caption(path), name=f"{index} ({path.name})")
+
+
+def gray(frames: np.ndarray) -> np.ndarray:
+    """Return the BT.601 luma of uint8 [T, H, W, 3] in all three channels."""
+    luma = (frames @ np.array([0.299, 0.587, 0.114], np.float32)).round().astype(np.uint8)
+    return np.repeat(luma[..., None], 3, axis=-1)
 
 
 class StoredPairs:

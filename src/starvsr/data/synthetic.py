@@ -136,8 +136,8 @@ class SharpSource:
         return self._draw_photo(rng, num_frames, size)
 
     def prepare(self) -> None:
-        """Decode everything into the cache now, so that the first draws are not slow."""
-        for path in (*self.videos, *self.images):
+        """Decode the videos into the cache now: every draw needs their lengths. Photos wait until they are drawn."""
+        for path in self.videos:
             self._frames(path)
 
     def _frames(self, path: Path) -> np.ndarray:

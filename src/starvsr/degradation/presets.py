@@ -5,6 +5,7 @@ Source: STAR (arXiv 2501.02976) for the numbers of `heavy`.
 
 from __future__ import annotations
 
+from starvsr.degradation.artefacts import SharpenRanges
 from starvsr.degradation.compression import CodecRange
 from starvsr.degradation.kernels import KernelRanges
 from starvsr.degradation.noise import NoiseRanges
@@ -154,11 +155,108 @@ OLD_FILM = DegradationRecipe(
 )
 """A scanned film: soft, with strong grey grain whose strength wanders, then an ordinary encode."""
 
+CLEAN = DegradationRecipe(
+    name="clean",
+    first=StageRecipe(
+        kernel=KernelRanges(sizes=(7, 9, 11), sigma=(0.2, 1.4), sinc_probability=0.0),
+        resize=_NO_RESIZE,
+        noise=NoiseRanges(probability=0.3, gaussian_sigma=(0.5, 2.0), poisson_scale=(0.05, 0.2)),
+        blur_probability=0.4,
+        jpeg_probability=0.0,
+    ),
+    second=None,
+    codec_final=(),
+    codec_final_probability=0.0,
+    final_modes=("bicubic_aa", "bicubic_aa", "area", "bilinear_aa", "bicubic"),
+)
+"""Made smaller and nothing else: by an editor's filter, or by a camera with a little blur and noise."""
+
+MILD = DegradationRecipe(
+    name="mild",
+    first=StageRecipe(
+        kernel=KernelRanges(sizes=(7, 9), sigma=(0.2, 0.8), sinc_probability=0.0),
+        resize=_NO_RESIZE,
+        noise=NoiseRanges(probability=0.2, gaussian_sigma=(0.5, 3.0), poisson_scale=(0.05, 0.3)),
+        blur_probability=0.3,
+        jpeg_probability=0.0,
+    ),
+    second=None,
+    codec_final=(
+        CodecRange("libx264", 6.0, (12, 34), (0.1, 1.0), 0.25, ("veryfast", "superfast", "ultrafast")),
+        CodecRange("libx265", 1.0, (14, 34), (0.08, 0.8), 0.25, ("ultrafast", "superfast")),
+        CodecRange("mpeg4", 1.0, (2, 8)),
+        CodecRange("libvpx-vp9", 1.5, (16, 48)),
+    ),
+    final_modes=("area", "bicubic_aa", "bilinear_aa"),
+)
+"""A clean small video in any codec at any common quality."""
+
+SHARPENED = DegradationRecipe(
+    name="sharpened",
+    first=MILD.first,
+    second=None,
+    codec_final=MILD.codec_final,
+    codec_final_probability=0.8,
+    final_modes=("area", "bicubic_aa", "bilinear_aa"),
+    sharpening=SharpenRanges(probability=1.0),
+)
+"""Sharpened by a camera or an editor: pale and dark seams beside edges."""
+
+ALIASED = DegradationRecipe(
+    name="aliased",
+    first=MILD.first,
+    second=StageRecipe(
+        kernel=KernelRanges(sizes=(7,), sigma=(0.2, 0.6), sinc_probability=0.0),
+        resize=ResizeRanges((0.0, 0.7, 0.3), (1.0, 1.0), (0.5, 0.95), ("nearest-exact", "bilinear", "bicubic")),
+        noise=NoiseRanges(probability=0.0),
+        blur_probability=0.1,
+        jpeg_probability=0.0,
+    ),
+    codec_final=MILD.codec_final,
+    codec_final_probability=0.8,
+    final_modes=("bilinear", "nearest-exact", "bicubic"),
+)
+"""Made smaller without a filter, rescaled once more: stair-steps and moire."""
+
+INTERLACED = DegradationRecipe(
+    name="interlaced",
+    first=MILD.first,
+    second=None,
+    codec_final=MILD.codec_final,
+    codec_final_probability=0.8,
+    final_modes=("area", "bicubic_aa"),
+    sharpening=SharpenRanges(probability=0.3),
+    interlace_probability=1.0,
+)
+"""Broadcast or tape material: combs at moving edges, or the double edges of averaged rows."""
+
+WIDE = RecipeMix(
+    "wide",
+    (CLEAN, MILD, LIGHT, MEDIUM, HEAVY, CODEC_ONLY, SHARPENED, ALIASED, INTERLACED, OLD_FILM),
+    (0.13, 0.17, 0.16, 0.14, 0.08, 0.12, 0.08, 0.05, 0.03, 0.04),
+)
+"""For training on all that is met: clean input is left clean, mild damage is believed, haloes and steps go."""
+
 MIXED = RecipeMix("mixed", (LIGHT, MEDIUM, HEAVY, CODEC_ONLY), (0.35, 0.3, 0.15, 0.2))
 """For training: from light to heavy, with a share of plain compression."""
 
 PRESETS: dict[str, DegradationRecipe | RecipeMix] = {
-    recipe.name: recipe for recipe in (LIGHT, MEDIUM, HEAVY, VIDEO_WEB, OLD_FILM, CODEC_ONLY, MIXED)
+    recipe.name: recipe
+    for recipe in (
+        LIGHT,
+        MEDIUM,
+        HEAVY,
+        VIDEO_WEB,
+        OLD_FILM,
+        CODEC_ONLY,
+        CLEAN,
+        MILD,
+        SHARPENED,
+        ALIASED,
+        INTERLACED,
+        MIXED,
+        WIDE,
+    )
 }
 """Recipes by name."""
 

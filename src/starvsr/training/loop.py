@@ -20,9 +20,10 @@ from torch import Tensor
 
 from starvsr.data.pool import Batch, SampleStream
 from starvsr.errors import DataError, OptionError
-from starvsr.models.registry import PUBLISHED
+from starvsr.models.registry import CAUSAL, PUBLISHED
 from starvsr.models.weights import liem_names, load_weights
 from starvsr.training.averaging import MovingAverage
+from starvsr.training.causal import build_causal_trainee
 from starvsr.training.changes import check_changes
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from starvsr.training.config import StageConfig, TrainConfig
@@ -102,7 +103,8 @@ class Trainer:
     def _build(self, start_from: Path | None, state: dict[str, Any] | None) -> Trainee:
         """Build the trainee; a published one that goes on starts from what the run began with."""
         if self.config.model not in PUBLISHED:
-            trainee = build_trainee(self.config, self.processes.device)
+            build = build_causal_trainee if self.config.model in CAUSAL else build_trainee
+            trainee = build(self.config, self.processes.device)
             if start_from is not None:
                 load_weights(trainee.network, start_from, may_lack=liem_names(trainee.network.state_dict()))
             return trainee

@@ -6,14 +6,17 @@ conditioning) adds its own entry here and its network to :mod:`starvsr.training.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from starvsr.data.pool import Batch
+from starvsr.models.vgg16 import Vgg16
 from starvsr.training.adversary import PatchCritic, adversarial_loss, critic_loss
 from starvsr.training.config import StageConfig
 from starvsr.training.losses import (
@@ -24,8 +27,10 @@ from starvsr.training.losses import (
     structural_dissimilarity,
     temporal_difference,
 )
+from starvsr.training.perceptual import artefact_loss, draw_excerpt, grid_loss, perceptual_distance, sharpened
 from starvsr.training.selection import choose_trained
 from starvsr.training.trainee import Trainee
+from starvsr.training.two_heads import TwoHeadCritic
 
 __all__ = ["OBJECTIVES", "Objective", "Parts", "choose_trained", "helper_losses", "helper_names", "new_critic"]
 
@@ -131,7 +136,34 @@ def distribution_matching(trainee: Trainee, batch: Batch, stage: StageConfig, rn
     return parts | _pixel_terms(trainee, hq, batch["gt"], stage)
 
 
+def regression(trainee: Trainee, batch: Batch, stage: StageConfig, rng: torch.Generator) -> Parts:
+    """Match the result of a network that has no latents to the ground truth; ``causal-sr`` is trained so.
+
+    Pixel terms are computed on all of it; features and the critic's verdict on an excerpt drawn for the step.
+    """
+    hq, gt = trainee.one_step(batch["lq"]), batch["gt"]
+    target = sharpened(gt, stage.sharpen_target) if stage.sharpen_target else gt
+    parts = _pixel_terms(trainee, hq, target, dataclasses.replace(stage, adversarial_weight=0.0))
+    if stage.grid_weight:
+        parts["grid"] = stage.grid_weight * grid_loss(hq, target)
+    excerpt = draw_excerpt(hq, stage.perceptual_side, stage.perceptual_frames, rng)
+    if stage.artefact_weight:
+        with torch.no_grad():
+            reference = trainee.one_step(batch["lq"], network=trainee.helpers["teacher"])
+        parts["artefact"] = stage.artefact_weight * artefact_loss(hq, reference, gt)
+    if stage.perceptual_weight:
+        network, wanted = cast(Vgg16, trainee.helpers["features"]), excerpt.of(target)
+        distance = perceptual_distance(network, excerpt.of(hq), wanted, autocast=trainee.autocast)
+        parts["perceptual"] = stage.perceptual_weight * distance
+    if stage.adversarial_weight:
+        made = excerpt.of(hq)
+        parts["adversarial"] = stage.adversarial_weight * adversarial_loss(trainee.helpers["critic"], made)
+        trainee.made = {"hq": made.detach(), "gt": excerpt.of(gt)}
+    return parts
+
+
 OBJECTIVES: dict[str, Objective] = {
+    "regression": Objective(regression),
     "velocity": Objective(velocity),
     "star": Objective(velocity),
     "one-step": Objective(one_step),
@@ -143,6 +175,9 @@ OBJECTIVES: dict[str, Objective] = {
 def helper_names(stage: StageConfig) -> list[str]:
     """List what has to stand beside the network in a stage."""
     names = list(OBJECTIVES[stage.objective].helpers)
+    if stage.objective == "regression":
+        names += ["teacher"] if stage.artefact_weight else []
+        names += ["features"] if stage.perceptual_weight else []
     return names + (["critic"] if stage.adversarial_weight else [])
 
 
@@ -152,7 +187,7 @@ def helper_losses(
     """Yield (helper, loss) for the helpers that learn, from what the network just made."""
     helpers, made = trainee.helpers, trainee.made
     if "critic" in helpers and "hq" in made:
-        yield "critic", critic_loss(helpers["critic"], batch["gt"], made["hq"])
+        yield "critic", critic_loss(helpers["critic"], made.get("gt", batch["gt"]), made["hq"])
     if "score" in helpers and "latents" in made:
         latents = made["latents"]
         t = torch.randint(0, trainee.schedule.num_levels, (len(latents),), generator=rng)
@@ -162,9 +197,9 @@ def helper_losses(
         yield "score", F.mse_loss(guess, trainee.schedule.velocity(latents, noise, t))
 
 
-def new_critic() -> nn.Module:
-    """Build the critic of the adversarial term."""
-    return PatchCritic()
+def new_critic(kind: str = "patch") -> nn.Module:
+    """Build the critic of the adversarial term, of the stage's kind."""
+    return TwoHeadCritic() if kind == "two-head" else PatchCritic()
 
 
 def _pixel_terms(trainee: Trainee, hq: Tensor, gt: Tensor, stage: StageConfig, t: Tensor | None = None) -> Parts:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from starvsr.errors import DataError
-from starvsr.models.registry import PUBLISHED, get_spec
+from starvsr.models.registry import CAUSAL, PUBLISHED, get_spec
 from starvsr.models.weights import digest, read_tensors, save_weights
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint
 from starvsr.training.config import load_recipe
@@ -105,7 +105,9 @@ def can_sample(stages: Sequence[Mapping[str, Any]]) -> bool:
 
 def weights_name(model: str) -> str:
     """Return the file name that a model's exported weights get."""
-    return f"{model}.safetensors" if model in PUBLISHED else get_spec(model).weights
+    if model in PUBLISHED:
+        return f"{model}.safetensors"
+    return CAUSAL[model].weights if model in CAUSAL else get_spec(model).weights
 
 
 def _card(path: Path, folder: Path, state: dict[str, Any], config: dict[str, Any], metadata: dict[str, str]) -> str:
@@ -148,7 +150,7 @@ def _card(path: Path, folder: Path, state: dict[str, Any], config: dict[str, Any
         "",
         "## Licence",
         "",
-        f"{(published or get_spec(config['model'])).licence}, if the data"
+        f"{(published or CAUSAL.get(config['model']) or get_spec(config['model'])).licence}, if the data"
         + (" and what it started from" if published else "")
         + " allow it: say here what they were.",
     ]

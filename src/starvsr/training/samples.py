@@ -50,4 +50,4 @@ def _clips(config: TrainConfig, *, tell: bool) -> ClipSource:
     for note in source.notes if tell else ():
         print(f"note: {note}", file=sys.stderr)
     source.prepare()
-    return DegradedClips(source, data.degradation, seed=config.seed, **sizes)
+    return DegradedClips(source, data.degradation, seed=config.seed, gray_probability=data.gray_probability, **sizes)

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from starvsr.diffusion.schedules import NoiseSchedule, star_schedule
 from starvsr.errors import DataError
 from starvsr.models.codecs import Codec, PixelUnshuffleCodec
-from starvsr.models.registry import PUBLISHED, ModelSpec, PublishedSpec, get_spec
+from starvsr.models.registry import PUBLISHED, CausalSpec, ModelSpec, PublishedSpec, get_spec
 from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
 from starvsr.models.star_small import StarSmall, keep_brightness
 from starvsr.models.temporal_vae_codec import TemporalVaeCodec
@@ -45,7 +45,7 @@ ReadCaptions = Callable[[Sequence[str]], Tensor]
 class Trainee:
     """The network and the fixed parts that its training needs."""
 
-    spec: ModelSpec | PublishedSpec
+    spec: ModelSpec | PublishedSpec | CausalSpec
     network: nn.Module
     """:class:`StarSmall`, or :class:`CaptionedStar` together with ``read_captions``."""
     codec: Codec
@@ -115,17 +115,24 @@ class Trainee:
             velocity: Tensor = chosen(noisy, t.to(noisy.device), hint, *context)
         return velocity.float()
 
-    def one_step_latents(self, lq: Tensor, captions: Sequence[str] = (), rng: torch.Generator | None = None) -> Tensor:
+    def one_step_latents(
+        self,
+        lq: Tensor,
+        captions: Sequence[str] = (),
+        rng: torch.Generator | None = None,
+        *,
+        network: nn.Module | None = None,
+    ) -> Tensor:
         """Return the clean estimate in one step from the low-quality latents, as :meth:`StarSmall.one_step`."""
         step = self.spec.one_step_timestep
         alpha, sigma = float(self.schedule.alphas[step]), float(self.schedule.sigmas[step])
         hint = self.encode_lq(lq, rng)
-        velocity = self.velocity(hint / alpha, torch.full((len(hint),), step), hint, captions)
+        velocity = self.velocity(hint / alpha, torch.full((len(hint),), step), hint, captions, network=network)
         return hint - sigma * (keep_brightness(velocity) if isinstance(self.codec, PixelUnshuffleCodec) else velocity)
 
-    def one_step(self, lq: Tensor) -> Tensor:
-        """Return the one-step result in pixels [B, 3, T, H, W]."""
-        pixels = self.codec.decode(self.one_step_latents(lq, [""] * len(lq)))
+    def one_step(self, lq: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Return the one-step result in pixels [B, 3, T, H, W], by the network or another of its kind."""
+        pixels = self.codec.decode(self.one_step_latents(lq, [""] * len(lq), network=network))
         return pixels[..., : lq.shape[-2] * self.spec.scale, : lq.shape[-1] * self.spec.scale]
 
 

@@ -1,0 +1,234 @@
+"""CausalSR: a plain convolutional video super-resolution network that only looks back, and only a few frames.
+
+Everything costly runs at half the input's resolution (pixel unshuffle by two), as 3x3 convolutions with ReLU. Time
+enters through a causal channel shift: a block sees some channels of the frame before. Each shift reaches one frame
+further back, so a result depends on ``memory`` earlier frames and on nothing before: a clip that is restarted
+``memory`` frames early gives the same values.
+
+At the first frame of a scene each block sees its own channels in place of the earlier ones. A still clip therefore
+gives the same picture at every frame, the first included.
+
+Luma and chroma have separate outputs. The correction of chroma is scaled by the chroma that the input has nearby:
+where that is zero, the result is gray.
+
+Source: temporal shift module (arXiv 1811.08383); sub-pixel convolution (arXiv 1609.05158) with an initialisation that
+agrees between sub-pixels (arXiv 1707.02937); pixel unshuffle in front as in Real-ESRGAN (arXiv 2107.10833).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from starvsr.errors import OptionError
+
+SCALE = 4
+"""Output pixels per input pixel along each side."""
+CHROMA_SCALE = 2
+"""Chroma is corrected at twice the input's size, the chroma resolution of a 4:2:0 result."""
+UNSHUFFLE = 2
+_LUMA_CHANNELS = (SCALE // CHROMA_SCALE) ** 2
+
+_LUMA = (0.299, 0.587, 0.114)
+_CB, _CR = 1.772, 1.402
+_CHROMA_WINDOW = 9
+_CHROMA_SOFTNESS = 4 / 127.5
+"""Chroma, in [-1, 1], at which half of the predicted correction is let through."""
+
+State = tuple[Tensor, ...]
+"""Shifted channels of the previous frame, one [B, k, h/2, w/2] for each block that looks back."""
+
+
+@dataclass(frozen=True)
+class CausalSRConfig:
+    """Sizes of a :class:`CausalSR`.
+
+    Attributes:
+        width: channels of the trunk, at half the input's resolution.
+        num_blocks: residual blocks of two convolutions each.
+        memory: earlier frames that a result depends on: the first ``memory`` blocks see the frame before.
+        shift: share of the channels that come from the frame before.
+        up_width: channels at the input's resolution, in the head.
+        thin_width: channels at twice the input's resolution, in the head.
+    """
+
+    width: int = 64
+    num_blocks: int = 8
+    memory: int = 6
+    shift: float = 0.25
+    up_width: int = 32
+    thin_width: int = 16
+
+    def __post_init__(self) -> None:
+        """Check the sizes.
+
+        Raises:
+            OptionError: a memory that the blocks cannot hold, or a size below one.
+        """
+        if not 0 <= self.memory <= self.num_blocks:
+            raise OptionError(f"memory must be 0 to num_blocks ({self.num_blocks}), not {self.memory}")
+        if min(self.width, self.num_blocks, self.up_width, self.thin_width) < 1 or not 0 < self.shift < 1:
+            raise OptionError(f"sizes of CausalSR must be at least 1 and shift between 0 and 1, not {self}")
+
+    @property
+    def shifted_channels(self) -> int:
+        """Channels that come from the frame before."""
+        return max(1, round(self.width * self.shift))
+
+
+class CausalSR(nn.Module):
+    """Upscales clips by four, frame after frame, with a memory of a few frames."""
+
+    def __init__(self, config: CausalSRConfig | None = None) -> None:
+        """Build with fresh weights."""
+        super().__init__()
+        self.config = config = config or CausalSRConfig()
+        width, thin = config.width, config.thin_width
+        self.first = nn.Conv2d(3 * UNSHUFFLE**2, width, 3, padding=1)
+        self.blocks = nn.ModuleList(_Block(width) for _ in range(config.num_blocks))
+        self.up = nn.Conv2d(width, config.up_width * UNSHUFFLE**2, 3, padding=1)
+        self.fine = nn.Conv2d(config.up_width, thin * CHROMA_SCALE**2, 3, padding=1)
+        self.last = nn.Conv2d(thin, _LUMA_CHANNELS + 2, 3, padding=1)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        nn.init.kaiming_normal_(self.first.weight, nonlinearity="linear")
+        for block in self.blocks:
+            nn.init.kaiming_normal_(block.first.weight, nonlinearity="relu")  # type: ignore[union-attr, arg-type]
+            nn.init.kaiming_normal_(block.second.weight, nonlinearity="relu")  # type: ignore[union-attr, arg-type]
+            with torch.no_grad():
+                block.second.weight.mul_(0.2)  # type: ignore[union-attr, operator]
+        _agreeing(self.up.weight, UNSHUFFLE)
+        _agreeing(self.fine.weight, CHROMA_SCALE)
+        _agreeing(self.last.weight[:_LUMA_CHANNELS], SCALE // CHROMA_SCALE, gain=0.05)
+        _agreeing(self.last.weight[_LUMA_CHANNELS:], 1, gain=0.05)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def forward(self, clip: Tensor, state: State | None = None) -> Tensor:
+        """Upscale a clip.
+
+        Args:
+            clip: [B, 3, T, h, w] RGB in [-1, 1], any height and width.
+            state: what :meth:`step` returned for the frame before; None begins a scene.
+
+        Returns:
+            [B, 3, T, 4h, 4w] RGB, not clamped.
+        """
+        return self._run(clip, state)[0]
+
+    def step(self, frame: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Upscale the next frame of a stream.
+
+        Args:
+            frame: [B, 3, h, w] RGB in [-1, 1].
+            state: what was returned for the frame before; None begins a scene.
+
+        Returns:
+            [B, 3, 4h, 4w] RGB, not clamped, and the state for the next frame.
+        """
+        result, state = self._run(frame[:, :, None], state)
+        return result[:, :, 0], state
+
+    def _run(self, clip: Tensor, state: State | None) -> tuple[Tensor, State]:
+        num_clips, num_frames, height, width = clip.shape[0], *clip.shape[2:]
+        frames = clip.transpose(1, 2).flatten(0, 1)
+        ycc = _to_ycc(frames.float())
+        padded = F.pad(ycc, (0, width % UNSHUFFLE, 0, height % UNSHUFFLE), mode="replicate")
+        features, new_state = self._trunk(padded.to(self.first.weight.dtype), num_clips, state)
+        luma, chroma = self._head(features)
+        if ycc.shape != padded.shape:
+            luma = luma[..., : height * SCALE, : width * SCALE]
+            chroma = chroma[..., : height * CHROMA_SCALE, : width * CHROMA_SCALE]
+        luma, chroma = luma.float(), chroma.float()
+        luma = luma + _bicubic(ycc[:, :1], SCALE)
+        chroma = _bicubic(ycc[:, 1:], CHROMA_SCALE) + chroma * chroma_gate(ycc[:, 1:])
+        chroma = F.interpolate(chroma, scale_factor=SCALE // CHROMA_SCALE, mode="bilinear", align_corners=False)
+        rgb = _to_rgb(luma, chroma).unflatten(0, (num_clips, num_frames)).transpose(1, 2)
+        return rgb.to(clip.dtype), new_state
+
+    def _trunk(self, frames: Tensor, num_clips: int, state: State | None) -> tuple[Tensor, State]:
+        x = F.pixel_unshuffle(frames, UNSHUFFLE).contiguous(memory_format=torch.channels_last)
+        x = self.first(x)
+        new_state = []
+        for index, block in enumerate(self.blocks):
+            if index < self.config.memory:
+                shifted, last = self._shift(x, num_clips, None if state is None else state[index])
+                new_state.append(last)
+            else:
+                shifted = x
+            x = x + block(shifted)
+        return x, tuple(new_state)
+
+    def _shift(self, x: Tensor, num_clips: int, before: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Replace the first channels [B*T, k, ...] by those of the frame before; also return the last frame's."""
+        count = self.config.shifted_channels
+        part, rest = x.split([count, x.shape[1] - count], dim=1)
+        own = part.unflatten(0, (num_clips, -1))
+        first = own[:, :1] if before is None else before[:, None].to(own.dtype)
+        earlier = torch.cat([first, own[:, :-1]], dim=1).flatten(0, 1)
+        shifted = torch.cat([earlier, rest], dim=1)
+        return shifted.contiguous(memory_format=torch.channels_last), own[:, -1]
+
+    def _head(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        x = F.relu(F.pixel_shuffle(self.up(features), UNSHUFFLE))
+        x = F.relu(F.pixel_shuffle(self.fine(x), CHROMA_SCALE))
+        last = self.last(x)
+        luma, chroma = last.split([_LUMA_CHANNELS, 2], dim=1)
+        return F.pixel_shuffle(luma, SCALE // CHROMA_SCALE), chroma
+
+
+class _Block(nn.Module):
+    """Two convolutions; the sum with the input is the caller's."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.second(F.relu(self.first(x)))
+        return out
+
+
+def chroma_gate(chroma: Tensor) -> Tensor:
+    """Return the share [N, 1, 2h, 2w] of a chroma correction that is let through, from chroma [N, 2, h, w].
+
+    It is m / (m + s) with the largest absolute chroma m of a window and a constant s: zero where the input is gray,
+    close to one in coloured areas.
+    """
+    size = chroma.abs().amax(dim=1, keepdim=True)
+    nearby = F.max_pool2d(size, _CHROMA_WINDOW, stride=1, padding=_CHROMA_WINDOW // 2)
+    nearby = F.avg_pool2d(nearby, 3, stride=1, padding=1, count_include_pad=False)
+    gate = nearby / (nearby + _CHROMA_SOFTNESS)
+    return gate.repeat_interleave(CHROMA_SCALE, dim=-1).repeat_interleave(CHROMA_SCALE, dim=-2)
+
+
+@torch.no_grad()
+def _agreeing(weight: Tensor, factor: int, gain: float = 1.0) -> None:
+    """Draw weights that are equal for the sub-pixels of a pixel shuffle, so that nothing of its grid shows."""
+    drawn = torch.empty_like(weight[:: factor**2])
+    nn.init.kaiming_normal_(drawn, nonlinearity="relu")
+    weight.copy_(drawn.mul_(gain).repeat_interleave(factor**2, dim=0))
+
+
+def _bicubic(planes: Tensor, scale: int) -> Tensor:
+    return F.interpolate(planes, scale_factor=scale, mode="bicubic", align_corners=False)
+
+
+def _to_ycc(rgb: Tensor) -> Tensor:
+    """Turn RGB [N, 3, H, W] into full-range BT.601 luma and chroma of the same shape; gray has chroma 0."""
+    red, green, blue = rgb.unbind(1)
+    luma = green + _LUMA[0] * (red - green) + _LUMA[2] * (blue - green)  # gray: exactly its value
+    return torch.stack([luma, (blue - luma) / _CB, (red - luma) / _CR], dim=1)
+
+
+def _to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
+    """Turn luma [N, 1, H, W] and chroma [N, 2, H, W] into RGB [N, 3, H, W]."""
+    cb, cr = chroma[:, :1], chroma[:, 1:]
+    green = luma - (_LUMA[0] * _CR * cr + _LUMA[2] * _CB * cb) / _LUMA[1]
+    return torch.cat([luma + _CR * cr, green, luma + _CB * cb], dim=1)

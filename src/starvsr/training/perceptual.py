@@ -1,0 +1,128 @@
+"""What makes results look right and keeps them honest: VGG features, sharpened targets, artefact and grid terms.
+
+Clips are [B, 3, T, H, W] in [-1, 1]; every loss is a mean in float32. No score without a reference is among them:
+those can be bought.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from starvsr.models.vgg16 import Vgg16, feature_distance
+from starvsr.training.losses import luma
+
+_CELL = 4
+"""Side of the squares that a 4x head makes, in pixels."""
+_GRID_WINDOW = 8
+_LDL_WINDOW = 7
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The part of a batch on which costly terms are computed: one window and neighbouring frames, for all clips."""
+
+    frames: slice
+    rows: slice
+    columns: slice
+
+    def of(self, clip: Tensor) -> Tensor:
+        """Cut it out of [B, 3, T, H, W]."""
+        return clip[:, :, self.frames, self.rows, self.columns]
+
+
+def draw_excerpt(clip: Tensor, side: int, num_frames: int, rng: torch.Generator) -> Excerpt:
+    """Draw an excerpt of at most this side and number of frames; its corner is a multiple of four pixels."""
+    starts = []
+    for size, wanted, step in ((clip.shape[2], num_frames, 1), (clip.shape[3], side, 4), (clip.shape[4], side, 4)):
+        room = max(size - wanted, 0) // step
+        first = int(torch.randint(0, room + 1, (), generator=rng)) * step
+        starts.append(slice(first, first + wanted))
+    return Excerpt(*starts)
+
+
+def perceptual_distance(
+    network: Vgg16, prediction: Tensor, target: Tensor, *, autocast: torch.dtype | None = None
+) -> Tensor:
+    """Return the mean VGG feature distance of all frames, see :func:`starvsr.models.vgg16.feature_distance`.
+
+    Args:
+        network: frozen trunk.
+        prediction: with gradient.
+        target: of the same shape.
+        autocast: type the trunk computes in; the distance itself is float32.
+    """
+    frames = [clip.transpose(1, 2).flatten(0, 1).add(1).mul(127.5) for clip in (prediction, target)]
+    with torch.autocast(prediction.device.type, autocast or torch.bfloat16, enabled=autocast is not None):
+        features = network(frames[0])
+        with torch.no_grad():
+            wanted = network(frames[1])
+    return feature_distance(features, wanted).mean()
+
+
+def sharpened(gt: Tensor, amount: float, sigma: float = 1.0) -> Tensor:
+    """Return a ground truth with its fine detail strengthened where it is soft, as a target.
+
+    Unsharp masking of the luma, weakened where edges are strong already, so that they get no haloes.
+
+    Args:
+        gt: [B, 3, T, H, W].
+        amount: share of the difference to a blurred copy that is added in soft areas.
+        sigma: width of the blur in pixels.
+    """
+    plane = luma(gt)
+    detail = plane - _blurred(plane, sigma)
+    size = _blurred(detail.abs(), 2 * sigma)
+    added = amount * detail * torch.exp(-size / 0.04)
+    return gt + added.unflatten(0, (len(gt), -1)).transpose(1, 2)
+
+
+def artefact_loss(prediction: Tensor, reference: Tensor, gt: Tensor) -> Tensor:
+    """Weigh absolute errors by how much they look like artefacts.
+
+    The weight is the local variance of the error where the prediction is further from the ground truth than the
+    reference, and zero elsewhere: invented texture in the wrong place counts, well placed detail does not.
+
+    Source: locally discriminative learning (arXiv 2203.09195), with the result of a faithful network in place of that
+    of averaged weights as the reference.
+
+    Args:
+        prediction: with gradient.
+        reference: result of the network before it was trained for looks.
+        gt: ground truth.
+    """
+    error, wanted = luma(gt) - luma(prediction), luma(gt) - luma(reference)
+    with torch.no_grad():
+        mean, square = (F.avg_pool2d(x, _LDL_WINDOW, 1, _LDL_WINDOW // 2) for x in (error, error**2))
+        local = (square - mean**2).clamp(min=0)
+        overall = error.flatten(1).var(1).clamp(min=1e-8) ** 0.2
+        weight = local * overall[:, None, None, None] * (error.abs() >= wanted.abs())
+        weight = weight / weight.mean().clamp(min=1e-8) * error.abs().mean().sqrt()
+    return (weight * error.abs()).mean()
+
+
+def grid_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return how much of the error repeats from one 4x4 square to the next: the weave of a sub-pixel head.
+
+    The luma error at each of the 16 places in a square is averaged over 8x8 squares. Errors of texture average out;
+    a pattern of the grid stays. What all places have in common is no pattern.
+    """
+    error = luma(prediction) - luma(target)
+    height, width = (side // _CELL * _CELL for side in error.shape[-2:])
+    places = F.pixel_unshuffle(error[..., :height, :width], _CELL)  # [N, 16, H/4, W/4]
+    window = min(_GRID_WINDOW, *places.shape[-2:])
+    means = F.avg_pool2d(places, window, stride=max(1, window // 2))
+    return (means - means.mean(1, keepdim=True)).abs().mean()
+
+
+def _blurred(planes: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of [N, 1, H, W], edges repeated."""
+    radius = max(1, round(3 * sigma))
+    x = torch.arange(-radius, radius + 1, device=planes.device, dtype=planes.dtype)
+    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = F.pad(planes, (radius, radius, radius, radius), mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))

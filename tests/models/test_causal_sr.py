@@ -1,0 +1,124 @@
+"""CausalSR looks back a fixed number of frames and no further, keeps gray gray and still clips still."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from starvsr.errors import OptionError
+from starvsr.models.causal_sr import CausalSR, CausalSRConfig, State, chroma_gate
+
+MEMORY = 3
+
+
+@pytest.fixture(scope="module")
+def network() -> CausalSR:
+    torch.manual_seed(0)
+    network = CausalSR(CausalSRConfig(width=12, num_blocks=5, memory=MEMORY, up_width=8, thin_width=4))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.12)
+    return network.eval().requires_grad_(False)
+
+
+def _clip(num_frames: int, height: int = 12, width: int = 16, seed: int = 0) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.rand(1, 3, num_frames, height, width, generator=rng) * 2 - 1
+
+
+def _streamed(network: CausalSR, clip: Tensor, state: State | None = None) -> Tensor:
+    frames = []
+    for frame in clip.unbind(2):
+        made, state = network.step(frame, state)
+        frames.append(made)
+    return torch.stack(frames, dim=2)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 10), (12, 9)])
+def test_result_has_four_times_the_size(network: CausalSR, size: tuple[int, int]) -> None:
+    assert network(_clip(2, *size)).shape == (1, 3, 2, 4 * size[0], 4 * size[1])
+
+
+def test_a_frame_changes_itself_and_memory_frames_after_it(network: CausalSR) -> None:
+    clip = _clip(8)
+    changed = clip.clone()
+    changed[:, :, 2] = _clip(1, seed=1)[:, :, 0]
+    difference = (network(clip) - network(changed)).abs().amax((0, 1, 3, 4))
+    assert (difference > 0).tolist() == [2 <= t <= 2 + MEMORY for t in range(8)]
+
+
+def test_the_stream_gives_what_the_clip_gives(network: CausalSR) -> None:
+    clip = _clip(7, 11, 14)
+    whole = network(clip)
+    assert (
+        whole - F.interpolate(clip[0].transpose(0, 1), scale_factor=4.0, mode="bicubic").transpose(0, 1)
+    ).std() > 0.01
+    assert (_streamed(network, clip) - whole).abs().max() < 1e-5
+
+
+def test_a_clip_goes_on_from_a_state(network: CausalSR) -> None:
+    clip = _clip(7)
+    state = None
+    for frame in clip[:, :, :4].unbind(2):
+        _, state = network.step(frame, state)
+    rest = network(clip[:, :, 4:], state)
+    assert (rest - network(clip)[:, :, 4:]).abs().max() < 1e-5
+    assert (rest - network(clip[:, :, 4:])).abs().max() > 1e-3  # the state matters
+
+
+@pytest.mark.parametrize("start", [1, 4, 6])
+def test_a_stream_restarted_with_its_memory_gives_the_same_bytes(network: CausalSR, start: int) -> None:
+    clip = _clip(11)
+    whole = _streamed(network, clip)
+    again = _streamed(network, clip[:, :, start:])
+    assert torch.equal(again[:, :, MEMORY:], whole[:, :, start + MEMORY :])
+    assert not torch.equal(again[:, :, MEMORY - 1], whole[:, :, start + MEMORY - 1])
+
+
+def test_clips_of_a_batch_do_not_mix(network: CausalSR) -> None:
+    clips = [_clip(3, seed=seed) for seed in (1, 2)]
+    together = network(torch.cat(clips))
+    for made, clip in zip(together.split(1), clips, strict=True):
+        assert (made - network(clip)).abs().max() < 1e-5
+
+
+def test_gray_stays_gray_exactly(network: CausalSR) -> None:
+    gray = _clip(3)[:, :1].expand(-1, 3, -1, -1, -1)
+    made = network(gray)
+    assert (made.amax(1) - made.amin(1)).max() < 1e-5
+    tinted = gray.clone()
+    tinted[:, 0] += 0.1
+    spread = network(tinted)
+    assert (spread.amax(1) - spread.amin(1)).mean() > 0.05
+
+
+def test_a_still_clip_gives_one_picture(network: CausalSR) -> None:
+    still = _clip(1).expand(-1, -1, 6, -1, -1)
+    made = _streamed(network, still)
+    assert all(torch.equal(frame, made[:, :, 0]) for frame in made.unbind(2))
+
+
+def test_fresh_weights_of_the_head_show_no_grid() -> None:
+    torch.manual_seed(1)
+    network = CausalSR().requires_grad_(False)
+    flat = torch.randn(1, 64, 1, 1).expand(-1, -1, 8, 8)
+    inner = network._head(flat)[0][..., 16:-16, 16:-16]
+    assert inner.abs().mean() > 1e-3 and inner.std() < 1e-6
+    network.up.weight[:1] += 0.05  # one sub-pixel of its own
+    assert network._head(flat)[0][..., 16:-16, 16:-16].std() > 1e-4
+
+
+def test_chroma_is_let_through_near_colour_alone() -> None:
+    chroma = torch.zeros(1, 2, 40, 40)
+    chroma[:, 1, 20:, :] = 0.5
+    gate = chroma_gate(chroma)
+    assert gate.shape == (1, 1, 80, 80)
+    assert gate[..., :20, :].max() == 0 and gate[..., 50:, :].min() > 0.9
+
+
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(OptionError, match="memory must be 0 to num_blocks"):
+        CausalSRConfig(num_blocks=4, memory=6)
+    with pytest.raises(OptionError, match="at least 1"):
+        CausalSRConfig(width=0)

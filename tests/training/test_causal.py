@@ -1,0 +1,153 @@
+"""CausalSR is trained by the same command: stages of regression, resumed bit for bit, exported with its sizes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from starvsr.data.pool import Batch
+from starvsr.errors import DataError
+from starvsr.models.causal_sr import CausalSR
+from starvsr.models.registry import CAUSAL
+from starvsr.models.vgg16 import Vgg16
+from starvsr.models.weights import load_weights
+from starvsr.training.causal import build_causal_trainee, causal_config
+from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
+from starvsr.training.loop import Trainer
+from starvsr.training.objectives import OBJECTIVES
+from starvsr.training.run import export, weights_name
+from tests.training.tiny import write_photo
+
+SIZES = {"width": 8, "num_blocks": 2, "memory": 1, "up_width": 4, "thin_width": 4}
+
+
+def recipe(folder: Path, *stages: StageConfig) -> TrainConfig:
+    data = DataConfig(
+        photos=str(write_photo(folder / "photos")), cache=str(folder / "cache"), workers=0, batch=2,
+        degradation="light", num_frames=3, lq_crop=16, clip_frames=3, gt_size=64, pool_size=2,
+    )  # fmt: skip
+    run = RunConfig(log_every=1, save_every=2, ema=0.5)
+    return TrainConfig(stage=stages, model="causal-sr", network=SIZES, data=data, run=run)
+
+
+STAGE = StageConfig(
+    "regression", 6, lr=3e-3, warmup=1, df_weight=0.1, df_separation="none", structure_weight=0.1, temporal_weight=0.1
+)
+
+
+def test_the_objective_sharpens_an_edge() -> None:
+    config = TrainConfig(stage=(STAGE,), model="causal-sr", network=SIZES, seed=2)
+    trainee = build_causal_trainee(config)
+    gt = torch.full((1, 3, 2, 48, 48), -0.5)
+    gt[..., 23:] = 0.5
+    batch = Batch(lq=torch.nn.functional.avg_pool3d(gt, (1, 4, 4)), gt=gt, caption=[""], name=["edge"])
+    optimizer = torch.optim.Adam(trainee.network.parameters(), lr=3e-3)
+    course = []
+    for _ in range(25):
+        parts = OBJECTIVES["regression"].compute(trainee, batch, STAGE, torch.Generator())
+        loss = torch.stack(list(parts.values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        course.append(loss.item())
+    assert parts.keys() == {"pixel", "df", "structure", "temporal"}
+    assert course[-1] < 0.7 * course[0]
+
+
+def test_a_run_exports_what_loads(tmp_path: Path) -> None:
+    trainer = Trainer(recipe(tmp_path, dataclasses.replace(STAGE, steps=2)), tmp_path / "run")
+    trainer.run()
+    file = export(tmp_path / "run", tmp_path / weights_name("causal-sr"))
+    assert file.name == "causal-sr.safetensors" and "Apache-2.0" in file.with_suffix(".md").read_text()
+    with safe_open(file, "pt") as tensors:
+        sizes = json.loads(tensors.metadata()["network"])
+    assert sizes == SIZES
+    network = CausalSR(causal_config(CAUSAL["causal-sr"].network, sizes))
+    load_weights(network, file)
+    average = trainer.average.tensors["last.weight"]
+    assert torch.allclose(network.last.weight, average.half().float()) and average.abs().sum() > 0
+
+
+def test_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
+    Trainer(recipe(tmp_path, STAGE), tmp_path / "whole").run()
+    first = Trainer(recipe(tmp_path, STAGE), tmp_path / "parts")
+    save = first.save
+
+    def stop_at_four() -> Path | None:
+        path = save()
+        if first.step == 4:
+            raise KeyboardInterrupt
+        return path
+
+    first.save = stop_at_four  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    second = Trainer(recipe(tmp_path, STAGE), tmp_path / "parts")
+    assert second.step == 4
+    second.run()
+    whole, parts = (torch.load(tmp_path / name / "step-00000006.pt") for name in ("whole", "parts"))
+    for name, value in whole["network"].items():
+        assert torch.equal(value, parts["network"][name]), name
+
+
+def test_autocast_changes_little_and_results_are_float32(tmp_path: Path) -> None:
+    config = recipe(tmp_path, STAGE)
+    exact = build_causal_trainee(config)
+    mixed = build_causal_trainee(dataclasses.replace(config, run=RunConfig(precision="bf16")))
+    lq = torch.rand(1, 3, 2, 12, 12) * 2 - 1
+    one, other = exact.one_step(lq), mixed.one_step(lq)
+    assert other.dtype == torch.float32 and one.shape == (1, 3, 2, 48, 48)
+    assert 0 < (one - other).abs().max() < 0.02
+
+
+def test_what_it_has_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="objective = \"regression\" alone, not 'velocity'"):
+        build_causal_trainee(recipe(tmp_path, StageConfig("velocity", 1)))
+    with pytest.raises(DataError, match="--start-from"):
+        build_causal_trainee(dataclasses.replace(recipe(tmp_path, STAGE), init="venhancer"))
+    with pytest.raises(DataError, match=r"unknown recipe key network\.heads"):
+        causal_config(CAUSAL["causal-sr"].network, {"heads": 2})
+    with pytest.raises(DataError, match=r"network\.width must be of type int"):
+        causal_config(CAUSAL["causal-sr"].network, {"width": 1.5})
+
+
+def test_a_stage_for_looks_goes_on_as_if_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tiny_trunk() -> Vgg16:
+        torch.manual_seed(9)
+        return Vgg16(((4, 4), (4, 4))).requires_grad_(False)
+
+    monkeypatch.setattr("starvsr.training.helper_networks.load_vgg16", tiny_trunk)
+    looks = dataclasses.replace(
+        STAGE, steps=4, perceptual_weight=0.1, adversarial_weight=0.05, adversary="two-head", artefact_weight=0.1,
+        grid_weight=0.1, sharpen_target=0.5, perceptual_side=32,
+    )  # fmt: skip
+    config = recipe(tmp_path, dataclasses.replace(STAGE, steps=1), looks)
+    Trainer(config, tmp_path / "whole").run()
+    lines = (tmp_path / "whole" / "log.jsonl").read_text()
+    for name in ("grid", "artefact", "perceptual", "adversarial", "critic"):
+        assert f'"{name}"' in lines
+    whole = torch.load(tmp_path / "whole" / "step-00000005.pt")
+    assert whole["helpers"].keys() == {"stage", "teacher", "critic", "critic_optimizer"}  # no trunk
+    stopped = Trainer(config, tmp_path / "parts")
+    save = stopped.save
+
+    def stop_at_four() -> Path | None:
+        path = save()
+        if stopped.step == 4:
+            raise KeyboardInterrupt
+        return path
+
+    stopped.save = stop_at_four  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    Trainer(config, tmp_path / "parts").run()
+    parts = torch.load(tmp_path / "parts" / "step-00000005.pt")
+    for kind in ("network", "average"):
+        assert all(torch.equal(value, parts[kind][name]) for name, value in whole[kind].items())
+    for name, value in whole["helpers"]["critic"].items():
+        assert torch.equal(value, parts["helpers"]["critic"][name])

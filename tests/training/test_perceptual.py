@@ -1,0 +1,133 @@
+"""Terms for the look of results: each sees the fault it is for, and not what it is not for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from starvsr.metrics.vgg_distance import vgg_distance
+from starvsr.models.vgg16 import Vgg16
+from starvsr.training.adversary import critic_loss
+from starvsr.training.perceptual import artefact_loss, draw_excerpt, grid_loss, perceptual_distance, sharpened
+from starvsr.training.two_heads import TwoHeadCritic
+
+SIDE = 64
+
+
+def _gray(plane: Tensor, num_frames: int = 1) -> Tensor:
+    return plane.expand(1, 3, num_frames, *plane.shape)
+
+
+def _noise(seed: int = 0, size: float = 0.1) -> Tensor:
+    return size * torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_grid_term_sees_a_weave_and_not_texture() -> None:
+    flat = torch.zeros(SIDE, SIDE)
+    weave = torch.zeros(4, 4)
+    weave[::2, ::2] = 0.2
+    weave = (weave - weave.mean()).repeat(SIDE // 4, SIDE // 4)
+    texture = _noise(size=float(weave.std()))
+    seen, missed = (float(grid_loss(_gray(plane), _gray(flat))) for plane in (weave, texture))
+    assert seen > 0.05 and missed < seen / 4
+    assert grid_loss(_gray(flat + 0.3), _gray(flat)) < 1e-7  # brighter all over: no pattern
+    assert grid_loss(_gray(weave), _gray(weave)) == 0  # a weave that is there in truth
+    shifted = weave.roll(2, 1)
+    assert float(grid_loss(_gray(shifted), _gray(flat))) == pytest.approx(seen, rel=1e-4)
+
+
+def test_the_artefact_term_sees_misplaced_texture_and_not_a_smooth_error() -> None:
+    gt = torch.zeros(SIDE, SIDE)
+    worse_texture = gt + _noise(1)
+    smooth = gt + F.interpolate(_noise(1)[None, None, :4, :4], (SIDE, SIDE), mode="bicubic")[0, 0]
+    smooth = smooth * worse_texture.abs().mean() / smooth.abs().mean()
+    reference = gt + 1e-4
+    half = worse_texture.clone()
+    half[:, SIDE // 2 :] = smooth[:, SIDE // 2 :]
+    prediction = _gray(half).clone().requires_grad_()
+    artefact_loss(prediction, _gray(reference), _gray(gt)).backward()
+    grad = prediction.grad[0, 0, 0].abs()  # type: ignore[index]
+    assert grad[:, : SIDE // 2 - 8].mean() > 5 * grad[:, SIDE // 2 + 8 :].mean() > 0  # equal in an absolute error
+
+
+def test_the_artefact_term_lets_detail_be_that_is_nearer_than_the_reference() -> None:
+    gt = _gray(_noise(2))
+    blurred = _gray(F.avg_pool2d(gt[0, 0, 0][None, None], 5, 1, 2)[0, 0])
+    assert artefact_loss(0.9 * gt + 0.1 * blurred, blurred, gt) == 0
+    assert artefact_loss(blurred - (gt - blurred), blurred, gt) > 0.01
+
+
+def test_a_sharpened_target_is_steeper_where_it_was_soft_and_has_no_halo_where_it_was_sharp() -> None:
+    x = torch.linspace(-8, 8, SIDE)
+    soft, hard = (_gray((0.8 * torch.tanh(x / width)).expand(SIDE, SIDE)) for width in (0.7, 0.2))
+    made = sharpened(soft, 1.0)
+    assert made.diff(dim=-1).max() > 1.02 * soft.diff(dim=-1).max()
+    assert sharpened(hard, 1.0).abs().max() < 0.8 + 0.02
+    flat = _gray(torch.full((SIDE, SIDE), 0.2))
+    assert torch.allclose(sharpened(flat, 1.0), flat, atol=1e-5)
+    coloured = torch.rand(1, 3, 2, 24, 24)
+    added = sharpened(coloured, 1.0) - coloured
+    assert added.abs().max() > 0.01 and (added.amax(1) - added.amin(1)).max() < 1e-5  # luma alone
+
+
+def test_the_perceptual_term_is_the_metric() -> None:
+    torch.manual_seed(0)
+    network = Vgg16(((4, 4), (4, 4), (4, 4, 4), (4, 4, 4), (4, 4, 4)))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    network.requires_grad_(False)
+    gt, hq = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32, 3), np.uint8)
+    clips = [torch.from_numpy(c).permute(3, 0, 1, 2)[None].float() / 127.5 - 1 for c in (hq, gt)]
+    clips[0].requires_grad_()
+    loss = perceptual_distance(network, clips[0], clips[1])
+    assert float(loss.detach()) == pytest.approx(vgg_distance(gt, hq, network=network).mean(), rel=1e-4)
+    loss.backward()
+    assert clips[0].grad is not None and clips[0].grad.abs().min(dim=1).values.mean() > 0
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_excerpts_lie_within_on_the_grid_and_follow_the_generator() -> None:
+    clip = torch.zeros(2, 3, 5, 60, 72)
+    seen = set()
+    for seed in range(30):
+        one, again = (draw_excerpt(clip, 32, 2, torch.Generator().manual_seed(seed)) for _ in range(2))
+        assert one == again and one.of(clip).shape == (2, 3, 2, 32, 32)
+        assert one.rows.start % 4 == one.columns.start % 4 == 0
+        seen.add((one.frames.start, one.rows.start, one.columns.start))
+    assert {s[0] for s in seen} == {0, 1, 2, 3} and max(s[1] for s in seen) > 20
+    assert draw_excerpt(clip, 99, 9, torch.Generator()).of(clip).shape == clip.shape
+
+
+def test_the_second_head_alone_sees_time() -> None:
+    torch.manual_seed(0)
+    critic = TwoHeadCritic(8).eval()
+    clip = torch.rand(2, 3, 3, 32, 32)
+    changed = clip.clone()
+    changed[:, :, 2] = clip[:, :, 1]
+    num_detail = 2 * 3 * 16
+    verdicts, others = critic(clip), critic(changed)
+    assert len(verdicts) > num_detail
+    detail = torch.isclose(verdicts[:num_detail].view(2, 3, -1), others[:num_detail].view(2, 3, -1)).all(-1)
+    assert detail.tolist() == [[True, True, False]] * 2
+    consistency = torch.isclose(verdicts[num_detail:], others[num_detail:])
+    assert consistency.any() and not consistency.all()
+    assert len(critic(clip[:, :, :1])) == 2 * 16
+
+
+def test_the_critic_learns_to_tell_flicker_from_a_still_clip() -> None:
+    torch.manual_seed(0)
+    critic = TwoHeadCritic(8)
+    optimizer = torch.optim.AdamW(critic.parameters(), lr=4e-3, betas=(0.5, 0.99))
+    course = []
+    for _ in range(16):
+        frame = torch.rand(2, 3, 1, 16, 16)
+        still, flicker = frame.expand(-1, -1, 2, -1, -1), torch.rand(2, 3, 2, 16, 16)
+        loss = critic_loss(critic, still, flicker)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        course.append(loss.item())
+    assert sum(course[-3:]) < 0.85 * sum(course[:3])  # single frames are alike: only time tells
