@@ -28,8 +28,7 @@ from benchmarks.contact_sheets import Row, detailed_window, enlarge_nearest, sav
 from benchmarks.methods import SCALE, X4PLUS, AnimeVideo, ByteArray, Causal, Method, StarSmall, bicubic
 from starvsr.data.motion import resize_frames
 from starvsr.data.paired import center_crop
-
-list_media, read_sharp_scales
+from starvsr.data.synthetic import list_media, read_sharp_scales
 from starvsr.degradation.compression import to_bytes
 from starvsr.degradation.presets import PRESETS
 from starvsr.degradation.recipe import degrade_clip

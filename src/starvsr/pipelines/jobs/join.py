@@ -61,7 +61,7 @@ class Join:
         """
         writer = self.writer(reader, self._folder.trial)
         writer.abort()
-        if writer.form.is_images:
+        if writer.form.holds_stills:
             return writer.notes
         comment = self._job.provenance_text
         trial = try_output(writer.form, time_range=reader.time_range, comment=comment, tick=tick)
