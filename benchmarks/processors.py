@@ -42,7 +42,7 @@ JOBS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "crossfade": ("shots.mkv", "out.mkv", {"model": "bicubic", "segment": 6, "overlap": 2, "crossfade": 2}),
     "part": ("shots.mkv", "out.mkv", {"model": "bicubic", "start": "0.7", "duration": "1.13"}),
     "small scale": ("shots.mkv", "out.mp4", {"model": "star-small", "scale": 1.7, "duration": 1}),
-    "memory": ("shots.mkv", "out.mkv", {"model": "star-small", "memory": "400MB", "duration": 1}),
+    "memory": ("shots.mkv", "out.mkv", {"model": "star-small", "memory": "1GB", "duration": 1}),
     "images": ("images", "out_images", {"model": "bicubic"}),
     "vp9": ("shots.mkv", "out.webm", {"model": "bicubic", "duration": 1}),
     "lossless": ("images", "out.mkv", {"model": "star-small", "codec": "ffv1"}),
