@@ -54,7 +54,7 @@ test: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-processors: $(VENV)/.dev-installed
-	$(BIN)/python -m benchmarks.processors --short --tests
+	$(BIN)/python -m benchmarks.reliability.processors --short --tests
 
 check: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
@@ -67,10 +67,10 @@ format: $(VENV)/.dev-installed
 	$(BIN)/ruff format .
 
 torture: $(VENV)/.dev-installed
-	$(BIN)/python -m benchmarks.torture --write docs/reliability.md $(TORTURE_ARGS)
+	$(BIN)/python -m benchmarks.reliability.torture --write docs/reliability.md $(TORTURE_ARGS)
 
 fuzz: $(VENV)/.dev-installed
-	$(BIN)/python -m benchmarks.fuzz --count 2000 --write docs/reliability.md $(FUZZ_ARGS)
+	$(BIN)/python -m benchmarks.reliability.fuzz --count 2000 --write docs/reliability.md $(FUZZ_ARGS)
 
 clean:
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

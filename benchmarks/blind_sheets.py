@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from benchmarks.blind_trials import (
+from benchmarks.quality.blind_trials import (
     Trial,
     count_votes,
     draw_trials,
@@ -31,7 +31,7 @@ from benchmarks.blind_trials import (
     steadiness,
     write_key,
 )
-from benchmarks.contact_sheets import detailed_window, enlarge_nearest
+from benchmarks.quality.contact_sheets import detailed_window, enlarge_nearest
 from starvsr.data.synthetic import list_clips, read_images
 from starvsr.errors import DataError, OptionError, StarVsrError
 from starvsr.video.codec_pass import clip_frame_rate, read_clip, write_clip

@@ -15,29 +15,29 @@ from typing import TYPE_CHECKING, Any
 from starvsr.processors import wait_asleep
 
 if TYPE_CHECKING:
+    from starvsr.api import upscale as upscale
+    from starvsr.engine.progress import CancelToken as CancelToken
+    from starvsr.engine.progress import Progress as Progress
+    from starvsr.engine.progress import UpscaleResult as UpscaleResult
     from starvsr.errors import StarVsrError as StarVsrError
-    from starvsr.pipelines.api import upscale as upscale
-    from starvsr.pipelines.families.loading import load_pipeline as load_pipeline
-    from starvsr.pipelines.options import UpscaleOptions as UpscaleOptions
-    from starvsr.pipelines.progress import CancelToken as CancelToken
-    from starvsr.pipelines.progress import Progress as Progress
-    from starvsr.pipelines.progress import UpscaleResult as UpscaleResult
+    from starvsr.families.loading import load_pipeline as load_pipeline
+    from starvsr.options import UpscaleOptions as UpscaleOptions
     from starvsr.video import VideoInfo as VideoInfo
     from starvsr.video import probe as probe
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CancelToken": "starvsr.pipelines.progress",
-    "Progress": "starvsr.pipelines.progress",
+    "CancelToken": "starvsr.engine.progress",
+    "Progress": "starvsr.engine.progress",
     "StarVsrError": "starvsr.errors",
-    "UpscaleOptions": "starvsr.pipelines.options",
-    "UpscaleResult": "starvsr.pipelines.progress",
+    "UpscaleOptions": "starvsr.options",
+    "UpscaleResult": "starvsr.engine.progress",
     "VideoInfo": "starvsr.video",
     "errors": "starvsr.errors",
-    "load_pipeline": "starvsr.pipelines.families.loading",
+    "load_pipeline": "starvsr.families.loading",
     "probe": "starvsr.video",
-    "upscale": "starvsr.pipelines.api",
+    "upscale": "starvsr.api",
 }
 
 __all__ = [

@@ -1,6 +1,6 @@
 """Index arithmetic of padding: how many pixels to add so that a network's down- and upsampling fit.
 
-Pure integers; `starvsr.pipelines.pictures.frames` applies the result to pictures.
+Pure integers; `starvsr.imaging.frames` applies the result to pictures.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def test_a_pattern_goes_into_a_folder_that_holds_other_files(clip: Path, tmp_pat
 
 
 def test_a_pattern_that_was_published_in_part_is_completed(clip: Path, tmp_path: Path, monkeypatch) -> None:
-    from starvsr.video import numbered_output
+    from starvsr.video.write import numbered_output
 
     place, count = numbered_output._place, iter(range(100))
 

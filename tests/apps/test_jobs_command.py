@@ -14,7 +14,7 @@ from tests.apps.commands import QUICK, leftovers, write_clip
 @pytest.fixture
 def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An output whose job ran out of memory with some parts finished."""
-    from starvsr.pipelines.families.baseline import BicubicUpscaler
+    from starvsr.families.bicubic import BicubicUpscaler
 
     def hungry(self, lq, *, first_frame, **arguments):
         if first_frame > 20:

@@ -17,12 +17,13 @@ from safetensors.torch import save_file
 
 from starvsr.apps.cli import main
 from starvsr.apps.cli.fetch_progress import FetchLines, fetch_display
-from starvsr.models import registry, sources
-from starvsr.models.sources import COMPONENTS, HubFile
-from starvsr.models.star_unet import StarUNet, StarUNetConfig
+from starvsr.models import registry
+from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.weights import components as sources
 from starvsr.models.weights import digest, from_pretrained
+from starvsr.models.weights.components import COMPONENTS, HubFile
 from starvsr.models.weights.progress import FetchProgress
-from tests.models.hub_server import StandInHub, facts, serve
+from tests.support.hub_server import StandInHub, facts, serve
 
 TINY = StarUNetConfig(
     width=32, multipliers=(1,), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(1.0,), context_dim=24,

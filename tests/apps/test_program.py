@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from starvsr.apps.cli import main
-from starvsr.pipelines.options import flag_name, option_infos
+from starvsr.options import flag_name, option_infos
 from starvsr.video import VideoReader
 from tests.apps.commands import QUICK, leftovers, write_clip
 

@@ -104,7 +104,7 @@ def test_unwritable_folder(clip: Path, tmp_path: Path, one_line) -> None:
 def test_full_disk_is_one_line_and_leaves_nothing(
     clip: Path, tmp_path: Path, one_line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from starvsr.video import parts
+    from starvsr.video.parts import part_file as parts
 
     def full(self, data):
         raise OSError(28, "No space left on device")

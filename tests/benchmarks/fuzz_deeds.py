@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fuzz_inputs, fuzz_trial, fuzz_victim
-from benchmarks.fuzz_cases import Case
-from benchmarks.fuzz_victim import Victim
+from benchmarks.reliability import fuzz_inputs, fuzz_trial, fuzz_victim
+from benchmarks.reliability.fuzz_cases import Case
+from benchmarks.reliability.fuzz_victim import Victim
 
 
 class Still:

@@ -11,7 +11,15 @@ import pytest
 from PIL import Image
 
 from benchmarks.blind_sheets import count, key_path, main, make
-from benchmarks.blind_trials import Trial, count_votes, draw_trials, left_share, read_key, read_votes, steadiness
+from benchmarks.quality.blind_trials import (
+    Trial,
+    count_votes,
+    draw_trials,
+    left_share,
+    read_key,
+    read_votes,
+    steadiness,
+)
 from starvsr.errors import DataError, OptionError
 from starvsr.video.codec_pass import read_clip
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from starvsr.models.blocks import clip_view
 from starvsr.models.norms import GroupNormLast, _suits, group_norm_last
-from starvsr.models.star_unet import StarUNet, StarUNetConfig
+from starvsr.models.star.blocks import clip_view
+from starvsr.models.star.unet import StarUNet, StarUNetConfig
 
 
 def _map(dtype: torch.dtype, shift: float = 0.0) -> torch.Tensor:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from starvsr.models.one_step import OneStep
+from starvsr.models.star.small.one_step import OneStep
 from starvsr.models.workers import Workers, workers
-from tests.models.test_one_step import TINY, _folded, _network
+from tests.models.star.test_small_one_step import TINY, _folded, _network
 
 CPU = torch.device("cpu")
 
@@ -103,7 +103,7 @@ def test_other_devices_have_no_threads() -> None:
 def test_the_bytes_are_the_same_on_any_number_of_threads(
     strip: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("starvsr.models.folded.STRIP_PX", strip)
+    monkeypatch.setattr("starvsr.models.star.small.fused_layers.STRIP_PX", strip)
     model: OneStep = _folded(_network(TINY)).to_network_type(dtype)
     clip = torch.rand(1, 3, 5, 30, 42, generator=torch.Generator().manual_seed(1)) * 2 - 1
     results = []

@@ -19,9 +19,9 @@ from starvsr.diffusion.schedules import (
     sigmas_from_log_snr,
     star_schedule,
 )
+from starvsr.families.star_i2vgen.reference import BrownianSteps
+from starvsr.imaging import color, frames
 from starvsr.padding import Padding, released_padding
-from starvsr.pipelines.families.exact import BrownianSteps
-from starvsr.pipelines.pictures import color, frames
 from starvsr.windows import Window, blend_weights, released_overlap, released_windows
 from tests.parity.checks import check
 from tests.parity.golden import CannotCheck, Case

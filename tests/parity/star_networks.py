@@ -12,8 +12,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from starvsr.diffusion.denoiser import Predict
-from starvsr.models.attention import Attention, FeedForward, sinusoidal_embedding
-from starvsr.models.blocks import (
+from starvsr.models.star.attention import Attention, FeedForward, sinusoidal_embedding
+from starvsr.models.star.blocks import (
     Downsample,
     ResBlock,
     SpatialTransformer,
@@ -23,8 +23,8 @@ from starvsr.models.blocks import (
     clip_view,
     frame_view,
 )
-from starvsr.models.liem import SpaceGate, TimeGate
-from starvsr.models.star_unet import StarUNet, StarUNetConfig
+from starvsr.models.star.liem import SpaceGate, TimeGate
+from starvsr.models.star.unet import StarUNet, StarUNetConfig
 from tests.parity.checks import check
 from tests.parity.golden import CannotCheck, Case, filled
 

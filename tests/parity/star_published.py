@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from starvsr.diffusion.posterior import split_moments
-from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
-from starvsr.models.temporal_vae_codec import TemporalVaeCodec
-from starvsr.models.text_tokens import Tokenizer
-from starvsr.models.text_tower import TextTower, TextTowerConfig, tower_weights
+from starvsr.families.star_i2vgen.pipeline import PublishedStar
+from starvsr.families.star_i2vgen.reference import Choices, Source
+from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling
+from starvsr.imaging.color import adain
+from starvsr.imaging.frames import to_byte_range
+from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig, tower_weights
+from starvsr.models.text.clip_tokenizer import Tokenizer
+from starvsr.models.vae.codec import TemporalVaeCodec
+from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.padding import Padding
-from starvsr.pipelines.families.exact import Choices, Source
-from starvsr.pipelines.families.sampling import FAST_STEPS, Sampling
-from starvsr.pipelines.families.star_published import PublishedStar
-from starvsr.pipelines.pictures.color import adain
-from starvsr.pipelines.pictures.frames import to_byte_range
 from starvsr.video.pixels import from_unit, to_unit
 from tests.parity.checks import check
 from tests.parity.golden import CannotCheck, Case, fill, filled

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
+from starvsr.families.star_i2vgen import load as loading_published
 from starvsr.models import registry
-from starvsr.pipelines.families import loading_published
 from starvsr.training.run import train
 from tests.training.tiny import TINY, TOWER, published_entries
 

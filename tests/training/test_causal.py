@@ -121,7 +121,7 @@ def test_a_stage_for_looks_goes_on_as_if_never_stopped(tmp_path: Path, monkeypat
         torch.manual_seed(9)
         return Vgg16(((4, 4), (4, 4))).requires_grad_(False)
 
-    monkeypatch.setattr("starvsr.training.helper_networks.load_vgg16", tiny_trunk)
+    monkeypatch.setattr("starvsr.training.auxiliary_networks.load_vgg16", tiny_trunk)
     looks = dataclasses.replace(
         STAGE, steps=4, perceptual_weight=0.1, adversarial_weight=0.05, adversary="two-head", artefact_weight=0.1,
         grid_weight=0.1, sharpen_target=0.5, perceptual_side=32,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from starvsr.models.star_unet import StarUNet, StarUNetConfig
-from starvsr.models.temporal_vae import TemporalVae
+from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.vae.temporal import TemporalVae
 from starvsr.training.config import RunConfig, StageConfig, TrainConfig, load_recipe
 from starvsr.training.memory import _decoding, plan_memory, plan_recipe
 

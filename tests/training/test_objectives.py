@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from starvsr.data.pool import Batch
 from starvsr.errors import DataError, OptionError
 from starvsr.models import registry
-from starvsr.training.adversary import PatchCritic, adversarial_loss, critic_loss
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
+from starvsr.training.discriminator import PatchCritic, adversarial_loss, critic_loss
 from starvsr.training.loop import Trainer
 from starvsr.training.objectives import OBJECTIVES, choose_trained
 from starvsr.training.trainee import Trainee, build_trainee

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from starvsr.metrics.vgg_distance import vgg_distance
 from starvsr.models.vgg16 import Vgg16
-from starvsr.training.adversary import critic_loss
+from starvsr.training.discriminator import critic_loss
 from starvsr.training.perceptual import artefact_loss, draw_excerpt, grid_loss, perceptual_distance, sharpened
 from starvsr.training.two_heads import TwoHeadCritic
 

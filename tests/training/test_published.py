@@ -16,11 +16,11 @@ from safetensors import safe_open
 from starvsr.apps.cli import main
 from starvsr.data.pool import Batch, SampleStream
 from starvsr.errors import DataError, WeightsError
+from starvsr.families.star_i2vgen import load as loading_published
+from starvsr.families.star_i2vgen.prompts import NEGATIVE_PROMPT
 from starvsr.models import registry
-from starvsr.models.star_unet import StarUNet, StarUNetConfig
+from starvsr.models.star.unet import StarUNet, StarUNetConfig
 from starvsr.models.weights import build_empty, read_tensors
-from starvsr.pipelines.families import loading_published
-from starvsr.pipelines.families.prompts import NEGATIVE_PROMPT
 from starvsr.training.checkpoints import load_checkpoint
 from starvsr.training.config import StageConfig, load_recipe
 from starvsr.training.loop import Trainer
@@ -337,7 +337,7 @@ def test_a_validation_sample_is_what_the_pipeline_makes(
 
 
 def _files(models: Path) -> Any:
-    from starvsr.models.weights.finding import find_model
-    from starvsr.models.weights.places import Places
+    from starvsr.models.weights.cache import Places
+    from starvsr.models.weights.locate import find_model
 
     return find_model(published_entries(), places=Places(models))

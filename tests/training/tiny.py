@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from starvsr.models import registry
 from starvsr.models.registry import PublishedSpec
-from starvsr.models.star_unet import StarUNet, StarUNetConfig
-from starvsr.models.temporal_vae import TemporalVae, TemporalVaeConfig
-from starvsr.models.text_tower import TextTower, TextTowerConfig
+from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig
+from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.models.weights.star import VENHANCER_ONLY
 
 TINY = dataclasses.replace(

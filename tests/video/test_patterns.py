@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from starvsr.video.images import sequence_numbers
 from starvsr.video.patterns import is_pattern, matching_files, numbered_name, pattern_head, pattern_matcher
+from starvsr.video.read.images import sequence_numbers
 
 
 @pytest.mark.parametrize("name", ["f_%05d.png", "%d.JPG", "100%%_%3d.tif", "a%04db.webp"])

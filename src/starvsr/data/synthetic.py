@@ -28,7 +28,7 @@ from starvsr.data.motion import (
 )
 from starvsr.errors import DataError, InputError
 from starvsr.video.codec_pass import hdr_transfer, read_clip
-from starvsr.video.images import natural_key
+from starvsr.video.read.images import natural_key
 from starvsr.video.suffixes import IMAGE_SUFFIXES
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from starvsr.errors import OptionError
 from starvsr.models.causal_sr import CausalSRConfig
-from starvsr.models.sources import Component, Role, get_component
-from starvsr.models.star_unet import StarUNetConfig
+from starvsr.models.star.unet import StarUNetConfig
+from starvsr.models.weights.components import Component, Role, get_component
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class PublishedSpec:
     unet: StarUNetConfig
     scale: int
     licence: str
-    """Of its network; the other parts have licences of their own (models/sources.py)."""
+    """Of its network; the other parts have licences of their own (models/weights/components.py)."""
     parts: Mapping[Role, tuple[str, ...]]
     """Names of the components that can play each role; the first is fetched, any that is there is used."""
     enlarge: str = "bilinear"

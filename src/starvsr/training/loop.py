@@ -22,15 +22,11 @@ from starvsr.data.pool import Batch, SampleStream
 from starvsr.errors import DataError, OptionError
 from starvsr.models.registry import CAUSAL, PUBLISHED
 from starvsr.models.weights import liem_names, load_weights
-from starvsr.training.averaging import MovingAverage
+from starvsr.training.auxiliary_networks import HelperNetworks
 from starvsr.training.causal import build_causal_trainee
-from starvsr.training.changes import check_changes
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from starvsr.training.config import StageConfig, TrainConfig
-from starvsr.training.helper_networks import HelperNetworks
-from starvsr.training.objectives import OBJECTIVES, Parts, helper_losses, helper_names
-from starvsr.training.optimizer import build_optimizer
-from starvsr.training.processes import (
+from starvsr.training.distributed import (
     Processes,
     load_split_optimizer,
     load_whole_state,
@@ -39,9 +35,13 @@ from starvsr.training.processes import (
     whole_optimizer_state,
     whole_state,
 )
-from starvsr.training.records import RunLog, Tally, peak_memory_gb
-from starvsr.training.samples import training_stream
-from starvsr.training.selection import HEAD_NAME, choose_trained, constant_names
+from starvsr.training.ema import MovingAverage
+from starvsr.training.freezing import HEAD_NAME, choose_trained, constant_names
+from starvsr.training.loaders import training_stream
+from starvsr.training.objectives import OBJECTIVES, Parts, helper_losses, helper_names
+from starvsr.training.optimizer import build_optimizer
+from starvsr.training.recipe_diff import check_changes
+from starvsr.training.run_log import RunLog, Tally, peak_memory_gb
 from starvsr.training.trainee import Trainee, build_trainee
 from starvsr.training.validation import Measure, Validation
 

@@ -18,15 +18,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from starvsr.models.registry import PUBLISHED, get_spec
-from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
-from starvsr.models.star_encoder import _run as run_parts
-from starvsr.models.star_unet import StarUNet
-from starvsr.models.temporal_vae import TemporalVae
-from starvsr.models.text_tower import TextTower
+from starvsr.models.star.encoder import StarEncoder, StarUNetConfig
+from starvsr.models.star.encoder import _run as run_parts
+from starvsr.models.star.unet import StarUNet
+from starvsr.models.text.clip_encoder import TextTower
+from starvsr.models.vae.temporal import TemporalVae
 from starvsr.training.config import StageConfig, TrainConfig
-from starvsr.training.processes import blocks_of
+from starvsr.training.distributed import blocks_of
+from starvsr.training.freezing import choose_trained, constant_names
 from starvsr.training.published import is_matrix
-from starvsr.training.selection import choose_trained, constant_names
 from starvsr.training.trainee import network_config
 
 GIB = 2**30

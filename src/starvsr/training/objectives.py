@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from starvsr.data.pool import Batch
 from starvsr.models.vgg16 import Vgg16
-from starvsr.training.adversary import PatchCritic, adversarial_loss, critic_loss
 from starvsr.training.config import StageConfig
+from starvsr.training.discriminator import PatchCritic, adversarial_loss, critic_loss
+from starvsr.training.freezing import choose_trained
 from starvsr.training.losses import (
     charbonnier,
     dynamic_frequency_loss,
@@ -28,7 +29,6 @@ from starvsr.training.losses import (
     temporal_difference,
 )
 from starvsr.training.perceptual import artefact_loss, draw_excerpt, grid_loss, perceptual_distance, sharpened
-from starvsr.training.selection import choose_trained
 from starvsr.training.trainee import Trainee
 from starvsr.training.two_heads import TwoHeadCritic
 

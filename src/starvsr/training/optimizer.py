@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from starvsr.training.config import RunConfig
-from starvsr.training.selection import HEAD_NAME
+from starvsr.training.freezing import HEAD_NAME
 
 ADAM_NAMES = ("context",)
 """Matrices left to Adam. Not the first and last convolutions: all their inputs move together, so Adam's steps of

@@ -18,19 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from starvsr.errors import DataError, WeightsError
+from starvsr.families.star_i2vgen.load import load_text, load_vae
+from starvsr.families.star_i2vgen.prompts import NEGATIVE_PROMPT, USER_PROMPT, join_prompts
 from starvsr.models.registry import PUBLISHED, PublishedSpec
-from starvsr.models.star_encoder import StarUNetConfig
-from starvsr.models.star_unet import StarUNet
-from starvsr.models.temporal_vae_codec import TemporalVaeCodec
-from starvsr.models.text_tokens import Tokenizer
-from starvsr.models.text_tower import TextTower
+from starvsr.models.star.encoder import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
+from starvsr.models.text.clip_encoder import TextTower
+from starvsr.models.text.clip_tokenizer import Tokenizer
+from starvsr.models.vae.codec import TemporalVaeCodec
 from starvsr.models.weights import build_empty, known_digest, load_star_unet, load_training_start, read_tensors
-from starvsr.models.weights.finding import find_start
-from starvsr.models.weights.fitting import forget
-from starvsr.models.weights.places import Places
+from starvsr.models.weights.assign import forget
+from starvsr.models.weights.cache import Places
+from starvsr.models.weights.locate import find_start
 from starvsr.models.weights.star import is_venhancer
-from starvsr.pipelines.families.loading_published import load_text, load_vae
-from starvsr.pipelines.families.prompts import NEGATIVE_PROMPT, USER_PROMPT, join_prompts
 from starvsr.training.config import TrainConfig
 
 KEPT_CAPTIONS = 1024

@@ -14,8 +14,8 @@ from starvsr.models.registry import CAUSAL, PUBLISHED, get_spec
 from starvsr.models.weights import digest, read_tensors, save_weights
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint
 from starvsr.training.config import load_recipe
+from starvsr.training.distributed import Processes
 from starvsr.training.loop import Trainer
-from starvsr.training.processes import Processes
 from starvsr.training.published import Start, whole_tensors
 from starvsr.training.trainee import network_config
 from starvsr.training.validation import Measure

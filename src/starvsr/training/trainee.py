@@ -13,15 +13,16 @@ from torch.utils.checkpoint import checkpoint
 
 from starvsr.diffusion.schedules import NoiseSchedule, star_schedule
 from starvsr.errors import DataError
+from starvsr.families.star_i2vgen.sampling import FAST_STEPS
+from starvsr.imaging.frames import enlarge, pad_reflect
 from starvsr.models.codecs import Codec, PixelUnshuffleCodec
 from starvsr.models.registry import PUBLISHED, CausalSpec, ModelSpec, PublishedSpec, get_spec
-from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
-from starvsr.models.star_small import StarSmall, keep_brightness
-from starvsr.models.temporal_vae_codec import TemporalVaeCodec
+from starvsr.models.star.encoder import StarEncoder, StarUNetConfig
+from starvsr.models.star.small.model import StarSmall, keep_brightness
+from starvsr.models.vae.codec import TemporalVaeCodec
 from starvsr.padding import minimal_padding
-from starvsr.pipelines.families.sampling import FAST_STEPS
-from starvsr.pipelines.pictures.frames import enlarge, pad_reflect
 from starvsr.training.config import TrainConfig, check_value
+from starvsr.training.freezing import constant_names
 from starvsr.training.published import (
     CaptionedStar,
     Start,
@@ -33,7 +34,6 @@ from starvsr.training.published import (
     settle,
     spec_with,
 )
-from starvsr.training.selection import constant_names
 
 __all__ = ["CaptionedStar", "Trainee", "build_trainee", "network_config"]
 

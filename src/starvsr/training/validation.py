@@ -20,10 +20,10 @@ from starvsr.data.synthetic import SharpSource
 from starvsr.diffusion.denoiser import Predict, from_velocity, guided
 from starvsr.diffusion.noise import FrameNoise
 from starvsr.diffusion.samplers import dpmpp_2m_sde
-from starvsr.pipelines.families.sampling import Sampling
-from starvsr.pipelines.pictures.frames import enlarge
-from starvsr.training.averaging import MovingAverage
+from starvsr.families.star_i2vgen.sampling import Sampling
+from starvsr.imaging.frames import enlarge
 from starvsr.training.config import DataConfig, RunConfig, TrainConfig
+from starvsr.training.ema import MovingAverage
 from starvsr.training.trainee import Trainee
 from starvsr.video.codec_pass import write_clip
 from starvsr.video.pixels import from_unit

@@ -9,28 +9,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from starvsr.video.encoders import EncodeOptions as EncodeOptions
-    from starvsr.video.encoders import probe_encoder as probe_encoder
     from starvsr.video.info import ColorTags as ColorTags
     from starvsr.video.info import StreamInfo as StreamInfo
     from starvsr.video.info import VideoInfo as VideoInfo
-    from starvsr.video.probing import probe as probe
-    from starvsr.video.reader import VideoFrame as VideoFrame
-    from starvsr.video.reader import VideoReader as VideoReader
+    from starvsr.video.read.probe import probe as probe
+    from starvsr.video.read.reader import VideoFrame as VideoFrame
+    from starvsr.video.read.reader import VideoReader as VideoReader
     from starvsr.video.scenes import SceneDetector as SceneDetector
-    from starvsr.video.writer import VideoWriter as VideoWriter
+    from starvsr.video.write.encoders import EncodeOptions as EncodeOptions
+    from starvsr.video.write.encoders import probe_encoder as probe_encoder
+    from starvsr.video.write.writer import VideoWriter as VideoWriter
 
 _HOMES = {
     "ColorTags": "info",
-    "EncodeOptions": "encoders",
+    "EncodeOptions": "write.encoders",
     "SceneDetector": "scenes",
     "StreamInfo": "info",
-    "VideoFrame": "reader",
+    "VideoFrame": "read.reader",
     "VideoInfo": "info",
-    "VideoReader": "reader",
-    "VideoWriter": "writer",
-    "probe": "probing",
-    "probe_encoder": "encoders",
+    "VideoReader": "read.reader",
+    "VideoWriter": "write.writer",
+    "probe": "read.probe",
+    "probe_encoder": "write.encoders",
 }
 
 __all__ = [

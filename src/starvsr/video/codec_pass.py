@@ -16,7 +16,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from starvsr.errors import InputNotFoundError, OptionError, UnreadableInputError
-from starvsr.video.opening import open_input
+from starvsr.video.read.opening import open_input
 
 DECODERS = {"libx264": "h264", "libx265": "hevc", "mpeg4": "mpeg4", "libvpx-vp9": "vp9"}
 """Decoder that reads what each supported encoder writes."""

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from starvsr.video.limits import DEFAULT_LIMITS, Limits
+from starvsr.video.untrusted.limits import DEFAULT_LIMITS, Limits
 
 UNSPECIFIED = 2
 LIMITED, FULL = 1, 2

@@ -14,7 +14,7 @@ import av
 import imageio_ffmpeg
 import numpy as np
 
-from benchmarks.media_facts import parse_framecrc
+from benchmarks.reliability.media_facts import parse_framecrc
 from tests.video.exactness.clips import number_in
 
 _BOOKKEEPING = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "handler_name", "vendor_id"}

@@ -5,7 +5,8 @@ A property is written as a test with one drawn argument::
     @holds("frames and times", timed_cases(), few=8, many=150)
     def test_times(case: Case, folder: Path) -> None: ...
 
-The default run always draws the same examples. `benchmarks.exactness` runs the properties with a number of its own.
+The default run always draws the same examples. `benchmarks.reliability.exactness` runs the properties with a number
+of its own.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from starvsr.pipelines.api import upscale
-from starvsr.pipelines.families.baseline import BicubicUpscaler
-from starvsr.pipelines.progress import UpscaleResult
+from starvsr.api import upscale
+from starvsr.engine.progress import UpscaleResult
+from starvsr.families.bicubic import BicubicUpscaler
 
 Check = Callable[[Any, Path], None]
 PROPERTIES: dict[str, Property] = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 from hypothesis import strategies as st
 
-from benchmarks.media_facts import parse_framecrc
+from benchmarks.reliability.media_facts import parse_framecrc
 from tests.video.exactness.facts import copied_streams, ffmpeg, shown_by_pyav
 from tests.video.exactness.properties import holds, identity
 from tests.video.exactness.strategies import MKV, MOV, MP4, WEBM, Target

@@ -13,7 +13,7 @@ import click
 
 from starvsr import __version__
 from starvsr.apps.cli.commands import ExampleGroup
-from starvsr.apps.cli.exits import run_command
+from starvsr.apps.cli.exit_codes import run_command
 
 _COMMANDS = {
     "upscale": "upscale_command:upscale",

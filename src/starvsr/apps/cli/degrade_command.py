@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from starvsr.apps.cli.commands import ExampleCommand
-from starvsr.apps.cli.words import echo, remark
+from starvsr.apps.cli.terminal import echo, remark
 from starvsr.errors import OptionError, OutputExistsError, ResourceError
-from starvsr.pipelines.quantities import format_size, parse_time
+from starvsr.quantities import format_size, parse_time
 
 if TYPE_CHECKING:
     import numpy as np

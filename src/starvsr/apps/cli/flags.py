@@ -9,7 +9,7 @@ import click
 
 from starvsr.apps.cli.commands import ExampleCommand
 from starvsr.errors import OptionError
-from starvsr.pipelines.options import LIMITS, OptionInfo, UpscaleOptions, default_of, flag_name, option_infos
+from starvsr.options import LIMITS, OptionInfo, UpscaleOptions, default_of, flag_name, option_infos
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _METAVARS = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from starvsr.apps.cli.flags import GroupedCommand, GroupedOption, input_flags, options_of
-from starvsr.apps.cli.words import echo, json_text
+from starvsr.apps.cli.terminal import echo, json_text
 
 if TYPE_CHECKING:
     from starvsr.video import VideoInfo
@@ -27,7 +27,7 @@ _EXAMPLES = (
 def info(path: str, as_json: bool, **flags: Any) -> None:
     """Show what a video, an image or a folder of images holds."""
     options = options_of(flags)
-    from starvsr.pipelines.inputs import look_at
+    from starvsr.jobs.inputs import look_at
 
     found = look_at(path, options)
     if as_json:
@@ -39,7 +39,7 @@ def info(path: str, as_json: bool, **flags: Any) -> None:
 
 def facts(info: VideoInfo) -> list[tuple[str, str]]:
     """List what is known about an input, as names and words."""
-    from starvsr.pipelines.quantities import format_time
+    from starvsr.quantities import format_time
 
     frames = info.num_frames if info.num_frames is not None else info.estimated_frames
     about = "" if info.num_frames is not None else "about "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starvsr.errors import InputError, InputNotFoundError, OptionError, OutputNotWritableError, UnreadableInputError
-from starvsr.pipelines.options import UpscaleOptions
+from starvsr.options import UpscaleOptions
 from starvsr.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 WRITABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
@@ -156,8 +156,8 @@ def expand(word: str) -> Inputs:
         InputNotFoundError: there is nothing of that name.
         UnreadableInputError: a folder holds neither videos nor images.
     """
-    from starvsr.video.opening import check_file
     from starvsr.video.patterns import is_pattern
+    from starvsr.video.read.opening import check_file
 
     path = Path(word)
     if os.path.isdir(path):
@@ -168,7 +168,7 @@ def expand(word: str) -> Inputs:
             raise InputNotFoundError(f"{word}: no file matches; check the folder and the pattern")
         return Inputs(tuple(found))
     if is_pattern(path):
-        from starvsr.video.images import list_images
+        from starvsr.video.read.images import list_images
 
         list_images(path)
     else:
@@ -177,7 +177,7 @@ def expand(word: str) -> Inputs:
 
 
 def _in_folder(folder: Path) -> Inputs:
-    from starvsr.video.images import natural_key
+    from starvsr.video.read.images import natural_key
 
     try:
         entries = sorted(folder.iterdir(), key=natural_key)
@@ -220,8 +220,8 @@ def default_name(source: Path, options: UpscaleOptions) -> str:
     WebP become .mp4, images .png, and folders and patterns of images a folder of PNG files. A name that is too long
     for the file system is shortened.
     """
-    from starvsr.video.file_names import fitting
     from starvsr.video.patterns import is_pattern, pattern_head
+    from starvsr.video.write.file_names import fitting
 
     if is_pattern(source):
         stem, suffix = pattern_head(source.name), ""

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from starvsr.apps.cli.commands import ExampleGroup
-from starvsr.apps.cli.words import echo
+from starvsr.apps.cli.terminal import echo
 from starvsr.errors import JobError
-from starvsr.pipelines.quantities import format_size
+from starvsr.quantities import format_size
 
 _EXAMPLES = (
     ("starvsr jobs list", "those whose outputs go here"),
@@ -33,7 +33,7 @@ def jobs() -> None:
 @click.argument("folders", nargs=-1, metavar="[FOLDER...]")
 def list_jobs(folders: tuple[str, ...]) -> None:
     """List the jobs in folders (default: here)."""
-    from starvsr.pipelines.jobs.survey import find_jobs, summarize
+    from starvsr.jobs.inspect import find_jobs, summarize
 
     for job in (summarize(found) for folder in folders or (".",) for found in find_jobs(Path(folder))):
         size = format_size(job.folder.num_bytes)
@@ -44,7 +44,7 @@ def list_jobs(folders: tuple[str, ...]) -> None:
 @click.argument("name", metavar="JOB")
 def show(name: str) -> None:
     """Show what a job is and how far."""
-    from starvsr.pipelines.jobs.survey import find_job, summarize
+    from starvsr.jobs.inspect import find_job, summarize
 
     job = summarize(find_job(name))
     rows = [("output", str(job.output)), ("state", job.status), ("done", job.progress)]
@@ -69,8 +69,8 @@ def resume(names: tuple[str, ...], quiet: bool) -> int:
     """Go on with jobs as they were begun."""
     from starvsr.apps.cli.inputs import Pair
     from starvsr.apps.cli.upscale_command import Runner
-    from starvsr.pipelines.jobs.survey import find_job, summarize
-    from starvsr.pipelines.options import options_from
+    from starvsr.jobs.inspect import find_job, summarize
+    from starvsr.options import options_from
 
     for job in [summarize(find_job(name)) for name in names]:
         if job.plan is None:
@@ -88,7 +88,7 @@ def resume(names: tuple[str, ...], quiet: bool) -> int:
 @click.option("--all", "folder", metavar="FOLDER", help="All jobs in this folder.")
 def clean(names: tuple[str, ...], folder: str | None) -> None:
     """Remove jobs and what they had finished; inputs and outputs are not touched."""
-    from starvsr.pipelines.jobs.survey import find_job, find_jobs, remove_job
+    from starvsr.jobs.inspect import find_job, find_jobs, remove_job
 
     if not names and folder is None:
         raise click.UsageError("name a job, or give --all FOLDER")

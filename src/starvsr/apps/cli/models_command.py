@@ -13,8 +13,8 @@ from starvsr.errors import OptionError, WeightsError
 
 if TYPE_CHECKING:
     from starvsr.models.registry import PublishedSpec
-    from starvsr.models.sources import Component
-    from starvsr.models.weights.places import Places
+    from starvsr.models.weights.cache import Places
+    from starvsr.models.weights.components import Component
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _TYPES = {"keep": None, "fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
@@ -52,8 +52,8 @@ def _place_flags(function: Function) -> Function:
 def list_models(folder: Path | None, cache: Path | None) -> None:
     """List the models and the weights they are made of, and say what is on this machine."""
     from starvsr.models.registry import MODELS, PUBLISHED
-    from starvsr.models.sources import COMPONENTS
-    from starvsr.models.weights.places import Places, locate
+    from starvsr.models.weights.cache import Places, locate
+    from starvsr.models.weights.components import COMPONENTS
 
     places = Places(folder, cache)
     rows = [(name, f"x{spec.scale}", spec.licence, "in the package", spec.summary) for name, spec in MODELS.items()]
@@ -88,8 +88,8 @@ def fetch(name: str, folder: Path | None, cache: Path | None, force: bool, quiet
     shows them.
     """
     from starvsr.apps.cli.fetch_progress import fetch_display
-    from starvsr.models.weights.fetching import fetch as fetch_files
-    from starvsr.models.weights.places import Places
+    from starvsr.models.weights.cache import Places
+    from starvsr.models.weights.download import fetch as fetch_files
 
     for part in _components(name):
         try:
@@ -110,8 +110,8 @@ def fetch(name: str, folder: Path | None, cache: Path | None, force: bool, quiet
 def verify(name: str, folder: Path | None, cache: Path | None, quiet: bool) -> None:
     """Read every file of NAME and compare its SHA-256 with the published one, or with the one of the first download."""
     from starvsr.apps.cli.fetch_progress import fetch_display
-    from starvsr.models.weights.fetching import verify as verify_files
-    from starvsr.models.weights.places import Places
+    from starvsr.models.weights.cache import Places
+    from starvsr.models.weights.download import verify as verify_files
 
     problems = []
     for part in _components(name, in_place_of_alternatives=Places(folder, cache)):
@@ -135,7 +135,7 @@ def path(name: str, folder: Path | None, cache: Path | None) -> None:
     """Print where the weights of NAME lie, one file a line."""
     from starvsr.models.registry import MODELS, PUBLISHED, packaged_weights
     from starvsr.models.weights import find_model
-    from starvsr.models.weights.places import Places, locate
+    from starvsr.models.weights.cache import Places, locate
 
     places = Places(folder, cache)
     if name in MODELS:
@@ -172,8 +172,8 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
 
     from starvsr.models.registry import PUBLISHED
     from starvsr.models.weights import ModelFiles, find_model
-    from starvsr.models.weights.folders import convert as write_folder
-    from starvsr.models.weights.places import Places
+    from starvsr.models.weights.cache import Places
+    from starvsr.models.weights.model_folder import convert as write_folder
 
     number_type = None if _TYPES[dtype] is None else getattr(torch, str(_TYPES[dtype]))
     spec = PUBLISHED.get(what)
@@ -193,8 +193,8 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
 def _components(name: str, in_place_of_alternatives: Places | None = None) -> list[Component]:
     """Return the weights that a name stands for; where several could serve, the ones that are here, else the first."""
     from starvsr.models.registry import MODELS, PUBLISHED
-    from starvsr.models.sources import COMPONENTS, get_component
-    from starvsr.models.weights.places import locate
+    from starvsr.models.weights.cache import locate
+    from starvsr.models.weights.components import COMPONENTS, get_component
 
     if name in MODELS or name == "bicubic":
         raise OptionError(f"{name} comes with the package: there is nothing to do")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from starvsr.apps.cli.standard_streams import is_terminal, tell
-from starvsr.pipelines.progress import Progress, ProgressCallback
-from starvsr.pipelines.quantities import format_size, format_time
+from starvsr.engine.progress import Progress, ProgressCallback
+from starvsr.quantities import format_size, format_time
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 BAR_EVERY = 0.1

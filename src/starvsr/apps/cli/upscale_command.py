@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from starvsr.apps.cli.exits import message_of
+from starvsr.apps.cli.exit_codes import message_of
 from starvsr.apps.cli.flags import GroupedCommand, GroupedOption, options_of, upscale_flags
-from starvsr.apps.cli.words import printable, remark, say
+from starvsr.apps.cli.terminal import printable, remark, say
 from starvsr.errors import StarVsrError
-from starvsr.pipelines.quantities import format_size, format_time
+from starvsr.quantities import format_size, format_time
 
 if TYPE_CHECKING:
+    from starvsr.api import UpscaleJob
     from starvsr.apps.cli.inputs import Pair
-    from starvsr.pipelines.api import UpscaleJob
-    from starvsr.pipelines.options import UpscaleOptions
-    from starvsr.pipelines.photos import PhotosJob
-    from starvsr.pipelines.progress import ProgressCallback, UpscaleResult
-    from starvsr.pipelines.upscaler import ClipUpscaler
+    from starvsr.engine.progress import ProgressCallback, UpscaleResult
+    from starvsr.engine.upscaler import ClipUpscaler
+    from starvsr.jobs.photos import PhotosJob
+    from starvsr.options import UpscaleOptions
 
 
 _EXAMPLES = (
@@ -77,7 +77,7 @@ def upscale(inputs: tuple[str, ...], out: str | None, dry_run: bool, quiet: bool
 @contextmanager
 def output_folders(pairs: Sequence[Pair]) -> Iterator[None]:
     """Make the folder that outputs go to, where its name alone was given; it goes again when nothing is put there."""
-    from starvsr.video.output_files import as_output_error
+    from starvsr.video.write.publish import as_output_error
 
     made: list[Path] = []
     for folder in dict.fromkeys(pair.output.parent for pair in pairs if pair.makes_folder):
@@ -97,7 +97,7 @@ def output_folders(pairs: Sequence[Pair]) -> Iterator[None]:
 
 def refuse_places(pairs: Sequence[Pair], options: UpscaleOptions) -> None:
     """Refuse outputs that are there already, or cannot be, before the first of several is begun."""
-    from starvsr.pipelines.outputs import check_places
+    from starvsr.jobs.outputs import check_places
 
     for pair in pairs if len(pairs) > 1 else ():
         check_places(pair.output, (pair.source,), options)
@@ -131,8 +131,8 @@ class Runner:
         return 1 if self._failed else 0
 
     def _do(self, pair: Pair) -> None:
+        from starvsr.api import prepare_any
         from starvsr.apps.cli.progress import progress_display
-        from starvsr.pipelines.api import prepare_any
 
         quiet = self._quiet or self._dry_run
         with progress_display(printable(pair.source.name), quiet=quiet) as on_progress:
@@ -141,7 +141,7 @@ class Runner:
             if not self._dry_run:
                 result = self._finish(job, on_progress)
         if self._dry_run:
-            from starvsr.apps.cli.plan_view import show_plan
+            from starvsr.apps.cli.dry_run import show_plan
 
             show_plan(job)
         else:
@@ -150,7 +150,7 @@ class Runner:
     def _finish(self, job: UpscaleJob | PhotosJob, on_progress: ProgressCallback | None) -> UpscaleResult:
         """Do a job; when it ends early, say what is kept of it."""
         from starvsr.errors import JobError
-        from starvsr.pipelines.jobs.survey import kept_words
+        from starvsr.jobs.inspect import kept_words
 
         try:
             return job.run(on_progress=on_progress)

@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from starvsr.errors import WeightsError
+from starvsr.models.weights.assign import build_empty, check_fit, fit
 from starvsr.models.weights.digests import check_digest, digest, known_digest
-from starvsr.models.weights.finding import ModelFiles, find_model
-from starvsr.models.weights.fitting import build_empty, check_fit, fit
-from starvsr.models.weights.folders import from_pretrained
+from starvsr.models.weights.locate import ModelFiles, find_model
+from starvsr.models.weights.model_folder import from_pretrained
 from starvsr.models.weights.star import liem_names, load_star_unet, load_training_start
 from starvsr.models.weights.tensors import read_metadata, read_tensors
 

@@ -17,10 +17,10 @@ from types import ModuleType
 from typing import IO, Any, cast
 
 from starvsr.errors import ResourceError, WeightsError
-from starvsr.models.sources import Component, HubFile
+from starvsr.models.weights.cache import FOLDER_VARIABLE, store_of
+from starvsr.models.weights.components import Component, HubFile
 from starvsr.models.weights.digests import digest, write_note
 from starvsr.models.weights.hub_errors import endpoint, explain
-from starvsr.models.weights.places import FOLDER_VARIABLE, store_of
 from starvsr.models.weights.progress import FetchCallback, FetchProgress, checking
 
 

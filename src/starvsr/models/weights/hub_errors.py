@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from starvsr.models.sources import HubFile
-from starvsr.models.weights.places import FOLDER_VARIABLE
+from starvsr.models.weights.cache import FOLDER_VARIABLE
+from starvsr.models.weights.components import HubFile
 
 
 def explain(error: Exception, repo: str, file: HubFile) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from starvsr.models.sources import HubFile
+from starvsr.models.weights.components import HubFile
 
 
 @dataclass(frozen=True)

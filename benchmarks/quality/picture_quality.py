@@ -1,0 +1,238 @@
+r"""What viewers see, as numbers: VGG distance, fine detail, weave and PSNR of upscalers, by kind of input.
+
+    python -m benchmarks.quality.picture_quality --hq CLIPS [--manifest FILE] [--ncnn-model MODELS] [--weights FILE] \
+        [--methods bicubic animevideov3 x4plus star-small causal-sr] [--damages light heavy crf28 clean]
+
+Sharp clips are cut around their centre, made a quarter as large and damaged with fixed seeds: by the presets `light`
+and `heavy`, by x264 at a CRF after an area filter, or not at all ("clean", a bicubic filter). Each method enlarges
+them. The VGG distance is told as a share of bicubic's on the same frames, PSNR as the gain over bicubic in dB. Results
+are kept in OUT/scores.json, so that a method can be added later; OUT/crops_DAMAGE.png shows the most detailed window
+of each clip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from benchmarks.quality.contact_sheets import Row, detailed_window, enlarge_nearest, save_sheet, window
+from benchmarks.quality.methods import SCALE, X4PLUS, AnimeVideo, ByteArray, Causal, Method, StarSmall, bicubic
+from starvsr.data.motion import resize_frames
+from starvsr.data.paired import center_crop
+from starvsr.data.synthetic import list_media, read_sharp_scales
+from starvsr.degradation.compression import to_bytes
+from starvsr.degradation.presets import PRESETS
+from starvsr.degradation.recipe import degrade_clip
+from starvsr.errors import DataError, OptionError, StarVsrError
+from starvsr.metrics.fidelity import psnr
+from starvsr.metrics.texture import detail_correlation, detail_share, weave
+from starvsr.metrics.vgg_distance import vgg_distance
+from starvsr.video.codec_pass import compress_clip, hdr_transfer, read_clip
+from starvsr.video.suffixes import VIDEO_SUFFIXES
+
+CROP_PX = 8
+PLAIN = {"detail share": "detail", "detail correlation": "placed", "weave": "weave"}
+"""Columns of the table that hold a measure as it is."""
+SHEET_PX = (240, 180)
+Measured = dict[str, float]
+Scores = dict[str, dict[str, dict[str, Measured]]]
+"""Damage, clip, method, measure."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What results depend on beside the method: scores of another setting are not mixed in."""
+
+    seed: int
+    num_frames: int
+    measured: tuple[int, ...]
+    size: tuple[int, int]
+
+    def facts(self) -> dict[str, object]:
+        """Return it as JSON holds it."""
+        return {
+            "seed": self.seed, "num_frames": self.num_frames, "measured": list(self.measured), "size": list(self.size),
+        }  # fmt: skip
+
+
+def damaged(gt: ByteArray, damage: str, clip: str, seed: int) -> ByteArray:
+    """Make the low-quality clip [T, h, w, 3] of a sharp one: a preset's name, "clean" or "crfN".
+
+    Raises:
+        OptionError: an unknown damage.
+    """
+    frames = torch.from_numpy(np.ascontiguousarray(gt)).permute(0, 3, 1, 2)
+    size = (gt.shape[1] // SCALE, gt.shape[2] // SCALE)
+    if damage == "clean":
+        return to_bytes(F.interpolate(frames / 255.0, size=size, mode="bicubic", antialias=True))
+    if damage.startswith("crf") and damage[3:].isdigit():
+        small = to_bytes(F.interpolate(frames / 255.0, size=size, mode="area"))
+        return compress_clip(small, "libx264", crf=int(damage[3:]), preset="medium", gop=250)
+    if damage not in PRESETS:
+        raise OptionError(f"unknown damage {damage!r}: clean, crf0 to crf51, or one of {', '.join(PRESETS)}")
+    rng = np.random.default_rng((seed, zlib.crc32(clip.encode()), zlib.crc32(damage.encode())))
+    return to_bytes(degrade_clip(frames, damage, rng, SCALE))
+
+
+def measure(gt: ByteArray, hq: ByteArray) -> Measured:
+    """Measure a result on the frames given, means over them."""
+    values = {
+        "vgg": vgg_distance(gt, hq, crop_px=CROP_PX),
+        "psnr_y": psnr(gt, hq, crop_px=CROP_PX),
+        "detail": detail_share(gt, hq, crop_px=CROP_PX),
+        "placed": detail_correlation(gt, hq, crop_px=CROP_PX),
+        "weave": weave(hq, crop_px=CROP_PX),
+    }
+    return {name: float(np.mean(value)) for name, value in values.items()}
+
+
+def summary(scores: Scores, methods: Sequence[str]) -> str:
+    """Return a Markdown table: one row for each damage and method, means over the clips that all methods have."""
+    heads = ("input", "method", "clips", "VGG distance / bicubic's", "PSNR-Y - bicubic's, dB", *PLAIN)
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for damage, clips in scores.items():
+        shared = [clip for clip, found in clips.items() if {*methods, "bicubic"} <= found.keys()]
+        for method in methods if shared else ():
+            own, plain = (Means([clips[clip][name] for clip in shared]) for name in (method, "bicubic"))
+            numbers = [f"{own('vgg') / plain('vgg'):.3f}", f"{own('psnr_y') - plain('psnr_y'):+.2f}"]
+            numbers += [f"{own(name):.2f}" for name in PLAIN.values()]
+            lines.append(f"| {damage} | {method} | {len(shared)} | {' | '.join(numbers)} |")
+    return "\n".join(lines)
+
+
+class Means:
+    """Means of measures over clips, by name."""
+
+    def __init__(self, rows: Sequence[Measured]) -> None:
+        """Keep the measures of each clip."""
+        self._rows = rows
+
+    def __call__(self, name: str) -> float:
+        """Return the mean of one measure."""
+        return float(np.mean([row[name] for row in self._rows]))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what is missing and print the table."""
+    options = _parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    setting = Setting(options.seed, options.frames, tuple(options.measured), tuple(options.size))
+    if max(setting.measured) >= setting.num_frames:
+        raise OptionError(f"--measured {max(setting.measured)} is beyond --frames {setting.num_frames}")
+    scores = _stored(options.out / "scores.json", setting)
+    methods = {name: _method(name, options) for name in options.methods}
+    scales = read_sharp_scales(options.manifest) if options.manifest else {}
+    sheets: dict[str, list[Row]] = {}
+    for path in _clips(options):
+        gt = center_crop(
+            resize_frames(read_clip(path, num_frames=setting.num_frames), scales.get(path.name, 1.0)),
+            setting.size,
+            SCALE,
+        )
+        for damage in options.damages:
+            lq = damaged(gt, damage, path.stem, setting.seed)
+            found = scores.setdefault(damage, {}).setdefault(path.stem, {})
+            row = _measure_clip(gt, lq, methods, found, setting, again=options.again)
+            sheets.setdefault(damage, []).append(Row(f"{path.stem}, {damage}", row))
+            _store(options.out / "scores.json", setting, scores)
+    for damage, rows in sheets.items():
+        save_sheet(rows, options.out / f"crops_{damage}.png")
+    print(summary({damage: scores[damage] for damage in options.damages}, options.methods))
+
+
+def _measure_clip(
+    gt: ByteArray,
+    lq: ByteArray,
+    methods: Mapping[str, Method],
+    found: dict[str, Measured],
+    setting: Setting,
+    *,
+    again: Sequence[str],
+) -> dict[str, ByteArray]:
+    """Measure the methods that are missing; return crops of those that ran, with input and ground truth."""
+    frames = [t for t in setting.measured if t < len(gt)]
+    shown = frames[-1]
+    left, top = detailed_window(gt[shown], *SHEET_PX)
+    crops = {"input": window(enlarge_nearest(lq[shown], SCALE), left, top, *SHEET_PX)}
+    for name, method in methods.items():
+        hq = method(lq[: shown + 1])
+        if name not in found or name in again:
+            found[name] = measure(gt[frames], hq[frames])
+        crops[name] = window(hq[shown], left, top, *SHEET_PX)
+    crops["ground truth"] = window(gt[shown], left, top, *SHEET_PX)
+    return crops
+
+
+def _clips(options: argparse.Namespace) -> list[Path]:
+    clips = [p for p in list_media(options.hq, VIDEO_SUFFIXES) if hdr_transfer(p) is None and options.clips in p.name]
+    if not clips:
+        raise DataError(f"no sharp clips in {options.hq}")
+    return clips
+
+
+def _method(name: str, options: argparse.Namespace) -> Method:
+    if name == "bicubic":
+        return bicubic
+    if name == "star-small":
+        return StarSmall(seed=options.seed)
+    if name.startswith("causal-sr"):
+        if options.weights is None:
+            raise OptionError("causal-sr needs --weights: a file of `starvsr export`")
+        return Causal(options.weights)
+    if name in ("animevideov3", "x4plus"):
+        if options.ncnn_model is None:
+            raise OptionError(f"{name} needs --ncnn-model: a folder with its .param and .bin")
+        return AnimeVideo(options.ncnn_model, options.threads, **({"model": X4PLUS} if name == "x4plus" else {}))
+    raise OptionError(f"unknown method {name!r}: bicubic, star-small, causal-sr, animevideov3 or x4plus")
+
+
+def _stored(path: Path, setting: Setting) -> Scores:
+    if not path.is_file():
+        return {}
+    tree = json.loads(path.read_text())
+    if tree["setting"] != setting.facts():
+        raise OptionError(f"{path} holds scores of another setting ({tree['setting']}): give another --out")
+    scores: Scores = tree["scores"]
+    return scores
+
+
+def _store(path: Path, setting: Setting, scores: Scores) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"setting": setting.facts(), "scores": scores}, indent=1) + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--hq", type=Path, required=True, help="folder of sharp clips that nothing was trained on")
+    parser.add_argument("--manifest", type=Path, help="CSV with the sharp_scale of each clip")
+    parser.add_argument("--out", type=Path, default=Path("results/picture"), help="folder for scores and pictures")
+    parser.add_argument("--methods", nargs="+", default=["bicubic", "star-small"])
+    parser.add_argument("--damages", nargs="+", default=["light", "heavy", "crf28", "clean"])
+    parser.add_argument(
+        "--weights", type=Path, help="weights of causal-sr; name rows causal-sr-1, -2 to tell some apart"
+    )
+    parser.add_argument("--again", nargs="+", default=[], help="methods that are measured anew")
+    parser.add_argument("--ncnn-model", type=Path, help="folder with the files of animevideov3 and x4plus")
+    parser.add_argument("--clips", default="", help="only clips whose name contains this")
+    parser.add_argument("--frames", type=int, default=10, help="frames of each clip")
+    parser.add_argument("--measured", type=int, nargs="+", default=[4, 9], help="frames that are measured")
+    parser.add_argument("--size", type=int, nargs=2, default=[640, 360], metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except StarVsrError as error:
+        sys.exit(f"error: {error}")

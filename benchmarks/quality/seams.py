@@ -1,0 +1,261 @@
+"""Can one see where segments meet? The same pairs of frames, with a border between them and without.
+
+    python -m benchmarks.quality.seams CLIP [CLIP ...] [--frames 60] [--model star-small] [--write docs/reliability.md]
+
+Each clip is upscaled twice: once from its first frame, cut as `starvsr upscale` cuts it, and once from half a segment
+later, so that every pair of frames that had a border between them has none. A camera that moves, or a keyframe of
+the input, is in both; what differs is the border's. Without clips, some are made by the package's own sample maker.
+Nothing is encoded: frames are compared as they leave the stream.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.reliability.torture import write_table
+from starvsr.engine.chunk_plan import Cut, Sizes, plan_cut
+from starvsr.engine.finish import Finish
+from starvsr.engine.segments import Segment
+from starvsr.engine.stream import StreamSettings, upscale_stream
+from starvsr.engine.upscaler import ClipUpscaler, traits_of
+from starvsr.options import UpscaleOptions
+from starvsr.video import SceneDetector, VideoReader
+
+BEGIN, END = "<!-- seams:begin -->", "<!-- seams:end -->"
+MOST_RATIO, MOST_STEP = 1.02, 0.5
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A frame of an array, for the stream."""
+
+    pixels: Any
+    pts: int
+    duration: int = 1
+
+
+@dataclass(frozen=True)
+class Seams:
+    """What the borders of a clip show.
+
+    Args:
+        num_borders: Borders inside shots.
+        ratio: Mean difference of neighbouring frames across borders, by that of the same frames without a border.
+        raw_ratio: The same by the mean of all other pairs of the clip: the content's changes are in it.
+        step: Largest colour step (CIEDE2000) that a border adds between the mean colours of its two frames.
+        raw_step: Largest colour step across a border, the content's in it.
+    """
+
+    num_borders: int
+    ratio: float
+    raw_ratio: float
+    step: float
+    raw_step: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the gates hold."""
+        return self.ratio <= MOST_RATIO and self.step <= MOST_STEP
+
+
+def enlarge(
+    frames: Sequence[Picture], upscaler: ClipUpscaler, cut: Cut, *, scenes: bool = True
+) -> tuple[list[Picture], list[int], list[int]]:
+    """Run frames through the stream.
+
+    Returns:
+        The enlarged frames, the frames at which segments begin in mid-shot, and those at which shots begin.
+    """
+    made: list[Any] = []
+    seen: list[Segment] = []
+    size = (frames[0].shape[1] * upscaler.scale, frames[0].shape[0] * upscaler.scale)
+    settings = StreamSettings(cut, Finish(*size, color=traits_of(upscaler).color))
+    upscale_stream(
+        [Shot(pixels, index) for index, pixels in enumerate(frames)],
+        lambda pixels, pts, duration: made.append(pixels),
+        upscaler,
+        settings,
+        detector=SceneDetector() if scenes else None,
+        on_border=seen.append,
+    )
+    borders = [segment.keep_start for segment in seen if segment.keep_start > segment.shot_start]
+    return made, borders, sorted({segment.shot_start for segment in seen})
+
+
+def default_cut(frames: Sequence[Picture], upscaler: ClipUpscaler, **options: Any) -> Cut:
+    """Give the cut that ``starvsr upscale`` would choose."""
+    height, width = frames[0].shape[:2]
+    sizes = Sizes(height, width, upscaler.scale, height * upscaler.scale, width * upscaler.scale)
+    return plan_cut(sizes, traits_of(upscaler), UpscaleOptions(**options))
+
+
+def look_at(frames: Sequence[Picture], upscaler: ClipUpscaler, cut: Cut, *, scenes: bool = True) -> Seams:
+    """Measure the borders of a clip.
+
+    Raises:
+        ValueError: It has none that the second run leaves out.
+    """
+    made, borders, starts = enlarge(frames, upscaler, cut, scenes=scenes)
+    late = max(1, cut.length // 2)
+    other, other_borders, _ = enlarge(frames[late:], upscaler, cut, scenes=scenes)
+    moved = {border + late for border in other_borders}
+    compared = [k for k in borders if k > late + 1 and not moved & {k - 1, k, k + 1}]
+    if not compared:
+        raise ValueError("no border to look at: the clip is too short")
+    changes = _changes(made)
+    with_border = np.array([changes[k] for k in compared])
+    without = np.array([_change(other[k - late - 1], other[k - late]) for k in compared])
+    inside = [changes[k] for k in range(1, len(made)) if k not in borders and k not in starts]
+    colors = {k: mean_lab(made[k]) for b in compared for k in (b - 1, b)}
+    calm = {k: mean_lab(other[k - late]) for b in compared for k in (b - 1, b)}
+    steps = [float(ciede2000(colors[k - 1] + calm[k] - calm[k - 1], colors[k])) for k in compared]
+    raw_steps = [float(ciede2000(colors[k - 1], colors[k])) for k in compared]
+    return Seams(
+        len(compared),
+        float(with_border.mean() / without.mean()),
+        float(with_border.mean() / np.mean(inside)),
+        max(steps),
+        max(raw_steps),
+    )
+
+
+def _changes(frames: Sequence[Picture]) -> list[float]:
+    """Give the mean absolute difference of each frame to the one before; 0 for the first."""
+    return [0.0] + [_change(a, b) for a, b in pairwise(frames)]
+
+
+def _change(one: Picture, other: Picture) -> float:
+    return float(np.abs(one.astype(np.int16) - other.astype(np.int16)).mean())
+
+
+def mean_lab(pixels: Picture) -> NDArray[np.float64]:
+    """Return the mean CIELAB colour [3] (D65) of an sRGB frame, uint8 [H, W, 3].
+
+    Source: IEC 61966-2-1 and CIE 15.
+    """
+    value = pixels[..., :3].astype(np.float32) / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    )
+    xyz = linear @ to_xyz.T / to_xyz.sum(1)
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    lab = np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
+    return np.asarray(lab.reshape(-1, 3).mean(0, dtype=np.float64))
+
+
+def ciede2000(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Return the colour difference of two CIELAB colours [3].
+
+    Source: Sharma, Wu, Dalal, "The CIEDE2000 color-difference formula" (2005).
+    """
+    chroma = (np.hypot(*one[1:]) + np.hypot(*other[1:])) / 2
+    g = 0.5 * (1 - np.sqrt(chroma**7 / (chroma**7 + 25.0**7)))
+    (l1, a1, b1), (l2, a2, b2) = one, other
+    a1, a2 = (1 + g) * a1, (1 + g) * a2
+    c1, c2 = np.hypot(a1, b1), np.hypot(a2, b2)
+    h1, h2 = (np.degrees(np.arctan2(b, a)) % 360 for a, b in ((a1, b1), (a2, b2)))
+    turn = (h2 - h1 + 180) % 360 - 180 if c1 * c2 else 0.0
+    hue = (h1 + h2) / 2 if abs(h1 - h2) <= 180 else (h1 + h2 + (360 if h1 + h2 < 360 else -360)) / 2
+    if not c1 * c2:
+        hue = h1 + h2
+    light, c = (l1 + l2) / 2, (c1 + c2) / 2
+    rad = np.radians
+    t = 1 - 0.17 * np.cos(rad(hue - 30)) + 0.24 * np.cos(rad(2 * hue))
+    t += 0.32 * np.cos(rad(3 * hue + 6)) - 0.20 * np.cos(rad(4 * hue - 63))
+    rotation = -2 * np.sqrt(c**7 / (c**7 + 25.0**7)) * np.sin(rad(60 * np.exp(-(((hue - 275) / 25) ** 2))))
+    dl = (l2 - l1) / (1 + 0.015 * (light - 50) ** 2 / np.sqrt(20 + (light - 50) ** 2))
+    dc = (c2 - c1) / (1 + 0.045 * c)
+    dh = 2 * np.sqrt(c1 * c2) * np.sin(rad(turn) / 2) / (1 + 0.015 * c * t)
+    return float(np.sqrt(max(0.0, dl**2 + dc**2 + dh**2 + rotation * dc * dh)))
+
+
+def read(path: Path, count: int) -> list[Picture]:
+    """Read the first frames of a clip, 8 bits."""
+    frames = []
+    with VideoReader(path) as reader:
+        for frame in reader:
+            pixels = frame.pixels[..., :3]
+            frames.append(np.asarray(pixels if pixels.dtype == np.uint8 else pixels // 257, np.uint8))
+            if len(frames) == count:
+                break
+    return frames
+
+
+def samples(folder: Path, count: int) -> Iterable[tuple[str, list[Picture]]]:
+    """Make clips with the project's own sample maker."""
+    from starvsr.data.sample import make_sample_clip
+
+    for seed, photos in enumerate((("coffee",), ("chelsea",), ("astronaut", "rocket"))):
+        path = make_sample_clip(folder / f"{seed}.mp4", seed=seed, width=96, height=64, num_frames=count, photos=photos)
+        yield f"sample: {' and '.join(photos)}", read(path, count)
+
+
+def as_table(rows: Sequence[tuple[str, str, Cut, Seams]]) -> str:
+    """Write the rows as a table of Markdown."""
+    head = [
+        "clip",
+        "size",
+        "segment, context, blended",
+        "borders",
+        "difference across / without",
+        "of all pairs",
+        "colour step added",
+        "in all",
+    ]
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
+    for name, size, cut, seen in rows:
+        cells = [
+            name,
+            size,
+            f"{cut.length}, {cut.overlap}, {cut.crossfade}",
+            str(seen.num_borders),
+            f"{seen.ratio:.4f}",
+        ]
+        cells += [f"{seen.raw_ratio:.3f}", f"{seen.step:.3f}", f"{seen.raw_step:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print the table, write it where it is wanted; 1 when a gate does not hold."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("clips", nargs="*", type=Path)
+    parser.add_argument("--frames", type=int, default=60, help="of each clip (default: 60)")
+    parser.add_argument("--model", default="star-small")
+    parser.add_argument("--write", type=Path, help="put the table into this page")
+    options = parser.parse_args(arguments)
+    from starvsr.families.loading import load_for
+
+    upscaler = load_for(UpscaleOptions(model=options.model))
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        given = ((path.stem, read(path, options.frames)) for path in options.clips)
+        for name, frames in given if options.clips else samples(Path(folder), options.frames):
+            cut = default_cut(frames, upscaler)
+            seen = look_at(frames, upscaler, cut)
+            print(f"{name}: {dataclasses.asdict(seen)}", file=sys.stderr, flush=True)
+            rows.append((name, f"{frames[0].shape[1]}x{frames[0].shape[0]}", cut, seen))
+    table = as_table(rows)
+    print(table)
+    if options.write:
+        write_table(options.write, table, (BEGIN, END))
+    return 0 if all(seen.holds for *_, seen in rows) else 1
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Interruptions, damaged and hostile inputs, exactness."""

@@ -1,0 +1,225 @@
+"""The plan of a job: how the video is cut in time and space so that it stays within its memory.
+
+Made once from the input's size, the model's traits and the options; never from the memory that happens to be
+free, so that the same input and options give the same bytes on every machine. Arithmetic only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starvsr.engine.segments import longest_crossfade
+from starvsr.engine.tiles import TileGrid, grid_of_counts, grid_of_tiles
+from starvsr.engine.upscaler import ModelTraits
+from starvsr.errors import OptionError, ResourceError
+from starvsr.options import UpscaleOptions
+from starvsr.quantities import format_size
+
+if TYPE_CHECKING:
+    from starvsr.offload.memory_plan import Prediction, Room
+
+MB = 2**20
+PROCESS_BYTES = 420 * MB  # interpreter, torch, FFmpeg: 310 after loading; work of the kernels, gaps in the heap
+DEFAULT_BUDGETS = (950 * MB, 2000 * MB, 4000 * MB)
+"""Beside the model's own weights: the least of these that a video can be done in without waste; 8K needs the last."""
+WASTE = 1.4
+"""A budget wastes time if it takes more than this factor of the work that the largest one takes."""
+ENCODER_FRAMES = (10, 45)  # frames an encoder holds: at least, and with its longest look-ahead
+ENCODER_BYTES_PER_PIXEL = 5  # what x264 keeps of a frame
+ENCODER_BYTES = 150 * MB  # beyond this, the writer shortens the encoder's look-ahead
+LONGEST_SEGMENT = 16
+SHORTEST_TILE = 48
+_LENGTHS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+_TILE_COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a video is cut.
+
+    Args:
+        length: Frames kept per segment.
+        overlap: Frames of context on each side.
+        crossfade: Frames over which neighbouring segments are blended.
+        grid: Tiles of a frame.
+        memory: Estimated peak memory of the process in bytes.
+        budget: The memory that the cut was made for.
+        room: For models that place their weights and cut frames themselves: how.
+        prediction: What they are predicted to need, by component.
+    """
+
+    length: int
+    overlap: int
+    crossfade: int
+    grid: TileGrid
+    memory: int
+    budget: int
+    room: Room | None = None
+    prediction: Prediction | None = None
+
+    @property
+    def work(self) -> float:
+        """Input pixels that the network sees for each input pixel: 1 for one piece, more with overlaps."""
+        frames = (self.length + 2 * self.overlap) / self.length
+        return frames * self.grid.work_px / (self.grid.height * self.grid.width)
+
+    def describe(self) -> str:
+        """Say the cut in words."""
+        grid = self.grid
+        tiles = f"{len(grid.columns)} x {len(grid.rows)} tiles" if grid.num_tiles > 1 else "whole frames"
+        fade = f", {self.crossfade} cross-faded" if self.crossfade else ""
+        frames = "1 frame" if self.length == 1 else f"{self.length} frames"
+        if self.room is not None:
+            tiles = self.room.describe()
+        return f"segments of {frames} with {self.overlap} of context on each side{fade}; {tiles}"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes that memory depends on: input, network's result and output in pixels; bytes per sample."""
+
+    height: int
+    width: int
+    model_scale: int
+    out_height: int
+    out_width: int
+    sample_bytes: int = 1
+    channels: int = 3
+
+    @property
+    def network_px(self) -> int:
+        """Pixels of a frame as the network makes it."""
+        return self.height * self.width * self.model_scale**2
+
+    @property
+    def out_px(self) -> int:
+        """Pixels of a frame as it is written."""
+        return self.out_height * self.out_width
+
+
+def plan_cut(sizes: Sizes, traits: ModelTraits, options: UpscaleOptions) -> Cut:
+    """Choose segments and tiles: the least overlapping work that fits the memory.
+
+    Raises:
+        ResourceError: nothing fits, or what the user fixed does not fit the memory that the user fixed.
+        OptionError: the cross-fade does not fit the segments.
+    """
+    overlap = traits.overlap if options.overlap is None else options.overlap
+    overlap = max(overlap, -(-(options.crossfade or 0) // 2))
+    limits = [options.memory] if isinstance(options.memory, int) else _default_budgets(traits)
+    candidates = list(_candidates(sizes, traits, options, overlap))
+    best = []  # of each budget, the smallest first
+    for budget in limits:
+        cuts = [_cut(sizes, traits, options, length, overlap, grid, budget) for length, grid in candidates]
+        fitting = [cut for cut in cuts if cut.memory <= budget]
+        if fitting:
+            best.append(min(fitting, key=lambda cut: (round(cut.work, 3), cut.memory)))
+    if best:
+        return next(cut for cut in best if cut.work <= WASTE * best[-1].work)
+    smallest = min(cuts, key=lambda cut: cut.memory)
+    if options.memory == "auto":
+        return smallest
+    raise ResourceError(
+        f"frames of {sizes.width}x{sizes.height} need {format_size(smallest.memory)} at least and --memory "
+        f"is {format_size(limits[0])}: raise it{_loosen(options)}"
+    )
+
+
+def _loosen(options: UpscaleOptions) -> str:
+    chosen = (("--segment", options.segment), ("--tile", options.tile))
+    fixed = [flag for flag, value in chosen if value != "auto"]
+    return f", or leave out {' and '.join(fixed)}" if fixed else ""
+
+
+def _default_budgets(traits: ModelTraits) -> list[int]:
+    return [traits.fixed_bytes + budget for budget in DEFAULT_BUDGETS]
+
+
+def _candidates(
+    sizes: Sizes, traits: ModelTraits, options: UpscaleOptions, overlap: int
+) -> Iterator[tuple[int, TileGrid]]:
+    grids = list(_grids(sizes, traits, options))
+    for length in segment_lengths(traits, options):
+        for grid in grids:
+            yield length, grid
+
+
+def segment_lengths(traits: ModelTraits, options: UpscaleOptions) -> list[int]:
+    """Return the lengths of segments that come into question.
+
+    Raises:
+        OptionError: the cross-fade does not fit the segments.
+    """
+    crossfade = options.crossfade or 0
+    if isinstance(options.segment, int):
+        if crossfade > longest_crossfade(options.segment):
+            raise OptionError(
+                f"--crossfade {crossfade} does not fit --segment {options.segment}: give at most "
+                f"{longest_crossfade(options.segment)}, or segments of {2 * crossfade} frames"
+            )
+        return [options.segment]
+    longest = max(traits.segment or LONGEST_SEGMENT, 2 * crossfade)
+    lengths = [n for n in _LENGTHS if n < longest] + [longest]
+    return [n for n in lengths if longest_crossfade(n) >= crossfade]
+
+
+def _grids(sizes: Sizes, traits: ModelTraits, options: UpscaleOptions) -> Iterator[TileGrid]:
+    overlap = traits.tile_overlap if options.tile_overlap is None else options.tile_overlap
+    if options.tile == "off":
+        yield grid_of_tiles(sizes.height, sizes.width, None, 0)
+    elif isinstance(options.tile, int):
+        yield grid_of_tiles(sizes.height, sizes.width, options.tile, min(overlap, (options.tile - 1) // 2))
+    else:
+        shortest = max(SHORTEST_TILE, 3 * overlap)
+        for num_rows in _counts(sizes.height, shortest):
+            for num_columns in _counts(sizes.width, shortest):
+                yield grid_of_counts(sizes.height, sizes.width, num_rows, num_columns, overlap)
+
+
+def _counts(length: int, shortest: int) -> list[int]:
+    return [n for n in _TILE_COUNTS if n == 1 or length // n >= shortest]
+
+
+def _cut(
+    sizes: Sizes,
+    traits: ModelTraits,
+    options: UpscaleOptions,
+    length: int,
+    overlap: int,
+    grid: TileGrid,
+    budget: int,
+) -> Cut:
+    crossfade = options.crossfade
+    if crossfade is None:
+        crossfade = min(traits.crossfade, 2 * overlap, longest_crossfade(length))
+    memory = estimate_memory(sizes, traits, options, length, overlap, crossfade, grid)
+    return Cut(length, overlap, crossfade, grid, memory, budget)
+
+
+def estimate_memory(
+    sizes: Sizes,
+    traits: ModelTraits,
+    options: UpscaleOptions,
+    length: int,
+    overlap: int,
+    crossfade: int,
+    grid: TileGrid,
+) -> int:
+    """Estimate the peak memory of the process in bytes."""
+    seen = length + 2 * overlap
+    network = (traits.bytes_per_pixel * seen + traits.bytes_per_tile_pixel) * grid.tile_px
+    store = (length + 2 * crossfade) * sizes.network_px * 3 * 2
+    waiting = (traits.write_behind + 1) * sizes.out_px * sizes.channels * sizes.sample_bytes
+    color = options.color or traits.color
+    finishing = 4 * 3 * (sizes.network_px * {"none": 0, "adain": 4, "wavelet": 9}[color])
+    if sizes.out_px != sizes.network_px:
+        finishing += 4 * 3 * 2 * (sizes.network_px + sizes.out_px)
+    held = (max(2 * length, length + overlap) + overlap + 6) * sizes.height * sizes.width * sizes.channels
+    encoder_frame = ENCODER_BYTES_PER_PIXEL * sizes.out_px * sizes.sample_bytes
+    least, most = (count * encoder_frame for count in ENCODER_FRAMES)
+    encoder = max(least, min(ENCODER_BYTES, most))
+    # the network's work and a frame's finishing never happen at once
+    peak = store + waiting + held * sizes.sample_bytes + encoder + max(network, finishing)
+    return PROCESS_BYTES + traits.fixed_bytes + peak

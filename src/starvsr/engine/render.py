@@ -1,0 +1,168 @@
+"""From the frames of one segment to enlarged frames: tiles, network, blending. Knows no files and no threads.
+
+Enlarged frames are held as uint16 [H, W, 3] that spread [-1, 1] over 0..65535: half the memory of float32, and
+exact for 8 to 12 bits. Tiles and neighbouring segments are added up in these integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from starvsr.engine.allocator import give_back_memory
+from starvsr.engine.segments import Segment
+from starvsr.engine.tiles import Tile, TileGrid
+from starvsr.engine.upscaler import ClipUpscaler, FrameUpscaler
+from starvsr.errors import StarVsrError
+from starvsr.video.pixels import to_unit
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Store = NDArray[np.uint16]
+
+
+def upscale_segment(
+    upscaler: ClipUpscaler,
+    frames: Sequence[Pixels],
+    segment: Segment,
+    grid: TileGrid,
+    *,
+    seed: int = 0,
+    first_frame: int = 0,
+    num_steps: int = 1,
+    device: str = "cpu",
+    on_fraction: Callable[[float], None] | None = None,
+) -> Store:
+    """Enlarge the frames that a segment keeps, its cross-fades included.
+
+    Args:
+        upscaler: The model.
+        frames: Frames [start, stop) of the segment, uint8 or uint16 [H, W, 3 or 4]; alpha is not looked at.
+        segment: Which of them are kept.
+        grid: How each frame is cut into tiles.
+        seed: Seed of the noise.
+        first_frame: Index of ``frames[0]`` in the whole video.
+        num_steps: Sampling steps.
+        device: Where the network computes.
+        on_fraction: Called with the share of the segment that is done.
+
+    Returns:
+        uint16 [fade_before + kept + fade_after, scale * H, scale * W, 3] over 0..65535.
+
+    Raises:
+        StarVsrError: the network gave values that are no numbers, or a clip of another size.
+    """
+    scale = upscaler.scale
+    kept = slice(
+        segment.keep_start - segment.fade_before - segment.start,
+        segment.keep_stop + segment.fade_after - segment.start,
+    )
+    store = np.zeros((kept.stop - kept.start, scale * grid.height, scale * grid.width, 3), np.uint16)
+    tiles = grid.tiles(scale)
+    for number, tile in enumerate(tiles):
+
+        def on_step(step: int, steps: int, number: int = number) -> None:
+            if on_fraction is not None:
+                on_fraction((number + step / steps) / len(tiles))
+
+        lq = _clip_of(frames, tile)  # [1, 3, T, h, w]
+        hq = _enlarged(
+            upscaler, lq.to(device), kept, seed=seed, first_frame=first_frame, num_steps=num_steps, on_step=on_step
+        )
+        _add_tile(store, hq, tile, upscaler)
+        give_back_memory()
+        on_step(num_steps, num_steps)
+    return store
+
+
+def _clip_of(frames: Sequence[Pixels], tile: Tile) -> Tensor:
+    """Return the tile's part of all frames, float32 [1, 3, T, h, w] in [-1, 1]."""
+    clip: Any = np.stack([frame[tile.rows, tile.columns, :3] for frame in frames])
+    return to_unit(clip)[None]
+
+
+def _enlarged(upscaler: ClipUpscaler, lq: Tensor, kept: slice, **options: Any) -> Iterator[Tensor]:
+    """Yield the kept frames of an enlarged clip [1, 3, T, h, w], each [3, scale*h, scale*w]."""
+    if hasattr(upscaler, "upscale_frames"):
+        yield from cast(FrameUpscaler, upscaler).upscale_frames(lq, kept, **options)
+    else:
+        hq = upscaler.upscale_clip(lq, **options)
+        if hq.shape[:3] != lq.shape[:3]:
+            raise _wrong_size(upscaler, tuple(hq.shape), tuple(lq.shape[:3]))
+        yield from hq[0, :, kept].unbind(1)
+
+
+def _wrong_size(upscaler: ClipUpscaler, made: tuple[int, ...], wanted: tuple[int, ...]) -> StarVsrError:
+    return StarVsrError(f"model {upscaler.name} made {made} where {wanted} is wanted: please report it")
+
+
+def _add_tile(store: Store, frames: Iterator[Tensor], tile: Tile, upscaler: ClipUpscaler) -> None:
+    """Add weighted tiles [3, h, w] to the store; fractions are cut, so the sum of tiles cannot overflow."""
+    scale = upscaler.scale
+    rows = slice(tile.rows.start * scale, tile.rows.stop * scale)
+    columns = slice(tile.columns.start * scale, tile.columns.stop * scale)
+    weight = _weight_map(tile)
+    wanted = (3, rows.stop - rows.start, columns.stop - columns.start)
+    index = 0
+    for index, frame in enumerate(frames, 1):
+        if tuple(frame.shape) != wanted:
+            raise _wrong_size(upscaler, tuple(frame.shape), wanted)
+        codes = to_codes(frame.permute(1, 2, 0))  # [h, w, 3]
+        if weight is not None:
+            codes = codes.mul_(weight[..., None])  # fractions are cut next
+        store[index - 1, rows, columns] += codes.to(torch.uint16).numpy()
+    if index != len(store):
+        raise _wrong_size(upscaler, (index,), (len(store),))
+
+
+def _weight_map(tile: Tile) -> Tensor | None:
+    """Return the weights [h, w] of the enlarged tile; None when all are 1."""
+    rows, columns = (None if w is None else torch.tensor(w) for w in (tile.row_weights, tile.column_weights))
+    if rows is None:
+        return columns
+    return rows[:, None] if columns is None else rows[:, None] * columns
+
+
+def to_codes(pixels: Tensor) -> Tensor:
+    """Turn pixels in [-1, 1] into rounded float32 codes 0..65535 on the CPU; refuse what is no number."""
+    codes = pixels.to("cpu", torch.float32).mul(32767.5).add_(32768.0).clamp_(0, 65535).floor_()
+    if not bool(torch.isfinite(codes.sum())):
+        raise StarVsrError("the network gave values that are no numbers: try --precision fp32")
+    return codes
+
+
+def from_codes(store: Store) -> Tensor:
+    """Turn one frame of codes [H, W, 3] into pixels, float32 [3, H, W] in [-1, 1]."""
+    return torch.from_numpy(store.astype(np.float32)).permute(2, 0, 1).div(32767.5).sub_(1)
+
+
+def join_segments(parts: Iterator[tuple[Segment, Store]]) -> Iterator[tuple[int, Store]]:
+    """Yield (frame index, codes [H, W, 3]) once for each frame, blending the cross-fades of neighbours.
+
+    Holds one segment at a time: the one before is let go before the next is asked for.
+    """
+    tail: list[Store] = []  # the earlier segment's frames around the next border
+    for segment, store in parts:
+        yield from _join(segment, store, tail)
+        tail = [frame.copy() for frame in store[len(store) - 2 * segment.fade_after :]]
+        del store
+
+
+def _join(segment: Segment, store: Store, tail: list[Store]) -> Iterator[tuple[int, Store]]:
+    first = segment.keep_start - segment.fade_before
+    for position in range(len(store) - 2 * segment.fade_after):
+        codes = store[position]
+        if position < len(tail):
+            codes = _mix(tail[position], codes, position, len(tail))
+        yield first + position, codes
+
+
+def _mix(earlier: Store, later: Store, position: int, length: int) -> Store:
+    """Blend two frames linearly: at ``position`` of a cross-fade ``length`` frames long."""
+    share = 2 * position + 1
+    mixed = earlier.astype(np.uint32) * (2 * length - share) + later.astype(np.uint32) * share
+    return ((mixed + length) // (2 * length)).astype(np.uint16)

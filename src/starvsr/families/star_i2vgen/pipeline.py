@@ -1,0 +1,295 @@
+"""The published STAR on I2VGen-XL (2.04 B parameters): star-light and star-heavy.
+
+Enlarge, pad, encode, diffuse to t = 899, denoise under the control of the low-quality latents and of two prompts,
+decode. Knows clips in memory only; streaming cuts videos into them, loading_published.py gets the weights.
+
+Source: STAR (arXiv 2501.02976) and its released code. Where that code's choices harm the result, exact.py has both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from starvsr.diffusion.denoiser import Denoise, in_windows
+from starvsr.diffusion.samplers import dpmpp_2m_sde, released_start
+from starvsr.diffusion.schedules import star_schedule
+from starvsr.diffusion.tiling import in_tiles
+from starvsr.engine.chunk_plan import Cut, Sizes
+from starvsr.engine.upscaler import ModelTraits, StepCallback
+from starvsr.errors import OptionError
+from starvsr.families.star_i2vgen.acceleration import CompiledNetwork, attention_scope
+from starvsr.families.star_i2vgen.footprint.forecast import ModelSizes, axes_of, streamed_bytes
+from starvsr.families.star_i2vgen.reference import Source
+from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling, Text
+from starvsr.imaging.color import adain
+from starvsr.imaging.frames import crop, enlarge, pad_reflect, pad_white, truncate_to_bytes
+from starvsr.models.feature_cache import FeatureCache, FeatureCaches
+from starvsr.models.int8 import largest_unpacked, weight_bytes
+from starvsr.models.star.attention import Context, TextContext
+from starvsr.models.star.unet import StarUNet
+from starvsr.models.vae.codec import TemporalVaeCodec
+from starvsr.offload.manager import Keeper
+from starvsr.offload.memory_plan import PLACES, Place, Room
+from starvsr.offload.planning import Wish, plan_published
+from starvsr.offload.search import Clip
+from starvsr.options import UpscaleOptions
+from starvsr.padding import Padding
+from starvsr.windows import Window
+
+__all__ = ["FAST_STEPS", "SCALE", "PublishedStar", "Sampling"]
+
+SCALE = 4
+
+
+class PublishedStar:
+    """Enlarges clips with a published STAR network."""
+
+    scale = SCALE
+
+    def __init__(
+        self,
+        name: str,
+        network: StarUNet,
+        codec: TemporalVaeCodec,
+        contexts: tuple[Tensor, Tensor],
+        sampling: Sampling | None = None,
+        *,
+        traits: ModelTraits | None = None,
+        autocast: torch.dtype | None = None,
+        attention: str = "auto",
+        compile: str | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            name: Name in the registry.
+            network: UNet with ControlNet, on its device or in the host's memory.
+            codec: The temporal autoencoder, likewise.
+            contexts: Encoded prompt and negative prompt, [1, L, D] each.
+            sampling: Guidance, windows, choices.
+            traits: What the streaming must know.
+            autocast: Number type that the network's layers are cast to one by one, norms staying in float32, as the
+                released code does; None computes throughout in the type of the weights.
+            attention: Kernel of the network's attention, see acceleration.py.
+            compile: Mode of torch.compile for the network's blocks; None leaves them as they are.
+            device: Where they compute; None is where the network's weights lie.
+
+        Raises:
+            OptionError: the device does not have this attention.
+        """
+        self.name, self.network, self.codec = name, network.eval(), codec
+        self.sampling = sampling or Sampling()
+        self.traits = traits or ModelTraits(num_steps=FAST_STEPS)
+        self.schedule = star_schedule()
+        self._autocast = autocast
+        weight = next(network.parameters())
+        self.device, self.dtype = torch.device(device or weight.device), weight.dtype
+        self.contexts = tuple(context.to(self.device, self.dtype) for context in contexts)
+        self.memory = Keeper(network, codec, self._sizes(), self.device, self._places(compile))
+        self._attention = attention_scope(attention, self.device, autocast or self.dtype, network.config.head_dim)
+        self._compiled = CompiledNetwork(self.network, compile) if compile else None
+        self._texts = self._read_texts()
+
+    def _sizes(self) -> ModelSizes:
+        sampling, network = self.sampling, self.network
+        guided = sampling.guidance != 1
+        together = guided and sampling.guidance_pair == "together"
+        item = (self._autocast or self.dtype).itemsize
+        decode_item = item if self.codec.decode_dtype in (torch.float16, torch.bfloat16) else 4
+        largest = largest_unpacked(network)
+        return ModelSizes(
+            unet=network.config,
+            vae=self.codec.vae.config,
+            network_bytes=weight_bytes(network) + largest,
+            streamed_bytes=streamed_bytes(network.config, 1 if largest else self.dtype.itemsize) + largest,
+            vae_bytes=weight_bytes(self.codec.vae),
+            item=item,
+            decode_item=decode_item,
+            group=self.codec.group,
+            window=sampling.window,
+            window_join=sampling.choices.window_join,
+            texts=2 if together else 1,
+            kept_texts=0 if sampling.feature_cache == 1 else 1 + guided,
+            context_tokens=self.contexts[0].shape[1],
+            device="cpu" if self.device.type == "cpu" else "cuda",
+        )
+
+    @staticmethod
+    def _places(compile: str | None) -> tuple[Place, ...]:
+        return ("resident",) if compile == "reduce-overhead" else PLACES  # recorded graphs know addresses
+
+    def _read_texts(self) -> dict[Text, Context]:
+        """Return what the network reads; keys and values are kept over steps, except by what is compiled."""
+        positive, negative = self.contexts
+        texts: dict[Text, Tensor] = {"positive": positive, "negative": negative}
+        if self.sampling.guidance_pair == "together":
+            texts["both"] = torch.cat(self.contexts)
+        return {name: text if self._compiled else TextContext(text) for name, text in texts.items()}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of how the clips were made."""
+        return [*(self._compiled.notes if self._compiled else []), *self.memory.notes]
+
+    def plan_cut(
+        self, sizes: Sizes, options: UpscaleOptions, num_frames: int | None, before: Mapping[str, Any] | None = None
+    ) -> Cut:
+        """Choose segments, tiles and the place of the weights for a job, and work by it from now on.
+
+        Args:
+            sizes: Sizes of frames.
+            options: What the user wants.
+            num_frames: Frames of the job, if known.
+            before: The cut in the books of a job that is taken up again.
+
+        Raises:
+            ResourceError: the budget is too small.
+        """
+        height, width = sizes.height * self.scale, sizes.width * self.scale
+        rows, columns = (side // self.codec.factor for side in self.padding(height, width).padded_size(height, width))
+        wish = Wish(sizes, self.traits, options, rows, columns, self.codec.factor / self.scale, num_frames)
+        memory = self.memory
+        cut = plan_published(memory.sizes, wish, memory.places, memory.free(), before)
+        assert cut.room is not None
+        memory.settle(cut.room)
+        return cut
+
+    @torch.inference_mode()
+    def upscale_clip(
+        self,
+        lq: Tensor,
+        *,
+        seed: int = 0,
+        first_frame: int = 0,
+        num_steps: int = FAST_STEPS,
+        on_step: StepCallback | None = None,
+    ) -> Tensor:
+        """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, 4H, 4W]; see ``ClipUpscaler``."""
+        frames = self.upscale_frames(
+            lq, slice(None), seed=seed, first_frame=first_frame, num_steps=num_steps, on_step=on_step
+        )
+        return torch.stack(list(frames), dim=1)[None]
+
+    @torch.inference_mode()
+    def upscale_frames(
+        self,
+        lq: Tensor,
+        keep: slice,
+        *,
+        seed: int = 0,
+        first_frame: int = 0,
+        num_steps: int = FAST_STEPS,
+        on_step: StepCallback | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield the kept frames of the enlarged clip, float32 [3, 4H, 4W] each; see ``FrameUpscaler``."""
+        if lq.shape[0] != 1:
+            raise OptionError(f"one clip at a time, not {lq.shape[0]}")
+        levels = self.sampling.levels(self.schedule, num_steps)
+        padding = self.padding(lq.shape[-2] * self.scale, lq.shape[-1] * self.scale)
+        shape = self._latent_shape(lq, padding)
+        latents = self._restored(lq, padding, levels, self.noise(shape, levels, seed, first_frame), on_step)
+        frames = self.memory.attempt_each("decode", Clip(*shape[2:]), lambda: self.decode(latents, padding, keep))
+        for frame, source in zip(frames, lq[0].unbind(1)[keep], strict=True):
+            yield self.finish(frame, source)
+
+    def _restored(
+        self, lq: Tensor, padding: Padding, levels: Tensor, noise: Source, on_step: StepCallback | None
+    ) -> Tensor:
+        """Return clean latents [1, C, T, h, w]; the phases begin again with less when memory runs out."""
+        clip = Clip(*self._latent_shape(lq, padding)[2:])
+        hint = self.memory.attempt("encode", clip, lambda: self.encode(lq, padding, noise))
+        return self.memory.attempt("sample", clip, lambda: self.sample(hint, levels, noise, on_step))
+
+    def padding(self, height: int, width: int) -> Padding:
+        """Return the border of enlarged frames of ``height`` x ``width`` pixels."""
+        return self.sampling.choices.pad(height, width, self.codec.factor)
+
+    def noise(self, shape: tuple[int, ...], levels: Tensor, seed: int, first_frame: int) -> Source:
+        """Return the noise of a clip; ``shape`` [1, C, T, h, w] is that of its latents."""
+        return self.sampling.choices.noise_source(shape, levels, seed=seed, first_frame=first_frame, device=self.device)
+
+    def _latent_shape(self, lq: Tensor, padding: Padding) -> tuple[int, ...]:
+        height, width = padding.padded_size(lq.shape[-2] * self.scale, lq.shape[-1] * self.scale)
+        return 1, self.codec.channels, lq.shape[2], height // self.codec.factor, width // self.codec.factor
+
+    def encode(self, lq: Tensor, padding: Padding, noise: Source) -> Tensor:
+        """Return the low-quality latents [1, C, T, h, w], enlarging and encoding one frame at a time."""
+        draws = noise("vae")
+        pad = pad_white if self.sampling.choices.padding == "released" else pad_reflect
+        latents = torch.empty_like(draws, device=self.device)
+        for index in range(lq.shape[2]):
+            frame = lq[:, :, index : index + 1].to(self.device, torch.float32)
+            enlarged = pad(enlarge(frame, lq.shape[-2] * self.scale, lq.shape[-1] * self.scale), padding)
+            latents[:, :, index] = self.codec.encode_frames(enlarged[:, :, 0], draws[:, :, index].to(self.device))
+        return latents
+
+    def start(self, hint: Tensor, levels: Tensor, noise: Source) -> Tensor:
+        """Return the low-quality latents diffused to the first level."""
+        first = self.schedule.integer_timestep_at(levels[:1])
+        return self.schedule.add_noise(hint, noise("start").to(hint.device), first)
+
+    def sample(self, hint: Tensor, levels: Tensor, noise: Source, on_step: StepCallback | None = None) -> Tensor:
+        """Return clean latents [1, C, T, h, w] for the low-quality latents ``hint``."""
+        windows, blend = self.sampling.choices.windows(hint.shape[2], self.sampling.window)
+        caches = FeatureCaches(self.sampling.feature_cache)
+        rows, columns = axes_of(self.network.config, hint.shape[3], hint.shape[4], self.memory.room or Room())
+
+        def denoise_for(window: Window) -> Denoise:
+            return in_tiles(lambda tile: self._denoiser(hint, (window, *tile), caches), rows, columns)
+
+        denoise = in_windows(denoise_for, windows, blend=blend)
+        start = self.start(hint, levels, noise)
+        if self.sampling.choices.start == "released":
+            start = released_start(start, levels[0].item())
+
+        def after_step(step: int, num_steps: int, _x0: Tensor) -> None:
+            caches.next_step()
+            if on_step is not None:
+                on_step(step + 1, num_steps)
+
+        return dpmpp_2m_sde(denoise, start, levels, noise=lambda step: noise(step).to(start.device), on_step=after_step)
+
+    def _denoiser(self, hint: Tensor, part: tuple[Window, Window, Window], caches: FeatureCaches) -> Denoise:
+        """Return the denoiser of a part of the clip: a time window, rows and columns."""
+        frames, rows, columns = (slice(axis.start, axis.stop) for axis in part)
+        control = hint[:, :, frames, rows, columns].to(self.dtype)
+
+        def ask(x: Tensor, t: Tensor, text: Text, cache: FeatureCache | None) -> Tensor:
+            with self._precision(), self._attention():
+                network = self._compiled or self.network
+                out: Tensor = network(x.to(self.dtype), t, self._texts[text], control, cache=cache)
+            return out
+
+        return self.sampling.denoiser(ask, self.schedule, caches, tuple(axis.start for axis in part))
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self._autocast is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self._autocast)
+
+    def decode(self, latents: Tensor, padding: Padding, keep: slice = slice(None)) -> Iterator[Tensor]:
+        """Yield the kept frames of one clip's latents, cropped, float32 [3, 4H, 4W], about [-1, 1]."""
+        wanted = range(latents.shape[2])[keep]
+        for index, frame in enumerate(self.codec.decode_frames(latents[0])):
+            if index in wanted:
+                yield crop(frame, padding)
+            if wanted and index == wanted[-1]:
+                return
+
+    def finish(self, frame: Tensor, source: Tensor) -> Tensor:
+        """Give a decoded frame [3, 4H, 4W] its final values.
+
+        With the released rounding that includes its colour transfer, since fractions are cut off after it; otherwise
+        colours and rounding are left to the stream.
+        """
+        frame = frame.clamp(-1, 1)
+        if self.sampling.choices.rounding != "released":
+            return frame
+        matched = adain(frame[None, :, None], source[None, :, None].to(frame))
+        return truncate_to_bytes(matched)[0, :, 0].float() / 127.5 - 1

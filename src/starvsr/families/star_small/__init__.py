@@ -1,0 +1,1 @@
+"""star-small: the STAR network at small width, one step, no text."""

@@ -1,0 +1,159 @@
+"""STAR: enlarge, encode, start from the low-quality latents, denoise under their control, decode.
+
+One class for every checkpoint of the family. Knows clips in memory only; streaming cuts videos into them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from starvsr.diffusion.denoiser import from_velocity
+from starvsr.diffusion.noise import FrameNoise
+from starvsr.diffusion.samplers import dpmpp_2m_sde
+from starvsr.diffusion.schedules import NoiseSchedule, star_schedule
+from starvsr.engine.allocator import keep_freed_memory
+from starvsr.engine.upscaler import ModelTraits, StepCallback
+from starvsr.errors import OptionError
+from starvsr.families.precision import choose_dtype
+from starvsr.imaging.frames import enlarge
+from starvsr.models.codecs import Codec, PixelUnshuffleCodec
+from starvsr.models.registry import ModelSpec, get_spec, packaged_weights
+from starvsr.models.star.small.model import StarSmall
+from starvsr.models.star.small.one_step import OneStep
+from starvsr.models.weights import digest, load_weights, read_metadata
+
+
+class StarPipeline:
+    """Enlarges clips with a STAR network.
+
+    One step starts from the low-quality latents themselves and draws no noise. More steps start from the noised
+    low-quality latents and sample with DPM-Solver++(2M) SDE, as the released STAR code does.
+
+    Source: STAR (arXiv 2501.02976).
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        network: StarSmall,
+        codec: Codec,
+        schedule: NoiseSchedule,
+        traits: ModelTraits,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Put the parts together, the network in float32; :meth:`load` makes them by name."""
+        self.spec, self.codec, self.schedule = spec, codec, schedule
+        self.name, self.scale, self.traits = spec.name, spec.scale, traits
+        t = spec.one_step_timestep
+        alpha, sigma = float(schedule.alphas[t]), float(schedule.sigmas[t])
+        one_step = OneStep(network, codec, self._enlarge, alpha=alpha, sigma=sigma, timestep=t)
+        self.one_step = one_step.to_network_type(dtype).to(device)
+        self.network = network.eval().to(device, dtype) if spec.samples else None
+
+    @classmethod
+    def load(
+        cls, name: str, *, weights: Path | str | None = None, device: str = "cpu", precision: str = "auto"
+    ) -> StarPipeline:
+        """Build a model of the registry.
+
+        Args:
+            name: name in the registry.
+            weights: safetensors file in place of the one that belongs to the model.
+            device: where the network computes.
+            precision: "fp32", "fp16", "bf16", or "auto" for what is fast and safe on the device.
+
+        Raises:
+            OptionError: unknown name, or a precision that the device has not.
+            WeightsError: weights missing, damaged or of another model.
+        """
+        spec = get_spec(name)
+        path = packaged_weights(spec) if weights is None else Path(weights)
+        network = StarSmall(spec.unet, spec.context_tokens)
+        load_weights(network, path)
+        if read_metadata(path).get("samples") == "true":  # trained so that it can also go several steps from noise
+            spec = dataclasses.replace(spec, samples=True)
+        network.requires_grad_(False)
+        dtype = choose_dtype(precision, device)
+        traits = ModelTraits(
+            accepts=frozenset({"weights", "precision"} | ({"seed", "steps"} if spec.samples else set())),
+            overlap=spec.overlap,
+            crossfade=spec.crossfade,
+            tile_overlap=spec.tile_overlap,
+            segment=spec.segment,
+            fixed_bytes=dtype.itemsize * sum(parameter.numel() for parameter in network.parameters()),
+            bytes_per_pixel=spec.bytes_per_pixel * dtype.itemsize // 4,
+            bytes_per_tile_pixel=spec.bytes_per_tile_pixel,
+            noiseless_steps=1,
+            digest=digest(path),
+        )
+        if device == "cpu":
+            keep_freed_memory()
+        return cls(spec, network, PixelUnshuffleCodec(), star_schedule(), traits, device=device, dtype=dtype)
+
+    def _enlarge(self, lq: Tensor) -> Tensor:
+        return enlarge(lq, lq.shape[-2] * self.scale, lq.shape[-1] * self.scale, self.spec.enlarge)
+
+    @torch.inference_mode()
+    def upscale_clip(
+        self,
+        lq: Tensor,
+        *,
+        seed: int = 0,
+        first_frame: int = 0,
+        num_steps: int = 1,
+        on_step: StepCallback | None = None,
+    ) -> Tensor:
+        """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, scale*H, scale*W]; see ``ClipUpscaler``."""
+        if num_steps == 1:  # no noise, no steps: seed and frame numbers play no part
+            return torch.stack([frame.clamp_(-1, 1) for frame in self.one_step(lq)], 1)[None]
+        hint = self.codec.encode(self._enlarge(lq))  # [1, C, T, H, W]
+        return self.codec.decode(self._sample(hint, seed, first_frame, num_steps, on_step)).clamp_(-1, 1)
+
+    @torch.inference_mode()
+    def upscale_frames(
+        self,
+        lq: Tensor,
+        keep: slice,
+        *,
+        seed: int = 0,
+        first_frame: int = 0,
+        num_steps: int = 1,
+        on_step: StepCallback | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield the enlarged frames that are kept; see ``FrameUpscaler``. One step holds no more than one at a time."""
+        if num_steps == 1:
+            yield from self.one_step(lq, keep)
+        else:
+            options: dict[str, Any] = {
+                "seed": seed,
+                "first_frame": first_frame,
+                "num_steps": num_steps,
+                "on_step": on_step,
+            }
+            yield from self.upscale_clip(lq, **options)[0, :, keep].unbind(1)
+
+    def _sample(
+        self, hint: Tensor, seed: int, first_frame: int, num_steps: int, on_step: StepCallback | None
+    ) -> Tensor:
+        network = self.network
+        if network is None:
+            raise OptionError(f"{self.name} works in one step: it cannot take {num_steps}")
+        sigmas = self.schedule.normal(num_steps)
+        noise = FrameNoise(tuple(hint.shape), seed=seed, first_frame=first_frame, device=hint.device)
+        top = self.schedule.integer_timestep_at(sigmas[:1])
+        start = self.schedule.add_noise(hint, noise("start"), top)
+        denoise = from_velocity(lambda x, t: network(x, t, hint), self.schedule)
+
+        def after_step(step: int, _total: int, _latents: Tensor) -> None:
+            if on_step is not None:
+                on_step(step + 1, num_steps)
+
+        return dpmpp_2m_sde(denoise, start, sigmas, noise=noise, on_step=after_step)

@@ -1,0 +1,165 @@
+"""What a job is: everything that its output's bytes depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starvsr.engine.upscaler import traits_of
+from starvsr.errors import JobError
+from starvsr.jobs.fingerprint import fingerprint
+from starvsr.jobs.folder import JobFolder
+from starvsr.jobs.manifest_file import Plan
+from starvsr.options import LIMITS, UpscaleOptions, flag_name, option_infos
+
+if TYPE_CHECKING:
+    from starvsr.api import UpscaleJob
+
+FORMAT = 2
+PART_SECONDS = 2
+_FEWEST_FRAMES, _MOST_FRAMES = 8, 240
+# options that change no byte of the output, or only through what is compared in their place: the digest of the
+# weights, the device that was chosen, the cut that the memory led to
+_FREE = frozenset({"overwrite", "restart", "compare", "on_error", "threads", "weights", "device", "memory"})
+# nor do these: the input passes them or is refused
+_FREE |= {name for name, info in option_infos() if info.group == LIMITS}
+
+
+def plan_of(job: UpscaleJob) -> Plan:
+    """Describe a prepared job.
+
+    Raises:
+        OSError: The input cannot be read.
+    """
+    options = {name: _plain(value) for name, value in job.options.changed().items() if name != "restart"}
+    if "weights" in options:
+        options["weights"] = str(Path(options["weights"]).resolve())
+    return {
+        "format": FORMAT,
+        "output": job.out.name if job.out.parent == job.folder.path.parent else f"{job.out.parent.name}/{job.out.name}",
+        "input": {"path": str(job.info.path.resolve()), "kind": job.info.kind, **fingerprint(job.info)},
+        "num_frames": job.num_frames,
+        "size": [job.width, job.height],
+        "model": {"name": job.upscaler.name, "weights_sha256": traits_of(job.upscaler).digest, "steps": job.num_steps},
+        "cut": {
+            "length": job.cut.length,
+            "overlap": job.cut.overlap,
+            "crossfade": job.cut.crossfade,
+            "tiles": [len(job.cut.grid.columns), len(job.cut.grid.rows)],
+            **({} if job.cut.room is None else {"room": job.cut.room.as_dict()}),
+        },
+        "part_frames": part_frames(job.info.frame_rate),
+        "encoding": job.encoding,
+        "options": options,
+        "device": _device(job.device),
+        "versions": versions(),
+    }
+
+
+def part_frames(frame_rate: Fraction) -> int:
+    """Return from how many frames on a part is closed.
+
+    Two seconds: what a kill can cost stays small, and a keyframe every two seconds costs a few per cent of size.
+    """
+    return max(_FEWEST_FRAMES, min(_MOST_FRAMES, round(PART_SECONDS * frame_rate)))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that bytes may depend on."""
+    import numpy
+    import torch
+
+    import starvsr
+    from starvsr.video.read.opening import library_versions
+
+    return {
+        "starvsr": starvsr.__version__,
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        **library_versions(),
+    }
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name.startswith("cuda"):
+        return f"cuda, {torch.cuda.get_device_name(name)}"
+    if name == "cpu":
+        return f"cpu, {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return name
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Fraction) else value
+
+
+def digest_of(plan: Plan) -> str:
+    """Return the SHA-256 of what must stay the same."""
+    return hashlib.sha256(json.dumps(_binding(plan), sort_keys=True).encode()).hexdigest()
+
+
+def _binding(plan: Plan) -> Plan:
+    binding = {name: value for name, value in plan.items() if name != "num_frames"}
+    binding["input"] = {name: value for name, value in plan["input"].items() if name != "path"}
+    binding["options"] = {n: v for n, v in plan["options"].items() if n not in _FREE and n != "on_corrupt"}
+    return binding
+
+
+def differences(before: Plan, now: Plan) -> list[str]:
+    """Say in words what is not as it was; an empty list when the job can be gone on with."""
+    if before.get("format") != now["format"]:
+        return ["it was begun by another version of starvsr"]
+    found = []
+    if _binding(before)["input"] != _binding(now)["input"]:
+        sizes = (before["input"]["bytes"], now["input"]["bytes"])
+        how = f"{sizes[0]} bytes before, {sizes[1]} now" if sizes[0] != sizes[1] else "same size, other content"
+        found.append(f"the input has changed ({how})")
+    found += _option_differences(before["options"], now["options"])
+    for name in ("model", "cut", "versions"):
+        found += _differences(name if name != "versions" else "version of", before[name], now[name])
+    for name in ("output", "size", "encoding", "device", "part_frames"):
+        found += _difference(name.replace("_", " "), before[name], now[name])
+    return found
+
+
+def _option_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    found = []
+    defaults = {name: _plain(value) for name, value in UpscaleOptions().as_dict().items()}
+    for name in (n for n in defaults if n not in _FREE):
+        old, new = (values.get(name, defaults[name]) for values in (before, now))
+        if name == "on_corrupt" and old == "error":  # nothing damaged was met so far
+            continue
+        found += _difference(flag_name(name), old, new)
+    return found
+
+
+def _differences(word: str, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    names = sorted({*before, *now})
+    return [text for name in names for text in _difference(f"{word} {name}", before.get(name), now.get(name))]
+
+
+def _difference(word: str, before: Any, now: Any) -> list[str]:
+    return [] if before == now else [f"{word}: {_word(before)} before, {_word(now)} now"]
+
+
+def _word(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:16]}..."
+
+
+def refuse_changes(folder: JobFolder, found: list[str]) -> None:
+    """Refuse to go on with a job that is another now.
+
+    Raises:
+        JobError: ``found`` names differences.
+    """
+    if found:
+        raise JobError(
+            f"{folder.path}: an unfinished job of other settings: {'; '.join(found)}. Give the settings of before to "
+            f"go on with it, or --restart to begin anew"
+        )

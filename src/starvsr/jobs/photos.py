@@ -1,0 +1,281 @@
+"""A folder of photos: each is enlarged by itself, and all appear together, under the names that they have.
+
+A folder of images is one film when it is meant as one: its images have the same name but for one number, and the same
+size. `--images film` and `--images photos` decide otherwise. Photos may differ in size, depth and transparency.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starvsr.engine.progress import CancelToken, Meter, ProgressCallback, UpscaleResult, peak_memory_bytes
+from starvsr.errors import OptionError, OutputError, StarVsrError
+from starvsr.jobs.fingerprint import file_fingerprint
+from starvsr.jobs.folder import JobFolder, job_path
+from starvsr.jobs.journal import Journal, read_journal
+from starvsr.jobs.lock import JobLock
+from starvsr.jobs.manifest import differences, plan_of, refuse_changes
+from starvsr.jobs.manifest_file import read_plan, write_plan
+from starvsr.jobs.outputs import check_places, comparison_paths, is_images
+from starvsr.jobs.published import is_published
+from starvsr.jobs.state import JobState
+from starvsr.options import UpscaleOptions
+from starvsr.video.patterns import is_pattern
+from starvsr.video.read.images import images_in, sequence_numbers
+from starvsr.video.read.photo_sizes import have_one_size
+from starvsr.video.write.file_names import fitting
+from starvsr.video.write.image_names import names_like
+from starvsr.video.write.publish import as_output_error, discard, file_sha256, publish, tree_sha256
+
+if TYPE_CHECKING:
+    from starvsr.api import UpscaleJob
+    from starvsr.engine.upscaler import ClipUpscaler
+
+
+def are_photos(path: Path, out: Path, options: UpscaleOptions) -> bool:
+    """Whether an input is a folder of photos, each to be enlarged by itself.
+
+    Args:
+        path: The input.
+        out: The output: a film is meant where that is a video or numbered.
+        options: ``images`` decides; with "auto" the names and the sizes do.
+
+    Raises:
+        OptionError: Photos were asked for, and they cannot become this output, or a part of time was asked for.
+    """
+    is_folder_output = is_images(out) and not is_pattern(out) and not out.suffix
+    is_timed = options.start is not None or options.duration is not None
+    if options.images == "photos":
+        _refuse_film_options(path, out, is_folder_output, is_timed)
+        return True
+    if options.images == "film" or not os.path.isdir(path) or not is_folder_output or is_timed:
+        return False
+    files = images_in(path)
+    if not files:
+        return False
+    return sequence_numbers(files) is None or not (options.isolate or have_one_size(files))
+
+
+def _refuse_film_options(path: Path, out: Path, is_folder_output: bool, is_timed: bool) -> None:
+    if not os.path.isdir(path):
+        raise OptionError(f"{path}: no folder of images: leave out --images photos")
+    if not is_folder_output:
+        raise OptionError(
+            f"{out}: photos become a folder of photos: give the name of one, or leave out --images photos"
+        )
+    if is_timed:
+        raise OptionError("--start and --duration have no use for photos, which have no times: leave them out")
+
+
+@dataclass(frozen=True)
+class PhotosJob:
+    """A folder of photos that has been looked at; nothing is written yet.
+
+    Args:
+        path: The folder.
+        files: Its photos, in natural order of their names.
+        out: The folder that appears when all are done.
+        options: What the user asked for.
+        first: The job of the first photo that can be read, as an example of all.
+        upscaler: The model.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    out: Path
+    options: UpscaleOptions
+    first: UpscaleJob
+    upscaler: ClipUpscaler
+
+    @property
+    def folder(self) -> JobFolder:
+        """Where finished photos are kept until all are done."""
+        return JobFolder(job_path(self.out))
+
+    def run(self, *, on_progress: ProgressCallback | None = None, cancel: CancelToken | None = None) -> UpscaleResult:
+        """Enlarge the photos, or those that an interrupted run left.
+
+        Raises:
+            StarVsrError: what, why and what next; nothing is left under the output's name, what is finished is kept.
+        """
+        folder = self.folder
+        with _output_errors(self.out):
+            folder.create()
+            lock = JobLock(folder.lock)
+        try:
+            with _output_errors(self.out):
+                result = _Photos(self, folder).run(on_progress, cancel or CancelToken())
+            if not folder.remove(lock):
+                told = f"{folder.path} could not be removed, nothing in it is needed: remove it"
+                result = replace(result, notes=(*result.notes, told))
+            return result
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if not JobState(read_journal(folder.journal)[0]).photos:
+                    folder.remove(lock)
+            raise
+        finally:
+            lock.release()
+
+
+def prepare_photos(path: Path, out: Path, options: UpscaleOptions, upscaler: ClipUpscaler | None = None) -> PhotosJob:
+    """Look at a folder of photos and check the output. Writes nothing.
+
+    Raises:
+        StarVsrError: no photo can be read, the output not be written, or an option not be honoured.
+    """
+    files = tuple(images_in(path))
+    check_places(out, (path, *files), replace(options, compare=False))
+    first = _first_job(files, out, options, upscaler)
+    return PhotosJob(path, files, out, options, first, first.upscaler)
+
+
+def _first_job(files: Sequence[Path], out: Path, options: UpscaleOptions, upscaler: ClipUpscaler | None) -> UpscaleJob:
+    from starvsr.api import prepare
+    from starvsr.errors import InputError
+
+    problem: StarVsrError | None = None
+    for file in files:
+        try:
+            return prepare(file, out.with_name("photo.png"), _each(options), upscaler=upscaler)
+        except InputError as error:
+            if options.on_error == "stop":
+                raise
+            problem = problem or error
+    assert problem is not None
+    raise problem
+
+
+def _each(options: UpscaleOptions) -> UpscaleOptions:
+    """Give the options of a single photo."""
+    return replace(options, images="auto", on_error="stop", restart=True, overwrite=True)
+
+
+@contextlib.contextmanager
+def _output_errors(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise as_output_error(out, error) from None
+
+
+class _Photos:
+    """The photos of a job in hand."""
+
+    def __init__(self, job: PhotosJob, folder: JobFolder) -> None:
+        self._job = job
+        self._folder = folder
+        self._made = folder.photos
+        self._notes: list[str] = []
+        self._largest = (0, 0)
+
+    def run(self, on_progress: ProgressCallback | None, cancel: CancelToken) -> UpscaleResult:
+        """Do what is missing, publish the folder."""
+        job, folder = self._job, self._folder
+        if job.options.restart:
+            folder.clear()
+        meter = Meter(on_progress, len(job.files))
+        if is_published(folder, job.out):
+            return self._result(meter, len(list(job.out.iterdir())))
+        self._match()
+        names = names_like(job.files, job.out)
+        with Journal(folder.journal) as journal:
+            done = self._kept(JobState(journal.records).photos, dict(zip(names, job.files, strict=True)))
+            meter.keep(len(done))
+            for file, name in zip(job.files, names, strict=True):
+                if name not in done:
+                    self._do(file, name, journal, meter, cancel)
+            if not any(self._made.iterdir()):
+                raise OutputError(f"{job.out}: none of the photos could be enlarged; nothing was written")
+            journal.append({"kind": "whole", "sha256": tree_sha256(self._made)})
+        num_photos = len([name for name in names if (self._made / name).exists()])
+        publish(self._made, job.out)
+        return self._result(meter, num_photos)
+
+    def _match(self) -> None:
+        """Hold the plan against the one that the job was begun with."""
+        job = self._job
+        plan = plan_of(job.first)
+        plan |= {
+            "output": job.out.name,
+            "input": {"path": str(job.path.resolve()), "kind": "photos", "bytes": 0, "files": 0, "sha256": ""},
+            "num_frames": len(job.files),
+            "size": [],
+            "cut": {},
+            "part_frames": 1,
+            "options": {**plan["options"], **_plain(job.options)},
+        }
+        before = read_plan(self._folder)
+        if before is not None:
+            refuse_changes(self._folder, differences(before, plan))
+        write_plan(self._folder, plan)
+
+    def _kept(self, records: dict[str, Any], files: dict[str, Path]) -> set[str]:
+        """Return the names of photos that are finished and whose input is as it was; the rest is removed."""
+        self._made.mkdir(exist_ok=True)
+        done = set()
+        for name, record in records.items():
+            made, file = self._made / name, files.get(name)
+            is_whole = file is not None and made.is_file() and file_sha256(made) == record["sha256"]
+            if file is not None and is_whole and file_fingerprint(file) == record["input"]:
+                done.add(name)
+        beside = {self._comparison(name).name for name in done} if self._job.options.compare else set()
+        for entry in self._made.iterdir():
+            if entry.name not in done | beside:
+                discard(entry)
+        return done
+
+    def _do(self, file: Path, name: str, journal: Journal, meter: Meter, cancel: CancelToken) -> None:
+        from starvsr.api import prepare
+
+        cancel.raise_if_cancelled()
+        meter.tell()
+        work = self._made / "photo.png"  # whatever the photo is called: its name may look like a pattern
+        try:
+            mark = file_fingerprint(file)
+            job = prepare(file, work, _each(self._job.options), upscaler=self._job.upscaler)
+            result = job.run(cancel=cancel)
+        except StarVsrError as error:
+            if self._job.options.on_error == "stop" or cancel.is_cancelled:
+                raise
+            self._notes.append(f"{file.name}: left out: {error}")
+            discard(self._made / "photo.png.job")
+            return
+        self._notes += [note.replace("photo.png", name) for note in result.notes if note not in self._notes]
+        self._largest = max(self._largest, (result.width, result.height))
+        if self._job.options.compare:
+            comparison_paths(work)[0].replace(self._comparison(name))
+        work.replace(self._made / name)
+        journal.append({"kind": "photo", "name": name, "input": mark, "sha256": file_sha256(self._made / name)})
+        meter.num_done += 1
+        meter.num_computed = float(meter.num_done)
+
+    def _comparison(self, name: str) -> Path:
+        return fitting(self._made / name, Path(name).stem, after="_compare.png")
+
+    def _result(self, meter: Meter, num_photos: int) -> UpscaleResult:
+        meter.tell("done")
+        job = self._job
+        width, height = self._largest if any(self._largest) else (job.first.width, job.first.height)
+        return UpscaleResult(
+            output=job.out,
+            num_frames=num_photos,
+            width=width,
+            height=height,
+            seconds=meter.seconds,
+            peak_memory=peak_memory_bytes(),
+            duration=None,
+            notes=tuple(self._notes),
+            provenance=job.first.provenance,
+            num_kept=meter.num_kept,
+            kind="photo",
+        )
+
+
+def _plain(options: UpscaleOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("images", "on_error") if name in options.changed()}

@@ -1,0 +1,65 @@
+"""Run a prepared job: the parts, the output, the comparison."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from starvsr.api import UpscaleJob, processor_threads
+from starvsr.engine.progress import CancelToken, Meter, ProgressCallback, UpscaleResult, peak_memory_bytes
+from starvsr.errors import ResourceError
+from starvsr.jobs.work import open_work
+
+
+def run_job(job: UpscaleJob, on_progress: ProgressCallback | None, cancel: CancelToken) -> UpscaleResult:
+    """Do the job; when it fails, finished parts stay in its folder and nothing under the output's name."""
+    meter = Meter(on_progress, job.num_frames)
+    with processor_threads(job.options.threads), _memory_errors(job):
+        with open_work(job) as work:
+            num_frames, notes = work.run(meter, cancel)
+            seconds = meter.seconds
+        comparison: tuple[Path, ...] = ()
+        if job.options.compare:
+            from starvsr.jobs.comparison import write_comparison
+
+            meter.tell("comparing")
+            comparison = write_comparison(job, num_frames, cancel)
+    meter.tell("done")
+    return UpscaleResult(
+        output=job.out,
+        num_frames=num_frames,
+        width=job.width,
+        height=job.height,
+        seconds=seconds,
+        peak_memory=peak_memory_bytes(),
+        duration=job.options.duration or job.info.duration,
+        notes=(*_size_notes(job), *notes, *work.told, *getattr(job.upscaler, "notes", ())),
+        provenance=job.provenance,
+        comparison=comparison,
+        num_kept=work.num_kept,
+    )
+
+
+def _size_notes(job: UpscaleJob) -> list[str]:
+    if job.width >= job.info.width and job.height >= job.info.height:
+        return []
+    sizes = f"{job.info.width}x{job.info.height} became {job.width}x{job.height}"
+    return [f"{job.out.name}: smaller than the input: {sizes}, as was asked for"]
+
+
+@contextmanager
+def _memory_errors(job: UpscaleJob) -> Iterator[None]:
+    """Turn running out of memory into an error that says what to do."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        text = str(error).split("\n", 1)[0]
+        refused = getattr(error, "errno", None) in (errno.ENOMEM, errno.EAGAIN) or "start new thread" in text
+        if isinstance(error, MemoryError) or refused or "memory" in text.lower():
+            raise ResourceError(
+                f"out of memory with {job.cut.describe()} ({text[:100] or 'no more to be had'}): "
+                "give a smaller --memory, --tile or --segment"
+            ) from error
+        raise

@@ -1,0 +1,1 @@
+"""The STAR network: video UNet, ControlNet, Local Information Enhancement Module."""

@@ -1,0 +1,220 @@
+"""The half that the STAR UNet and its ControlNet have in common: configuration, encoder, middle.
+
+Source: STAR (arXiv 2501.02976) on I2VGen-XL. Module positions inside ``input_blocks`` and ``middle_block`` are
+those of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from starvsr.models.norms import GroupNormLast
+from starvsr.models.star.attention import Context, sinusoidal_embedding
+from starvsr.models.star.blocks import (
+    ChannelNorm,
+    Downsample,
+    NormMaker,
+    ResBlock,
+    SpatialTransformer,
+    TemporalTransformer,
+    Upsample,
+)
+from starvsr.models.star.liem import Position, place_gates
+
+
+@dataclass(frozen=True)
+class StarUNetConfig:
+    """Every number of a STAR network; the defaults are the published 2.04 B model."""
+
+    in_channels: int = 4
+    out_channels: int = 4
+    width: int = 320
+    """Channels at full latent resolution."""
+    multipliers: tuple[int | float, ...] = (1, 2, 4, 4)
+    """Channels of each level, as factors on ``width``."""
+    num_res_blocks: int | tuple[int, ...] = 2
+    """Residual blocks of each encoder level (the decoder has one more); one number serves all levels."""
+    head_dim: int = 64
+    first_heads: int = 8
+    """Heads of the temporal transformer behind the first convolution; 0 leaves it out."""
+    attn_scales: tuple[float, ...] = (1.0, 0.5, 0.25)
+    """Resolutions, relative to the latent grid, that have transformers; the middle always has them."""
+    attn_window: int = 0
+    """Side of the windows, in cells of a transformer's own grid, within which a frame's cells attend to each other;
+    0: the whole frame, as published."""
+    liem_position: Position = "before"
+    """Where the gates of LIEM stand; published: before the norm of each self attention."""
+    liem_space: bool = True
+    liem_time: bool = True
+    context_dim: int = 1024
+    norm: Literal["group", "channel"] = "group"
+    temporal_stages: tuple[int, ...] = (4, 4, 4, 4)
+    """Convolutions in the temporal block of each level (the last entry also serves the middle)."""
+    dropout: float = 0.1
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of each level."""
+        return tuple(round(self.width * factor) for factor in self.multipliers)
+
+    @property
+    def res_blocks(self) -> tuple[int, ...]:
+        """Residual blocks of each encoder level."""
+        blocks = self.num_res_blocks
+        return (blocks,) * len(self.multipliers) if isinstance(blocks, int) else blocks
+
+    @property
+    def row_step(self) -> int:
+        """Latent heights must be 2 modulo this; latent widths 0 modulo this."""
+        return int(2 ** (len(self.multipliers) - 1))
+
+    @classmethod
+    def from_reference(cls, names: Mapping[str, Any]) -> StarUNetConfig:
+        """Translate the constructor arguments of the published code (dim, dim_mult, num_heads, ...)."""
+        return cls(
+            in_channels=names["in_dim"],
+            out_channels=names["out_dim"],
+            width=names["dim"],
+            multipliers=tuple(names["dim_mult"]),
+            num_res_blocks=names["num_res_blocks"],
+            head_dim=names["head_dim"],
+            first_heads=names["num_heads"],
+            attn_scales=tuple(names["attn_scales"]),
+            context_dim=names["context_dim"],
+            temporal_stages=(4,) * len(names["dim_mult"]),
+        )
+
+    def make_norm(self) -> NormMaker:
+        """Return the maker of this network's norms."""
+        if self.norm == "channel":
+            return ChannelNorm
+        return lambda channels, eps: GroupNormLast(32, channels, eps)
+
+
+class StarEncoder(nn.Module):
+    """Time embedding, encoder blocks and middle; base of :class:`StarUNet` and :class:`StarControlNet`."""
+
+    def __init__(self, config: StarUNetConfig) -> None:
+        """Build encoder and middle."""
+        super().__init__()
+        self.config = config
+        self.activation_checkpointing = False
+        self.skip_channels: list[int] = []
+        emb_dim = 4 * config.width
+        self.time_embed = nn.Sequential(nn.Linear(config.width, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim))
+        self.input_blocks = nn.ModuleList(self._encoder_blocks())
+        self.middle_block = nn.ModuleList(self._middle_blocks())
+        self.place_gates()
+
+    def place_gates(self) -> None:
+        """Bring the gates of all blocks to where the configuration wants them."""
+        place_gates(self, self.config.liem_position, space=self.config.liem_space, time=self.config.liem_time)
+
+    def _encoder_blocks(self) -> Iterator[nn.Module]:
+        config, norm = self.config, self.config.make_norm()
+        first: list[nn.Module] = [nn.Conv2d(config.in_channels, config.width, 3, padding=1)]
+        if config.first_heads:
+            inner = config.first_heads * config.head_dim
+            first.append(TemporalTransformer(config.width, inner, config.head_dim, norm))
+        yield nn.ModuleList(first)
+        self.skip_channels.append(config.width)
+        current, scale, last = config.width, 1.0, len(config.channels) - 1
+        for level, channels in enumerate(config.channels):
+            for _ in range(config.res_blocks[level]):
+                yield self._level_block(current, channels, level, scale)
+                current = channels
+                self.skip_channels.append(current)
+            if level != last:
+                yield Downsample(current)
+                self.skip_channels.append(current)
+                scale /= 2
+
+    def _level_block(self, cin: int, cout: int, level: int, scale: float) -> nn.ModuleList:
+        """One ResBlock, with both transformers where this scale has attention."""
+        config, norm = self.config, self.config.make_norm()
+        stages = config.temporal_stages[level]
+        block: list[nn.Module] = [ResBlock(cin, cout, 4 * config.width, norm, stages, config.dropout)]
+        if scale in config.attn_scales:
+            block.append(SpatialTransformer(cout, config.head_dim, config.context_dim, norm, config.attn_window))
+            block.append(TemporalTransformer(cout, cout, config.head_dim, norm))
+        return nn.ModuleList(block)
+
+    def _middle_blocks(self) -> Iterator[nn.Module]:
+        config, norm = self.config, self.config.make_norm()
+        channels, stages = config.channels[-1], config.temporal_stages[-1]
+        yield ResBlock(channels, channels, 4 * config.width, norm, stages, config.dropout)
+        yield SpatialTransformer(channels, config.head_dim, config.context_dim, norm, config.attn_window)
+        yield TemporalTransformer(channels, channels, config.head_dim, norm)
+        yield ResBlock(channels, channels, 4 * config.width, norm, stages, config.dropout)
+
+    def embed(self, timesteps: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the time embedding [B, 4*width] of timesteps [B]."""
+        out: Tensor = self.time_embed(sinusoidal_embedding(timesteps, self.config.width).to(dtype))
+        return out
+
+    def run_block(
+        self, block: nn.Module, features: Tensor, embedding: Tensor, context: Context, num_frames: int
+    ) -> Tensor:
+        """Run one block, recomputing it in the backward pass if ``activation_checkpointing`` is set."""
+        args = (block, features, embedding, context, num_frames)
+        if self.activation_checkpointing and torch.is_grad_enabled():
+            out: Tensor = checkpoint(_run, *args, use_reentrant=False)
+            return out
+        return _run(*args)
+
+    def run_on(
+        self,
+        block: nn.Module,
+        held: list[Tensor],
+        embedding: Tensor,
+        context: Context,
+        num_frames: int,
+        *,
+        fresh: bool = False,
+    ) -> Tensor:
+        """Run one block on maps that are handed over, joined along the channels.
+
+        Without gradients the list is emptied as soon as its maps have been read, so that those which only the list
+        holds are let go of; ``fresh`` ones may be overwritten.
+        """
+        if torch.is_grad_enabled():
+            features = held.pop() if len(held) == 1 else torch.cat(held, dim=1)
+            return self.run_block(block, features, embedding, context, num_frames)
+        for number, module in enumerate(modules_of(block)):
+            held[:] = [_advance(module, held, embedding, context, num_frames, fresh=fresh or number > 0)]
+        return held.pop()
+
+
+def modules_of(block: nn.Module) -> list[nn.Module]:
+    """Return the modules of a block, which may be one itself."""
+    return list(block.children()) if isinstance(block, nn.ModuleList) else [block]
+
+
+def _run(block: nn.Module, features: Tensor, embedding: Tensor, context: Context, num_frames: int) -> Tensor:
+    """Hand each kind of module the inputs it needs."""
+    for module in modules_of(block):
+        features = _advance(module, [features], embedding, context, num_frames)
+    return features
+
+
+def _advance(
+    module: nn.Module, held: list[Tensor], embedding: Tensor, context: Context, num_frames: int, fresh: bool = False
+) -> Tensor:
+    """Run one module on the maps held; ``fresh`` ones may be overwritten."""
+    if isinstance(module, ResBlock):
+        return module(held, embedding, num_frames)
+    (features,) = held
+    if isinstance(module, SpatialTransformer):
+        if len(features) < context.shape[0] * num_frames:  # one clip, several texts, and this is the first to read them
+            return module(features, context, each_text=True)
+        return module(features, context, fresh=fresh)
+    if isinstance(module, TemporalTransformer):
+        return module(features, num_frames, fresh=fresh)
+    assert isinstance(module, nn.Conv2d | Downsample | Upsample)
+    return module(features)

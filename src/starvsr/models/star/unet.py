@@ -1,0 +1,143 @@
+"""The STAR network: a video UNet steered by a ControlNet that reads the low-quality clip.
+
+Source: STAR (arXiv 2501.02976) on I2VGen-XL. One class for every width: the published light and heavy
+checkpoints (2.04 B parameters) and star-small differ in :class:`StarUNetConfig` only. Knows nothing of pixels,
+schedules or text; models/registry.py says which configuration belongs to which checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from starvsr.models.chunking import WHOLE, by_pieces, cuts
+from starvsr.models.feature_cache import FeatureCache
+from starvsr.models.star.attention import Context
+from starvsr.models.star.blocks import FreshSiLU, Upsample
+from starvsr.models.star.control import StarControlNet
+from starvsr.models.star.encoder import StarEncoder, StarUNetConfig, modules_of
+
+__all__ = ["StarUNet", "StarUNetConfig"]
+
+
+class StarUNet(StarEncoder):
+    """Predict the velocity of a noisy clip, given text and the low-quality clip.
+
+    Latent heights must be 2 and widths 0 modulo ``config.row_step`` (8 for the published models): the published
+    down- and upsampling only fit then.
+    """
+
+    def __init__(self, config: StarUNetConfig) -> None:
+        """Build encoder, middle, decoder, head and ControlNet."""
+        super().__init__(config)
+        self.at_once = WHOLE
+        self.output_blocks = nn.ModuleList(self._decoder_blocks())
+        self.place_gates()
+        head = nn.Conv2d(config.width, config.out_channels, 3, padding=1)
+        nn.init.zeros_(head.weight)
+        if head.bias is not None:
+            nn.init.zeros_(head.bias)
+        self.out = nn.Sequential(config.make_norm()(config.channels[0], 1e-5), FreshSiLU(), head)
+        self.VideoControlNet = StarControlNet(config)
+
+    def modules_as_run(self) -> list[nn.Module]:
+        """Return the modules that hold nearly all weights, in the order in which a call runs them."""
+        control = self.VideoControlNet
+        found: list[nn.Module] = []
+        for number, (own, other) in enumerate(zip(self.input_blocks, control.input_blocks, strict=True)):
+            first, *rest = modules_of(other)
+            hint = [control.input_hint_block] if number == 0 else []
+            found += [*modules_of(own), first, *hint, *rest, *modules_of(control.zero_convs[number])]
+        found += [*modules_of(self.middle_block), *modules_of(control.middle_block), *control.middle_block_out]
+        for block in self.output_blocks:
+            found += modules_of(block)
+        return found
+
+    def _decoder_blocks(self) -> Iterator[nn.ModuleList]:
+        config, skips = self.config, list(self.skip_channels)
+        current, scale = config.channels[-1], 0.5 ** (len(config.channels) - 1)
+        for level in reversed(range(len(config.channels))):
+            channels = config.channels[level]
+            for index in range(config.res_blocks[level] + 1):
+                block = self._level_block(current + skips.pop(), channels, level, scale)
+                current = channels
+                if level and index == config.res_blocks[level]:
+                    block.append(Upsample(current))
+                    scale *= 2
+                yield block
+
+    def forward(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        context: Context,
+        hint: Tensor | None = None,
+        *,
+        cache: FeatureCache | None = None,
+    ) -> Tensor:
+        """Return the velocity [B, C, T, h, w] of the noisy latents.
+
+        Args:
+            x: noisy latents [B, C, T, h, w].
+            timesteps: integer timesteps [B], 0 (clean) .. 999 (noise).
+            context: text features [B, L, D]. One clip (B = 1) may be read with K texts [K, L, D]: the result is then
+                [K, C, T, h, w], and what comes before the first text is read is computed once.
+            hint: low-quality latents [B, C, T, h, w]; None runs the ControlNet without them.
+            cache: deep features of the same clip and texts from an earlier step, used while it has them.
+        """
+        num_frames = x.shape[2]
+        frames = _merge(x)
+        hint_frames = None if hint is None else _merge(hint)
+        controls = self.VideoControlNet.one_by_one(frames, timesteps, context, hint_frames, num_frames)
+        velocity = self.decode(frames, timesteps, context, controls, num_frames, cache)
+        return rearrange(velocity, "(b t) c h w -> b c t h w", t=num_frames)
+
+    def decode(
+        self,
+        frames: Tensor,
+        timesteps: Tensor,
+        context: Context,
+        controls: Iterator[Tensor],
+        num_frames: int,
+        cache: FeatureCache | None = None,
+    ) -> Tensor:
+        """Run the UNet proper on merged frames [B*T, C, h, w].
+
+        The encoder goes in step with the ControlNet that yields ``controls``: each of its maps is added at once to the
+        skip that it belongs to, so that only the sums are held.
+        """
+        embedding = self.embed(timesteps, frames.dtype)
+        held, skips = [frames], []
+        deep = None if cache is None else cache.features
+        num_blocks = len(self.input_blocks) if cache is None or deep is None else cache.num_blocks
+        for block in self.input_blocks[:num_blocks]:
+            held = [self.run_on(block, held, embedding, context, num_frames)]
+            skips.append(_sum(next(controls), held[0]))
+        if deep is None:
+            held = [self.run_on(self.middle_block, held, embedding, context, num_frames)]
+            held = [_sum(next(controls), held.pop())]
+        else:
+            held = [deep]
+        for block in self.output_blocks[-num_blocks:]:
+            if cache is not None and deep is None and len(skips) == cache.num_blocks:
+                cache.keep(held[0])
+            skip = skips.pop()
+            held.append(skip if len(skip) == len(held[0]) else torch.cat([skip] * (len(held[0]) // len(skip))))
+            del skip
+            held = [self.run_on(block, held, embedding, context, num_frames)]
+        at_once = WHOLE if torch.is_grad_enabled() else self.at_once
+        features = held.pop()
+        return by_pieces(lambda piece: self.out(features[piece]), cuts(len(features), features[0].numel(), at_once))
+
+
+def _sum(control: Tensor, features: Tensor) -> Tensor:
+    """Add features to a control map, which nobody else holds."""
+    return control + features if torch.is_grad_enabled() else control.add_(features)
+
+
+def _merge(clip: Tensor) -> Tensor:
+    """Merge batch and frames, channels last in memory."""
+    return rearrange(clip, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,1 @@
+"""Text conditioning: the CLIP tokenizer, the OpenCLIP text encoder, learned contexts."""

@@ -1,0 +1,1 @@
+"""The temporal autoencoder of Stable Video Diffusion and its use as a codec."""

@@ -1,0 +1,4 @@
+"""Running large networks within a memory budget.
+
+Weight placement, the search for a plan that fits, smaller plans after out-of-memory errors.
+"""

@@ -1,1 +1,0 @@
-"""Sums on clips in memory that families, streaming and training share: sizes, borders, colours."""

@@ -1,1 +1,0 @@
-"""Frames in, enlarged frames out, in constant memory: reading ahead, rendering, finishing, writing behind."""

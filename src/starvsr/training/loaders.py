@@ -1,0 +1,53 @@
+"""The samples of a recipe: where its clips come from, and the stream of batches that a process takes from them."""
+
+from __future__ import annotations
+
+import sys
+
+from starvsr.data.clips import ClipSource, DegradedClips, StoredPairs
+from starvsr.data.pool import SampleStream
+from starvsr.data.synthetic import SharpSource
+from starvsr.training.config import TrainConfig
+from starvsr.training.distributed import Processes
+
+
+def training_stream(config: TrainConfig, processes: Processes, step: int) -> SampleStream:
+    """Open the samples of a run as they are from a step on, for one of its processes.
+
+    Raises:
+        DataError: there is nothing to train on, or it cannot be read.
+    """
+    data = config.data
+    return SampleStream(
+        _clips(config, tell=processes.rank == 0),
+        num_frames=min(data.num_frames, data.clip_frames),
+        lq_crop=data.lq_crop,
+        pool_size=data.pool_size,
+        crops_per_clip=data.crops_per_clip,
+        seed=config.seed,
+        first_sample=step * data.batch * config.run.accumulate,
+        rank=processes.rank,
+        world=processes.world,
+        workers=data.workers,
+        caption_dropout=data.caption_dropout,
+    )
+
+
+def _clips(config: TrainConfig, *, tell: bool) -> ClipSource:
+    """Open stored pairs, or sharp clips that are degraded as they come; tell on standard error what is passed over."""
+    data = config.data
+    sizes = {"clip_frames": data.clip_frames, "gt_size": data.gt_size}
+    if data.pairs:
+        return StoredPairs(data.pairs, data.cache, seed=config.seed, **sizes)
+    source = SharpSource(
+        data.videos or None,
+        data.photos or None,
+        data.cache,
+        manifest=data.manifest or None,
+        video_probability=data.video_probability,
+        captions=data.captions or None,
+    )
+    for note in source.notes if tell else ():
+        print(f"note: {note}", file=sys.stderr)
+    source.prepare()
+    return DegradedClips(source, data.degradation, seed=config.seed, gray_probability=data.gray_probability, **sizes)

@@ -1,0 +1,1 @@
+"""Reading media: probing, decoding, timestamps, damage, images."""

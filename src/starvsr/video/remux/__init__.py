@@ -1,0 +1,1 @@
+"""Copying everything that is not the picture: audio, subtitles, attachments, chapters, tags."""

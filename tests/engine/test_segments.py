@@ -1,0 +1,116 @@
+"""Segments: every frame kept once, no look across a cut, pieces of even size, frames handed out in step."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from starvsr.engine.segments import SegmentPlanner, group_frames, longest_crossfade, plan_segments
+
+
+@st.composite
+def _plans(draw: st.DrawFn) -> tuple[int, int, int, int, list[int]]:
+    length = draw(st.integers(1, 20))
+    overlap = draw(st.integers(0, 8))
+    crossfade = draw(st.integers(0, min(2 * overlap, longest_crossfade(length))))
+    num_frames = draw(st.integers(0, 150))
+    cuts = draw(st.lists(st.integers(0, 150), max_size=12))
+    return num_frames, length, overlap, crossfade, cuts
+
+
+@settings(max_examples=40, deadline=None)
+@given(_plans())
+def test_kept_parts_cover_every_frame_exactly_once(plan: tuple[int, int, int, int, list[int]]) -> None:
+    segments = plan_segments(*plan[:4], cuts=plan[4])
+    assert [i for s in segments for i in range(s.keep_start, s.keep_stop)] == list(range(plan[0]))
+    assert [s.index for s in segments] == list(range(len(segments)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(_plans())
+def test_no_segment_looks_across_a_cut(plan: tuple[int, int, int, int, list[int]]) -> None:
+    num_frames, length, overlap, _, cuts = plan
+    for s in plan_segments(*plan[:4], cuts=cuts):
+        assert not any(s.start < cut < s.stop for cut in cuts)
+        assert 0 <= s.start <= s.keep_start < s.keep_stop <= s.stop <= num_frames
+        assert s.keep_stop - s.keep_start <= length
+        assert s.keep_start - s.start <= overlap and s.stop - s.keep_stop <= overlap
+
+
+@settings(max_examples=40, deadline=None)
+@given(_plans())
+def test_crossfades_of_neighbours_meet_inside_what_both_see(plan: tuple[int, int, int, int, list[int]]) -> None:
+    segments = plan_segments(*plan[:4], cuts=plan[4])
+    for a, b in pairwise(segments):
+        assert a.fade_after == b.fade_before
+        assert a.keep_stop + a.fade_after <= a.stop
+        assert b.start <= b.keep_start - b.fade_before
+    for s in segments:
+        assert s.fade_before + s.fade_after <= s.keep_stop - s.keep_start
+    if segments:
+        assert segments[0].fade_before == 0 and segments[-1].fade_after == 0
+
+
+def test_context_reaches_to_both_sides_within_a_shot() -> None:
+    segments = plan_segments(24, length=8, overlap=2)
+    assert [(s.start, s.stop) for s in segments] == [(0, 10), (6, 18), (14, 24)]
+
+
+def test_the_last_two_pieces_of_a_shot_share_evenly() -> None:
+    assert [s.keep_stop - s.keep_start for s in plan_segments(17, length=8)] == [8, 5, 4]
+
+
+@pytest.mark.parametrize(("crossfade", "halves"), [(0, 0), (1, 0), (4, 2)])
+def test_crossfade_is_split_over_both_sides(crossfade: int, halves: int) -> None:
+    first, second = plan_segments(16, length=8, overlap=2, crossfade=crossfade)
+    assert (first.fade_after, second.fade_before) == (halves, halves)
+
+
+@settings(max_examples=40, deadline=None)
+@given(_plans())
+def test_frames_are_handed_out_with_their_segments_and_not_hoarded(plan: tuple[int, int, int, int, list[int]]) -> None:
+    num_frames, length, overlap, crossfade, cuts = plan
+    planner = SegmentPlanner(length, overlap, crossfade)
+    read = 0
+
+    def frames():
+        nonlocal read
+        for index in range(num_frames):
+            read = index + 1
+            yield index, index in set(cuts)
+
+    grouped = []
+    for segment, members in group_frames(frames(), planner):
+        assert members == list(range(segment.start, segment.stop))
+        assert read - segment.keep_start <= planner.lookahead + 1
+        grouped.append(segment)
+    assert grouped == plan_segments(num_frames, length, overlap, crossfade, cuts)
+
+
+@pytest.mark.parametrize(("length", "overlap", "crossfade"), [(0, 0, 0), (4, -1, 0), (4, 2, 5), (8, 1, 4)])
+def test_impossible_numbers_are_refused(length: int, overlap: int, crossfade: int) -> None:
+    with pytest.raises(ValueError, match="needed"):
+        SegmentPlanner(length, overlap, crossfade)
+
+
+@settings(max_examples=40, deadline=None)
+@given(_plans(), st.data())
+def test_a_planner_that_begins_between_segments_gives_the_same_ones(
+    plan: tuple[int, int, int, int, list[int]], data: st.DataObject
+) -> None:
+    num_frames, length, overlap, crossfade, cuts = plan
+    whole = plan_segments(num_frames, length, overlap, crossfade, cuts)
+    if not whole:
+        return
+    last = data.draw(st.sampled_from(whole))
+    planner = SegmentPlanner(length, overlap, crossfade, last.next)
+    frames = ((index, index in cuts) for index in range(planner.first_frame, num_frames))
+    again = list(group_frames(frames, planner))
+    first = last.index + (0 if last.fade_after else 1)
+    assert [segment for segment, _ in again] == whole[first:]
+    for segment, members in again:
+        assert members == list(range(segment.start, segment.stop))
+    assert last.next.frame == last.given_stop

@@ -1,0 +1,132 @@
+"""The STAR pipeline with a tiny network and random weights: sizes, determinism, noise, precision, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from starvsr.errors import OptionError, WeightsError
+from starvsr.families.loading import LOADING, check_accepted
+from starvsr.families.star_small.pipeline import StarPipeline
+from starvsr.models import registry
+from starvsr.models.star.small.model import StarSmall
+from starvsr.models.star.unet import StarUNetConfig
+from starvsr.models.weights import save_weights
+from starvsr.options import UpscaleOptions
+
+TINY = dataclasses.replace(
+    registry.STAR_SMALL,
+    name="tiny",
+    samples=True,
+    unet=StarUNetConfig(
+        in_channels=48, out_channels=48, width=8, multipliers=(1, 2), num_res_blocks=(0, 1), head_dim=8,
+        first_heads=0, attn_scales=(), context_dim=8, norm="channel", temporal_stages=(1, 1), dropout=0.0,
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setitem(registry.MODELS, "tiny", TINY)
+    torch.manual_seed(0)
+    network = StarSmall(TINY.unet, TINY.context_tokens)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    path = tmp_path / "tiny.safetensors"
+    save_weights(network.state_dict(), path, dtype=torch.float32, metadata={})
+    return path
+
+
+@pytest.fixture
+def pipeline(weights: Path) -> StarPipeline:
+    return StarPipeline.load("tiny", weights=weights, precision="fp32")
+
+
+def _clip(num_frames: int = 2, height: int = 6, width: int = 9) -> torch.Tensor:
+    return torch.rand(1, 3, num_frames, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (1, 7, 5), (3, 8, 12), (40, 3, 4)])
+def test_any_clip_comes_out_four_times_larger(pipeline: StarPipeline, size: tuple[int, int, int]) -> None:
+    frames, height, width = size
+    hq = pipeline.upscale_clip(_clip(*size))
+    assert hq.shape == (1, 3, frames, 4 * height, 4 * width)
+    assert hq.abs().max() <= 1
+
+
+def test_unknown_models_are_told_all_that_are_known() -> None:
+    with pytest.raises(OptionError, match=r"star-big.*star-small, star-light, star-heavy"):
+        registry.get_spec("star-big")
+    with pytest.raises(OptionError, match="star-light is a published model"):
+        registry.get_spec("star-light")
+
+
+def test_one_step_draws_no_noise(pipeline: StarPipeline) -> None:
+    a = pipeline.upscale_clip(_clip(), seed=1)
+    assert torch.equal(a, pipeline.upscale_clip(_clip(), seed=2, first_frame=9))
+
+
+def test_sampling_depends_on_seed_and_frame_and_on_nothing_else(pipeline: StarPipeline) -> None:
+    steps: list[tuple[int, int]] = []
+    a = pipeline.upscale_clip(_clip(), seed=1, num_steps=3, on_step=lambda i, n: steps.append((i, n)))
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+    assert torch.equal(a, pipeline.upscale_clip(_clip(), seed=1, num_steps=3))
+    for other in ({"seed": 2}, {"seed": 1, "first_frame": 1}):
+        assert not torch.equal(a, pipeline.upscale_clip(_clip(), num_steps=3, **other))
+
+
+def test_bfloat16_is_close_to_float32(weights: Path, pipeline: StarPipeline) -> None:
+    half = StarPipeline.load("tiny", weights=weights, precision="bf16")
+    difference = half.upscale_clip(_clip()) - pipeline.upscale_clip(_clip())
+    assert 0 < difference.abs().max() < 0.05
+
+
+def test_a_model_without_sampling_has_no_use_for_seed_and_steps(weights: Path, pipeline: StarPipeline) -> None:
+    assert {"seed", "steps"} <= pipeline.traits.accepts
+    registry.MODELS["tiny"] = dataclasses.replace(TINY, samples=False)
+    assert not {"seed", "steps"} & StarPipeline.load("tiny", weights=weights).traits.accepts
+
+
+def test_weights_of_another_model_are_named(weights: Path) -> None:
+    registry.MODELS["wide"] = dataclasses.replace(TINY, unet=dataclasses.replace(TINY.unet, width=16))
+    try:
+        with pytest.raises(WeightsError, match="of another shape"):
+            StarPipeline.load("wide", weights=weights)
+    finally:
+        del registry.MODELS["wide"]
+
+
+def test_damaged_and_missing_weights(weights: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(weights.read_bytes()[:200])
+    for path, word in ((damaged, "cannot read"), (tmp_path / "none.safetensors", "no weights")):
+        with pytest.raises(WeightsError, match=word):
+            StarPipeline.load("tiny", weights=path)
+
+
+def test_unknown_precision(weights: Path) -> None:
+    with pytest.raises(OptionError, match="precision"):
+        StarPipeline.load("tiny", weights=weights, precision="fp8")
+
+
+@pytest.mark.parametrize("num_steps", [1, 2])
+def test_frames_come_one_by_one_as_in_the_clip(pipeline: StarPipeline, num_steps: int) -> None:
+    clip = pipeline.upscale_clip(_clip(5), seed=1, num_steps=num_steps)
+    frames = list(pipeline.upscale_frames(_clip(5), slice(1, 4), seed=1, num_steps=num_steps))
+    assert torch.allclose(torch.stack(frames, 1).clamp(-1, 1), clip[0, :, 1:4], atol=1e-5)
+
+
+def test_steps_are_refused_by_a_model_without_sampling(weights: Path) -> None:
+    registry.MODELS["tiny"] = dataclasses.replace(TINY, samples=False)
+    with pytest.raises(OptionError, match="one step"):
+        StarPipeline.load("tiny", weights=weights).upscale_clip(_clip(), num_steps=2)
+
+
+def test_the_steps_that_it_takes_anyway_may_be_named_and_no_others() -> None:
+    upscaler = StarPipeline.load("star-small")
+    check_accepted(upscaler, UpscaleOptions(steps=1), but=LOADING)
+    with pytest.raises(OptionError, match="star-small has no use for --steps"):
+        check_accepted(upscaler, UpscaleOptions(steps=4), but=LOADING)

@@ -1,0 +1,85 @@
+"""The folded one-step form gives what the plain network gives, for every size, and only the frames asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from starvsr.imaging.frames import enlarge
+from starvsr.models.codecs import PixelUnshuffleCodec
+from starvsr.models.registry import STAR_SMALL
+from starvsr.models.star.small.model import StarSmall
+from starvsr.models.star.small.one_step import OneStep
+from starvsr.models.star.unet import StarUNetConfig
+
+TINY = dataclasses.replace(STAR_SMALL.unet, width=16, head_dim=8, context_dim=8)
+SHALLOW = StarUNetConfig(
+    in_channels=48, out_channels=48, width=8, multipliers=(1, 2), num_res_blocks=(0, 2), head_dim=8,
+    first_heads=0, attn_scales=(0.5,), context_dim=8, norm="channel", temporal_stages=(2, 1), dropout=0.0,
+)  # fmt: skip
+ALPHA, SIGMA, TIMESTEP = 0.8, 0.6, 250
+CODEC = PixelUnshuffleCodec()
+
+
+def _enlarge(clip: Tensor) -> Tensor:
+    return enlarge(clip, 4 * clip.shape[-2], 4 * clip.shape[-1], "bicubic")
+
+
+def _network(config: StarUNetConfig) -> StarSmall:
+    torch.manual_seed(0)
+    network = StarSmall(config, 4).eval().requires_grad_(False)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.15)
+    return network
+
+
+def _folded(network: StarSmall) -> OneStep:
+    return OneStep(network, CODEC, _enlarge, alpha=ALPHA, sigma=SIGMA, timestep=TIMESTEP)
+
+
+@pytest.mark.parametrize("config", [TINY, SHALLOW])
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 3, 9), (3, 21, 34), (9, 10, 8), (3, 24, 25), (2, 29, 42)])
+def test_folded_form_equals_the_network(config: StarUNetConfig, size: tuple[int, int, int]) -> None:
+    network = _network(config)
+    lq = torch.rand(1, 3, *size) * 2 - 1
+    with torch.inference_mode():
+        wanted = CODEC.decode(network.one_step(CODEC.encode(_enlarge(lq)), ALPHA, SIGMA, TIMESTEP))[0]
+        got = torch.stack(list(_folded(network)(lq)), 1)
+    assert (wanted - _enlarge(lq)[0]).abs().mean() > 1e-3  # the network does something
+    assert (got - wanted).abs().max() < 2e-5
+
+
+def test_pieces_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    folded, lq = _folded(_network(TINY)), torch.rand(1, 3, 13, 20, 28) * 2 - 1
+    with torch.inference_mode():
+        whole = list(folded(lq))
+        monkeypatch.setattr("starvsr.models.star.small.one_step.CHUNK_TOKENS", 100)
+        monkeypatch.setattr("starvsr.models.star.small.fused_layers.CHUNK_PX", 100)
+        monkeypatch.setattr("starvsr.models.star.small.fused_layers.STRIP_PX", 100)
+        monkeypatch.setattr("starvsr.models.star.small.fused_layers.STRIP_VALUES", 1000)
+        pieces = list(folded(lq))
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(whole, pieces, strict=True))
+
+
+def test_only_the_kept_frames_come_out_and_are_the_same() -> None:
+    folded, lq = _folded(_network(TINY)), torch.rand(1, 3, 7, 12, 12) * 2 - 1
+    with torch.inference_mode():
+        every, kept = list(folded(lq)), list(folded(lq, slice(2, 5)))
+    assert len(kept) == 3
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(every[2:5], kept, strict=True))
+
+
+def test_the_trained_network_is_left_alone() -> None:
+    network = _network(TINY)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    _folded(network).to_network_type(torch.bfloat16)
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def test_other_shapes_of_network_are_refused() -> None:
+    config = dataclasses.replace(TINY, num_res_blocks=(1, 1, 1))
+    with pytest.raises(ValueError, match="finest level"):
+        _folded(StarSmall(config, 4))

@@ -1,0 +1,209 @@
+"""Model folders: written whole, opened exactly, split when large, and every file explained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from starvsr.errors import OutputExistsError, OutputNotWritableError, WeightsError
+from starvsr.models.registry import PUBLISHED
+from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig, tower_weights
+from starvsr.models.weights import ModelFiles, build_empty, digest, find_model, fit, from_pretrained, read_tensors
+from starvsr.models.weights.cache import Places
+from starvsr.models.weights.model_folder import convert, describe_folder, plan_shards
+
+SMALL = StarUNetConfig(
+    width=32, multipliers=(1,), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(1.0,), context_dim=24,
+    temporal_stages=(2,), dropout=0.0,
+)  # fmt: skip
+TOWER = TextTowerConfig(width=16, heads=2, blocks=1, context_length=4, vocabulary=10)
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, torch.Tensor]:
+    torch.manual_seed(2)
+    return StarUNet(SMALL).state_dict()
+
+
+@pytest.fixture
+def files(weights: dict[str, torch.Tensor], tmp_path: Path) -> ModelFiles:
+    """The parts of a model as they are fetched, small."""
+    torch.save({"state_dict": weights}, tmp_path / "light_deg.pt")
+    save_file({"encoder.conv_in.weight": torch.ones(3)}, tmp_path / "vae.safetensors")
+    save_file({"text_model.final_layer_norm.bias": torch.ones(2)}, tmp_path / "text.safetensors")
+    for name in ("vae.json", "text.json", "merges.txt"):
+        (tmp_path / name).write_text(f'"{name}"')
+    return ModelFiles(
+        unet=tmp_path / "light_deg.pt",
+        vae=tmp_path / "vae.safetensors",
+        vae_config=tmp_path / "vae.json",
+        text=tmp_path / "text.safetensors",
+        text_config=tmp_path / "text.json",
+        merges=tmp_path / "merges.txt",
+    )
+
+
+def _same(network: StarUNet, weights: dict[str, torch.Tensor]) -> bool:
+    loaded = network.state_dict()
+    return loaded.keys() == weights.keys() and all(torch.equal(loaded[key], weights[key]) for key in weights)
+
+
+@pytest.mark.parametrize("shard_bytes", [10**9, 200_000])
+def test_what_is_converted_opens_exactly(
+    shard_bytes: int, weights: dict[str, torch.Tensor], files: ModelFiles, tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+    convert(files, out, name="star-light", config=SMALL, shard_bytes=shard_bytes)
+    network = from_pretrained(out)
+    assert network.config == SMALL
+    assert _same(network, weights)
+    assert _same(from_pretrained(out / "unet"), weights)
+    shards = sorted((out / "unet").glob("*.safetensors"))
+    if shard_bytes > 10**6:
+        assert [path.name for path in shards] == ["diffusion_pytorch_model.safetensors"]
+    else:
+        assert shards[0].name == f"diffusion_pytorch_model-00001-of-{len(shards):05d}.safetensors" and len(shards) > 2
+        index = json.loads((out / "unet" / "diffusion_pytorch_model.safetensors.index.json").read_text())
+        assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in weights.values())
+        assert index["weight_map"].keys() == weights.keys()
+    with safe_open(shards[0], framework="pt") as file:
+        assert file.metadata() == {"format": "pt"}
+
+
+def test_folder_says_what_each_file_is(files: ModelFiles, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    told = convert(files, out, name="star-light", config=SMALL)
+    there = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert describe_folder(out) == told
+    assert told.keys() == there
+    assert digest(files.unet) in told["unet/diffusion_pytorch_model.safetensors"]
+    index = json.loads((out / "model_index.json").read_text())
+    assert index["unet"] == ["starvsr", "StarUNet"]
+    assert index["vae"] == ["diffusers", "AutoencoderKLTemporalDecoder"]
+    assert index["text_encoder"] == ["transformers", "CLIPTextModel"]
+    assert (out / "vae" / "config.json").read_text() == '"vae.json"'
+    assert (out / "tokenizer" / "merges.txt").read_text() == '"merges.txt"'
+
+
+def test_number_type_is_changed_on_request(weights: dict[str, torch.Tensor], files: ModelFiles, tmp_path: Path) -> None:
+    convert(files, tmp_path / "model", config=SMALL, dtype=torch.float16)
+    assert _same(from_pretrained(tmp_path / "model"), {key: tensor.half() for key, tensor in weights.items()})
+    assert _same(
+        from_pretrained(tmp_path / "model", dtype=torch.float32),
+        {key: tensor.half().float() for key, tensor in weights.items()},
+    )
+    assert read_tensors(tmp_path / "model" / "vae")["encoder.conv_in.weight"].dtype == torch.float16
+
+
+def test_converted_folder_serves_as_the_model(files: ModelFiles, tmp_path: Path) -> None:
+    out = tmp_path / "own" / "star-light"
+    out.parent.mkdir()
+    convert(files, out, name="star-light", config=SMALL)
+    for found in (
+        find_model(PUBLISHED["star-light"], out),
+        find_model(PUBLISHED["star-light"], places=Places(folder=tmp_path / "own", cache=tmp_path / "none")),
+    ):
+        assert found.unet == out / "unet" and found.merges == out / "tokenizer" / "merges.txt"
+        assert found.text_config is not None and found.vae_config == out / "vae" / "config.json"
+        assert read_tensors(found.text or out).keys() == {"text_model.final_layer_norm.bias"}
+
+
+def test_text_tower_of_openclip_is_kept_in_its_own_layout(
+    files: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("starvsr.models.weights.model_folder.TextTowerConfig", lambda: TOWER)
+    tower = TextTower(TOWER).state_dict()
+    monkeypatch.setattr(
+        "starvsr.models.weights.model_folder.tower_weights", lambda tensors: tower_weights(tensors, TOWER)
+    )
+    rest = {"visual.proj": torch.ones(2), "text_projection": torch.ones(2), "logit_scale": torch.ones(())}
+    torch.save({**tower, **rest}, tmp_path / "open_clip_pytorch_model.bin")
+    parts = ModelFiles(unet=files.unet, text=tmp_path / "open_clip_pytorch_model.bin", merges=files.merges)
+    convert(parts, tmp_path / "model", config=SMALL)
+    index = json.loads((tmp_path / "model" / "model_index.json").read_text())
+    assert index["text_encoder"] == ["starvsr", "TextTower"] and "vae" not in index
+    read = tower_weights(read_tensors(tmp_path / "model" / "text_encoder"), TOWER)
+    again = build_empty(lambda: TextTower(TOWER))
+    fit(again, read, "text")
+    assert all(torch.equal(tensor, tower[key]) for key, tensor in again.state_dict().items())
+    places = Places(folder=tmp_path / "none", cache=tmp_path / "none")
+    with pytest.raises(WeightsError, match="svd-vae is not on this machine"):
+        find_model(PUBLISHED["star-light"], tmp_path / "model", places)
+
+
+def test_folder_that_is_there_is_kept(files: ModelFiles, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    convert(files, out, config=SMALL)
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        convert(files, out, config=SMALL)
+    convert(files, out, config=SMALL, overwrite=True)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"x")
+    with pytest.raises(OutputExistsError, match="no model folder"):
+        convert(files, tmp_path / "photos", config=SMALL, overwrite=True)
+    assert (tmp_path / "photos" / "cat.png").exists()
+
+
+def test_nothing_is_left_half_written(files: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(WeightsError, match="does not fit this model"):
+        convert(files, tmp_path / "model", config=StarUNetConfig())
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("starvsr.models.weights.model_folder.save_file", full)
+    with pytest.raises(OutputNotWritableError, match="No space left"):
+        convert(files, tmp_path / "model", config=SMALL)
+    after = [path for path in sorted(tmp_path.iterdir()) if path.suffix != ".sha256"]
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (None, "cannot read"),
+        ("{", "cannot read"),
+        ('{"_class_name": "UNet2DConditionModel"}', "describes a UNet2DConditionModel"),
+        ('{"_class_name": "StarUNet", "heads_of_hydra": 9}', "heads_of_hydra"),
+    ],
+)
+def test_other_folders_are_refused(config: str | None, words: str, files: ModelFiles, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    convert(files, out, config=SMALL)
+    if config is None:
+        (out / "unet" / "config.json").unlink()
+    else:
+        (out / "unet" / "config.json").write_text(config)
+    with pytest.raises(WeightsError, match=words):
+        from_pretrained(out)
+    (out / "model_index.json").write_text("[]")
+    with pytest.raises(WeightsError, match="no model folder"):
+        describe_folder(out)
+
+
+def test_shards_hold_every_tensor_once_and_stay_below_the_limit() -> None:
+    shapes = build_empty(lambda: StarUNet(StarUNetConfig())).state_dict()
+    shards = plan_shards(shapes, None, 5_000_000_000)  # 8.16 GB in float32
+    assert [key for keys in shards for key in keys] == list(shapes)
+    assert [sum(shapes[key].nbytes for key in keys) <= 5_000_000_000 for keys in shards] == [True, True]
+    assert len(plan_shards(shapes, torch.float16, 5_000_000_000)) == 1
+    large = {"a": torch.empty(10, device="meta"), "b": torch.empty(1, device="meta")}
+    assert plan_shards(large, None, 8) == [["a"], ["b"]]
+
+
+def test_model_without_weights_tells_what_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STARVSR_MODELS", raising=False)
+    with pytest.raises(WeightsError) as caught:
+        find_model(PUBLISHED["star-light"], places=Places(cache=tmp_path))
+    line = str(caught.value)
+    assert "star-light-unet, svd-vae, sd2-text are not on this machine" in line and str(tmp_path) in line
+    assert "`starvsr models fetch star-light` (9.7 GB)" in line and "\n" not in line
+    with pytest.raises(WeightsError, match=r"no weights at nowhere\.pt"):
+        find_model(PUBLISHED["star-light"], Path("nowhere.pt"), Places(cache=tmp_path))

@@ -1,0 +1,42 @@
+"""A published pipeline at tiny size, without files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from starvsr.families.star_i2vgen.pipeline import PublishedStar
+from starvsr.families.star_i2vgen.sampling import Sampling
+from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.vae.codec import TemporalVaeCodec
+from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
+
+UNET = StarUNetConfig(
+    width=32, multipliers=(1, 1), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(1.0,), context_dim=16,
+    temporal_stages=(1, 1), dropout=0.0,
+)  # fmt: skip
+VAE = TemporalVaeConfig(channels=(8, 8, 8), layers_per_block=2, groups=4)
+
+
+def randomized(network: nn.Module, seed: int) -> nn.Module:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=parameter[0].numel() ** -0.5, generator=generator)
+            elif name.endswith("bias"):
+                parameter.normal_(std=0.1, generator=generator)
+    return network.eval().requires_grad_(False)
+
+
+def tiny(**settings: Any) -> PublishedStar:
+    network, vae = randomized(StarUNet(UNET), 1), randomized(TemporalVae(VAE), 2)
+    assert isinstance(network, StarUNet) and isinstance(vae, TemporalVae)
+    contexts = torch.randn(2, 1, 4, 16, generator=torch.Generator().manual_seed(3)).unbind(0)
+    return PublishedStar("tiny", network, TemporalVaeCodec(vae), contexts, Sampling(**settings))  # type: ignore[arg-type]
+
+
+def clip(num_frames: int, height: int, width: int) -> Tensor:
+    return torch.rand(1, 3, num_frames, height, width, generator=torch.Generator().manual_seed(4)) * 2 - 1
