@@ -118,7 +118,7 @@ class StarSmall:
 
     def __init__(self, weights: str | Path | None = None, seed: int = 0, num_steps: int | None = None) -> None:
         options: dict[str, Any] = {} if weights is None else {"weights": weights}
-        self._pipeline = cast(FrameUpscaler, starvsr.load_pipeline("star-small", **options))
+        self._pipeline = cast(FrameUpscaler, starvsr.load_upscaler("star-small", **options))
         self._call: dict[str, Any] = {"seed": seed} if num_steps is None else {"seed": seed, "num_steps": num_steps}
 
     def __call__(self, lq: ByteArray) -> ByteArray:

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.reliability.torture import write_table
-from starvsr.engine.chunk_plan import Cut, Sizes, plan_cut
+from starvsr.engine.chunk_plan import ChunkPlan, Sizes, plan_chunks
 from starvsr.engine.finish import Finish
 from starvsr.engine.segments import Segment
 from starvsr.engine.stream import StreamSettings, upscale_stream
@@ -72,7 +72,7 @@ class Seams:
 
 
 def enlarge(
-    frames: Sequence[Picture], upscaler: ClipUpscaler, cut: Cut, *, scenes: bool = True
+    frames: Sequence[Picture], upscaler: ClipUpscaler, cut: ChunkPlan, *, scenes: bool = True
 ) -> tuple[list[Picture], list[int], list[int]]:
     """Run frames through the stream.
 
@@ -95,14 +95,14 @@ def enlarge(
     return made, borders, sorted({segment.shot_start for segment in seen})
 
 
-def default_cut(frames: Sequence[Picture], upscaler: ClipUpscaler, **options: Any) -> Cut:
+def default_cut(frames: Sequence[Picture], upscaler: ClipUpscaler, **options: Any) -> ChunkPlan:
     """Give the cut that ``starvsr upscale`` would choose."""
     height, width = frames[0].shape[:2]
     sizes = Sizes(height, width, upscaler.scale, height * upscaler.scale, width * upscaler.scale)
-    return plan_cut(sizes, traits_of(upscaler), UpscaleOptions(**options))
+    return plan_chunks(sizes, traits_of(upscaler), UpscaleOptions(**options))
 
 
-def look_at(frames: Sequence[Picture], upscaler: ClipUpscaler, cut: Cut, *, scenes: bool = True) -> Seams:
+def look_at(frames: Sequence[Picture], upscaler: ClipUpscaler, cut: ChunkPlan, *, scenes: bool = True) -> Seams:
     """Measure the borders of a clip.
 
     Raises:
@@ -204,7 +204,7 @@ def samples(folder: Path, count: int) -> Iterable[tuple[str, list[Picture]]]:
         yield f"sample: {' and '.join(photos)}", read(path, count)
 
 
-def as_table(rows: Sequence[tuple[str, str, Cut, Seams]]) -> str:
+def as_table(rows: Sequence[tuple[str, str, ChunkPlan, Seams]]) -> str:
     """Write the rows as a table of Markdown."""
     head = [
         "clip",

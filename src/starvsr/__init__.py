@@ -13,29 +13,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from starvsr.processors import wait_asleep
+from starvsr.version import __version__
 
 if TYPE_CHECKING:
+    from starvsr.api import UpscaleJob as UpscaleJob
+    from starvsr.api import load_pipeline as load_pipeline
+    from starvsr.api import load_upscaler as load_upscaler
+    from starvsr.api import prepare as prepare
     from starvsr.api import upscale as upscale
     from starvsr.engine.progress import CancelToken as CancelToken
     from starvsr.engine.progress import Progress as Progress
     from starvsr.engine.progress import UpscaleResult as UpscaleResult
     from starvsr.errors import StarVsrError as StarVsrError
-    from starvsr.families.loading import load_pipeline as load_pipeline
     from starvsr.options import UpscaleOptions as UpscaleOptions
     from starvsr.video import VideoInfo as VideoInfo
     from starvsr.video import probe as probe
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "CancelToken": "starvsr.engine.progress",
     "Progress": "starvsr.engine.progress",
     "StarVsrError": "starvsr.errors",
+    "UpscaleJob": "starvsr.api",
     "UpscaleOptions": "starvsr.options",
     "UpscaleResult": "starvsr.engine.progress",
     "VideoInfo": "starvsr.video",
     "errors": "starvsr.errors",
-    "load_pipeline": "starvsr.families.loading",
+    "load_pipeline": "starvsr.api",
+    "load_upscaler": "starvsr.api",
+    "prepare": "starvsr.api",
     "probe": "starvsr.video",
     "upscale": "starvsr.api",
 }
@@ -44,10 +49,14 @@ __all__ = [
     "CancelToken",
     "Progress",
     "StarVsrError",
+    "UpscaleJob",
     "UpscaleOptions",
     "UpscaleResult",
     "VideoInfo",
+    "__version__",
     "load_pipeline",
+    "load_upscaler",
+    "prepare",
     "probe",
     "upscale",
 ]

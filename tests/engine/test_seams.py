@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.quality.seams import MOST_RATIO, MOST_STEP, ciede2000, default_cut, enlarge, look_at, mean_lab, read
 from starvsr.data.sample import make_sample_clip
-from starvsr.engine.chunk_plan import Cut
+from starvsr.engine.chunk_plan import ChunkPlan
 from starvsr.engine.tiles import grid_of_tiles
 from starvsr.families.star_small.pipeline import StarPipeline
 from tests.support.doubles import DriftingUpscaler, NearestUpscaler, TemporalMeanUpscaler
@@ -41,8 +41,8 @@ def star_small() -> StarPipeline:
     return StarPipeline.load("star-small")
 
 
-def _cut(length: int, overlap: int, crossfade: int = 0) -> Cut:
-    return Cut(length, overlap, crossfade, grid_of_tiles(HEIGHT, WIDTH, None, 0), memory=0, budget=0)
+def _cut(length: int, overlap: int, crossfade: int = 0) -> ChunkPlan:
+    return ChunkPlan(length, overlap, crossfade, grid_of_tiles(HEIGHT, WIDTH, None, 0), memory=0, budget=0)
 
 
 def test_a_model_shows_no_border_when_it_has_the_context_that_it_looks_at(clip: list[np.ndarray]) -> None:

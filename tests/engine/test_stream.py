@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from starvsr.engine.chunk_plan import Cut
+from starvsr.engine.chunk_plan import ChunkPlan
 from starvsr.engine.finish import Finish
 from starvsr.engine.progress import CancelToken, Meter, Progress
 from starvsr.engine.stream import StreamSettings, upscale_stream
@@ -27,7 +27,7 @@ from tests.support.doubles import (
 
 def _settings(height, width, *, length=4, overlap=1, crossfade=0, tile=None, tile_overlap=4, scale=4, **finish):
     grid = grid_of_tiles(height, width, tile, tile_overlap)
-    cut = Cut(length, overlap, crossfade, grid, memory=0, budget=0)
+    cut = ChunkPlan(length, overlap, crossfade, grid, memory=0, budget=0)
     return StreamSettings(cut, Finish(round(width * scale), round(height * scale), **finish))
 
 

@@ -17,7 +17,7 @@ import starvsr
 from benchmarks.memory.star_memory import published_sizes
 from starvsr.api import prepare
 from starvsr.apps.cli.dry_run import plan_rows
-from starvsr.engine.chunk_plan import Cut, Sizes
+from starvsr.engine.chunk_plan import ChunkPlan, Sizes
 from starvsr.engine.upscaler import ModelTraits
 from starvsr.errors import ResourceError
 from starvsr.jobs.folder import JobFolder, job_path
@@ -34,7 +34,7 @@ TRAITS = ModelTraits(overlap=4, tile_overlap=32, segment=24, color="adain")
 TOY = Sizes(240, 426, 4, 960, 1704)
 
 
-def _plan(free: int | None = None, before: dict[str, object] | None = None, **options: object) -> Cut:
+def _plan(free: int | None = None, before: dict[str, object] | None = None, **options: object) -> ChunkPlan:
     wish = Wish(TOY, TRAITS, UpscaleOptions(**options), 122, 216, 2.0, None)  # type: ignore[arg-type]
     model = dataclasses.replace(published_sizes(), device="cpu" if free is None else "cuda")
     return plan_published(model, wish, PLACES, free, before)

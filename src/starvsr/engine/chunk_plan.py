@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from starvsr.engine.segments import longest_crossfade
 from starvsr.engine.tiles import TileGrid, grid_of_counts, grid_of_tiles
@@ -16,9 +16,6 @@ from starvsr.engine.upscaler import ModelTraits
 from starvsr.errors import OptionError, ResourceError
 from starvsr.options import UpscaleOptions
 from starvsr.quantities import format_size
-
-if TYPE_CHECKING:
-    from starvsr.offload.memory_plan import Prediction, Room
 
 MB = 2**20
 PROCESS_BYTES = 420 * MB  # interpreter, torch, FFmpeg: 310 after loading; work of the kernels, gaps in the heap
@@ -35,8 +32,33 @@ _LENGTHS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 _TILE_COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 
 
+class ModelPlan(Protocol):
+    """How a model that places its weights and tiles frames itself is going to do so."""
+
+    def describe(self) -> str:
+        """Describe the plan in words."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for the manifest of a job."""
+        ...
+
+
+class MemoryPrediction(Protocol):
+    """What such a model is predicted to need."""
+
+    @property
+    def peak(self) -> int:
+        """Most bytes at once."""
+        ...
+
+    def describe(self) -> str:
+        """Describe the prediction in words, by component."""
+        ...
+
+
 @dataclass(frozen=True)
-class Cut:
+class ChunkPlan:
     """How a video is cut.
 
     Args:
@@ -45,7 +67,7 @@ class Cut:
         crossfade: Frames over which neighbouring segments are blended.
         grid: Tiles of a frame.
         memory: Estimated peak memory of the process in bytes.
-        budget: The memory that the cut was made for.
+        budget: The memory that the plan was made for.
         room: For models that place their weights and cut frames themselves: how.
         prediction: What they are predicted to need, by component.
     """
@@ -56,8 +78,8 @@ class Cut:
     grid: TileGrid
     memory: int
     budget: int
-    room: Room | None = None
-    prediction: Prediction | None = None
+    room: ModelPlan | None = None
+    prediction: MemoryPrediction | None = None
 
     @property
     def work(self) -> float:
@@ -66,7 +88,7 @@ class Cut:
         return frames * self.grid.work_px / (self.grid.height * self.grid.width)
 
     def describe(self) -> str:
-        """Say the cut in words."""
+        """Describe the plan in words."""
         grid = self.grid
         tiles = f"{len(grid.columns)} x {len(grid.rows)} tiles" if grid.num_tiles > 1 else "whole frames"
         fade = f", {self.crossfade} cross-faded" if self.crossfade else ""
@@ -99,7 +121,7 @@ class Sizes:
         return self.out_height * self.out_width
 
 
-def plan_cut(sizes: Sizes, traits: ModelTraits, options: UpscaleOptions) -> Cut:
+def plan_chunks(sizes: Sizes, traits: ModelTraits, options: UpscaleOptions) -> ChunkPlan:
     """Choose segments and tiles: the least overlapping work that fits the memory.
 
     Raises:
@@ -190,12 +212,12 @@ def _cut(
     overlap: int,
     grid: TileGrid,
     budget: int,
-) -> Cut:
+) -> ChunkPlan:
     crossfade = options.crossfade
     if crossfade is None:
         crossfade = min(traits.crossfade, 2 * overlap, longest_crossfade(length))
     memory = estimate_memory(sizes, traits, options, length, overlap, crossfade, grid)
-    return Cut(length, overlap, crossfade, grid, memory, budget)
+    return ChunkPlan(length, overlap, crossfade, grid, memory, budget)
 
 
 def estimate_memory(

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import torch
 
-from starvsr.engine.chunk_plan import Cut
+from starvsr.engine.chunk_plan import ChunkPlan
 from starvsr.engine.finish import Finish
 from starvsr.engine.progress import CancelToken, Meter
 from starvsr.engine.render import Pixels, Store, join_segments, upscale_segment
@@ -63,7 +63,7 @@ class StreamSettings:
     """What the stream does with frames.
 
     Args:
-        cut: The cut in time and space.
+        plan: The cut in time and space.
         finish: What is done to each enlarged frame.
         seed: Seed of the noise.
         num_steps: Sampling steps.
@@ -73,7 +73,7 @@ class StreamSettings:
             the processor, which finishing would otherwise take time from.
     """
 
-    cut: Cut
+    plan: ChunkPlan
     finish: Finish
     seed: int = 0
     num_steps: int = 1
@@ -101,11 +101,11 @@ def upscale_stream(
         frames: Frames in order, read in a thread of their own.
         sink: Called in order in a thread of its own.
         upscaler: The model.
-        settings: Cut, finish, seed, steps.
+        settings: Plan, finish, seed, steps.
         detector: Finds scene cuts; None takes everything for one shot.
         meter: Counts frames and reports progress.
         cancel: Looked at between tiles and frames.
-        begin: Where to begin; ``frames`` then begin with ``begin.first_needed(cut.overlap)``. What comes out is the
+        begin: Where to begin; ``frames`` then begin with ``begin.first_needed(plan.overlap)``. What comes out is the
             same as without interruption.
         stop: End before this frame, which must be the first behind a segment; None goes to the last.
         on_border: Called behind each segment's frames.
@@ -172,9 +172,9 @@ def _enlarged(
     begin: Position,
 ) -> Iterator[tuple[int, _Item]]:
     """Yield each finished frame with its index."""
-    cut, finish = settings.cut, settings.finish
+    plan, finish = settings.plan, settings.finish
     behind = settings.device != "cpu" if settings.finish_behind is None else settings.finish_behind
-    planner = SegmentPlanner(cut.length, cut.overlap, cut.crossfade, begin)
+    planner = SegmentPlanner(plan.length, plan.overlap, plan.crossfade, begin)
     inputs: dict[int, Frame] = {}  # frames whose results are not out yet
     current: Segment | None = None
 
@@ -222,7 +222,7 @@ def _render(
         upscaler,
         [frame.pixels for frame in members],
         segment,
-        settings.cut.grid,
+        settings.plan.grid,
         seed=settings.seed,
         first_frame=settings.first_frame + segment.start,
         num_steps=settings.num_steps,

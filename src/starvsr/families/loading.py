@@ -35,7 +35,7 @@ LOADING = (
 """Options that are honoured when a model is loaded."""
 
 
-def load_pipeline(name: str = "star-small", *, device: str = "auto", **settings: Any) -> ClipUpscaler:
+def load_upscaler(name: str = "star-small", *, device: str = "auto", **settings: Any) -> ClipUpscaler:
     """Load a model by its name.
 
     Args:
@@ -71,7 +71,7 @@ def load_pipeline(name: str = "star-small", *, device: str = "auto", **settings:
 def load_for(options: UpscaleOptions) -> ClipUpscaler:
     """Load the model that the options name, and refuse options that it does not honour."""
     settings = {name: getattr(options, name) for name in LOADING}
-    upscaler = load_pipeline(options.model, device=options.device, **settings)
+    upscaler = load_upscaler(options.model, device=options.device, **settings)
     check_accepted(upscaler, options, but=LOADING)
     return upscaler
 

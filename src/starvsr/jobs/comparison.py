@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from starvsr.api import UpscaleJob
 from starvsr.engine.progress import CancelToken
 from starvsr.engine.render import Pixels
 from starvsr.jobs.inputs import open_reader
+from starvsr.jobs.job import Job
 from starvsr.jobs.outputs import comparison_paths
 from starvsr.video import EncodeOptions, VideoReader, VideoWriter
 from starvsr.video.untrusted.limits import OWN_FILES
@@ -29,7 +29,7 @@ _LINE = 2  # width of the line between the halves
 Bytes = NDArray[np.uint8]
 
 
-def write_comparison(job: UpscaleJob, num_frames: int, cancel: CancelToken) -> tuple[Path, ...]:
+def write_comparison(job: Job, num_frames: int, cancel: CancelToken) -> tuple[Path, ...]:
     """Write the picture from the middle frame, and the video unless the output is one image.
 
     Args:
@@ -71,7 +71,7 @@ def half_size(width: int, height: int) -> tuple[int, int]:
     return max(2, int(width * share) // 2 * 2), max(2, int(height * share) // 2 * 2)
 
 
-def _read(job: UpscaleJob) -> Iterator[tuple[Bytes, Bytes, int, int]]:
+def _read(job: Job) -> Iterator[tuple[Bytes, Bytes, int, int]]:
     """Yield each input frame with its result, both uint8 RGB, and the input's time and length in ticks."""
     with (
         closing(open_reader(job.info, job.options)) as before,

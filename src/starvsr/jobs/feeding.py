@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from starvsr.engine.finish import Finish
 from starvsr.engine.stream import Frame, StreamSettings
 from starvsr.engine.upscaler import traits_of
+from starvsr.jobs.job import Job
 from starvsr.video import SceneDetector, VideoReader
-
-if TYPE_CHECKING:
-    from starvsr.api import UpscaleJob
 
 
 def frames_from(
@@ -33,11 +30,11 @@ def frames_from(
             detector.replay(frame.pixels, frame.index in cuts)
 
 
-def settings_of(job: UpscaleJob) -> StreamSettings:
+def settings_of(job: Job) -> StreamSettings:
     """Return what the stream does with the frames of a job."""
     color = job.options.color or traits_of(job.upscaler).color
     return StreamSettings(
-        cut=job.cut,
+        plan=job.plan,
         finish=Finish(job.width, job.height, color, keep_alpha=job.info.has_alpha),
         seed=job.options.seed or 0,
         num_steps=job.num_steps,

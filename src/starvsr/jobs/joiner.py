@@ -11,10 +11,12 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from starvsr.jobs.folder import JobFolder
+from starvsr.jobs.job import Job
 from starvsr.jobs.journal import Journal
+from starvsr.jobs.output_spec import output_format
+from starvsr.jobs.provenance import provenance_text
 from starvsr.jobs.published import is_half_published
 from starvsr.jobs.state import JobState, PartRecord
 from starvsr.video import VideoReader, VideoWriter
@@ -27,9 +29,6 @@ from starvsr.video.write.image_names import ImageNames
 from starvsr.video.write.publish import as_output_error, file_sha256, tree_sha256
 from starvsr.video.write.trial import try_output
 
-if TYPE_CHECKING:
-    from starvsr.api import UpscaleJob
-
 
 class Join:
     """The joining of a job's parts.
@@ -41,7 +40,7 @@ class Join:
         state: What is finished.
     """
 
-    def __init__(self, job: UpscaleJob, folder: JobFolder, journal: Journal, state: JobState) -> None:
+    def __init__(self, job: Job, folder: JobFolder, journal: Journal, state: JobState) -> None:
         self._job = job
         self._folder = folder
         self._journal = journal
@@ -63,7 +62,7 @@ class Join:
         writer.abort()
         if writer.form.holds_stills:
             return writer.notes
-        comment = self._job.provenance_text
+        comment = provenance_text(self._job)
         trial = try_output(writer.form, time_range=reader.time_range, comment=comment, tick=tick)
         self._refused = trial.refused
         return list(trial.notes)
@@ -89,7 +88,7 @@ class Join:
     def writer(self, reader: VideoReader, partial: Path, room: int | None = None) -> VideoWriter:
         """Make the output's writer; it refuses what it cannot write."""
         job = self._job
-        form = job.output_format
+        form = output_format(job)
         return VideoWriter(
             job.out,
             source=job.info,
@@ -98,7 +97,7 @@ class Join:
             options=form.options,
             time_range=reader.time_range,
             overwrite=job.options.overwrite or (is_pattern(job.out) and is_half_published(self._folder, job.out)),
-            comment=job.provenance_text,
+            comment=provenance_text(job),
             partial=partial,
             room=room,
             refused=self._refused,
@@ -129,7 +128,7 @@ class Join:
         self._folder.sweep()
 
     def _begin(self, reader: VideoReader, opened: Sequence[Callable[[], StoredPart]], delay: int) -> None:
-        form = self._job.output_format
+        form = output_format(self._job)
         room = 0
         try:
             if not form.holds_stills:
@@ -138,7 +137,7 @@ class Join:
                     opened,
                     delay,
                     time_range=reader.time_range,
-                    comment=self._job.provenance_text,
+                    comment=provenance_text(self._job),
                     refused=self._refused,
                 )
             self._journal.append({"kind": "join", "room": room, "comment": self._comment})
@@ -148,7 +147,7 @@ class Join:
 
     @property
     def _comment(self) -> str:
-        return hashlib.sha256(self._job.provenance_text.encode()).hexdigest()[:16]
+        return hashlib.sha256(provenance_text(self._job).encode()).hexdigest()[:16]
 
     def _give_up(self, records: list[PartRecord], number: int, where: Where) -> None:
         """Remove a part that the joined file holds on the disk."""
@@ -162,7 +161,7 @@ class Join:
         where = self._state.moved.get(index)
         if where is None:
             return Part(path)
-        names = ImageNames(self._job.out, self._job.info) if self._job.output_format.is_images else None
+        names = ImageNames(self._job.out, self._job.info) if output_format(self._job).is_images else None
         return MovedPart(path, where, self._folder.joined, names)
 
     def _is_whole(self, record: PartRecord) -> bool:

@@ -7,17 +7,16 @@ import json
 import platform
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starvsr.engine.upscaler import traits_of
 from starvsr.errors import JobError
 from starvsr.jobs.fingerprint import fingerprint
 from starvsr.jobs.folder import JobFolder
+from starvsr.jobs.job import Job
 from starvsr.jobs.manifest_file import Plan
 from starvsr.options import LIMITS, UpscaleOptions, flag_name, option_infos
-
-if TYPE_CHECKING:
-    from starvsr.api import UpscaleJob
+from starvsr.version import __version__
 
 FORMAT = 2
 PART_SECONDS = 2
@@ -29,7 +28,7 @@ _FREE = frozenset({"overwrite", "restart", "compare", "on_error", "threads", "we
 _FREE |= {name for name, info in option_infos() if info.group == LIMITS}
 
 
-def plan_of(job: UpscaleJob) -> Plan:
+def plan_of(job: Job) -> Plan:
     """Describe a prepared job.
 
     Raises:
@@ -46,11 +45,11 @@ def plan_of(job: UpscaleJob) -> Plan:
         "size": [job.width, job.height],
         "model": {"name": job.upscaler.name, "weights_sha256": traits_of(job.upscaler).digest, "steps": job.num_steps},
         "cut": {
-            "length": job.cut.length,
-            "overlap": job.cut.overlap,
-            "crossfade": job.cut.crossfade,
-            "tiles": [len(job.cut.grid.columns), len(job.cut.grid.rows)],
-            **({} if job.cut.room is None else {"room": job.cut.room.as_dict()}),
+            "length": job.plan.length,
+            "overlap": job.plan.overlap,
+            "crossfade": job.plan.crossfade,
+            "tiles": [len(job.plan.grid.columns), len(job.plan.grid.rows)],
+            **({} if job.plan.room is None else {"room": job.plan.room.as_dict()}),
         },
         "part_frames": part_frames(job.info.frame_rate),
         "encoding": job.encoding,
@@ -73,11 +72,10 @@ def versions() -> dict[str, str]:
     import numpy
     import torch
 
-    import starvsr
     from starvsr.video.read.opening import library_versions
 
     return {
-        "starvsr": starvsr.__version__,
+        "starvsr": __version__,
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         **library_versions(),

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from starvsr.engine.render import Pixels
 from starvsr.engine.segments import Position, Segment
 from starvsr.jobs.state import Gap, PartRecord
 from starvsr.video.parts.part_file import PartWriter
 
-if TYPE_CHECKING:
-    from starvsr.jobs.work import JobWork
+
+class PartLog(Protocol):
+    """Opens part files and records the finished ones."""
+
+    @property
+    def part_frames(self) -> int:
+        """Frames from which on a part is closed."""
+        ...
+
+    def part_writer(self, index: int) -> PartWriter:
+        """Begin a part."""
+        ...
+
+    def part_done(self, record: PartRecord) -> None:
+        """Record that a part is finished."""
+        ...
 
 
 class PartSink:
     """Takes finished frames and cuts them into parts, at borders of segments only."""
 
-    def __init__(self, work: JobWork, gap: Gap) -> None:
-        self._work = work
+    def __init__(self, log: PartLog, gap: Gap) -> None:
+        self._log = log
         self._index = gap.index
         self._start = self._stop = gap.begin.frame
         self._next: Position = gap.begin
@@ -32,7 +46,7 @@ class PartSink:
     def write(self, pixels: Pixels, pts: int, duration: int) -> None:
         """Take the next frame."""
         if self._writer is None:
-            self._writer = self._work.part_writer(self._index)
+            self._writer = self._log.part_writer(self._index)
         self._writer.write(pixels, pts, duration)
         self._stop += 1
 
@@ -44,7 +58,7 @@ class PartSink:
         self._next = segment.next
         if segment.keep_start == segment.shot_start > 0:
             self._cuts.append(segment.shot_start)
-        enough = self._work.part_frames // (2 if segment.ends_shot else 1)
+        enough = self._log.part_frames // (2 if segment.ends_shot else 1)
         if self._stop - self._start >= enough:
             self.finish()
 
@@ -55,7 +69,7 @@ class PartSink:
         facts = self._writer.close()
         self._writer = None
         record = PartRecord(self._index, self._start, self._stop, self._next, tuple(self._cuts), facts)
-        self._work.part_done(record)
+        self._log.part_done(record)
         self._index += 1
         self._start = self._stop
         self._cuts = []

@@ -11,18 +11,21 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starvsr.engine.progress import CancelToken, Meter, ProgressCallback, UpscaleResult, peak_memory_bytes
-from starvsr.errors import OptionError, OutputError, StarVsrError
+from starvsr.errors import InputError, OptionError, OutputError, StarVsrError
 from starvsr.jobs.fingerprint import file_fingerprint
 from starvsr.jobs.folder import JobFolder, job_path
+from starvsr.jobs.job import Job
 from starvsr.jobs.journal import Journal, read_journal
 from starvsr.jobs.lock import JobLock
 from starvsr.jobs.manifest import differences, plan_of, refuse_changes
 from starvsr.jobs.manifest_file import read_plan, write_plan
 from starvsr.jobs.outputs import check_places, comparison_paths, is_images
+from starvsr.jobs.provenance import provenance_of
 from starvsr.jobs.published import is_published
+from starvsr.jobs.run import run_job
 from starvsr.jobs.state import JobState
 from starvsr.options import UpscaleOptions
 from starvsr.video.patterns import is_pattern
@@ -33,8 +36,15 @@ from starvsr.video.write.image_names import names_like
 from starvsr.video.write.publish import as_output_error, discard, file_sha256, publish, tree_sha256
 
 if TYPE_CHECKING:
-    from starvsr.api import UpscaleJob
     from starvsr.engine.upscaler import ClipUpscaler
+
+
+class Prepare(Protocol):
+    """Prepares the job of one photo, as `starvsr.prepare` does."""
+
+    def __call__(self, path: Path, out: Path, options: UpscaleOptions, *, upscaler: ClipUpscaler | None) -> Job:
+        """Prepare the job; writes nothing."""
+        ...
 
 
 def are_photos(path: Path, out: Path, options: UpscaleOptions) -> bool:
@@ -83,14 +93,16 @@ class PhotosJob:
         options: What the user asked for.
         first: The job of the first photo that can be read, as an example of all.
         upscaler: The model.
+        prepare: Prepares the job of each photo.
     """
 
     path: Path
     files: tuple[Path, ...]
     out: Path
     options: UpscaleOptions
-    first: UpscaleJob
+    first: Job
     upscaler: ClipUpscaler
+    prepare: Prepare
 
     @property
     def folder(self) -> JobFolder:
@@ -123,7 +135,9 @@ class PhotosJob:
             lock.release()
 
 
-def prepare_photos(path: Path, out: Path, options: UpscaleOptions, upscaler: ClipUpscaler | None = None) -> PhotosJob:
+def prepare_photos(
+    path: Path, out: Path, options: UpscaleOptions, prepare: Prepare, upscaler: ClipUpscaler | None = None
+) -> PhotosJob:
     """Look at a folder of photos and check the output. Writes nothing.
 
     Raises:
@@ -131,14 +145,13 @@ def prepare_photos(path: Path, out: Path, options: UpscaleOptions, upscaler: Cli
     """
     files = tuple(images_in(path))
     check_places(out, (path, *files), replace(options, compare=False))
-    first = _first_job(files, out, options, upscaler)
-    return PhotosJob(path, files, out, options, first, first.upscaler)
+    first = _first_job(files, out, options, prepare, upscaler)
+    return PhotosJob(path, files, out, options, first, first.upscaler, prepare)
 
 
-def _first_job(files: Sequence[Path], out: Path, options: UpscaleOptions, upscaler: ClipUpscaler | None) -> UpscaleJob:
-    from starvsr.api import prepare
-    from starvsr.errors import InputError
-
+def _first_job(
+    files: Sequence[Path], out: Path, options: UpscaleOptions, prepare: Prepare, upscaler: ClipUpscaler | None
+) -> Job:
     problem: StarVsrError | None = None
     for file in files:
         try:
@@ -231,15 +244,13 @@ class _Photos:
         return done
 
     def _do(self, file: Path, name: str, journal: Journal, meter: Meter, cancel: CancelToken) -> None:
-        from starvsr.api import prepare
-
         cancel.raise_if_cancelled()
         meter.tell()
         work = self._made / "photo.png"  # whatever the photo is called: its name may look like a pattern
         try:
             mark = file_fingerprint(file)
-            job = prepare(file, work, _each(self._job.options), upscaler=self._job.upscaler)
-            result = job.run(cancel=cancel)
+            job = self._job.prepare(file, work, _each(self._job.options), upscaler=self._job.upscaler)
+            result = run_job(job, None, cancel)
         except StarVsrError as error:
             if self._job.options.on_error == "stop" or cancel.is_cancelled:
                 raise
@@ -271,7 +282,7 @@ class _Photos:
             peak_memory=peak_memory_bytes(),
             duration=None,
             notes=tuple(self._notes),
-            provenance=job.first.provenance,
+            provenance=provenance_of(job.first),
             num_kept=meter.num_kept,
             kind="photo",
         )

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from starvsr.api import UpscaleJob, processor_threads
+from starvsr.engine.processor import processor_threads
 from starvsr.engine.progress import CancelToken, Meter, ProgressCallback, UpscaleResult, peak_memory_bytes
 from starvsr.errors import ResourceError
+from starvsr.jobs.job import Job
+from starvsr.jobs.provenance import provenance_of
 from starvsr.jobs.work import open_work
 
 
-def run_job(job: UpscaleJob, on_progress: ProgressCallback | None, cancel: CancelToken) -> UpscaleResult:
+def run_job(job: Job, on_progress: ProgressCallback | None, cancel: CancelToken) -> UpscaleResult:
     """Do the job; when it fails, finished parts stay in its folder and nothing under the output's name."""
     meter = Meter(on_progress, job.num_frames)
     with processor_threads(job.options.threads), _memory_errors(job):
@@ -36,13 +38,13 @@ def run_job(job: UpscaleJob, on_progress: ProgressCallback | None, cancel: Cance
         peak_memory=peak_memory_bytes(),
         duration=job.options.duration or job.info.duration,
         notes=(*_size_notes(job), *notes, *work.told, *getattr(job.upscaler, "notes", ())),
-        provenance=job.provenance,
+        provenance=provenance_of(job),
         comparison=comparison,
         num_kept=work.num_kept,
     )
 
 
-def _size_notes(job: UpscaleJob) -> list[str]:
+def _size_notes(job: Job) -> list[str]:
     if job.width >= job.info.width and job.height >= job.info.height:
         return []
     sizes = f"{job.info.width}x{job.info.height} became {job.width}x{job.height}"
@@ -50,7 +52,7 @@ def _size_notes(job: UpscaleJob) -> list[str]:
 
 
 @contextmanager
-def _memory_errors(job: UpscaleJob) -> Iterator[None]:
+def _memory_errors(job: Job) -> Iterator[None]:
     """Turn running out of memory into an error that says what to do."""
     try:
         yield
@@ -59,7 +61,7 @@ def _memory_errors(job: UpscaleJob) -> Iterator[None]:
         refused = getattr(error, "errno", None) in (errno.ENOMEM, errno.EAGAIN) or "start new thread" in text
         if isinstance(error, MemoryError) or refused or "memory" in text.lower():
             raise ResourceError(
-                f"out of memory with {job.cut.describe()} ({text[:100] or 'no more to be had'}): "
+                f"out of memory with {job.plan.describe()} ({text[:100] or 'no more to be had'}): "
                 "give a smaller --memory, --tile or --segment"
             ) from error
         raise

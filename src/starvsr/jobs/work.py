@@ -14,11 +14,14 @@ from starvsr.jobs.disk import check_disk, output_bytes
 from starvsr.jobs.feeding import frames_from, settings_of
 from starvsr.jobs.fingerprint import fingerprint, marks
 from starvsr.jobs.folder import JobFolder
+from starvsr.jobs.inputs import open_reader
+from starvsr.jobs.job import Job
 from starvsr.jobs.joiner import Join
 from starvsr.jobs.journal import Journal, read_journal
 from starvsr.jobs.lock import JobLock
 from starvsr.jobs.manifest import differences, digest_of, plan_of, refuse_changes
 from starvsr.jobs.manifest_file import Plan, read_plan, write_plan
+from starvsr.jobs.output_spec import output_format
 from starvsr.jobs.part_writer import PartSink
 from starvsr.jobs.published import is_published
 from starvsr.jobs.state import Gap, JobState, PartRecord, end_record
@@ -28,7 +31,6 @@ from starvsr.video.parts.part_file import PartWriter
 from starvsr.video.write.publish import as_output_error
 
 if TYPE_CHECKING:
-    from starvsr.api import UpscaleJob
     from starvsr.offload.memory_plan import Room
 
 _SILENT = 2  # seconds that looking through the input may take without a word
@@ -36,7 +38,7 @@ _MOST_JOINS = 3  # a disk that spoils what was checked a moment ago is given up
 
 
 @contextlib.contextmanager
-def open_work(job: UpscaleJob) -> Iterator[JobWork]:
+def open_work(job: Job) -> Iterator[JobWork]:
     """Take a job in hand, or take it up where an interrupted process left it.
 
     When the block ends with an error, the finished parts stay; a job without any goes without a trace.
@@ -84,7 +86,7 @@ def _tidy(folder: JobFolder, lock: JobLock, is_anothers: bool) -> None:
             folder.remove(lock)
 
 
-def _open(job: UpscaleJob, folder: JobFolder) -> JobWork:
+def _open(job: Job, folder: JobFolder) -> JobWork:
     with _output_errors(job.out):
         if job.options.restart:
             folder.clear()
@@ -121,9 +123,7 @@ def _match(folder: JobFolder, journal: Journal, state: JobState, plan: Plan) -> 
 class JobWork:
     """A job in hand. Made by `open_work`."""
 
-    def __init__(
-        self, job: UpscaleJob, folder: JobFolder, journal: Journal, state: JobState, plan: Plan, before: Any
-    ) -> None:
+    def __init__(self, job: Job, folder: JobFolder, journal: Journal, state: JobState, plan: Plan, before: Any) -> None:
         self._job = job
         self._folder = folder
         self._journal = journal
@@ -152,7 +152,7 @@ class JobWork:
             assert self._state.end is not None
             return int(self._state.end["num_frames"]), list(self._state.end["notes"])
         self._watch_room()
-        with contextlib.closing(self._job.open_reader()) as reader:
+        with contextlib.closing(open_reader(self._job.info, self._job.options)) as reader:
             self._try_output(reader, meter, cancel)
             self._look_over()
             meter.keep(self.num_kept)
@@ -268,7 +268,7 @@ class JobWork:
         job = self._job
         detector = SceneDetector() if job.options.scene_cuts else None
         upscale_stream(
-            frames_from(reader, gap.begin.first_needed(job.cut.overlap), detector, self._state.cuts),
+            frames_from(reader, gap.begin.first_needed(job.plan.overlap), detector, self._state.cuts),
             sink.write,
             job.upscaler,
             settings_of(job),
@@ -289,7 +289,7 @@ class JobWork:
 
     def part_writer(self, index: int) -> PartWriter:
         """Begin a part."""
-        return PartWriter(self._folder.part(index), self._job.output_format)
+        return PartWriter(self._folder.part(index), output_format(self._job))
 
     @property
     def part_frames(self) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from starvsr.engine.chunk_plan import Cut, Sizes, estimate_memory, segment_lengths
+from starvsr.engine.chunk_plan import ChunkPlan, Sizes, estimate_memory, segment_lengths
 from starvsr.engine.tiles import grid_of_tiles
 from starvsr.engine.upscaler import ModelTraits
 from starvsr.errors import ResourceError
@@ -74,7 +74,7 @@ class Wish:
 
 def plan_published(
     model: ModelSizes, wish: Wish, places: tuple[Place, ...], free: int | None, before: Mapping[str, Any] | None = None
-) -> Cut:
+) -> ChunkPlan:
     """Choose segments and room: the least work that fits.
 
     Args:
@@ -140,7 +140,7 @@ def _rooms(model: ModelSizes, wish: Wish, places: tuple[Place, ...]) -> tuple[Ro
     return rooms_for(model, wish.rows, wish.columns, places, tiles, overlap)
 
 
-def _as_before(model: ModelSizes, wish: Wish, before: Mapping[str, Any]) -> Cut | None:
+def _as_before(model: ModelSizes, wish: Wish, before: Mapping[str, Any]) -> ChunkPlan | None:
     """Return the cut of the books, None when they have none that can be read."""
     try:
         room, length = Room.from_dict(before["room"]), int(before["length"])
@@ -153,10 +153,10 @@ def _as_before(model: ModelSizes, wish: Wish, before: Mapping[str, Any]) -> Cut 
     return _cut(wish, dataclasses.replace(choice, length=length), need, need)
 
 
-def _cut(wish: Wish, choice: Choice, need: int, budget: int) -> Cut:
+def _cut(wish: Wish, choice: Choice, need: int, budget: int) -> ChunkPlan:
     grid = grid_of_tiles(wish.sizes.height, wish.sizes.width, None, 0)
     options = wish.options
-    return Cut(
+    return ChunkPlan(
         choice.length,
         wish.overlap,
         options.crossfade or 0,

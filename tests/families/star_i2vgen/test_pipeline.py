@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 import starvsr
 from starvsr.errors import OptionError, WeightsError
-from starvsr.families.loading import load_pipeline
+from starvsr.families.loading import load_upscaler
 from starvsr.families.star_i2vgen import load as loading_published
 from starvsr.families.star_i2vgen.load import load_published
 from starvsr.families.star_i2vgen.pipeline import PublishedStar
@@ -142,15 +142,15 @@ def test_step_lists() -> None:
 
 def test_settings_of_speed_reach_the_model(folder: Path, pipeline: PublishedStar) -> None:
     settings = {"guidance_interval": "300:700", "guidance_pair": "together", "feature_cache": 3, "attention": "math"}
-    upscaler: Any = load_pipeline("star-light", device="cpu", weights=str(folder), **settings)
+    upscaler: Any = load_upscaler("star-light", device="cpu", weights=str(folder), **settings)
     sampling = upscaler.sampling
     assert (sampling.guidance_interval, sampling.guidance_pair, sampling.feature_cache) == ((300, 700), "together", 3)
     hq = upscaler.upscale_clip(_clip(), num_steps=3)
     assert hq.isfinite().all() and not torch.equal(hq, pipeline.upscale_clip(_clip(), num_steps=3))
     with pytest.raises(OptionError, match="--feature-cache"):
-        load_pipeline("star-small", feature_cache=2)
+        load_upscaler("star-small", feature_cache=2)
     with pytest.raises(OptionError, match="--attention efficient"):
-        load_pipeline("star-light", device="cpu", weights=str(folder), attention="efficient")
+        load_upscaler("star-light", device="cpu", weights=str(folder), attention="efficient")
 
 
 def test_the_prompts_reach_the_network(folder: Path, pipeline: PublishedStar) -> None:
@@ -212,13 +212,13 @@ def test_weights_of_another_size_are_named(folder: Path) -> None:
 
 
 def test_options_reach_the_model_and_others_are_refused(folder: Path) -> None:
-    upscaler: Any = load_pipeline(
+    upscaler: Any = load_upscaler(
         "star-light", device="cpu", weights=str(folder), guidance=3.0, padding="released", exact=False
     )
     assert upscaler.sampling.guidance == 3.0
     assert upscaler.sampling.choices == Choices(padding="released")
     with pytest.raises(OptionError, match="--exact"):
-        load_pipeline("star-small", exact=True)
+        load_upscaler("star-small", exact=True)
     with pytest.raises(OptionError, match="--rounding nearest"):
         UpscaleOptions(model="star-light", exact=True, color="wavelet")
     UpscaleOptions(model="star-light", exact=True, rounding="nearest", color="wavelet")

@@ -11,9 +11,9 @@ from importlib import import_module
 
 import click
 
-from starvsr import __version__
 from starvsr.apps.cli.commands import ExampleGroup
 from starvsr.apps.cli.exit_codes import run_command
+from starvsr.version import __version__
 
 _COMMANDS = {
     "upscale": "upscale_command:upscale",

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starvsr.api import UpscaleJob
 from starvsr.apps.cli.info_command import facts
 from starvsr.apps.cli.terminal import echo
 from starvsr.jobs.disk import output_bytes
+from starvsr.jobs.job import Job
 from starvsr.jobs.outputs import encode_options
 from starvsr.quantities import format_size, format_time
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starvsr.jobs.photos import PhotosJob
 
 
-def show_plan(job: UpscaleJob | PhotosJob) -> None:
+def show_plan(job: Job | PhotosJob) -> None:
     """Print the plan of a prepared job."""
     from starvsr.jobs.photos import PhotosJob
 
@@ -29,14 +29,14 @@ def show_plan(job: UpscaleJob | PhotosJob) -> None:
         echo(f"{name + ':':<12} {value}" if name else "")
 
 
-def plan_rows(job: UpscaleJob) -> list[tuple[str, str]]:
+def plan_rows(job: Job) -> list[tuple[str, str]]:
     """List the decisions of a job, as names and words."""
     rows = [
         ("output", str(job.out)),
         ("size", f"{job.width}x{job.height} ({job.scale:.4g} times{_asked(job)})"),
         ("encoding", job.encoding),
         ("model", f"{job.upscaler.name} on {job.device}, {_steps(job.num_steps)}"),
-        ("cut", job.cut.describe()),
+        ("cut", job.plan.describe()),
         ("segments", _segments(job)),
         ("memory", _memory(job)),
         ("disk", _disk(job)),
@@ -54,33 +54,33 @@ def _show_photos(job: PhotosJob) -> None:
         echo(f"{name + ':':<12} {value}")
 
 
-def _asked(job: UpscaleJob) -> str:
+def _asked(job: Job) -> str:
     target = job.options.target
     return "" if target is None else f", for {target[0]}"
 
 
-def _memory(job: UpscaleJob) -> str:
-    cut = job.cut
-    told = f"about {format_size(cut.memory)}"
-    if cut.prediction is None:
+def _memory(job: Job) -> str:
+    plan = job.plan
+    told = f"about {format_size(plan.memory)}"
+    if plan.prediction is None:
         return told
-    if cut.memory == cut.prediction.peak:  # of a device
-        return f"on {job.device}, predicted: {cut.prediction.describe()}; budget {format_size(cut.budget)}"
-    return f"{told}, of which the model, predicted: {cut.prediction.describe()}"
+    if plan.memory == plan.prediction.peak:  # of a device
+        return f"on {job.device}, predicted: {plan.prediction.describe()}; budget {format_size(plan.budget)}"
+    return f"{told}, of which the model, predicted: {plan.prediction.describe()}"
 
 
 def _steps(count: int) -> str:
     return f"{count} step{'s' if count != 1 else ''}"
 
 
-def _segments(job: UpscaleJob) -> str:
+def _segments(job: Job) -> str:
     cuts = ", and one more at least for each scene cut" if job.options.scene_cuts else ""
     if job.num_frames is None:
-        return f"one for every {job.cut.length} frames{cuts}"
-    return f"{-(-job.num_frames // job.cut.length)} for {job.num_frames} frames{cuts}"
+        return f"one for every {job.plan.length} frames{cuts}"
+    return f"{-(-job.num_frames // job.plan.length)} for {job.num_frames} frames{cuts}"
 
 
-def _disk(job: UpscaleJob) -> str:
+def _disk(job: Job) -> str:
     free = format_size(shutil.disk_usage(_there(job.out.resolve().parent)).free)
     if job.num_frames is None:
         return f"unknown (the number of frames is unknown), {free} free"
@@ -93,23 +93,23 @@ def _there(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
-def _time(job: UpscaleJob) -> str:
+def _time(job: Job) -> str:
     """Estimate from a small trial of the network; encoding not counted."""
     per_pixel = _seconds_per_pixel(job)
-    per_frame = per_pixel * job.cut.work * job.info.width * job.info.height
+    per_frame = per_pixel * job.plan.work * job.info.width * job.info.height
     whole = "" if job.num_frames is None else f", {format_time(per_frame * job.num_frames)} in all"
     return f"roughly {per_frame:.2g} s a frame on this machine{whole} (encoding not counted)"
 
 
-def _seconds_per_pixel(job: UpscaleJob) -> float:
-    from starvsr.api import processor_threads
+def _seconds_per_pixel(job: Job) -> float:
     from starvsr.apps.cli.time_estimate import seconds_per_pixel
+    from starvsr.engine.processor import processor_threads
 
     with processor_threads(job.options.threads):
         return seconds_per_pixel(job.upscaler, job.num_steps, min(job.info.width, job.info.height), job.device)
 
 
-def _trial_notes(job: UpscaleJob) -> list[str]:
+def _trial_notes(job: Job) -> list[str]:
     """Ask the writer, by way of a file that is thrown away, what it will leave out."""
     from starvsr.video import VideoWriter
 

@@ -19,7 +19,7 @@ from starvsr.diffusion.denoiser import Denoise, in_windows
 from starvsr.diffusion.samplers import dpmpp_2m_sde, released_start
 from starvsr.diffusion.schedules import star_schedule
 from starvsr.diffusion.tiling import in_tiles
-from starvsr.engine.chunk_plan import Cut, Sizes
+from starvsr.engine.chunk_plan import ChunkPlan, Sizes
 from starvsr.engine.upscaler import ModelTraits, StepCallback
 from starvsr.errors import OptionError
 from starvsr.families.star_i2vgen.acceleration import CompiledNetwork, attention_scope
@@ -139,7 +139,7 @@ class PublishedStar:
 
     def plan_cut(
         self, sizes: Sizes, options: UpscaleOptions, num_frames: int | None, before: Mapping[str, Any] | None = None
-    ) -> Cut:
+    ) -> ChunkPlan:
         """Choose segments, tiles and the place of the weights for a job, and work by it from now on.
 
         Args:
@@ -156,7 +156,7 @@ class PublishedStar:
         wish = Wish(sizes, self.traits, options, rows, columns, self.codec.factor / self.scale, num_frames)
         memory = self.memory
         cut = plan_published(memory.sizes, wish, memory.places, memory.free(), before)
-        assert cut.room is not None
+        assert isinstance(cut.room, Room)
         memory.settle(cut.room)
         return cut
 

@@ -23,7 +23,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from starvsr import __version__
 from starvsr.errors import OutputExistsError, OutputNotWritableError, WeightsError
 from starvsr.models.star.unet import StarUNet, StarUNetConfig
 from starvsr.models.text.clip_encoder import TextTowerConfig, tower_weights
@@ -32,6 +31,7 @@ from starvsr.models.weights.digests import known_digest
 from starvsr.models.weights.locate import ModelFiles
 from starvsr.models.weights.star import load_star_unet
 from starvsr.models.weights.tensors import read_tensors
+from starvsr.version import __version__
 
 SHARD_BYTES = 5_000_000_000
 """Largest file that is written; more is split."""

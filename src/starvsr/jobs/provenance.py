@@ -1,0 +1,38 @@
+"""The provenance record of an output: version, model, digest of its weights, options."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starvsr.engine.upscaler import traits_of
+from starvsr.jobs.job import Job
+from starvsr.options import LIMITS, option_infos
+from starvsr.version import __version__
+
+# the digest names the weights, and the rest changes no byte
+_LEFT_OUT = frozenset({"overwrite", "restart", "compare", "on_error", "threads", "model", "weights"})
+_LEFT_OUT |= {name for name, info in option_infos() if info.group == LIMITS}
+
+
+def provenance_of(job: Job) -> dict[str, Any]:
+    """Return what made the output; of the options, those that differ from the defaults and may change a byte."""
+    options = {
+        name: value if isinstance(value, (int, float)) else str(value)
+        for name, value in job.options.changed().items()
+        if name not in _LEFT_OUT
+    }
+    return {
+        "software": f"starvsr {__version__}",
+        "model": job.upscaler.name,
+        "weights_sha256": traits_of(job.upscaler).digest,
+        "scale": job.scale,
+        "steps": job.num_steps,
+        "seed": job.options.seed or 0,
+        "options": options,
+    }
+
+
+def provenance_text(job: Job) -> str:
+    """Return the provenance as one line of JSON, for a tag of the output."""
+    return json.dumps(provenance_of(job), separators=(",", ":"), ensure_ascii=False)
