@@ -54,3 +54,10 @@ def test_the_job_is_data_and_the_old_name_of_load_upscaler_stays() -> None:
     assert starvsr.load_pipeline is starvsr.load_upscaler
     assert starvsr.load_upscaler("bicubic").name == "bicubic"
     assert {"prepare", "UpscaleJob", "load_upscaler"} <= set(starvsr.__all__)
+
+
+def test_a_function_becomes_a_model_in_one_line(tmp_path: Path, picture: Path) -> None:
+    mirror = starvsr.FunctionUpscaler("mirror", 1, lambda lq: lq.flip(-1))
+    out = starvsr.upscale(picture, tmp_path / "out.png", upscaler=mirror, scale=1).output
+    with Image.open(picture) as given, Image.open(out) as made:
+        assert made.tobytes() == given.transpose(Image.Transpose.FLIP_LEFT_RIGHT).tobytes()

@@ -18,10 +18,11 @@ from benchmarks.published.star_cpu import fill_quickly
 from benchmarks.published.star_flops import TOKENS, StarFlops
 from starvsr.engine.segments import plan_segments
 from starvsr.families.star_i2vgen.footprint.forecast import forecast
-from starvsr.families.star_i2vgen.load import SEGMENT, SEGMENT_OVERLAP, arrange_weights
+from starvsr.families.star_i2vgen.load import arrange_weights
 from starvsr.families.star_i2vgen.pipeline import SCALE, PublishedStar
 from starvsr.families.star_i2vgen.reference import Choices
 from starvsr.families.star_i2vgen.sampling import Sampling
+from starvsr.families.star_i2vgen.upscaler import SEGMENT, SEGMENT_OVERLAP
 from starvsr.models.int8 import to_int8
 from starvsr.models.star.unet import StarUNet, StarUNetConfig
 from starvsr.models.vae.codec import RELEASED_GROUP, TemporalVaeCodec

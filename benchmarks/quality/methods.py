@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from safetensors import safe_open
 
 import starvsr
-from starvsr.engine.upscaler import FrameUpscaler
+from starvsr.engine.segments import Segment
 from starvsr.errors import OptionError
+from starvsr.families.job_settings import plain_settings
 from starvsr.models.causal_sr import CausalSR
 from starvsr.models.registry import CAUSAL
 from starvsr.models.weights import load_weights
@@ -118,10 +119,12 @@ class StarSmall:
 
     def __init__(self, weights: str | Path | None = None, seed: int = 0, num_steps: int | None = None) -> None:
         options: dict[str, Any] = {} if weights is None else {"weights": weights}
-        self._pipeline = cast(FrameUpscaler, starvsr.load_upscaler("star-small", **options))
-        self._call: dict[str, Any] = {"seed": seed} if num_steps is None else {"seed": seed, "num_steps": num_steps}
+        self._upscaler = starvsr.load_upscaler("star-small", **options)
+        self._settings = plain_settings(self._upscaler, seed=seed, num_steps=num_steps)
 
     def __call__(self, lq: ByteArray) -> ByteArray:
         """Enlarge a clip."""
-        frames = self._pipeline.upscale_frames(to_unit(lq, 8)[None], slice(None), first_frame=0, **self._call)
-        return np.concatenate([np.asarray(from_unit(frame[:, None], 8), np.uint8) for frame in frames])
+        whole = Segment(0, 0, len(lq), 0, len(lq))
+        with self._upscaler.open(self._settings) as session:
+            frames = session.upscale(to_unit(lq, 8)[None], slice(0, len(lq)), segment=whole, first_frame=0)
+            return np.concatenate([np.asarray(from_unit(frame[:, None], 8), np.uint8) for frame in frames])

@@ -25,11 +25,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.reliability.torture import write_table
-from starvsr.engine.chunk_plan import ChunkPlan, Sizes, plan_chunks
+from starvsr.engine.chunk_plan import ChunkPlan, PlanInput, Sizes
 from starvsr.engine.finish import Finish
 from starvsr.engine.segments import Segment
 from starvsr.engine.stream import StreamSettings, upscale_stream
-from starvsr.engine.upscaler import ClipUpscaler, traits_of
+from starvsr.engine.upscaler import Upscaler
+from starvsr.families.job_settings import plain_settings
 from starvsr.options import UpscaleOptions
 from starvsr.video import SceneDetector, VideoReader
 
@@ -72,7 +73,7 @@ class Seams:
 
 
 def enlarge(
-    frames: Sequence[Picture], upscaler: ClipUpscaler, cut: ChunkPlan, *, scenes: bool = True
+    frames: Sequence[Picture], upscaler: Upscaler, cut: ChunkPlan, *, scenes: bool = True
 ) -> tuple[list[Picture], list[int], list[int]]:
     """Run frames through the stream.
 
@@ -81,28 +82,31 @@ def enlarge(
     """
     made: list[Any] = []
     seen: list[Segment] = []
-    size = (frames[0].shape[1] * upscaler.scale, frames[0].shape[0] * upscaler.scale)
-    settings = StreamSettings(cut, Finish(*size, color=traits_of(upscaler).color))
-    upscale_stream(
-        [Shot(pixels, index) for index, pixels in enumerate(frames)],
-        lambda pixels, pts, duration: made.append(pixels),
-        upscaler,
-        settings,
-        detector=SceneDetector() if scenes else None,
-        on_border=seen.append,
-    )
+    job = plain_settings(upscaler)
+    traits = upscaler.traits_for(job.values)
+    size = (frames[0].shape[1] * job.scale, frames[0].shape[0] * job.scale)
+    with upscaler.open(job, cut) as session:
+        upscale_stream(
+            [Shot(pixels, index) for index, pixels in enumerate(frames)],
+            lambda pixels, pts, duration: made.append(pixels),
+            session,
+            StreamSettings(cut, Finish(*size, color=traits.color), job.scale, traits),
+            detector=SceneDetector() if scenes else None,
+            on_border=seen.append,
+        )
     borders = [segment.keep_start for segment in seen if segment.keep_start > segment.shot_start]
     return made, borders, sorted({segment.shot_start for segment in seen})
 
 
-def default_cut(frames: Sequence[Picture], upscaler: ClipUpscaler, **options: Any) -> ChunkPlan:
+def default_cut(frames: Sequence[Picture], upscaler: Upscaler, **options: Any) -> ChunkPlan:
     """Give the cut that ``starvsr upscale`` would choose."""
     height, width = frames[0].shape[:2]
-    sizes = Sizes(height, width, upscaler.scale, height * upscaler.scale, width * upscaler.scale)
-    return plan_chunks(sizes, traits_of(upscaler), UpscaleOptions(**options))
+    job = plain_settings(upscaler)
+    sizes = Sizes(height, width, job.scale, height * job.scale, width * job.scale)
+    return upscaler.plan(PlanInput(sizes, UpscaleOptions(**options)), job)
 
 
-def look_at(frames: Sequence[Picture], upscaler: ClipUpscaler, cut: ChunkPlan, *, scenes: bool = True) -> Seams:
+def look_at(frames: Sequence[Picture], upscaler: Upscaler, cut: ChunkPlan, *, scenes: bool = True) -> Seams:
     """Measure the borders of a clip.
 
     Raises:

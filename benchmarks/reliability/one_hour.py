@@ -28,7 +28,8 @@ import numpy as np
 import psutil
 
 from benchmarks.reliability.torture import write_table
-from starvsr.engine.upscaler import ModelTraits
+from starvsr.engine.clip_upscaler import ClipUpscaler
+from starvsr.engine.traits import Traits
 from starvsr.jobs.folder import JobFolder, job_path
 from starvsr.jobs.journal import read_journal
 from starvsr.jobs.state import JobState
@@ -55,12 +56,12 @@ class Watched:
     parts_lost: int = 0
 
 
-class Identity:
+class Identity(ClipUpscaler):
     """A model that gives each frame back."""
 
     name = "identity"
     scale = 1
-    traits = ModelTraits(accepts=frozenset(), overlap=0, tile_overlap=0, fixed_bytes=0, bytes_per_pixel=100)
+    traits = Traits(accepts=frozenset(), overlap=0, tile_overlap=0, fixed_bytes=0, bytes_per_pixel=100)
 
     def upscale_clip(self, lq, **_):  # type: ignore[no-untyped-def]
         """Return the clip [1, 3, T, H, W] itself."""

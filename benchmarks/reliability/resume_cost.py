@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.quality.seams import default_cut, enlarge, read
 from benchmarks.reliability.torture import write_table
-from starvsr.engine.upscaler import ClipUpscaler
+from starvsr.engine.upscaler import Upscaler
 from starvsr.options import UpscaleOptions
 from starvsr.video import VideoReader
 
@@ -37,7 +37,7 @@ def seconds_to_pass_over(path: Path) -> float:
     return (time.process_time() - began) / frames
 
 
-def seconds_to_upscale(path: Path, count: int, upscaler: ClipUpscaler) -> tuple[float, tuple[int, int]]:
+def seconds_to_upscale(path: Path, count: int, upscaler: Upscaler) -> tuple[float, tuple[int, int]]:
     """Return the processor seconds of a frame that is upscaled, and its size."""
     began = time.process_time()
     frames = read(path, count)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from starvsr.api import load_upscaler as load_upscaler
     from starvsr.api import prepare as prepare
     from starvsr.api import upscale as upscale
+    from starvsr.engine.clip_upscaler import FunctionUpscaler as FunctionUpscaler
     from starvsr.engine.progress import CancelToken as CancelToken
     from starvsr.engine.progress import Progress as Progress
     from starvsr.engine.progress import UpscaleResult as UpscaleResult
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CancelToken": "starvsr.engine.progress",
+    "FunctionUpscaler": "starvsr.engine.clip_upscaler",
     "Progress": "starvsr.engine.progress",
     "StarVsrError": "starvsr.errors",
     "UpscaleJob": "starvsr.api",
@@ -47,6 +49,7 @@ _HOMES = {
 
 __all__ = [
     "CancelToken",
+    "FunctionUpscaler",
     "Progress",
     "StarVsrError",
     "UpscaleJob",

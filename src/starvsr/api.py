@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starvsr.engine.chunk_plan import ChunkPlan, Sizes, plan_chunks
+from starvsr.engine.chunk_plan import PlanInput, Sizes, whole_clip
 from starvsr.engine.progress import CancelToken, ProgressCallback, UpscaleResult
-from starvsr.engine.upscaler import ClipUpscaler, traits_of
-from starvsr.families.loading import check_accepted, choose_device, load_for, load_upscaler
+from starvsr.engine.upscaler import Upscaler
+from starvsr.families.job_settings import complete_options, job_settings
+from starvsr.families.loading import load_for, load_upscaler
+from starvsr.jobs.folder import JobFolder, job_path
 from starvsr.jobs.inputs import expected_frames, look_at, refuse_unused, rehearse_copying
 from starvsr.jobs.job import Job
-from starvsr.jobs.outputs import check_encoding, check_enlargement, check_outputs, size_of
+from starvsr.jobs.manifest_file import read_cut
+from starvsr.jobs.outputs import check_encoding, check_enlargement, check_outputs, enlargement, size_of
 from starvsr.options import UpscaleOptions, options_from
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ def upscale(
     out: str | Path,
     options: UpscaleOptions | None = None,
     *,
-    upscaler: ClipUpscaler | None = None,
+    upscaler: Upscaler | None = None,
     on_progress: ProgressCallback | None = None,
     cancel: CancelToken | None = None,
     **values: Any,
@@ -82,7 +85,7 @@ def prepare(
     out: str | Path,
     options: UpscaleOptions | None = None,
     *,
-    upscaler: ClipUpscaler | None = None,
+    upscaler: Upscaler | None = None,
     **values: Any,
 ) -> UpscaleJob:
     """Probe the input, check the output, load the model and make the plan. Writes nothing.
@@ -103,10 +106,6 @@ def prepare(
     options = _merge(options, values)
     info = look_at(path, options)
     refuse_unused(info, options)
-    if options.exact:
-        from starvsr.families.star_i2vgen.reference import whole_clip
-
-        options = whole_clip(options, expected_frames(info, options))
     out = Path(out)
     check_outputs(info, out, options)
     width, height = size_of(info, out, options)
@@ -114,35 +113,39 @@ def prepare(
     rehearse_copying(info, out, options)
     if upscaler is None:
         upscaler = load_for(options)
-    else:
-        check_accepted(upscaler, options)
-    check_enlargement(info, options, upscaler.name, upscaler.scale)
+    options = complete_options(upscaler, options, values)
+    check_enlargement(info, options, upscaler.name, upscaler.traits_for({}).scales[-1])
+    settings, traits = job_settings(upscaler, options, enlargement(info, options))
+    num_frames = expected_frames(info, options)
+    if traits.lengths.whole:
+        options = whole_clip(options, num_frames)
     sizes = Sizes(
         info.height,
         info.width,
-        upscaler.scale,
+        settings.scale,
         height,
         width,
         sample_bytes=1 if info.bit_depth <= 8 else 2,
         channels=4 if info.has_alpha else 3,
     )
-    num_frames = expected_frames(info, options)
+    before = None if options.restart else read_cut(JobFolder(job_path(out)))
     return UpscaleJob(
         info=info,
         out=out,
         options=options,
         upscaler=upscaler,
-        plan=_plan_of(upscaler, sizes, options, num_frames, out),
+        settings=settings,
+        traits=traits,
+        plan=upscaler.plan(PlanInput(sizes, options, num_frames, before), settings),
         width=width,
         height=height,
         num_frames=num_frames,
-        device=choose_device(options.device),
         encoding=encoding,
     )
 
 
 def prepare_any(
-    path: str | Path, out: str | Path, options: UpscaleOptions, *, upscaler: ClipUpscaler | None = None
+    path: str | Path, out: str | Path, options: UpscaleOptions, *, upscaler: Upscaler | None = None
 ) -> UpscaleJob | PhotosJob:
     """Do what `prepare` does, or the same for a folder of photos, each of which is upscaled independently."""
     from starvsr.jobs.photos import are_photos, prepare_photos
@@ -150,20 +153,6 @@ def prepare_any(
     if are_photos(Path(path), Path(out), options):
         return prepare_photos(Path(path), Path(out), options, prepare, upscaler)
     return prepare(path, out, options, upscaler=upscaler)
-
-
-def _plan_of(
-    upscaler: ClipUpscaler, sizes: Sizes, options: UpscaleOptions, num_frames: int | None, out: Path
-) -> ChunkPlan:
-    """Make the plan; a model that places its weights itself also makes that plan."""
-    if not hasattr(upscaler, "plan_cut"):
-        return plan_chunks(sizes, traits_of(upscaler), options)
-    from starvsr.jobs.folder import JobFolder, job_path
-    from starvsr.jobs.manifest_file import read_cut
-
-    before = None if options.restart else read_cut(JobFolder(job_path(out)))
-    plan: ChunkPlan = upscaler.plan_cut(sizes, options, num_frames, before)
-    return plan
 
 
 load_pipeline = load_upscaler

@@ -163,7 +163,6 @@ def test_wrong_usage_ends_with_2(words: tuple[str, ...], clip: Path, one_line) -
 @pytest.mark.parametrize(
     "words",
     [
-        ("--seed", "3"),
         ("--steps", "2"),
         ("--prompt", "a cat"),
         ("--window", "8"),

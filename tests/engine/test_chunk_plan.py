@@ -7,14 +7,14 @@ from fractions import Fraction
 import pytest
 
 from starvsr.engine.chunk_plan import MB, Sizes, plan_chunks
-from starvsr.engine.upscaler import ModelTraits
+from starvsr.engine.traits import Traits
 from starvsr.errors import OptionError, ResourceError
 from starvsr.options import UpscaleOptions
 
 SMALL = Sizes(240, 426, 4, 960, 1704)
 HD = Sizes(720, 1280, 4, 1440, 2560)
 FULL_HD = Sizes(1080, 1920, 4, 4320, 7680)
-TRAITS = ModelTraits()
+TRAITS = Traits()
 
 
 def test_the_default_stays_below_one_gigabyte() -> None:
@@ -44,12 +44,12 @@ def test_what_the_user_fixes_is_kept() -> None:
 
 
 def test_a_crossfade_makes_room_for_itself() -> None:
-    cut = plan_chunks(SMALL, ModelTraits(overlap=0), UpscaleOptions(crossfade=6))
+    cut = plan_chunks(SMALL, Traits(overlap=0), UpscaleOptions(crossfade=6))
     assert cut.overlap >= 3 and cut.length >= 12
 
 
 def test_the_model_fades_segments_unless_the_user_says_otherwise() -> None:
-    traits = ModelTraits(overlap=3, crossfade=2)
+    traits = Traits(overlap=3, crossfade=2)
     assert plan_chunks(SMALL, traits, UpscaleOptions()).crossfade == 2
     assert plan_chunks(SMALL, traits, UpscaleOptions(crossfade=0)).crossfade == 0
     assert plan_chunks(SMALL, traits, UpscaleOptions(crossfade=4, segment=8)).crossfade == 4

@@ -11,9 +11,9 @@ import pytest
 from starvsr.engine.chunk_plan import ChunkPlan
 from starvsr.engine.finish import Finish
 from starvsr.engine.progress import CancelToken, Meter, Progress
-from starvsr.engine.stream import StreamSettings, upscale_stream
+from starvsr.engine.stream import StreamSettings
 from starvsr.engine.tiles import grid_of_tiles
-from starvsr.engine.upscaler import ModelTraits
+from starvsr.engine.traits import Traits
 from starvsr.errors import Cancelled, CorruptFrameError, OutputNotWritableError, StarVsrError
 from tests.support.doubles import (
     ArrayFrame,
@@ -22,6 +22,7 @@ from tests.support.doubles import (
     NoisyUpscaler,
     TemporalMeanUpscaler,
     random_frames,
+    stream_through,
 )
 
 
@@ -33,7 +34,7 @@ def _settings(height, width, *, length=4, overlap=1, crossfade=0, tile=None, til
 
 def _run(frames, upscaler, settings, **details) -> list[np.ndarray]:
     out: list[tuple[np.ndarray, int, int]] = []
-    count = upscale_stream(frames, lambda *item: out.append(item), upscaler, settings, **details)
+    count = stream_through(upscaler, frames, lambda *item: out.append(item), settings, **details)
     assert count == len(out)
     assert [(pts, duration) for _, pts, duration in out] == [(f.pts, f.duration) for f in frames]
     return [pixels for pixels, _, _ in out]
@@ -91,8 +92,8 @@ def test_a_slow_encoder_does_not_hold_up_a_model_that_lets_a_segment_wait() -> N
     def sink(*_: object) -> None:
         waited.append(second_segment.wait(20))
 
-    model = Upscaler(traits=ModelTraits(write_behind=4))
-    upscale_stream(random_frames(8, 4, 4), sink, model, _settings(4, 4, overlap=0))
+    model = Upscaler(traits=Traits(write_behind=4))
+    stream_through(model, random_frames(8, 4, 4), sink, _settings(4, 4, overlap=0))
     assert waited == [True] * 8
 
 
@@ -220,7 +221,7 @@ def test_an_error_of_the_source_comes_through_and_ends_the_threads() -> None:
 
     before = threading.active_count()
     with pytest.raises(CorruptFrameError, match="frame 3"):
-        upscale_stream(damaged(), lambda *item: None, NearestUpscaler(), _settings(5, 5))
+        stream_through(NearestUpscaler(), damaged(), lambda *item: None, _settings(5, 5))
     assert threading.active_count() == before
 
 
@@ -234,7 +235,7 @@ def test_an_error_of_the_sink_comes_through_at_any_frame() -> None:
             taken.append(pts)
 
         with pytest.raises(OutputNotWritableError, match="disk is full"):
-            upscale_stream(random_frames(9, 5, 5), sink, NearestUpscaler(), _settings(5, 5))
+            stream_through(NearestUpscaler(), random_frames(9, 5, 5), sink, _settings(5, 5))
         assert len(taken) == failing
 
 
@@ -248,7 +249,7 @@ def test_cancelling_stops_soon() -> None:
 
     before = threading.active_count()
     with pytest.raises(Cancelled):
-        upscale_stream(random_frames(40, 5, 5), sink, NearestUpscaler(), _settings(5, 5), cancel=token)
+        stream_through(NearestUpscaler(), random_frames(40, 5, 5), sink, _settings(5, 5), cancel=token)
     assert len(seen) < 10
     assert threading.active_count() == before
 
@@ -267,7 +268,7 @@ def test_reading_stays_a_few_frames_ahead() -> None:
         nonlocal written
         written += 1
 
-    upscale_stream(frames(), sink, NearestUpscaler(), _settings(4, 4, length=4, overlap=2))
+    stream_through(NearestUpscaler(), frames(), sink, _settings(4, 4, length=4, overlap=2))
     assert written == 80
     assert furthest < 40
 

@@ -18,7 +18,7 @@ from benchmarks.memory.star_memory import published_sizes
 from starvsr.api import prepare
 from starvsr.apps.cli.dry_run import plan_rows
 from starvsr.engine.chunk_plan import ChunkPlan, Sizes
-from starvsr.engine.upscaler import ModelTraits
+from starvsr.engine.traits import Traits
 from starvsr.errors import ResourceError
 from starvsr.jobs.folder import JobFolder, job_path
 from starvsr.jobs.manifest_file import read_cut
@@ -28,9 +28,9 @@ from starvsr.offload.planning import GB, Wish, plan_published
 from starvsr.offload.search import rooms_for
 from starvsr.options import UpscaleOptions
 from tests.offload.test_manager import Failing
-from tests.support.tiny_star import tiny
+from tests.support.tiny_star import TinyStar
 
-TRAITS = ModelTraits(overlap=4, tile_overlap=32, segment=24, color="adain")
+TRAITS = Traits(overlap=4, tile_overlap=32, segment=24, color="adain")
 TOY = Sizes(240, 426, 4, 960, 1704)
 
 
@@ -116,24 +116,24 @@ def test_a_job_that_ran_out_of_memory_is_resumed_with_its_last_plan(frames: Path
         "scene_cuts": False,
     }
     out = tmp_path / "out.mkv"
-    star = tiny()
-    broken = Failing(star.network.forward, {3})  # memory runs out in the second segment: two calls each
-    star.network.forward = broken  # type: ignore[method-assign]
-    star.encode = Failing(star.encode, {3}, RuntimeError("the power goes"))  # type: ignore[method-assign]
+    star = TinyStar()
+    star.network.forward = Failing(star.network.forward, {3})  # type: ignore[method-assign]
+    # memory runs out in the second segment: two calls each
+    star.prepared = lambda made: setattr(made, "encode", Failing(made.encode, {3}, RuntimeError("the power goes")))
     with pytest.raises(RuntimeError, match="the power goes"):
         starvsr.upscale(frames, out, upscaler=star, **settings)
-    cut = read_cut(JobFolder(job_path(out)))
-    assert cut is not None and star.memory.room is not None
-    assert cut["room"] == star.memory.room.as_dict() and Room.from_dict(cut["room"]).tiles != (1, 1)
-    again = tiny()
+    cut, room = read_cut(JobFolder(job_path(out))), star.made[-1].memory.room
+    assert cut is not None and room is not None
+    assert cut["room"] == room.as_dict() and Room.from_dict(cut["room"]).tiles != (1, 1)
+    again = TinyStar()
     result = starvsr.upscale(frames, out, upscaler=again, **settings)
     assert result.num_frames == 20 and result.num_kept >= 8 and not result.notes
-    assert again.memory.room == star.memory.room
+    assert again.made[-1].memory.room == room
     assert not job_path(out).exists()
 
 
 def test_the_dry_run_tells_the_prediction_by_component(frames: Path, tmp_path: Path) -> None:
-    job = prepare(frames, tmp_path / "out.mkv", UpscaleOptions(steps=1, device="cpu"), upscaler=tiny())
+    job = prepare(frames, tmp_path / "out.mkv", UpscaleOptions(steps=1, device="cpu"), upscaler=TinyStar())
     rows = dict(plan_rows(job))
     assert all(word in rows["memory"] for word in ("predicted", "weights", "clip", "margin"))
     assert "all weights on the device" in rows["cut"]

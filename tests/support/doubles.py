@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from starvsr.engine.upscaler import ModelTraits, StepCallback
+from starvsr.engine.clip_upscaler import ClipUpscaler
+from starvsr.engine.stream import StreamSettings, upscale_stream
+from starvsr.engine.traits import Traits
+from starvsr.engine.upscaler import StepCallback, Upscaler
+from starvsr.families.job_settings import plain_settings
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,12 @@ def random_frames(
 
 
 @dataclass
-class NearestUpscaler:
+class NearestUpscaler(ClipUpscaler):
     """Repeats each pixel: what goes in can be found in what comes out. Remembers the clips it saw."""
 
     scale: int = 4
     name: str = "nearest"
-    traits: ModelTraits = field(default_factory=lambda: ModelTraits(accepts=frozenset({"seed", "steps"})))
+    traits: Traits = field(default_factory=Traits)
     calls: list[tuple[tuple[int, ...], int, int, int]] = field(default_factory=list)
 
     def upscale_clip(
@@ -71,3 +75,11 @@ class NoisyUpscaler(NearestUpscaler):
             generator = torch.Generator().manual_seed(1000 * arguments["seed"] + arguments["first_frame"] + index)
             hq[:, :, index] += 0.2 * torch.randn(1, generator=generator) * arguments["num_steps"]
         return hq
+
+
+def stream_through(upscaler: Upscaler, frames, sink, settings: StreamSettings, **details) -> int:  # type: ignore[no-untyped-def]
+    """Run frames through the stream in a job of its own, with the model's traits and scale."""
+    job = plain_settings(upscaler)
+    settings = replace(settings, traits=upscaler.traits_for(job.values), scale=job.scale)
+    with upscaler.open(job, settings.plan) as session:
+        return upscale_stream(frames, sink, session, settings, **details)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from starvsr.families.star_i2vgen.pipeline import PublishedStar
 from starvsr.families.star_i2vgen.sampling import Sampling
+from starvsr.families.star_i2vgen.upscaler import Parts, StarI2VGen
 from starvsr.models.star.unet import StarUNet, StarUNetConfig
 from starvsr.models.vae.codec import TemporalVaeCodec
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
@@ -32,10 +34,40 @@ def randomized(network: nn.Module, seed: int) -> nn.Module:
 
 
 def tiny(**settings: Any) -> PublishedStar:
+    """A pipeline with settings of `Sampling`."""
+    network, vae = _networks()
+    codec = TemporalVaeCodec(vae)
+    return PublishedStar("tiny", network, codec, _contexts(None, None, "fit"), Sampling(**settings))
+
+
+class TinyStar(StarI2VGen):
+    """A loaded model; remembers the pipelines that jobs got, and calls ``prepared`` with each."""
+
+    def __init__(self, **loaded_with: Any) -> None:
+        self.network, vae = _networks()
+        self.made: list[PublishedStar] = []
+        self.prepared: Callable[[PublishedStar], None] = lambda made: None
+        super().__init__("tiny", Parts(self.network, vae, _contexts), loaded_with=loaded_with)
+
+    def pipeline(self, values: Mapping[str, Any] | None = None) -> PublishedStar:
+        made = super().pipeline(values)
+        self.made.append(made)
+        self.prepared(made)
+        return made
+
+
+def _networks() -> tuple[StarUNet, TemporalVae]:
     network, vae = randomized(StarUNet(UNET), 1), randomized(TemporalVae(VAE), 2)
     assert isinstance(network, StarUNet) and isinstance(vae, TemporalVae)
-    contexts = torch.randn(2, 1, 4, 16, generator=torch.Generator().manual_seed(3)).unbind(0)
-    return PublishedStar("tiny", network, TemporalVaeCodec(vae), contexts, Sampling(**settings))  # type: ignore[arg-type]
+    return network, vae
+
+
+def _contexts(prompt: str | None, negative_prompt: str | None, join: str) -> tuple[Tensor, Tensor]:
+    """Other numbers for other words."""
+    given = [word for word in (prompt, negative_prompt, None if join == "fit" else join) if word is not None]
+    generator = torch.Generator().manual_seed(3 + sum(map(ord, "".join(given))))
+    positive, negative = torch.randn(2, 1, 4, 16, generator=generator).unbind(0)
+    return positive, negative
 
 
 def clip(num_frames: int, height: int, width: int) -> Tensor:

@@ -301,7 +301,7 @@ def test_a_caption_reaches_the_text_tower_and_a_dropped_one_is_the_empty_text(re
 def test_the_hint_is_what_the_pipeline_encodes(recipe: Path, models: Path) -> None:
     """Enlarged, bordered and encoded alike; a draw from the posterior changes it."""
     made = build_trainee(load_recipe(recipe))
-    pipeline = loading_published.load_published("star-light", files=_files(models))
+    pipeline = loading_published.load_published("star-light", files=_files(models)).pipeline()
     lq = batch()["lq"]
     padding = pipeline.padding(4 * lq.shape[-2], 4 * lq.shape[-1])
     assert padding
@@ -320,7 +320,7 @@ def test_a_validation_sample_is_what_the_pipeline_makes(
 ) -> None:
     made = build_trainee(load_recipe(recipe, ["init=star-light"]))
     made.network.eval()
-    pipeline = loading_published.load_published("star-light", files=_files(models))
+    pipeline = loading_published.load_published("star-light", files=_files(models)).pipeline()
     lq, drawn = batch()["lq"] * 2 - 1, pipeline.noise
 
     def without_posterior(shape: tuple[int, ...], *others: Any) -> Any:

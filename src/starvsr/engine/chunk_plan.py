@@ -6,13 +6,14 @@ free, so that the same input and options give the same bytes on every machine. A
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from starvsr.engine.segments import longest_crossfade
 from starvsr.engine.tiles import TileGrid, grid_of_counts, grid_of_tiles
-from starvsr.engine.upscaler import ModelTraits
+from starvsr.engine.traits import Traits
 from starvsr.errors import OptionError, ResourceError
 from starvsr.options import UpscaleOptions
 from starvsr.quantities import format_size
@@ -70,6 +71,7 @@ class ChunkPlan:
         budget: The memory that the plan was made for.
         room: For models that place their weights and cut frames themselves: how.
         prediction: What they are predicted to need, by component.
+        overlap_after: Frames of context after a segment; None is as many as before it.
     """
 
     length: int
@@ -80,11 +82,13 @@ class ChunkPlan:
     budget: int
     room: ModelPlan | None = None
     prediction: MemoryPrediction | None = None
+    overlap_after: int | None = None
 
     @property
     def work(self) -> float:
         """Input pixels that the network sees for each input pixel: 1 for one piece, more with overlaps."""
-        frames = (self.length + 2 * self.overlap) / self.length
+        after = self.overlap if self.overlap_after is None else self.overlap_after
+        frames = (self.length + self.overlap + after) / self.length
         return frames * self.grid.work_px / (self.grid.height * self.grid.width)
 
     def describe(self) -> str:
@@ -121,7 +125,36 @@ class Sizes:
         return self.out_height * self.out_width
 
 
-def plan_chunks(sizes: Sizes, traits: ModelTraits, options: UpscaleOptions) -> ChunkPlan:
+@dataclass(frozen=True)
+class PlanInput:
+    """What a plan is made from, beside the model.
+
+    Args:
+        sizes: Sizes of frames.
+        options: What the user asked for.
+        num_frames: Frames of the job, if known.
+        before: The plan in the manifest of a job that is resumed.
+    """
+
+    sizes: Sizes
+    options: UpscaleOptions
+    num_frames: int | None = None
+    before: Mapping[str, Any] | None = None
+
+
+def whole_clip(options: UpscaleOptions, num_frames: int | None) -> UpscaleOptions:
+    """Let the whole clip be one segment in one piece, unless the user has cut it otherwise."""
+    changes: dict[str, object] = {"scene_cuts": False}
+    if options.segment == "auto" and num_frames is not None:
+        changes["segment"] = num_frames
+    if options.tile == "auto" and options.tile_overlap is None:
+        changes["tile"] = "off"
+    if options.overlap is None:
+        changes["overlap"] = -(-(options.crossfade or 0) // 2)
+    return dataclasses.replace(options, **changes)  # type: ignore[arg-type]
+
+
+def plan_chunks(sizes: Sizes, traits: Traits, options: UpscaleOptions) -> ChunkPlan:
     """Choose segments and tiles: the least overlapping work that fits the memory.
 
     Raises:
@@ -155,20 +188,30 @@ def _loosen(options: UpscaleOptions) -> str:
     return f", or leave out {' and '.join(fixed)}" if fixed else ""
 
 
-def _default_budgets(traits: ModelTraits) -> list[int]:
+def _default_budgets(traits: Traits) -> list[int]:
     return [traits.fixed_bytes + budget for budget in DEFAULT_BUDGETS]
 
 
-def _candidates(
-    sizes: Sizes, traits: ModelTraits, options: UpscaleOptions, overlap: int
-) -> Iterator[tuple[int, TileGrid]]:
+def _candidates(sizes: Sizes, traits: Traits, options: UpscaleOptions, overlap: int) -> Iterator[tuple[int, TileGrid]]:
     grids = list(_grids(sizes, traits, options))
-    for length in segment_lengths(traits, options):
+    for length in _fitting_lengths(segment_lengths(traits, options), traits, options, overlap):
         for grid in grids:
             yield length, grid
 
 
-def segment_lengths(traits: ModelTraits, options: UpscaleOptions) -> list[int]:
+def _fitting_lengths(lengths: list[int], traits: Traits, options: UpscaleOptions, overlap: int) -> list[int]:
+    """Lengthen segments so that the clip in mid-shot, context included, has a length that the network takes."""
+    if isinstance(options.segment, int):
+        return lengths
+    context = overlap + _overlap_after(traits, overlap)
+    return list(dict.fromkeys(traits.lengths.at_least(length + context) - context for length in lengths))
+
+
+def _overlap_after(traits: Traits, overlap: int) -> int:
+    return overlap if traits.overlap_after is None else traits.overlap_after
+
+
+def segment_lengths(traits: Traits, options: UpscaleOptions) -> list[int]:
     """Return the lengths of segments that come into question.
 
     Raises:
@@ -187,9 +230,12 @@ def segment_lengths(traits: ModelTraits, options: UpscaleOptions) -> list[int]:
     return [n for n in lengths if longest_crossfade(n) >= crossfade]
 
 
-def _grids(sizes: Sizes, traits: ModelTraits, options: UpscaleOptions) -> Iterator[TileGrid]:
+def _grids(sizes: Sizes, traits: Traits, options: UpscaleOptions) -> Iterator[TileGrid]:
     overlap = traits.tile_overlap if options.tile_overlap is None else options.tile_overlap
-    if options.tile == "off":
+    if traits.tiling != "engine" and (isinstance(options.tile, int) or options.tile_overlap is not None):
+        flag = "--tile" if isinstance(options.tile, int) else "--tile-overlap"
+        raise OptionError(f"this model takes whole frames: leave out {flag}")
+    if options.tile == "off" or traits.tiling != "engine":
         yield grid_of_tiles(sizes.height, sizes.width, None, 0)
     elif isinstance(options.tile, int):
         yield grid_of_tiles(sizes.height, sizes.width, options.tile, min(overlap, (options.tile - 1) // 2))
@@ -206,7 +252,7 @@ def _counts(length: int, shortest: int) -> list[int]:
 
 def _cut(
     sizes: Sizes,
-    traits: ModelTraits,
+    traits: Traits,
     options: UpscaleOptions,
     length: int,
     overlap: int,
@@ -215,14 +261,14 @@ def _cut(
 ) -> ChunkPlan:
     crossfade = options.crossfade
     if crossfade is None:
-        crossfade = min(traits.crossfade, 2 * overlap, longest_crossfade(length))
+        crossfade = min(traits.crossfade, 2 * min(overlap, _overlap_after(traits, overlap)), longest_crossfade(length))
     memory = estimate_memory(sizes, traits, options, length, overlap, crossfade, grid)
-    return ChunkPlan(length, overlap, crossfade, grid, memory, budget)
+    return ChunkPlan(length, overlap, crossfade, grid, memory, budget, overlap_after=traits.overlap_after)
 
 
 def estimate_memory(
     sizes: Sizes,
-    traits: ModelTraits,
+    traits: Traits,
     options: UpscaleOptions,
     length: int,
     overlap: int,
@@ -230,7 +276,7 @@ def estimate_memory(
     grid: TileGrid,
 ) -> int:
     """Estimate the peak memory of the process in bytes."""
-    seen = length + 2 * overlap
+    seen = traits.lengths.at_least(length + overlap + _overlap_after(traits, overlap))
     network = (traits.bytes_per_pixel * seen + traits.bytes_per_tile_pixel) * grid.tile_px
     store = (length + 2 * crossfade) * sizes.network_px * 3 * 2
     waiting = (traits.write_behind + 1) * sizes.out_px * sizes.channels * sizes.sample_bytes

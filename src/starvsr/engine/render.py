@@ -7,7 +7,7 @@ exact for 8 to 12 bits. Tiles and neighbouring segments are added up in these in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from starvsr.engine.allocator import give_back_memory
+from starvsr.engine.clip_fit import ClipFit
 from starvsr.engine.segments import Segment
 from starvsr.engine.tiles import Tile, TileGrid
-from starvsr.engine.upscaler import ClipUpscaler, FrameUpscaler
+from starvsr.engine.upscaler import Session
 from starvsr.errors import StarVsrError
 from starvsr.video.pixels import to_unit
 
@@ -26,27 +27,27 @@ Store = NDArray[np.uint16]
 
 
 def upscale_segment(
-    upscaler: ClipUpscaler,
+    session: Session,
     frames: Sequence[Pixels],
     segment: Segment,
     grid: TileGrid,
     *,
-    seed: int = 0,
+    scale: int = 4,
+    fit: ClipFit | None = None,
     first_frame: int = 0,
-    num_steps: int = 1,
     device: str = "cpu",
     on_fraction: Callable[[float], None] | None = None,
 ) -> Store:
     """Enlarge the frames that a segment keeps, its cross-fades included.
 
     Args:
-        upscaler: The model.
+        session: The model at work for a job.
         frames: Frames [start, stop) of the segment, uint8 or uint16 [H, W, 3 or 4]; alpha is not looked at.
         segment: Which of them are kept.
         grid: How each frame is cut into tiles.
-        seed: Seed of the noise.
+        scale: Enlargement by the network.
+        fit: How the clip is filled up to a length that the network takes; None takes it as it is.
         first_frame: Index of ``frames[0]`` in the whole video.
-        num_steps: Sampling steps.
         device: Where the network computes.
         on_fraction: Called with the share of the segment that is done.
 
@@ -56,7 +57,7 @@ def upscale_segment(
     Raises:
         StarVsrError: the network gave values that are no numbers, or a clip of another size.
     """
-    scale = upscaler.scale
+    fit = fit or ClipFit()
     kept = slice(
         segment.keep_start - segment.fade_before - segment.start,
         segment.keep_stop + segment.fade_after - segment.start,
@@ -69,13 +70,13 @@ def upscale_segment(
             if on_fraction is not None:
                 on_fraction((number + step / steps) / len(tiles))
 
-        lq = _clip_of(frames, tile)  # [1, 3, T, h, w]
-        hq = _enlarged(
-            upscaler, lq.to(device), kept, seed=seed, first_frame=first_frame, num_steps=num_steps, on_step=on_step
+        lq = fit.filled(_clip_of(frames, tile))  # [1, 3, T, h, w]
+        hq = session.upscale(
+            lq.to(device), fit.moved(kept), segment=segment, first_frame=first_frame - fit.before, on_step=on_step
         )
-        _add_tile(store, hq, tile, upscaler)
+        _add_tile(store, hq, tile, scale)
         give_back_memory()
-        on_step(num_steps, num_steps)
+        on_step(1, 1)
     return store
 
 
@@ -85,24 +86,12 @@ def _clip_of(frames: Sequence[Pixels], tile: Tile) -> Tensor:
     return to_unit(clip)[None]
 
 
-def _enlarged(upscaler: ClipUpscaler, lq: Tensor, kept: slice, **options: Any) -> Iterator[Tensor]:
-    """Yield the kept frames of an enlarged clip [1, 3, T, h, w], each [3, scale*h, scale*w]."""
-    if hasattr(upscaler, "upscale_frames"):
-        yield from cast(FrameUpscaler, upscaler).upscale_frames(lq, kept, **options)
-    else:
-        hq = upscaler.upscale_clip(lq, **options)
-        if hq.shape[:3] != lq.shape[:3]:
-            raise _wrong_size(upscaler, tuple(hq.shape), tuple(lq.shape[:3]))
-        yield from hq[0, :, kept].unbind(1)
+def _wrong_size(made: tuple[int, ...], wanted: tuple[int, ...]) -> StarVsrError:
+    return StarVsrError(f"the model made {made} where {wanted} is wanted: please report it")
 
 
-def _wrong_size(upscaler: ClipUpscaler, made: tuple[int, ...], wanted: tuple[int, ...]) -> StarVsrError:
-    return StarVsrError(f"model {upscaler.name} made {made} where {wanted} is wanted: please report it")
-
-
-def _add_tile(store: Store, frames: Iterator[Tensor], tile: Tile, upscaler: ClipUpscaler) -> None:
+def _add_tile(store: Store, frames: Iterator[Tensor], tile: Tile, scale: int) -> None:
     """Add weighted tiles [3, h, w] to the store; fractions are cut, so the sum of tiles cannot overflow."""
-    scale = upscaler.scale
     rows = slice(tile.rows.start * scale, tile.rows.stop * scale)
     columns = slice(tile.columns.start * scale, tile.columns.stop * scale)
     weight = _weight_map(tile)
@@ -110,13 +99,13 @@ def _add_tile(store: Store, frames: Iterator[Tensor], tile: Tile, upscaler: Clip
     index = 0
     for index, frame in enumerate(frames, 1):
         if tuple(frame.shape) != wanted:
-            raise _wrong_size(upscaler, tuple(frame.shape), wanted)
+            raise _wrong_size(tuple(frame.shape), wanted)
         codes = to_codes(frame.permute(1, 2, 0))  # [h, w, 3]
         if weight is not None:
             codes = codes.mul_(weight[..., None])  # fractions are cut next
         store[index - 1, rows, columns] += codes.to(torch.uint16).numpy()
     if index != len(store):
-        raise _wrong_size(upscaler, (index,), (len(store),))
+        raise _wrong_size((index,), (len(store),))
 
 
 def _weight_map(tile: Tile) -> Tensor | None:

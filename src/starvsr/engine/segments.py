@@ -89,13 +89,24 @@ class SegmentPlanner:
         overlap: Frames of context on each side, inside the shot.
         crossfade: Frames over which neighbours are blended, at most ``2 * overlap``; odd ones are rounded down.
         begin: Where to begin; the first frame pushed is then ``begin.first_needed(overlap)``.
+        overlap_after: Frames of context after a segment; None is ``overlap``.
     """
 
-    def __init__(self, length: int, overlap: int = 0, crossfade: int = 0, begin: Position | None = None) -> None:
-        if length < 1 or overlap < 0 or not 0 <= crossfade <= min(2 * overlap, longest_crossfade(length)):
+    def __init__(
+        self,
+        length: int,
+        overlap: int = 0,
+        crossfade: int = 0,
+        begin: Position | None = None,
+        overlap_after: int | None = None,
+    ) -> None:
+        after = overlap if overlap_after is None else overlap_after
+        shared = min(overlap, after)
+        if length < 1 or shared < 0 or not 0 <= crossfade <= min(2 * shared, longest_crossfade(length)):
             raise ValueError("length >= 1, overlap >= 0, crossfade <= 2 * overlap and half a piece are needed")
         self.length = length
         self.overlap = overlap
+        self.overlap_after = after
         self.half_fade = crossfade // 2
         begin = begin or Position()
         self.first_frame = begin.first_needed(overlap)
@@ -107,7 +118,7 @@ class SegmentPlanner:
     @property
     def lookahead(self) -> int:
         """Frames beyond ``keep_start`` that must have arrived before a segment in mid-shot is certain."""
-        return max(2 * self.length, self.length + self.overlap)
+        return max(2 * self.length, self.length + self.overlap_after)
 
     def push(self, is_cut: bool) -> list[Segment]:
         """Take the next frame (``is_cut``: a new shot begins with it) and return the segments now certain."""
@@ -133,7 +144,8 @@ class SegmentPlanner:
 
     def _segment(self, keep: int, shot_stop: int | None) -> Segment:
         keep_start, keep_stop = self._position, self._position + keep
-        stop = keep_stop + self.overlap if shot_stop is None else min(keep_stop + self.overlap, shot_stop)
+        stop = keep_stop + self.overlap_after
+        stop = stop if shot_stop is None else min(stop, shot_stop)
         segment = Segment(
             index=self._num_segments,
             start=max(self._shot_start, keep_start - self.overlap),

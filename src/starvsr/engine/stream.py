@@ -8,19 +8,21 @@ Works on any iterable of frames and any sink, so it knows no files; ``api`` conn
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 import torch
 
 from starvsr.engine.chunk_plan import ChunkPlan
+from starvsr.engine.clip_fit import ClipFit
 from starvsr.engine.finish import Finish
 from starvsr.engine.progress import CancelToken, Meter
 from starvsr.engine.render import Pixels, Store, join_segments, upscale_segment
 from starvsr.engine.segments import Position, Segment, SegmentPlanner, group_frames
 from starvsr.engine.threads import ReadAhead, WriteBehind
-from starvsr.engine.upscaler import ClipUpscaler, traits_of
+from starvsr.engine.traits import Traits
+from starvsr.engine.upscaler import Session
 
 READ_AHEAD = 4
 
@@ -65,8 +67,8 @@ class StreamSettings:
     Args:
         plan: The cut in time and space.
         finish: What is done to each enlarged frame.
-        seed: Seed of the noise.
-        num_steps: Sampling steps.
+        scale: Enlargement by the network.
+        traits: Of the model.
         device: Where the network computes.
         first_frame: Index of the first frame in the whole video; keys the noise.
         finish_behind: Finish frames in the thread of the sink; None does so when the network computes elsewhere than on
@@ -75,8 +77,8 @@ class StreamSettings:
 
     plan: ChunkPlan
     finish: Finish
-    seed: int = 0
-    num_steps: int = 1
+    scale: int = 4
+    traits: Traits = field(default_factory=Traits)
     device: str = "cpu"
     first_frame: int = 0
     finish_behind: bool | None = None
@@ -85,7 +87,7 @@ class StreamSettings:
 def upscale_stream(
     frames: Iterable[Frame],
     sink: Sink,
-    upscaler: ClipUpscaler,
+    session: Session,
     settings: StreamSettings,
     *,
     detector: CutDetector | None = None,
@@ -100,8 +102,8 @@ def upscale_stream(
     Args:
         frames: Frames in order, read in a thread of their own.
         sink: Called in order in a thread of its own.
-        upscaler: The model.
-        settings: Plan, finish, seed, steps.
+        session: The model at work for this job.
+        settings: Plan, finish, traits.
         detector: Finds scene cuts; None takes everything for one shot.
         meter: Counts frames and reports progress.
         cancel: Looked at between tiles and frames.
@@ -132,9 +134,9 @@ def upscale_stream(
     with (
         torch.inference_mode(),
         ReadAhead(_with_cuts(frames, detector), READ_AHEAD, cancel) as ahead,
-        WriteBehind[_Item](deliver, traits_of(upscaler).write_behind, cancel) as behind,
+        WriteBehind[_Item](deliver, settings.traits.write_behind, cancel) as behind,
     ):
-        for index, item in _enlarged(ahead, upscaler, settings, meter, cancel, begin):
+        for index, item in _enlarged(ahead, session, settings, meter, cancel, begin):
             if index < begin.frame:  # only needed to blend what follows
                 continue
             behind.put(item)
@@ -165,7 +167,7 @@ def _with_cuts(frames: Iterable[Frame], detector: CutDetector | None) -> Iterato
 
 def _enlarged(
     frames: Iterable[tuple[Frame, bool]],
-    upscaler: ClipUpscaler,
+    session: Session,
     settings: StreamSettings,
     meter: Meter,
     cancel: CancelToken,
@@ -174,7 +176,7 @@ def _enlarged(
     """Yield each finished frame with its index."""
     plan, finish = settings.plan, settings.finish
     behind = settings.device != "cpu" if settings.finish_behind is None else settings.finish_behind
-    planner = SegmentPlanner(plan.length, plan.overlap, plan.crossfade, begin)
+    planner = SegmentPlanner(plan.length, plan.overlap, plan.crossfade, begin, plan.overlap_after)
     inputs: dict[int, Frame] = {}  # frames whose results are not out yet
     current: Segment | None = None
 
@@ -183,7 +185,7 @@ def _enlarged(
         for segment, members in group_frames(frames, planner):
             inputs.update(zip(range(segment.start, segment.stop), members, strict=True))
             current = segment
-            yield segment, _render(upscaler, members, segment, settings, meter, cancel)
+            yield segment, _render(session, members, segment, settings, meter, cancel)
 
     for index, codes in join_segments(rendered()):
         frame = inputs[index]
@@ -206,7 +208,7 @@ def _as_it_is(pixels: Pixels) -> Pixels:
 
 
 def _render(
-    upscaler: ClipUpscaler,
+    session: Session,
     members: list[Frame],
     segment: Segment,
     settings: StreamSettings,
@@ -219,13 +221,13 @@ def _render(
         meter.tell()
 
     return upscale_segment(
-        upscaler,
+        session,
         [frame.pixels for frame in members],
         segment,
         settings.plan.grid,
-        seed=settings.seed,
+        scale=settings.scale,
+        fit=ClipFit.of(segment, settings.plan.overlap, settings.traits),
         first_frame=settings.first_frame + segment.start,
-        num_steps=settings.num_steps,
         device=settings.device,
         on_fraction=on_fraction,
     )

@@ -1,10 +1,19 @@
-"""The face of a model: what every family offers to those who cut videos into clips. Loads no torch."""
+"""The contract of a model: an `Upscaler` is loaded once and opens a `Session` for each job. Loads no torch.
+
+What belongs to the loaded model: weights, device, precision, traits. What belongs to a job: settings such as seed,
+steps, prompt; notes; smaller plans after out-of-memory errors. `starvsr.engine.clip_upscaler` adapts plain functions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from starvsr.engine.chunk_plan import ChunkPlan, ModelPlan, PlanInput
+from starvsr.engine.segments import Segment
+from starvsr.engine.traits import Traits
 
 if TYPE_CHECKING:
     import torch
@@ -14,88 +23,95 @@ StepCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class ModelTraits:
-    """What the streaming code must know of a model: what it honours, what it likes, what it costs.
+class JobSettings:
+    """What one job asks of a model.
 
     Args:
-        accepts: Names of the options marked ``model`` that this model honours; the others are refused.
-        overlap: Frames of context on each side of a segment.
-        crossfade: Frames over which neighbouring segments are blended when the user names none, if they fit.
-        tile_overlap: Input pixels over which tiles are blended.
-        segment: Longest segment worth holding, in frames; None means that memory alone decides.
-        num_steps: Sampling steps when the user names none.
-        noiseless_steps: Up to this many steps the model draws no noise, so that a seed changes nothing.
-        color: Colour transfer when the user names none.
-        write_behind: Frames that may wait to be written while the model goes on with the next segment.
-        fixed_bytes: Memory of the loaded model (weights and what comes with them).
-        bytes_per_pixel: Peak working memory of one call per input pixel and frame.
-        bytes_per_tile_pixel: What comes on top of it per input pixel, however many frames.
-        digest: SHA-256 of the weights, for the provenance record.
+        scale: Enlargement by the network, one of ``Traits.scales``.
+        num_steps: Sampling steps.
+        seed: Seed of the noise; the same seed gives the same bytes.
+        values: The other job options that the model honours, by name, as far as they were given.
     """
 
-    accepts: frozenset[str] = frozenset({"seed", "steps"})
-    overlap: int = 2
-    crossfade: int = 0
-    tile_overlap: int = 16
-    segment: int | None = None
+    scale: int = 4
     num_steps: int = 1
-    noiseless_steps: int = 0
-    color: str = "none"
-    write_behind: int = 2
-    fixed_bytes: int = 64 * 2**20
-    bytes_per_pixel: int = 1600
-    bytes_per_tile_pixel: int = 0
-    digest: str | None = None
+    seed: int = 0
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
-class ClipUpscaler(Protocol):
-    """A model that enlarges a short clip. An attribute ``traits: ModelTraits`` may say more about it."""
+class Session(Protocol):
+    """One job's use of a model. Not thread-safe; sessions of one model may take turns."""
 
-    name: str
-    scale: int
+    on_replan: Callable[[ModelPlan], None] | None
+    """Called when the model goes on with a smaller plan after running out of memory."""
 
-    def upscale_clip(
-        self,
-        lq: torch.Tensor,
-        *,
-        seed: int,
-        first_frame: int,
-        num_steps: int,
-        on_step: StepCallback | None = None,
-    ) -> torch.Tensor:
-        """Enlarge a clip.
-
-        Args:
-            lq: [1, 3, T, H, W] float32 in [-1, 1], any T, H, W >= 1.
-            seed: Seed of the noise; with ``first_frame`` it fixes the noise of every frame.
-            first_frame: Index of the first frame in the whole video.
-            num_steps: Sampling steps.
-            on_step: Called after each step.
-
-        Returns:
-            [1, 3, T, scale * H, scale * W] float32, about [-1, 1].
-        """
+    @property
+    def notes(self) -> list[str]:
+        """Sentences that the user should read on how this job was made."""
         ...
 
-
-class FrameUpscaler(ClipUpscaler, Protocol):
-    """A model that can also hand out the enlarged frames of a clip one by one, and only those that are kept."""
-
-    def upscale_frames(
+    def upscale(
         self,
         lq: torch.Tensor,
         keep: slice,
         *,
-        seed: int,
+        segment: Segment,
         first_frame: int,
-        num_steps: int,
         on_step: StepCallback | None = None,
     ) -> Iterator[torch.Tensor]:
-        """Yield the frames of ``upscale_clip`` that ``keep`` selects, each float32 [3, scale * H, scale * W]."""
+        """Enlarge a clip; yield the frames of it that are kept.
+
+        Args:
+            lq: [1, 3, T, H, W] float32 in [-1, 1] on the model's device; T is one of ``Traits.lengths``.
+            keep: The frames wanted.
+            segment: Where in its shot the clip lies.
+            first_frame: Index of the first frame in the whole video; with the seed it fixes the noise of each frame.
+            on_step: Called after each sampling step.
+
+        Yields:
+            float32 [3, scale * H, scale * W], about [-1, 1].
+        """
         ...
 
 
-def traits_of(upscaler: ClipUpscaler) -> ModelTraits:
-    """Return the model's traits, or the defaults when it states none."""
-    traits = getattr(upscaler, "traits", None)
-    return traits if isinstance(traits, ModelTraits) else ModelTraits()
+class Upscaler(Protocol):
+    """A loaded model."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        ...
+
+    @property
+    def loaded_with(self) -> Mapping[str, Any]:
+        """Options given when it was loaded, by name.
+
+        Those of ``Traits.loads`` hold for every job; the others are the defaults of its jobs.
+        """
+        ...
+
+    def traits_for(self, values: Mapping[str, Any]) -> Traits:
+        """Return the traits with these job options.
+
+        Raises:
+            OptionError: The options contradict each other or cannot be honoured.
+        """
+        ...
+
+    def plan(self, wanted: PlanInput, settings: JobSettings) -> ChunkPlan:
+        """Choose segments and tiles for a job.
+
+        Raises:
+            ResourceError: Nothing fits the memory that the user named.
+            OptionError: A setting cannot be honoured.
+        """
+        ...
+
+    def open(self, settings: JobSettings, plan: ChunkPlan | None = None) -> AbstractContextManager[Session]:
+        """Begin a job; None as plan lets a model that plans its own memory choose for each clip."""
+        ...

@@ -6,9 +6,10 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from starvsr.engine.upscaler import ClipUpscaler, traits_of
+from starvsr.engine.upscaler import Upscaler
 from starvsr.errors import OptionError
-from starvsr.options import UpscaleOptions, default_of, flag_name, option_infos
+from starvsr.families.devices import choose_device
+from starvsr.options import UpscaleOptions, flag_name
 
 BASELINES = ("bicubic",)
 LOADING = (
@@ -35,7 +36,7 @@ LOADING = (
 """Options that are honoured when a model is loaded."""
 
 
-def load_upscaler(name: str = "star-small", *, device: str = "auto", **settings: Any) -> ClipUpscaler:
+def load_upscaler(name: str = "star-small", *, device: str = "auto", **settings: Any) -> Upscaler:
     """Load a model by its name.
 
     Args:
@@ -68,71 +69,23 @@ def load_upscaler(name: str = "star-small", *, device: str = "auto", **settings:
     return StarPipeline.load(name, device=choose_device(device), **given)
 
 
-def load_for(options: UpscaleOptions) -> ClipUpscaler:
-    """Load the model that the options name, and refuse options that it does not honour."""
+def load_for(options: UpscaleOptions) -> Upscaler:
+    """Load the model that the options name."""
     settings = {name: getattr(options, name) for name in LOADING}
-    upscaler = load_upscaler(options.model, device=options.device, **settings)
-    check_accepted(upscaler, options, but=LOADING)
-    return upscaler
+    return load_upscaler(options.model, device=options.device, **settings)
 
 
-def check_accepted(upscaler: ClipUpscaler, options: UpscaleOptions, *, but: tuple[str, ...] = ()) -> None:
-    """Refuse options that change nothing with this model.
+def _published(name: str, given: dict[str, Any], device: str) -> Upscaler:
+    from starvsr.families.star_i2vgen.load import load_published
+    from starvsr.families.star_i2vgen.upscaler import ACCEPTED, LOADS
 
-    Args:
-        upscaler: The model.
-        options: What the user asked for.
-        but: Options that were honoured when the model was loaded.
-
-    Raises:
-        OptionError: an option was given that the model does not honour.
-    """
-    traits = traits_of(upscaler)
-    accepts = traits.accepts.union(but)
-    if options.steps == traits.num_steps:
-        accepts |= {"steps"}  # what it does anyway
-    for name, info in option_infos():
-        if info.model and name not in accepts and getattr(options, name) != default_of(name):
-            raise OptionError(f"model {upscaler.name} has no use for {flag_name(name)}: leave it out")
-    steps = options.steps or traits.num_steps
-    if options.seed is not None and steps <= traits.noiseless_steps:
-        raise OptionError(
-            f"model {upscaler.name} draws no noise with {steps} step{'s' if steps > 1 else ''}, so --seed changes "
-            f"nothing: leave it out, or give --steps {traits.noiseless_steps + 1} or more"
-        )
-
-
-def choose_device(word: str) -> str:
-    """Turn "auto" into the best device of this machine and check any other word.
-
-    Raises:
-        OptionError: there is no such device here.
-    """
-    import torch
-
-    if word == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(word)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).split("\n", 1)[0][:120]
-        raise OptionError(f"--device {word} cannot be used here ({reason}): use auto or cpu") from None
-    return str(device)
-
-
-def _published(name: str, given: dict[str, Any], device: str) -> ClipUpscaler:
-    from starvsr.families.star_i2vgen.load import LOADED, load_published
-
-    _refuse_unknown(name, given, set(LOADED))
+    _refuse_unknown(name, given, {*LOADS, *ACCEPTED})
     if "weights" in given:
         given["weights"] = Path(given["weights"])
     return load_published(name, device=choose_device(device), **given)
 
 
-def _baseline(name: str, given: dict[str, Any]) -> ClipUpscaler:
+def _baseline(name: str, given: dict[str, Any]) -> Upscaler:
     from starvsr.families.bicubic import BicubicUpscaler
 
     _refuse_unknown(name, given, set())

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from starvsr.engine.finish import Finish
 from starvsr.engine.stream import Frame, StreamSettings
-from starvsr.engine.upscaler import traits_of
 from starvsr.jobs.job import Job
 from starvsr.video import SceneDetector, VideoReader
 
@@ -32,11 +31,11 @@ def frames_from(
 
 def settings_of(job: Job) -> StreamSettings:
     """Return what the stream does with the frames of a job."""
-    color = job.options.color or traits_of(job.upscaler).color
+    color = job.options.color or job.traits.color
     return StreamSettings(
         plan=job.plan,
         finish=Finish(job.width, job.height, color, keep_alpha=job.info.has_alpha),
-        seed=job.options.seed or 0,
-        num_steps=job.num_steps,
+        scale=job.settings.scale,
+        traits=job.traits,
         device=job.device,
     )

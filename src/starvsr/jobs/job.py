@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starvsr.engine.chunk_plan import ChunkPlan
-from starvsr.engine.upscaler import ClipUpscaler, traits_of
+from starvsr.engine.traits import Traits
+from starvsr.engine.upscaler import JobSettings, Upscaler
 from starvsr.jobs.folder import JobFolder, job_path
 from starvsr.options import UpscaleOptions
 
@@ -22,25 +23,27 @@ class Job:
     Args:
         info: The input.
         out: The output as the user named it: a file, a folder, or a numbered pattern.
-        options: What the user asked for.
+        options: What the user asked for, completed by what the model was loaded with.
         upscaler: The loaded model.
+        settings: What this job asks of the model.
+        traits: Of the model with these settings.
         plan: Segments and tiles.
         width: Width of the output in pixels.
         height: Height of the output in pixels.
         num_frames: Frames to upscale as far as the container tells; None when it does not.
-        device: Where the network computes.
         encoding: How the output is encoded, in words; begins with the encoder's name.
     """
 
     info: VideoInfo
     out: Path
     options: UpscaleOptions
-    upscaler: ClipUpscaler
+    upscaler: Upscaler
+    settings: JobSettings
+    traits: Traits
     plan: ChunkPlan
     width: int
     height: int
     num_frames: int | None
-    device: str
     encoding: str
 
     @property
@@ -56,4 +59,9 @@ class Job:
     @property
     def num_steps(self) -> int:
         """Sampling steps."""
-        return self.options.steps or traits_of(self.upscaler).num_steps
+        return self.settings.num_steps
+
+    @property
+    def device(self) -> str:
+        """Where the network computes."""
+        return self.upscaler.device

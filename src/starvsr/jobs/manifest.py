@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from starvsr.engine.upscaler import traits_of
 from starvsr.errors import JobError
 from starvsr.jobs.fingerprint import fingerprint
 from starvsr.jobs.folder import JobFolder
@@ -43,7 +42,7 @@ def plan_of(job: Job) -> Plan:
         "input": {"path": str(job.info.path.resolve()), "kind": job.info.kind, **fingerprint(job.info)},
         "num_frames": job.num_frames,
         "size": [job.width, job.height],
-        "model": {"name": job.upscaler.name, "weights_sha256": traits_of(job.upscaler).digest, "steps": job.num_steps},
+        "model": {"name": job.upscaler.name, "weights_sha256": job.traits.digest, "steps": job.num_steps},
         "cut": {
             "length": job.plan.length,
             "overlap": job.plan.overlap,

@@ -126,7 +126,7 @@ def size_of(info: VideoInfo, out: Path, options: UpscaleOptions) -> tuple[int, i
     if options.target is None:
         return out_size(info.width, info.height, options.scale)
     _, width, height = options.target
-    factor = _factor(info, width, height)
+    factor = enlargement(info, options)
     step = 1 if is_images(out) else 2
     across = _nearest(info.width * factor, step)
     down = _nearest(info.height * factor, step)
@@ -139,6 +139,14 @@ def size_of(info: VideoInfo, out: Path, options: UpscaleOptions) -> tuple[int, i
     while down > step and down > height:
         down -= step
     return across, down
+
+
+def enlargement(info: VideoInfo, options: UpscaleOptions) -> Fraction:
+    """Return how many times larger the picture becomes by ``options``, exactly: what a model has to reach."""
+    if options.target is None:
+        return Fraction(str(options.scale))
+    _, width, height = options.target
+    return _factor(info, width, height)
 
 
 def _factor(info: VideoInfo, width: int | None, height: int | None) -> Fraction:

@@ -36,13 +36,13 @@ from starvsr.video.write.image_names import names_like
 from starvsr.video.write.publish import as_output_error, discard, file_sha256, publish, tree_sha256
 
 if TYPE_CHECKING:
-    from starvsr.engine.upscaler import ClipUpscaler
+    from starvsr.engine.upscaler import Upscaler
 
 
 class Prepare(Protocol):
     """Prepares the job of one photo, as `starvsr.prepare` does."""
 
-    def __call__(self, path: Path, out: Path, options: UpscaleOptions, *, upscaler: ClipUpscaler | None) -> Job:
+    def __call__(self, path: Path, out: Path, options: UpscaleOptions, *, upscaler: Upscaler | None) -> Job:
         """Prepare the job; writes nothing."""
         ...
 
@@ -101,7 +101,7 @@ class PhotosJob:
     out: Path
     options: UpscaleOptions
     first: Job
-    upscaler: ClipUpscaler
+    upscaler: Upscaler
     prepare: Prepare
 
     @property
@@ -136,7 +136,7 @@ class PhotosJob:
 
 
 def prepare_photos(
-    path: Path, out: Path, options: UpscaleOptions, prepare: Prepare, upscaler: ClipUpscaler | None = None
+    path: Path, out: Path, options: UpscaleOptions, prepare: Prepare, upscaler: Upscaler | None = None
 ) -> PhotosJob:
     """Look at a folder of photos and check the output. Writes nothing.
 
@@ -150,7 +150,7 @@ def prepare_photos(
 
 
 def _first_job(
-    files: Sequence[Path], out: Path, options: UpscaleOptions, prepare: Prepare, upscaler: ClipUpscaler | None
+    files: Sequence[Path], out: Path, options: UpscaleOptions, prepare: Prepare, upscaler: Upscaler | None
 ) -> Job:
     problem: StarVsrError | None = None
     for file in files:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from starvsr.engine.upscaler import traits_of
 from starvsr.jobs.job import Job
 from starvsr.options import LIMITS, option_infos
 from starvsr.version import __version__
@@ -25,10 +24,10 @@ def provenance_of(job: Job) -> dict[str, Any]:
     return {
         "software": f"starvsr {__version__}",
         "model": job.upscaler.name,
-        "weights_sha256": traits_of(job.upscaler).digest,
+        "weights_sha256": job.traits.digest,
         "scale": job.scale,
         "steps": job.num_steps,
-        "seed": job.options.seed or 0,
+        "seed": job.settings.seed,
         "options": options,
     }
 

@@ -37,7 +37,7 @@ def run_job(job: Job, on_progress: ProgressCallback | None, cancel: CancelToken)
         seconds=seconds,
         peak_memory=peak_memory_bytes(),
         duration=job.options.duration or job.info.duration,
-        notes=(*_size_notes(job), *notes, *work.told, *getattr(job.upscaler, "notes", ())),
+        notes=(*_size_notes(job), *notes, *work.told, *work.model_notes),
         provenance=provenance_of(job),
         comparison=comparison,
         num_kept=work.num_kept,

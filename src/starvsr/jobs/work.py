@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from starvsr.engine.chunk_plan import ModelPlan
 from starvsr.engine.progress import CancelToken, Meter
 from starvsr.engine.stream import upscale_stream
+from starvsr.engine.upscaler import Session
 from starvsr.errors import InputError, JobError
 from starvsr.jobs.disk import check_disk, output_bytes
 from starvsr.jobs.feeding import frames_from, settings_of
@@ -29,9 +31,6 @@ from starvsr.video import SceneDetector, VideoReader
 from starvsr.video.parts.packets import DamagedPartError
 from starvsr.video.parts.part_file import PartWriter
 from starvsr.video.write.publish import as_output_error
-
-if TYPE_CHECKING:
-    from starvsr.offload.memory_plan import Room
 
 _SILENT = 2  # seconds that looking through the input may take without a word
 _MOST_JOINS = 3  # a disk that spoils what was checked a moment ago is given up
@@ -134,6 +133,7 @@ class JobWork:
         self._notes: list[str] = []
         self.num_kept = 0
         self.told: list[str] = []  # notes on what came after the output
+        self.model_notes: list[str] = []
 
     def close(self) -> None:
         """Close the journal."""
@@ -151,13 +151,17 @@ class JobWork:
         if self._state.published and is_published(self._folder, self._job.out):
             assert self._state.end is not None
             return int(self._state.end["num_frames"]), list(self._state.end["notes"])
-        self._watch_room()
-        with contextlib.closing(open_reader(self._job.info, self._job.options)) as reader:
+        job = self._job
+        with (
+            job.upscaler.open(job.settings, job.plan) as session,
+            contextlib.closing(open_reader(job.info, job.options)) as reader,
+        ):
+            session.on_replan = self._replanned
             self._try_output(reader, meter, cancel)
             self._look_over()
             meter.keep(self.num_kept)
             for attempt in range(_MOST_JOINS):
-                self._make_parts(reader, meter, cancel)
+                self._make_parts(reader, session, meter, cancel)
                 self._check_input(thoroughly=True)
                 meter.tell("joining")
                 try:
@@ -169,22 +173,17 @@ class JobWork:
                 else:
                     assert self._state.end is not None
                     told = [*self._state.end["notes"], *self._notes, *notes]
+                    self.model_notes = list(session.notes)
                     return self._state.num_frames, list(dict.fromkeys(told))
         raise AssertionError("not reached")
 
     # ---- before
 
-    def _watch_room(self) -> None:
-        """Keep in the books which plan for memory is in force: a resumed job begins with the last one."""
-        memory = getattr(self._job.upscaler, "memory", None)
-
-        def keep(room: Room) -> None:
-            self._plan = {**self._plan, "cut": {**self._plan["cut"], "room": room.as_dict()}}
-            with _output_errors(self._job.out):
-                write_plan(self._folder, self._plan)
-
-        if memory is not None:
-            memory.on_smaller = keep
+    def _replanned(self, plan: ModelPlan) -> None:
+        """Write down which memory plan is followed now: a resumed job begins with the last one."""
+        self._plan = {**self._plan, "cut": {**self._plan["cut"], "room": plan.as_dict()}}
+        with _output_errors(self._job.out):
+            write_plan(self._folder, self._plan)
 
     def _try_output(self, reader: VideoReader, meter: Meter, cancel: CancelToken) -> None:
         """Let the writer refuse before any work is done what it would refuse at the end."""
@@ -241,11 +240,11 @@ class JobWork:
 
     # ---- parts
 
-    def _make_parts(self, reader: VideoReader, meter: Meter, cancel: CancelToken) -> None:
+    def _make_parts(self, reader: VideoReader, session: Session, meter: Meter, cancel: CancelToken) -> None:
         while (gap := self._state.first_gap()) is not None:
             sink = PartSink(self, gap)
             try:
-                self._stream(reader, gap, sink, meter, cancel)
+                self._stream(reader, session, gap, sink, meter, cancel)
                 sink.finish()
             except BaseException:
                 sink.abort()
@@ -264,13 +263,15 @@ class JobWork:
             self._journal.append(record)
         state.end = record
 
-    def _stream(self, reader: VideoReader, gap: Gap, sink: PartSink, meter: Meter, cancel: CancelToken) -> None:
+    def _stream(
+        self, reader: VideoReader, session: Session, gap: Gap, sink: PartSink, meter: Meter, cancel: CancelToken
+    ) -> None:
         job = self._job
         detector = SceneDetector() if job.options.scene_cuts else None
         upscale_stream(
             frames_from(reader, gap.begin.first_needed(job.plan.overlap), detector, self._state.cuts),
             sink.write,
-            job.upscaler,
+            session,
             settings_of(job),
             detector=detector,
             meter=meter,

@@ -13,7 +13,7 @@ from typing import Any
 
 from starvsr.engine.chunk_plan import ChunkPlan, Sizes, estimate_memory, segment_lengths
 from starvsr.engine.tiles import grid_of_tiles
-from starvsr.engine.upscaler import ModelTraits
+from starvsr.engine.traits import Traits
 from starvsr.errors import ResourceError
 from starvsr.families.star_i2vgen.footprint.forecast import ModelSizes
 from starvsr.offload.memory_plan import Place, Room
@@ -41,7 +41,7 @@ class Wish:
     """
 
     sizes: Sizes
-    traits: ModelTraits
+    traits: Traits
     options: UpscaleOptions
     rows: int
     columns: int

@@ -19,7 +19,7 @@ import starvsr
 from starvsr.errors import OptionError, WeightsError
 from starvsr.families.loading import load_upscaler
 from starvsr.families.star_i2vgen import load as loading_published
-from starvsr.families.star_i2vgen.load import load_published
+from starvsr.families.star_i2vgen.load import load_published as load_model
 from starvsr.families.star_i2vgen.pipeline import PublishedStar
 from starvsr.families.star_i2vgen.reference import Choices
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling
@@ -75,6 +75,11 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         registry.PUBLISHED, "star-light", dataclasses.replace(registry.PUBLISHED["star-light"], unet=UNET)
     )
     monkeypatch.setattr(loading_published, "TEXT_TOWER", TOWER)
+
+
+def load_published(name: str, **settings: Any) -> PublishedStar:
+    """The pipeline of a job that asks for nothing beyond what the model is loaded with."""
+    return load_model(name, **settings).pipeline()
 
 
 @pytest.fixture
@@ -143,6 +148,7 @@ def test_step_lists() -> None:
 def test_settings_of_speed_reach_the_model(folder: Path, pipeline: PublishedStar) -> None:
     settings = {"guidance_interval": "300:700", "guidance_pair": "together", "feature_cache": 3, "attention": "math"}
     upscaler: Any = load_upscaler("star-light", device="cpu", weights=str(folder), **settings)
+    upscaler = upscaler.pipeline()
     sampling = upscaler.sampling
     assert (sampling.guidance_interval, sampling.guidance_pair, sampling.feature_cache) == ((300, 700), "together", 3)
     hq = upscaler.upscale_clip(_clip(), num_steps=3)
@@ -215,6 +221,7 @@ def test_options_reach_the_model_and_others_are_refused(folder: Path) -> None:
     upscaler: Any = load_upscaler(
         "star-light", device="cpu", weights=str(folder), guidance=3.0, padding="released", exact=False
     )
+    upscaler = upscaler.pipeline()
     assert upscaler.sampling.guidance == 3.0
     assert upscaler.sampling.choices == Choices(padding="released")
     with pytest.raises(OptionError, match="--exact"):

@@ -102,11 +102,12 @@ def _time(job: Job) -> str:
 
 
 def _seconds_per_pixel(job: Job) -> float:
-    from starvsr.apps.cli.time_estimate import seconds_per_pixel
+    from starvsr.apps.cli.time_estimate import NUM_FRAMES, seconds_per_pixel
     from starvsr.engine.processor import processor_threads
 
-    with processor_threads(job.options.threads):
-        return seconds_per_pixel(job.upscaler, job.num_steps, min(job.info.width, job.info.height), job.device)
+    side, lengths = min(job.info.width, job.info.height), job.traits.lengths
+    with processor_threads(job.options.threads), job.upscaler.open(job.settings, job.plan) as session:
+        return seconds_per_pixel(session, job.num_steps, side, job.device, num_frames=lengths.at_least(NUM_FRAMES))
 
 
 def _trial_notes(job: Job) -> list[str]:

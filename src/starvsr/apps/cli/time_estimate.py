@@ -6,8 +6,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from starvsr.engine.segments import Segment
+
 if TYPE_CHECKING:
-    from starvsr.engine.upscaler import ClipUpscaler
+    import torch
+
+    from starvsr.engine.upscaler import Session
 
 NUM_FRAMES = 4
 SIDES = (16, 32, 64, 128)
@@ -21,38 +25,41 @@ STEPS = 3
 
 
 def seconds_per_pixel(
-    upscaler: ClipUpscaler,
+    session: Session,
     num_steps: int,
     largest_side: int,
     device: str,
     clock: Callable[[], float] = time.perf_counter,
+    *,
+    num_frames: int = NUM_FRAMES,
 ) -> float:
     """Return the time for an input pixel of a frame, from the largest trial that does not take long.
 
     Args:
-        upscaler: The model.
+        session: The model at work for the job.
         num_steps: Sampling steps of the job.
         largest_side: Side in pixels beyond which a trial would not be like the job.
         device: Where the model computes.
         clock: Tells seconds.
+        num_frames: Frames of the trial clip, as many as the model takes at once.
     """
     import torch
 
     sides = [side for side in SIDES if side <= largest_side] or [largest_side]
     with torch.inference_mode():
         for side in sides:
-            lq = torch.zeros(1, 3, NUM_FRAMES, side, side, device=device)
+            lq = torch.zeros(1, 3, num_frames, side, side, device=device)
             began = clock()
-            seconds = seconds_of_clip(upscaler, lq, num_steps, clock)
+            seconds = seconds_of_clip(session, lq, num_steps, clock)
             if clock() - began > PATIENCE_S or side == sides[-1]:
                 break
         if clock() - began < PATIENCE_S:
-            seconds = min(seconds, seconds_of_clip(upscaler, lq, num_steps, clock))
+            seconds = min(seconds, seconds_of_clip(session, lq, num_steps, clock))
     return seconds / lq[0, 0].numel()
 
 
 def seconds_of_clip(
-    upscaler: ClipUpscaler, lq: object, num_steps: int, clock: Callable[[], float] = time.perf_counter
+    session: Session, lq: torch.Tensor, num_steps: int, clock: Callable[[], float] = time.perf_counter
 ) -> float:
     """Return how long a clip [1, 3, T, H, W] takes with so many steps, of which the first few are made.
 
@@ -67,7 +74,9 @@ def seconds_of_clip(
 
     began = clock()
     try:
-        upscaler.upscale_clip(lq, seed=0, first_frame=0, num_steps=num_steps, on_step=on_step)  # type: ignore[arg-type]
+        whole = Segment(0, 0, lq.shape[2], 0, lq.shape[2])
+        for _frame in session.upscale(lq, slice(0, lq.shape[2]), segment=whole, first_frame=0, on_step=on_step):
+            pass
     except _EnoughError:
         return ends[-1] - began + (num_steps - STEPS) * (ends[-1] - ends[0]) / (STEPS - 1)
     return clock() - began

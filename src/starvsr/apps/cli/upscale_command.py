@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starvsr.api import UpscaleJob
     from starvsr.apps.cli.inputs import Pair
     from starvsr.engine.progress import ProgressCallback, UpscaleResult
-    from starvsr.engine.upscaler import ClipUpscaler
+    from starvsr.engine.upscaler import Upscaler
     from starvsr.jobs.photos import PhotosJob
     from starvsr.options import UpscaleOptions
 
@@ -110,7 +110,7 @@ class Runner:
         self._options = options
         self._dry_run = dry_run
         self._quiet = quiet
-        self._upscaler: ClipUpscaler | None = None
+        self._upscaler: Upscaler | None = None
         self._failed: list[Pair] = []
 
     def run(self, pair: Pair) -> None:

@@ -82,7 +82,7 @@ class CompiledNetwork:
 
     def __init__(self, network: nn.Module, mode: str, *, backend: str | Callable[..., Any] = "inductor") -> None:
         self.notes: list[str] = []
-        self._network, self._mode = network, mode
+        self._network, self.mode = network, mode
         self._compiled: list[nn.Module] = []
         _allow_variants()
         settings: dict[str, Any] = {"mode": mode} if backend == "inductor" else {}
@@ -99,7 +99,7 @@ class CompiledNetwork:
     def __call__(self, *inputs: Any, **named: Any) -> Tensor:
         """Call the network."""
         if self._compiled:
-            if self._mode == "reduce-overhead":
+            if self.mode == "reduce-overhead":
                 torch.compiler.cudagraph_mark_step_begin()
             try:
                 out: Tensor = self._network(*inputs, **named)
@@ -117,7 +117,7 @@ class CompiledNetwork:
         self._compiled.clear()
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
         self.notes.append(
-            f"--compile {self._mode} does not work here ({reason[:120]}): went on without, with the same result"
+            f"--compile {self.mode} does not work here ({reason[:120]}): went on without, with the same result"
         )
 
 

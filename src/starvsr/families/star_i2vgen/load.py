@@ -4,51 +4,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from starvsr.engine.allocator import keep_freed_memory
-from starvsr.engine.upscaler import ModelTraits
 from starvsr.errors import WeightsError
 from starvsr.families.precision import choose_dtype
-from starvsr.families.star_i2vgen.pipeline import PublishedStar
 from starvsr.families.star_i2vgen.prompts import encode_prompts
 from starvsr.families.star_i2vgen.reference import Choices
-from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling
-from starvsr.models.int8 import to_int8, weight_bytes
+from starvsr.families.star_i2vgen.upscaler import CHOICES, Contexts, Parts, StarI2VGen
+from starvsr.models.int8 import to_int8
 from starvsr.models.registry import PUBLISHED
 from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig, tower_weights
 from starvsr.models.text.clip_tokenizer import Tokenizer
-from starvsr.models.vae.codec import RELEASED_GROUP, TemporalVaeCodec
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.models.weights import build_empty, fit, known_digest, load_star_unet, read_tensors
 from starvsr.models.weights.assign import forget
 from starvsr.models.weights.locate import ModelFiles, find_model
-from starvsr.quantities import parse_interval
 
 TEXT_TOWER = TextTowerConfig()
-SEGMENT, SEGMENT_OVERLAP, TILE_OVERLAP_PX = 24, 4, 32
-CHOICES = ("padding", "window_join", "decode_groups", "prompt_join", "rounding", "noise")
-"""Options that are single choices."""
-
-SAMPLING = ("guidance", "guidance_interval", "guidance_pair", "window", "step_list", "feature_cache")
-"""Options that say how the network is sampled."""
-
-LOADED = (
-    "weights",
-    "precision",
-    "prompt",
-    "negative_prompt",
-    "attention",
-    "compile",
-    "exact",
-    *SAMPLING,
-    *CHOICES,
-)
-"""Options that are honoured when the model is loaded."""
-
-ACCEPTED = ("seed", "steps", *LOADED)
 
 
 def load_published(
@@ -56,96 +31,81 @@ def load_published(
     *,
     weights: Path | None = None,
     device: str = "cpu",
-    precision: str = "auto",
-    prompt: str | None = None,
-    negative_prompt: str | None = None,
-    guidance: float = 7.5,
-    guidance_interval: str | None = None,
-    guidance_pair: str = "apart",
-    window: int = 32,
-    step_list: str | None = None,
-    feature_cache: int = 1,
-    attention: str = "auto",
+    precision: str | None = None,
     compile: str | None = None,
-    exact: bool = False,
     files: ModelFiles | None = None,
-    **choices: str | None,
-) -> PublishedStar:
-    """Build a published model.
+    **defaults: Any,
+) -> StarI2VGen:
+    """Load a published model.
+
+    The prompts among ``defaults`` are encoded first and the text tower is let go, so that it is never in memory beside
+    the network; other prompts load it again when a job asks for them.
 
     Args:
         name: "star-light" or "star-heavy".
         weights: Checkpoint or converted folder in place of the model's own.
         device: Where everything computes.
-        precision: Number type of the network; "auto" is fp16 on CUDA, else fp32; "int8" keeps its weights in 8 bits and
-            computes like "auto".
-        prompt: What the video shows.
-        negative_prompt: What is not wanted.
-        guidance: Weight of the prompt.
-        guidance_interval: Timesteps that are guided, as "300:700"; None guides all.
-        guidance_pair: Both prompts "together" in one call of the network, or "apart".
-        window: Frames that the network sees at once.
-        step_list: "fast" or "normal".
-        feature_cache: Steps from one whole computation of the network to the next.
-        attention: Kernel of the network's attention.
+        precision: Number type of the network; None or "auto" is fp16 on CUDA, else fp32; "int8" keeps its weights in 8
+            bits and computes like "auto".
         compile: Mode of torch.compile.
-        exact: The released code's choices.
         files: Where the parts lie, to spare looking for them.
-        choices: Single choices of `Choices`, in place of the mode's.
+        defaults: Options of the model's jobs, see `ACCEPTED`, for jobs that do not name them.
 
     Raises:
         OptionError: a setting is wrong.
         WeightsError: a part is missing, damaged, or of another model.
     """
     spec = PUBLISHED[name]
-    chosen = Choices.of(exact, **choices)
+    chosen = Choices.of(bool(defaults.get("exact")), **{choice: defaults.get(choice) for choice in CHOICES})
     in_8_bits = precision == "int8"
-    dtype = choose_dtype(_number_type("auto" if in_8_bits else precision, device), device)
-    half = dtype if dtype == torch.float16 else None  # the decoder stays in float32 beside a bfloat16 network
-    sampling = Sampling(
-        guidance=guidance,
-        guidance_interval=None if guidance_interval is None else parse_interval(guidance_interval),
-        guidance_pair=guidance_pair,  # type: ignore[arg-type]
-        window=window,
-        step_list=step_list,  # type: ignore[arg-type]
-        feature_cache=feature_cache,
-        choices=chosen,
-    )
+    dtype = choose_dtype(_number_type("auto" if in_8_bits or precision is None else precision, device), device)
     files = files or find_model(spec, weights)
     if device == "cpu":
         keep_freed_memory()
-    contexts = _encode(files, prompt, negative_prompt, chosen, device)
+    prompts = PromptEncoder(files, device)
+    prompts(defaults.get("prompt"), defaults.get("negative_prompt"), chosen.prompt_join)
     vae = load_vae(files.vae, files.vae_config).to(device)
-    groups = {"group": RELEASED_GROUP, "overlap": 0} if chosen.decode_groups == "released" else {}
-    codec = TemporalVaeCodec(vae, decode_dtype=half, **groups)
     network = load_star_unet(files.unet, spec.unet, dtype=dtype).requires_grad_(False)
     arrange_weights(network)
     if in_8_bits:
         to_int8(network)
-    itself = chosen.rounding == "released"
-    traits = ModelTraits(
-        accepts=frozenset(ACCEPTED),
-        overlap=SEGMENT_OVERLAP,
-        tile_overlap=TILE_OVERLAP_PX,
-        segment=SEGMENT,
-        num_steps=FAST_STEPS,
-        color="none" if itself else "adain",
-        write_behind=SEGMENT,
-        fixed_bytes=weight_bytes(network) + weight_bytes(vae),
-        digest=_digest(files.unet),
-    )
-    return PublishedStar(
+    given = {"weights": weights, "precision": precision, "compile": compile, **defaults}
+    model = StarI2VGen(
         spec.name,
-        network,
-        codec,
-        contexts,
-        sampling,
-        traits=traits,
-        autocast=half if exact else None,
-        attention=attention,
-        compile=compile,
+        Parts(network, vae, prompts, _digest(files.unet)),
         device=device,
+        compile=compile,
+        loaded_with={key: value for key, value in given.items() if value is not None and value is not False},
     )
+    model.pipeline()  # refuses defaults that contradict each other or the device
+    return model
+
+
+class PromptEncoder:
+    """Encodes prompts; loads the text tower for it, lets it go, and keeps what was encoded last.
+
+    Args:
+        files: Where the text tower and the tokenizer lie.
+        device: Where they compute.
+    """
+
+    def __init__(self, files: ModelFiles, device: str) -> None:
+        self._files, self._device = files, device
+        self._last: tuple[tuple[str | None, str | None, str], Contexts] | None = None
+
+    def __call__(self, prompt: str | None, negative_prompt: str | None, join: str) -> Contexts:
+        """Return both texts encoded, [1, 77, D] each.
+
+        Raises:
+            OptionError: a text is too long.
+            WeightsError: the text tower is missing or damaged.
+        """
+        words = (prompt, negative_prompt, join)
+        if self._last is None or self._last[0] != words:
+            tokenizer, tower = load_text(self._files.text, self._files.merges)
+            tower = tower.to(self._device)
+            self._last = words, encode_prompts(tower, tokenizer, prompt, negative_prompt, join)  # type: ignore[arg-type]
+        return self._last[1]
 
 
 def arrange_weights(network: torch.nn.Module) -> None:
@@ -165,14 +125,6 @@ def _number_type(precision: str, device: str) -> str:
     if precision != "auto":
         return precision
     return "fp16" if device.startswith("cuda") else "fp32"
-
-
-def _encode(
-    files: ModelFiles, prompt: str | None, negative_prompt: str | None, choices: Choices, device: str
-) -> tuple[Tensor, Tensor]:
-    """Encode the two prompts; the text tower is let go."""
-    tokenizer, tower = load_text(files.text, files.merges)
-    return encode_prompts(tower.to(device), tokenizer, prompt, negative_prompt, choices.prompt_join)
 
 
 def load_text(text: Path | None, merges: Path | None) -> tuple[Tokenizer, TextTower]:

@@ -1,16 +1,15 @@
 """The published STAR on I2VGen-XL (2.04 B parameters): star-light and star-heavy.
 
 Enlarge, pad, encode, diffuse to t = 899, denoise under the control of the low-quality latents and of two prompts,
-decode. Knows clips in memory only; streaming cuts videos into them, loading_published.py gets the weights.
+decode. Knows clips in memory only; the engine cuts videos into them, load.py gets the weights.
 
-Source: STAR (arXiv 2501.02976) and its released code. Where that code's choices harm the result, exact.py has both.
+Source: STAR (arXiv 2501.02976) and its released code. Where that code's choices harm the result, reference.py has both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +18,9 @@ from starvsr.diffusion.denoiser import Denoise, in_windows
 from starvsr.diffusion.samplers import dpmpp_2m_sde, released_start
 from starvsr.diffusion.schedules import star_schedule
 from starvsr.diffusion.tiling import in_tiles
-from starvsr.engine.chunk_plan import ChunkPlan, Sizes
-from starvsr.engine.upscaler import ModelTraits, StepCallback
+from starvsr.engine.chunk_plan import ChunkPlan, PlanInput
+from starvsr.engine.traits import Traits
+from starvsr.engine.upscaler import StepCallback
 from starvsr.errors import OptionError
 from starvsr.families.star_i2vgen.acceleration import CompiledNetwork, attention_scope
 from starvsr.families.star_i2vgen.footprint.forecast import ModelSizes, axes_of, streamed_bytes
@@ -37,7 +37,6 @@ from starvsr.offload.manager import Keeper
 from starvsr.offload.memory_plan import PLACES, Place, Room
 from starvsr.offload.planning import Wish, plan_published
 from starvsr.offload.search import Clip
-from starvsr.options import UpscaleOptions
 from starvsr.padding import Padding
 from starvsr.windows import Window
 
@@ -47,7 +46,7 @@ SCALE = 4
 
 
 class PublishedStar:
-    """Enlarges clips with a published STAR network."""
+    """A published STAR network with the settings of one job: enlarges clips. `StarI2VGen` makes it for each job."""
 
     scale = SCALE
 
@@ -59,10 +58,10 @@ class PublishedStar:
         contexts: tuple[Tensor, Tensor],
         sampling: Sampling | None = None,
         *,
-        traits: ModelTraits | None = None,
+        traits: Traits | None = None,
         autocast: torch.dtype | None = None,
         attention: str = "auto",
-        compile: str | None = None,
+        compile: str | CompiledNetwork | None = None,
         device: torch.device | str | None = None,
     ) -> None:
         """Put the parts together.
@@ -77,7 +76,8 @@ class PublishedStar:
             autocast: Number type that the network's layers are cast to one by one, norms staying in float32, as the
                 released code does; None computes throughout in the type of the weights.
             attention: Kernel of the network's attention, see acceleration.py.
-            compile: Mode of torch.compile for the network's blocks; None leaves them as they are.
+            compile: Mode of torch.compile for the network's blocks, or the network that is compiled already; None
+                leaves them as they are.
             device: Where they compute; None is where the network's weights lie.
 
         Raises:
@@ -85,15 +85,15 @@ class PublishedStar:
         """
         self.name, self.network, self.codec = name, network.eval(), codec
         self.sampling = sampling or Sampling()
-        self.traits = traits or ModelTraits(num_steps=FAST_STEPS)
+        self.traits = traits or Traits(num_steps=FAST_STEPS)
         self.schedule = star_schedule()
         self._autocast = autocast
         weight = next(network.parameters())
         self.device, self.dtype = torch.device(device or weight.device), weight.dtype
         self.contexts = tuple(context.to(self.device, self.dtype) for context in contexts)
-        self.memory = Keeper(network, codec, self._sizes(), self.device, self._places(compile))
+        self._compiled = CompiledNetwork(self.network, compile) if isinstance(compile, str) else compile
+        self.memory = Keeper(network, codec, self._sizes(), self.device, self._places())
         self._attention = attention_scope(attention, self.device, autocast or self.dtype, network.config.head_dim)
-        self._compiled = CompiledNetwork(self.network, compile) if compile else None
         self._texts = self._read_texts()
 
     def _sizes(self) -> ModelSizes:
@@ -120,9 +120,9 @@ class PublishedStar:
             device="cpu" if self.device.type == "cpu" else "cuda",
         )
 
-    @staticmethod
-    def _places(compile: str | None) -> tuple[Place, ...]:
-        return ("resident",) if compile == "reduce-overhead" else PLACES  # recorded graphs know addresses
+    def _places(self) -> tuple[Place, ...]:
+        recorded = self._compiled is not None and self._compiled.mode == "reduce-overhead"
+        return ("resident",) if recorded else PLACES  # recorded graphs know addresses
 
     def _read_texts(self) -> dict[Text, Context]:
         """Return what the network reads; keys and values are kept over steps, except by what is compiled."""
@@ -137,28 +137,24 @@ class PublishedStar:
         """What the user should know of how the clips were made."""
         return [*(self._compiled.notes if self._compiled else []), *self.memory.notes]
 
-    def plan_cut(
-        self, sizes: Sizes, options: UpscaleOptions, num_frames: int | None, before: Mapping[str, Any] | None = None
-    ) -> ChunkPlan:
-        """Choose segments, tiles and the place of the weights for a job, and work by it from now on.
-
-        Args:
-            sizes: Sizes of frames.
-            options: What the user wants.
-            num_frames: Frames of the job, if known.
-            before: The cut in the books of a job that is taken up again.
+    def plan(self, wanted: PlanInput) -> ChunkPlan:
+        """Choose segments, tiles and the place of the weights for a job.
 
         Raises:
             ResourceError: the budget is too small.
         """
+        sizes = wanted.sizes
         height, width = sizes.height * self.scale, sizes.width * self.scale
         rows, columns = (side // self.codec.factor for side in self.padding(height, width).padded_size(height, width))
-        wish = Wish(sizes, self.traits, options, rows, columns, self.codec.factor / self.scale, num_frames)
+        cell_px = self.codec.factor / self.scale
+        wish = Wish(sizes, self.traits, wanted.options, rows, columns, cell_px, wanted.num_frames)
         memory = self.memory
-        cut = plan_published(memory.sizes, wish, memory.places, memory.free(), before)
-        assert isinstance(cut.room, Room)
-        memory.settle(cut.room)
-        return cut
+        return plan_published(memory.sizes, wish, memory.places, memory.free(), wanted.before)
+
+    def work_by(self, plan: ChunkPlan) -> None:
+        """Follow a plan that `plan` made from now on."""
+        assert isinstance(plan.room, Room)
+        self.memory.settle(plan.room)
 
     @torch.inference_mode()
     def upscale_clip(
@@ -170,7 +166,7 @@ class PublishedStar:
         num_steps: int = FAST_STEPS,
         on_step: StepCallback | None = None,
     ) -> Tensor:
-        """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, 4H, 4W]; see ``ClipUpscaler``."""
+        """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, 4H, 4W]; see `starvsr.engine.upscaler.Session`."""
         frames = self.upscale_frames(
             lq, slice(None), seed=seed, first_frame=first_frame, num_steps=num_steps, on_step=on_step
         )
@@ -187,7 +183,7 @@ class PublishedStar:
         num_steps: int = FAST_STEPS,
         on_step: StepCallback | None = None,
     ) -> Iterator[Tensor]:
-        """Yield the kept frames of the enlarged clip, float32 [3, 4H, 4W] each; see ``FrameUpscaler``."""
+        """Yield the kept frames of the enlarged clip, float32 [3, 4H, 4W] each; see ``Session``."""
         if lq.shape[0] != 1:
             raise OptionError(f"one clip at a time, not {lq.shape[0]}")
         levels = self.sampling.levels(self.schedule, num_steps)

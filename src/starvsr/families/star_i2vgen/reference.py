@@ -17,7 +17,7 @@ from torch import Tensor
 from starvsr.diffusion.noise import FrameNoise
 from starvsr.diffusion.normal import SameNormalEverywhere
 from starvsr.errors import OptionError
-from starvsr.options import UpscaleOptions, flag_name
+from starvsr.options import flag_name
 from starvsr.padding import Padding, minimal_padding, released_padding
 from starvsr.windows import Blend, Window, blended_windows, released_windows
 
@@ -153,15 +153,3 @@ class BrownianSteps:
             warnings.simplefilter("ignore", UserWarning)  # its ends are rounded: a level may lie 1e-7 outside
             increment: Tensor = -self._tree(low, high)  # from the higher level to the lower
         return increment / (high - low).abs().sqrt()
-
-
-def whole_clip(options: UpscaleOptions, num_frames: int | None) -> UpscaleOptions:
-    """Let the released code's whole clip be one segment in one piece, unless the user has cut it otherwise."""
-    changes: dict[str, object] = {"scene_cuts": False}
-    if options.segment == "auto" and num_frames is not None:
-        changes["segment"] = num_frames
-    if options.tile == "auto" and options.tile_overlap is None:
-        changes["tile"] = "off"
-    if options.overlap is None:
-        changes["overlap"] = -(-(options.crossfade or 0) // 2)
-    return dataclasses.replace(options, **changes)  # type: ignore[arg-type]

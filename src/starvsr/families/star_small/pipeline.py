@@ -6,7 +6,7 @@ One class for every checkpoint of the family. Knows clips in memory only; stream
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from starvsr.diffusion.noise import FrameNoise
 from starvsr.diffusion.samplers import dpmpp_2m_sde
 from starvsr.diffusion.schedules import NoiseSchedule, star_schedule
 from starvsr.engine.allocator import keep_freed_memory
-from starvsr.engine.upscaler import ModelTraits, StepCallback
+from starvsr.engine.clip_upscaler import ClipUpscaler
+from starvsr.engine.traits import Traits
+from starvsr.engine.upscaler import StepCallback
 from starvsr.errors import OptionError
 from starvsr.families.precision import choose_dtype
 from starvsr.imaging.frames import enlarge
@@ -29,7 +31,7 @@ from starvsr.models.star.small.one_step import OneStep
 from starvsr.models.weights import digest, load_weights, read_metadata
 
 
-class StarPipeline:
+class StarPipeline(ClipUpscaler):
     """Enlarges clips with a STAR network.
 
     One step starts from the low-quality latents themselves and draws no noise. More steps start from the noised
@@ -44,14 +46,16 @@ class StarPipeline:
         network: StarSmall,
         codec: Codec,
         schedule: NoiseSchedule,
-        traits: ModelTraits,
+        traits: Traits,
         *,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
+        loaded_with: Mapping[str, Any] | None = None,
     ) -> None:
         """Put the parts together, the network in float32; :meth:`load` makes them by name."""
         self.spec, self.codec, self.schedule = spec, codec, schedule
-        self.name, self.scale, self.traits = spec.name, spec.scale, traits
+        self.name, self.scale, self.traits, self.device = spec.name, spec.scale, traits, device
+        self.loaded_with = loaded_with or {}
         t = spec.one_step_timestep
         alpha, sigma = float(schedule.alphas[t]), float(schedule.sigmas[t])
         one_step = OneStep(network, codec, self._enlarge, alpha=alpha, sigma=sigma, timestep=t)
@@ -60,7 +64,7 @@ class StarPipeline:
 
     @classmethod
     def load(
-        cls, name: str, *, weights: Path | str | None = None, device: str = "cpu", precision: str = "auto"
+        cls, name: str, *, weights: Path | str | None = None, device: str = "cpu", precision: str | None = None
     ) -> StarPipeline:
         """Build a model of the registry.
 
@@ -68,7 +72,7 @@ class StarPipeline:
             name: name in the registry.
             weights: safetensors file in place of the one that belongs to the model.
             device: where the network computes.
-            precision: "fp32", "fp16", "bf16", or "auto" for what is fast and safe on the device.
+            precision: "fp32", "fp16", "bf16", or "auto" (None) for what is fast and safe on the device.
 
         Raises:
             OptionError: unknown name, or a precision that the device has not.
@@ -81,9 +85,11 @@ class StarPipeline:
         if read_metadata(path).get("samples") == "true":  # trained so that it can also go several steps from noise
             spec = dataclasses.replace(spec, samples=True)
         network.requires_grad_(False)
-        dtype = choose_dtype(precision, device)
-        traits = ModelTraits(
-            accepts=frozenset({"weights", "precision"} | ({"seed", "steps"} if spec.samples else set())),
+        dtype = choose_dtype(precision or "auto", device)
+        given = {"weights": weights, "precision": precision}
+        traits = Traits(
+            accepts=frozenset({"steps"} if spec.samples else ()),
+            loads=frozenset(given),
             overlap=spec.overlap,
             crossfade=spec.crossfade,
             tile_overlap=spec.tile_overlap,
@@ -91,12 +97,20 @@ class StarPipeline:
             fixed_bytes=dtype.itemsize * sum(parameter.numel() for parameter in network.parameters()),
             bytes_per_pixel=spec.bytes_per_pixel * dtype.itemsize // 4,
             bytes_per_tile_pixel=spec.bytes_per_tile_pixel,
-            noiseless_steps=1,
             digest=digest(path),
         )
         if device == "cpu":
             keep_freed_memory()
-        return cls(spec, network, PixelUnshuffleCodec(), star_schedule(), traits, device=device, dtype=dtype)
+        return cls(
+            spec,
+            network,
+            PixelUnshuffleCodec(),
+            star_schedule(),
+            traits,
+            device=device,
+            dtype=dtype,
+            loaded_with={name: value for name, value in given.items() if value is not None},
+        )
 
     def _enlarge(self, lq: Tensor) -> Tensor:
         return enlarge(lq, lq.shape[-2] * self.scale, lq.shape[-1] * self.scale, self.spec.enlarge)
@@ -111,7 +125,7 @@ class StarPipeline:
         num_steps: int = 1,
         on_step: StepCallback | None = None,
     ) -> Tensor:
-        """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, scale*H, scale*W]; see ``ClipUpscaler``."""
+        """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, scale*H, scale*W]; see `ClipUpscaler`."""
         if num_steps == 1:  # no noise, no steps: seed and frame numbers play no part
             return torch.stack([frame.clamp_(-1, 1) for frame in self.one_step(lq)], 1)[None]
         hint = self.codec.encode(self._enlarge(lq))  # [1, C, T, H, W]
@@ -128,7 +142,7 @@ class StarPipeline:
         num_steps: int = 1,
         on_step: StepCallback | None = None,
     ) -> Iterator[Tensor]:
-        """Yield the enlarged frames that are kept; see ``FrameUpscaler``. One step holds no more than one at a time."""
+        """Yield the enlarged frames that are kept; see `ClipUpscaler`. One step holds no more than one at a time."""
         if num_steps == 1:
             yield from self.one_step(lq, keep)
         else:

@@ -1,0 +1,209 @@
+"""A loaded STAR on I2VGen-XL: weights and device; each job gets a pipeline with its own prompts, guidance and plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from starvsr.engine.chunk_plan import ChunkPlan, ModelPlan, PlanInput
+from starvsr.engine.segments import Segment
+from starvsr.engine.traits import ClipLengths, Traits
+from starvsr.engine.upscaler import JobSettings, Session, StepCallback
+from starvsr.families.star_i2vgen.acceleration import CompiledNetwork
+from starvsr.families.star_i2vgen.pipeline import SCALE, PublishedStar
+from starvsr.families.star_i2vgen.reference import Choices
+from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling
+from starvsr.models.int8 import weight_bytes
+from starvsr.models.star.unet import StarUNet
+from starvsr.models.vae.codec import RELEASED_GROUP, TemporalVaeCodec
+from starvsr.models.vae.temporal import TemporalVae
+from starvsr.offload.memory_plan import Room
+from starvsr.quantities import parse_interval
+
+SEGMENT, SEGMENT_OVERLAP, TILE_OVERLAP_PX = 24, 4, 32
+CHOICES = ("padding", "window_join", "decode_groups", "prompt_join", "rounding", "noise")
+"""Options that are single choices of `Choices`."""
+
+SAMPLING = ("guidance", "guidance_pair", "window", "step_list", "feature_cache")
+"""Options that are fields of `Sampling` as they are."""
+
+ACCEPTED = ("steps", "prompt", "negative_prompt", "attention", "exact", "guidance_interval", *SAMPLING, *CHOICES)
+"""Options that a job may ask for."""
+
+LOADS = ("weights", "precision", "compile")
+"""Options that hold for all jobs of a loaded model."""
+
+Contexts = tuple[Tensor, Tensor]
+EncodePrompts = Callable[[str | None, str | None, str], Contexts]
+"""(prompt, negative prompt, how the prompt is joined) -> both encoded, [1, L, D] each."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a loaded model is made of.
+
+    Args:
+        network: UNet with ControlNet.
+        vae: The temporal autoencoder.
+        encode: Encodes prompts.
+        digest: SHA-256 of the network's weights.
+    """
+
+    network: StarUNet
+    vae: TemporalVae
+    encode: EncodePrompts
+    digest: str | None = None
+
+
+class StarI2VGen:
+    """A loaded model.
+
+    Args:
+        name: Name in the registry.
+        parts: Networks and the encoding of prompts.
+        device: Where everything computes.
+        compile: Mode of torch.compile for the network's blocks; None leaves them as they are.
+        loaded_with: Options given when it was loaded.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parts: Parts,
+        *,
+        device: str = "cpu",
+        compile: str | None = None,
+        loaded_with: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name, self.device, self.loaded_with = name, device, loaded_with or {}
+        self._parts = parts
+        self._compiled = CompiledNetwork(parts.network.eval(), compile) if compile else None
+        self._fixed_bytes = weight_bytes(parts.network) + weight_bytes(parts.vae)
+        self._working: PublishedStar | None = None  # the pipeline whose plan the networks follow
+
+    def traits_for(self, values: Mapping[str, Any]) -> Traits:
+        """Return the traits with these job options; the released choices see the whole clip."""
+        choices = _choices(values)
+        return Traits(
+            scales=(SCALE,),
+            accepts=frozenset(ACCEPTED),
+            loads=frozenset(LOADS),
+            lengths=ClipLengths(whole=bool(values.get("exact"))),
+            overlap=SEGMENT_OVERLAP,
+            tiling="family",
+            tile_overlap=TILE_OVERLAP_PX,
+            segment=SEGMENT,
+            num_steps=FAST_STEPS,
+            color="none" if choices.rounding == "released" else "adain",
+            write_behind=SEGMENT,
+            fixed_bytes=self._fixed_bytes,
+            digest=self._parts.digest,
+        )
+
+    def pipeline(self, values: Mapping[str, Any] | None = None) -> PublishedStar:
+        """Return a pipeline with these job options in the place of those that the model was loaded with.
+
+        Raises:
+            OptionError: The options contradict each other or cannot be honoured.
+        """
+        values = {**{n: v for n, v in self.loaded_with.items() if n in ACCEPTED}, **(values or {})}
+        choices, parts = _choices(values), self._parts
+        dtype = next(parts.network.parameters()).dtype
+        half = dtype if dtype == torch.float16 else None  # the decoder stays in float32 beside a bfloat16 network
+        groups = {"group": RELEASED_GROUP, "overlap": 0} if choices.decode_groups == "released" else {}
+        interval = values.get("guidance_interval")
+        sampling = Sampling(
+            **{name: values[name] for name in SAMPLING if name in values},
+            guidance_interval=None if interval is None else parse_interval(interval),
+            choices=choices,
+        )
+        contexts = parts.encode(values.get("prompt"), values.get("negative_prompt"), choices.prompt_join)
+        return PublishedStar(
+            self.name,
+            parts.network,
+            TemporalVaeCodec(parts.vae, decode_dtype=half, **groups),
+            contexts,
+            sampling,
+            traits=self.traits_for(values),
+            autocast=half if values.get("exact") else None,
+            attention=values.get("attention", "auto"),
+            compile=self._compiled,
+            device=self.device,
+        )
+
+    def plan(self, wanted: PlanInput, settings: JobSettings) -> ChunkPlan:
+        """Choose segments, tiles and the place of the weights for a job."""
+        return self.pipeline(settings.values).plan(wanted)
+
+    @contextmanager
+    def open(self, settings: JobSettings, plan: ChunkPlan | None = None) -> Iterator[Session]:
+        """Begin a job; when the block ends, all weights are back in the host's memory."""
+        pipeline = self.pipeline(settings.values)
+        if plan is not None:
+            pipeline.work_by(plan)
+        try:
+            yield StarSession(self, pipeline, settings)
+        finally:
+            if self._working is pipeline:
+                self._working = None
+            pipeline.memory.end()
+
+    def take_turn(self, pipeline: PublishedStar) -> None:
+        """Let the networks follow the plan of this pipeline from now on."""
+        if self._working is pipeline:
+            return
+        if self._working is not None:
+            self._working.memory.end()
+            room = pipeline.memory.room
+            pipeline.memory.room = None  # the networks follow another plan, whatever this one said last
+            if room is not None:
+                pipeline.memory.settle(room)
+        self._working = pipeline
+
+
+class StarSession:
+    """One job of a loaded model: its pipeline, notes and smaller plans."""
+
+    def __init__(self, model: StarI2VGen, pipeline: PublishedStar, settings: JobSettings) -> None:
+        self.pipeline = pipeline
+        self.on_replan: Callable[[ModelPlan], None] | None = None
+        self._model, self._settings = model, settings
+        pipeline.memory.on_smaller = self._replanned
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of how the clips were made."""
+        return self.pipeline.notes
+
+    def _replanned(self, room: Room) -> None:
+        if self.on_replan is not None:
+            self.on_replan(room)
+
+    def upscale(
+        self,
+        lq: Tensor,
+        keep: slice,
+        *,
+        segment: Segment,
+        first_frame: int,
+        on_step: StepCallback | None = None,
+    ) -> Iterator[Tensor]:
+        """Enlarge a clip; see `starvsr.engine.upscaler.Session`."""
+        self._model.take_turn(self.pipeline)
+        yield from self.pipeline.upscale_frames(
+            lq,
+            keep,
+            seed=self._settings.seed,
+            first_frame=first_frame,
+            num_steps=self._settings.num_steps,
+            on_step=on_step,
+        )
+
+
+def _choices(values: Mapping[str, Any]) -> Choices:
+    return Choices.of(bool(values.get("exact")), **{name: values.get(name) for name in CHOICES})

@@ -1,0 +1,150 @@
+"""What a job asks of a model that is loaded already: honoured or refused, told truly, forgotten by the next job."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import starvsr
+from starvsr.errors import JobError, OptionError
+from starvsr.families.bicubic import BicubicUpscaler
+from starvsr.families.star_i2vgen.pipeline import PublishedStar
+from starvsr.families.star_small.pipeline import StarPipeline
+from starvsr.jobs.folder import job_path
+from tests.support.doubles import NearestUpscaler
+from tests.support.tiny_star import TinyStar
+
+SMALL = {"steps": 1, "device": "cpu", "frame_rate": 1, "overwrite": True}
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(3):
+        noise = np.random.default_rng(index).integers(0, 255, (10, 12, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{index:03}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small() -> StarPipeline:
+    return StarPipeline.load("star-small", precision="fp32")
+
+
+def test_another_model_than_the_loaded_one_is_refused(frames: Path, tmp_path: Path, small: StarPipeline) -> None:
+    out = tmp_path / "o.mkv"
+    with pytest.raises(OptionError, match=r"--model bicubic was asked for and star-small is loaded"):
+        starvsr.upscale(frames, out, upscaler=small, model="bicubic")
+    with pytest.raises(OptionError, match=r"--model star-small was asked for and bicubic is loaded"):
+        starvsr.upscale(frames, out, upscaler=BicubicUpscaler(), model="star-small")  # named, though the default
+    with pytest.raises(OptionError, match="bicubic is loaded"):
+        starvsr.prepare(frames, out, starvsr.UpscaleOptions(model="star-light"), upscaler=BicubicUpscaler())
+    job = starvsr.prepare(frames, out, upscaler=BicubicUpscaler(), model="bicubic")
+    assert job.options.model == "bicubic" and not list(tmp_path.glob("o*"))
+
+
+def test_other_weights_precision_or_device_than_loaded_are_refused(
+    frames: Path, tmp_path: Path, small: StarPipeline
+) -> None:
+    out = tmp_path / "o.mkv"
+    with pytest.raises(OptionError, match=r"--weights /nonexistent was asked for and star-small is loaded already"):
+        starvsr.upscale(frames, out, upscaler=small, weights="/nonexistent")
+    with pytest.raises(OptionError, match=r"--precision bf16 was .* with --precision fp32"):
+        starvsr.upscale(frames, out, upscaler=small, precision="bf16")
+    with pytest.raises(OptionError, match="--precision"):
+        starvsr.upscale(frames, out, upscaler=TinyStar(), precision="bf16")
+    with pytest.raises(OptionError, match=r"--device meta was asked for and star-small is loaded on cpu"):
+        starvsr.upscale(frames, out, upscaler=small, device="meta")
+    same = starvsr.prepare(frames, out, upscaler=small, precision="fp32")
+    silent = starvsr.prepare(frames, out, upscaler=small)
+    assert same.options == silent.options and same.options.precision == "fp32"
+
+
+def test_the_record_tells_what_the_model_was_loaded_with(frames: Path, tmp_path: Path, small: StarPipeline) -> None:
+    result = starvsr.upscale(frames, tmp_path / "o.mkv", upscaler=small)
+    assert result.provenance["options"] == {"precision": "fp32"}
+
+
+def test_prompt_and_guidance_are_honoured_job_by_job(frames: Path, tmp_path: Path) -> None:
+    star = TinyStar(guidance=3.0)
+    asked = {"prompt": "a red barn", "guidance": 1.0}
+    plain = starvsr.upscale(frames, tmp_path / "a.mkv", upscaler=star, **SMALL)
+    other = starvsr.upscale(frames, tmp_path / "b.mkv", upscaler=star, **SMALL, **asked)
+    again = starvsr.upscale(frames, tmp_path / "c.mkv", upscaler=star, **SMALL)
+    alone = starvsr.upscale(frames, tmp_path / "d.mkv", upscaler=TinyStar(), **SMALL, **asked)
+    told = [result.provenance["options"] for result in (plain, other, again, alone)]
+    assert [options.get("guidance") for options in told] == [3.0, 1.0, 3.0, 1.0]
+    assert [options.get("prompt") for options in told] == [None, "a red barn", None, "a red barn"]
+    a, b, c, d = (_pixels(result.output) for result in (plain, other, again, alone))
+    assert np.array_equal(a, c) and np.array_equal(b, d) and not np.array_equal(a, b)
+
+
+def _pixels(path: Path) -> np.ndarray:
+    with starvsr.video.VideoReader(path) as reader:
+        return np.stack([frame.pixels for frame in reader])
+
+
+def test_prompts_are_refused_by_a_model_that_reads_none(frames: Path, tmp_path: Path, small: StarPipeline) -> None:
+    for options in ({"prompt": "a red barn"}, {"guidance": 1.0}):
+        with pytest.raises(OptionError, match="star-small has no use for"):
+            starvsr.upscale(frames, tmp_path / "o.mkv", upscaler=small, **options)
+
+
+def test_notes_and_smaller_plans_of_one_job_are_not_in_the_next(frames: Path, tmp_path: Path) -> None:
+    star = TinyStar()
+    star.prepared = _as_if_on_a_device
+    forward, calls = star.network.forward, [0]
+    fails_at = 3
+
+    def failing(*args: object, **named: object) -> torch.Tensor:
+        calls[0] += 1
+        if calls[0] == fails_at:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        result: torch.Tensor = forward(*args, **named)
+        return result
+
+    star.network.forward = failing  # type: ignore[method-assign]
+    settings = {**SMALL, "segment": 3, "tile": "off", "scene_cuts": False}
+    one, two, three = (
+        starvsr.upscale(frames, tmp_path / f"{name}.mkv", upscaler=star, **settings) for name in ("one", "two", "three")
+    )
+    assert calls == [6] and not one.notes and not three.notes  # two calls a job, and one made again
+    assert [note[:13] for note in two.notes] == ["out of memory"]
+    assert np.array_equal(_pixels(one.output), _pixels(two.output))
+    assert np.array_equal(_pixels(one.output), _pixels(three.output))
+    places = [made.memory.room.place for made in star.made if made.memory.room is not None]
+    assert places[0] == places[-1] == "resident" and "resident" not in places[1:-1]  # the next begins as it was planned
+
+
+def _as_if_on_a_device(made: PublishedStar) -> None:
+    """Let a CPU be planned for as a CUDA device is: weights may be offloaded and streamed."""
+    made.memory.sizes = dataclasses.replace(made.memory.sizes, device="cuda")
+
+
+def test_a_job_of_a_loaded_model_is_resumed_by_its_name(frames: Path, tmp_path: Path) -> None:
+    class Breaking(BicubicUpscaler):
+        def upscale_clip(self, lq: torch.Tensor, **arguments: int) -> torch.Tensor:
+            if arguments["first_frame"] >= 30:
+                raise RuntimeError("the power goes")
+            return super().upscale_clip(lq, **arguments)
+
+    many = tmp_path / "many"
+    many.mkdir()
+    for index in range(40):
+        Image.new("RGB", (12, 10), (index, 0, 0)).save(many / f"{index:03}.png")
+    out = tmp_path / "o.mkv"
+    settings = {"frame_rate": 1, "segment": 10, "scene_cuts": False}
+    with pytest.raises(RuntimeError, match="the power goes"):
+        starvsr.upscale(many, out, upscaler=Breaking(), **settings)
+    plan = json.loads((job_path(out) / "plan.json").read_text())
+    assert plan["model"]["name"] == plan["options"]["model"] == "bicubic"
+    with pytest.raises(JobError):
+        starvsr.upscale(many, out, upscaler=NearestUpscaler(), **settings)
+    assert starvsr.upscale(many, out, model="bicubic", **settings).num_kept >= 10
