@@ -26,9 +26,10 @@ from starvsr.families.star_i2vgen.footprint.forecast import ModelSizes, forecast
 from starvsr.families.star_i2vgen.footprint.layout import layout_of
 from starvsr.families.star_i2vgen.footprint.network import Call, call_bytes
 from starvsr.families.star_i2vgen.footprint.vae import Coding, decode_bytes, encode_bytes
+from starvsr.families.star_i2vgen.spec import STAR_LIGHT
 from starvsr.models.chunking import set_at_once, set_chunk
-from starvsr.models.registry import PUBLISHED
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae import temporal as temporal_vae
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.offload.memory_plan import PLACES, Room
@@ -196,7 +197,7 @@ def strips(setting: Setting) -> Iterator[None]:
 
 def published_sizes(weight_item: int = 2) -> ModelSizes:
     """Return the published model's sizes on a GPU: fp16 maps, weights of ``weight_item`` bytes a number."""
-    unet = PUBLISHED["star-light"].unet
+    unet = STAR_LIGHT.unet
     layout = layout_of(unet)
     convolutions = [9 * part.cin * part.cout for part in layout.modules() if part.kind == "res"]
     unpacked = 2 * max(convolutions) if weight_item == 1 else 0  # the largest weight, multiplied out

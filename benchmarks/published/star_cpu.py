@@ -21,7 +21,8 @@ from torch import nn
 
 from starvsr.engine.allocator import keep_freed_memory
 from starvsr.families.star_i2vgen.load import arrange_weights
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.weights import build_empty
 
 CONTEXT_TOKENS = 77

@@ -32,7 +32,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from benchmarks.marked import replace_marked
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.models.weights import build_empty
@@ -245,8 +246,9 @@ def _facts(hub: StandInHub) -> dict[str, tuple[int, str]]:
 def _as_starvsr(settings: Path, words: list[str]) -> int:
     """Be starvsr, knowing sizes and digests of these files in place of the published ones."""
     from starvsr.apps.cli import main as starvsr
+    from starvsr.families import registry
     from starvsr.families.star_i2vgen import load as loading_published
-    from starvsr.models import registry
+    from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
     from starvsr.models.weights import components as sources
 
     told = json.loads(settings.read_text())
@@ -261,8 +263,8 @@ def _as_starvsr(settings: Path, words: list[str]) -> int:
 
     sources.COMPONENTS = {name: known(part) for name, part in COMPONENTS.items()}
     if told["tiny"]:
-        spec = dataclasses.replace(registry.PUBLISHED[MODEL], unet=TINY.unet)
-        registry.PUBLISHED[MODEL] = spec
+        spec = dataclasses.replace(registry.get_spec(MODEL, StarI2VGenSpec), unet=TINY.unet)
+        registry.MODELS[MODEL] = spec
         loading_published.TEXT_TOWER = TINY.tower
     return starvsr(words)
 

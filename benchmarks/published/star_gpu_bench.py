@@ -24,7 +24,8 @@ from starvsr.families.star_i2vgen.reference import Choices
 from starvsr.families.star_i2vgen.sampling import Sampling
 from starvsr.families.star_i2vgen.upscaler import SEGMENT, SEGMENT_OVERLAP
 from starvsr.models.int8 import to_int8
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.codec import RELEASED_GROUP, TemporalVaeCodec
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.models.weights.assign import build_empty

@@ -25,7 +25,8 @@ from benchmarks.published.star_repairs import randomized
 from starvsr.errors import OptionError
 from starvsr.families.star_i2vgen.acceleration import ATTENTION, COMPILE, CompiledNetwork, attention_scope
 from starvsr.models.norms import group_norm_last
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 
 MARKS = ("<!-- star-kernels:begin -->", "<!-- star-kernels:end -->")
 CHANNELS, HEAD_DIM, TEXT = 320, 64, 77

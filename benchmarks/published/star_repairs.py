@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from starvsr.diffusion.denoiser import Denoise, from_velocity, in_windows
 from starvsr.diffusion.schedules import star_schedule
 from starvsr.families.star_i2vgen.reference import Choices
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.codec import GROUP, OVERLAP, RELEASED_GROUP, TemporalVaeCodec
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.windows import Blend, Window

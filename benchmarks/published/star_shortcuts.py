@@ -33,16 +33,17 @@ from starvsr.diffusion.noise import FrameNoise
 from starvsr.diffusion.samplers import dpmpp_2m_sde
 from starvsr.diffusion.schedules import star_schedule
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling, Text
+from starvsr.families.star_small.spec import STAR_SMALL
 from starvsr.imaging.color import adain
 from starvsr.imaging.frames import enlarge
 from starvsr.metrics.evaluate import ByteArray
 from starvsr.metrics.fidelity import psnr_y, ssim
 from starvsr.models.codecs import PixelUnshuffleCodec
 from starvsr.models.feature_cache import FeatureCache, FeatureCaches
-from starvsr.models.registry import STAR_SMALL
 from starvsr.models.star.attention import FeedForward
+from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.small.model import StarSmall
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.weights import load_weights
 from starvsr.video.codec_pass import read_clip
 from starvsr.video.pixels import from_unit, to_unit

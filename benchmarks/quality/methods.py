@@ -16,9 +16,9 @@ from safetensors import safe_open
 import starvsr
 from starvsr.engine.segments import Segment
 from starvsr.errors import OptionError
+from starvsr.families.causal_sr.spec import CAUSAL_SR
 from starvsr.families.job_settings import plain_settings
 from starvsr.models.causal_sr import CausalSR
-from starvsr.models.registry import CAUSAL
 from starvsr.models.weights import load_weights
 from starvsr.training.causal import causal_config
 from starvsr.video.pixels import from_unit, to_unit
@@ -94,7 +94,7 @@ class Causal:
     def __init__(self, weights: str | Path) -> None:
         with safe_open(weights, "pt") as file:
             sizes = json.loads((file.metadata() or {}).get("network", "{}"))
-        self._network = CausalSR(causal_config(CAUSAL["causal-sr"].network, sizes)).eval().requires_grad_(False)
+        self._network = CausalSR(causal_config(CAUSAL_SR.network, sizes)).eval().requires_grad_(False)
         load_weights(self._network, Path(weights))
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

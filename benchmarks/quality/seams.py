@@ -31,7 +31,7 @@ from starvsr.engine.segments import Segment
 from starvsr.engine.stream import StreamSettings, upscale_stream
 from starvsr.engine.upscaler import Upscaler
 from starvsr.families.job_settings import plain_settings
-from starvsr.options import UpscaleOptions
+from starvsr.families.options import UpscaleOptions
 from starvsr.video import SceneDetector, VideoReader
 
 BEGIN, END = "<!-- seams:begin -->", "<!-- seams:end -->"

@@ -18,7 +18,7 @@ import torch
 from benchmarks.quality.seams import default_cut, enlarge, read
 from benchmarks.reliability.torture import write_table
 from starvsr.engine.upscaler import Upscaler
-from starvsr.options import UpscaleOptions
+from starvsr.families.options import UpscaleOptions
 from starvsr.video import VideoReader
 
 BEGIN, END = "<!-- resume:begin -->", "<!-- resume:end -->"

@@ -22,9 +22,10 @@ from torch.optim import AdamW
 
 from starvsr.data.pool import Batch
 from starvsr.diffusion.schedules import star_schedule
+from starvsr.families.star_small.spec import STAR_SMALL
 from starvsr.models.codecs import PixelUnshuffleCodec
-from starvsr.models.registry import STAR_SMALL
-from starvsr.models.star.encoder import StarEncoder, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.encoder import StarEncoder
 from starvsr.training.config import StageConfig
 from starvsr.training.objectives import OBJECTIVES, choose_trained
 from starvsr.training.trainee import CaptionedStar, Trainee

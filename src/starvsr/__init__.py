@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starvsr.engine.progress import Progress as Progress
     from starvsr.engine.progress import UpscaleResult as UpscaleResult
     from starvsr.errors import StarVsrError as StarVsrError
-    from starvsr.options import UpscaleOptions as UpscaleOptions
+    from starvsr.families.options import UpscaleOptions as UpscaleOptions
     from starvsr.video import VideoInfo as VideoInfo
     from starvsr.video import probe as probe
 
@@ -36,7 +36,7 @@ _HOMES = {
     "Progress": "starvsr.engine.progress",
     "StarVsrError": "starvsr.errors",
     "UpscaleJob": "starvsr.api",
-    "UpscaleOptions": "starvsr.options",
+    "UpscaleOptions": "starvsr.families.options",
     "UpscaleResult": "starvsr.engine.progress",
     "VideoInfo": "starvsr.video",
     "errors": "starvsr.errors",

@@ -10,12 +10,12 @@ from starvsr.engine.progress import CancelToken, ProgressCallback, UpscaleResult
 from starvsr.engine.upscaler import Upscaler
 from starvsr.families.job_settings import complete_options, job_settings
 from starvsr.families.loading import load_for, load_upscaler
+from starvsr.families.options import UpscaleOptions, options_from
 from starvsr.jobs.folder import JobFolder, job_path
 from starvsr.jobs.inputs import expected_frames, look_at, refuse_unused, rehearse_copying
 from starvsr.jobs.job import Job
 from starvsr.jobs.manifest_file import read_cut
 from starvsr.jobs.outputs import check_encoding, check_enlargement, check_outputs, enlargement, size_of
-from starvsr.options import UpscaleOptions, options_from
 
 if TYPE_CHECKING:
     from starvsr.jobs.photos import PhotosJob

@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 
 from starvsr.apps.cli import main
 from starvsr.apps.cli.fetch_progress import FetchLines, fetch_display
-from starvsr.models import registry
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.families import registry
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.weights import components as sources
 from starvsr.models.weights import digest, from_pretrained
 from starvsr.models.weights.components import COMPONENTS, HubFile
@@ -62,8 +63,8 @@ def hub(served: dict[str, bytes | Path], monkeypatch: pytest.MonkeyPatch, tmp_pa
         for name, part in COMPONENTS.items()
     }
     monkeypatch.setattr(sources, "COMPONENTS", small)
-    spec = replace(registry.PUBLISHED["star-light"], unet=TINY)
-    monkeypatch.setattr(registry, "PUBLISHED", {"star-light": spec})
+    spec = replace(registry.MODELS["star-light"], unet=TINY)
+    monkeypatch.setitem(registry.MODELS, "star-light", spec)
     monkeypatch.delenv("STARVSR_MODELS", raising=False)
     with serve(StandInHub(files=dict(served))) as hub:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

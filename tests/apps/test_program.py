@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from starvsr.apps.cli import main
-from starvsr.options import flag_name, option_infos
+from starvsr.families.options import option_infos
+from starvsr.options import flag_name
 from starvsr.video import VideoReader
 from tests.apps.commands import QUICK, leftovers, write_clip
 

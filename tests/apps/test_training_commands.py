@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from starvsr.apps.cli import main
 from starvsr.data.paired import PairedClips
-from starvsr.models import registry
+from starvsr.families import registry
 from starvsr.video.codec_pass import read_clip, write_lossless
 from tests.training.tiny import TINY, write_recipe
 

@@ -20,9 +20,13 @@ from starvsr.engine.traits import ClipLengths, Traits
 from starvsr.engine.upscaler import JobSettings, Upscaler
 from starvsr.errors import OptionError
 from starvsr.families.bicubic import BicubicUpscaler
+from starvsr.families.causal_sr.pipeline import CausalPipeline
+from starvsr.families.causal_sr.spec import CAUSAL_SR
 from starvsr.families.job_settings import complete_options, job_settings, plain_settings
+from starvsr.families.options import UpscaleOptions, default_of, model_options
 from starvsr.families.star_small.pipeline import StarPipeline
-from starvsr.options import UpscaleOptions, default_of, option_infos
+from starvsr.models.causal_sr import CausalSR
+from starvsr.models.causal_sr_config import CausalSRConfig
 from tests.support.doubles import NearestUpscaler, random_frames
 from tests.support.tiny_star import TinyStar, clip
 
@@ -57,10 +61,17 @@ def repeat_pixels(lq: Tensor) -> Tensor:
     return lq.repeat_interleave(2, 3).repeat_interleave(2, 4)
 
 
+def tiny_causal() -> CausalPipeline:
+    torch.manual_seed(0)
+    sizes = CausalSRConfig(width=8, num_blocks=2, memory=1, up_width=4, thin_width=4)
+    return CausalPipeline(CAUSAL_SR, CausalSR(sizes))
+
+
 MODELS: dict[str, Callable[[], Upscaler]] = {
     "bicubic": BicubicUpscaler,
     "star-small": lambda: StarPipeline.load("star-small", precision="fp32"),
     "tiny star-light": TinyStar,
+    "tiny causal-sr": tiny_causal,
     "whole clip": lambda: WholeClipUpscaler(traits=Traits(lengths=ClipLengths(whole=True))),
     "4k + 1": lambda: ChunkUpscaler(traits=Traits(lengths=ClipLengths(multiple=4, offset=1))),
     "causal": lambda: CausalUpscaler(traits=Traits(overlap=2, overlap_after=0, repeat_first_frame=True)),
@@ -210,7 +221,7 @@ LARGE = {"padding", "exact"}
 
 
 def test_there_is_a_sample_of_every_setting_of_a_model() -> None:
-    assert SAMPLES.keys() == {name for name, info in option_infos() if info.model}
+    assert SAMPLES.keys() == {name for name, _ in model_options()}
     assert all(value != default_of(name) for name, value in SAMPLES.items())
 
 

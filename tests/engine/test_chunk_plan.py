@@ -9,7 +9,7 @@ import pytest
 from starvsr.engine.chunk_plan import MB, Sizes, plan_chunks
 from starvsr.engine.traits import Traits
 from starvsr.errors import OptionError, ResourceError
-from starvsr.options import UpscaleOptions
+from starvsr.families.options import UpscaleOptions
 
 SMALL = Sizes(240, 426, 4, 960, 1704)
 HD = Sizes(720, 1280, 4, 1440, 2560)

@@ -10,8 +10,8 @@ import pytest
 
 import starvsr
 from starvsr.errors import OptionError
+from starvsr.families.options import UpscaleOptions
 from starvsr.jobs.outputs import check_enlargement, size_of
-from starvsr.options import UpscaleOptions
 from starvsr.video import probe
 from starvsr.video.info import VideoInfo
 from tests.apps.commands import write_clip

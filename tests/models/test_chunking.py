@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from starvsr.models.chunking import WHOLE, cuts, frame_cuts, set_at_once, settled
 from starvsr.models.star.attention import Attention, TextContext
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 
 CONFIG = StarUNetConfig(
     width=32, multipliers=(1, 2), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(1.0,), context_dim=24,

@@ -11,7 +11,8 @@ import torch
 from starvsr.models.chunking import set_at_once
 from starvsr.models.feature_cache import FeatureCache, FeatureCaches
 from starvsr.models.star.attention import TextContext
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 
 CONFIG = StarUNetConfig(
     width=32, multipliers=(1, 2), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(1.0,), context_dim=24,

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from starvsr.models.int8 import quantize, to_int8, weight_bytes
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 
 CONFIG = StarUNetConfig(
     width=64, multipliers=(1, 2), num_res_blocks=1, head_dim=16, first_heads=5, attn_scales=(1.0,), context_dim=24,

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from starvsr.models.norms import GroupNormLast, _suits, group_norm_last
 from starvsr.models.star.blocks import clip_view
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 
 
 def _map(dtype: torch.dtype, shift: float = 0.0) -> torch.Tensor:

@@ -20,13 +20,13 @@ from starvsr.apps.cli.dry_run import plan_rows
 from starvsr.engine.chunk_plan import ChunkPlan, Sizes
 from starvsr.engine.traits import Traits
 from starvsr.errors import ResourceError
+from starvsr.families.options import UpscaleOptions
 from starvsr.jobs.folder import JobFolder, job_path
 from starvsr.jobs.manifest_file import read_cut
 from starvsr.offload import search as choose_module
 from starvsr.offload.memory_plan import PLACES, Room
 from starvsr.offload.planning import GB, Wish, plan_published
 from starvsr.offload.search import rooms_for
-from starvsr.options import UpscaleOptions
 from tests.offload.test_manager import Failing
 from tests.support.tiny_star import TinyStar
 

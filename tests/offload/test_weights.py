@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from benchmarks.memory.live_bytes import LiveBytes
 from starvsr.families.star_i2vgen.footprint.forecast import streamed_bytes
 from starvsr.models.int8 import to_int8, weight_bytes
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.offload.memory_plan import PLACES, Place
 from starvsr.offload.weights import Placement
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from starvsr.errors import OptionError
-from starvsr.options import UpscaleOptions, flag_name, option_infos, options_from
+from starvsr.families.options import UpscaleOptions, option_infos, options_from
+from starvsr.options import flag_name
 from starvsr.quantities import format_size, format_time, parse_interval, parse_size, parse_time
 
 

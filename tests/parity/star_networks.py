@@ -23,8 +23,9 @@ from starvsr.models.star.blocks import (
     clip_view,
     frame_view,
 )
+from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.liem import SpaceGate, TimeGate
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from tests.parity.checks import check
 from tests.parity.golden import CannotCheck, Case, filled
 

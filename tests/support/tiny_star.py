@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from starvsr.families.star_i2vgen.pipeline import PublishedStar
 from starvsr.families.star_i2vgen.sampling import Sampling
 from starvsr.families.star_i2vgen.upscaler import Parts, StarI2VGen
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.codec import TemporalVaeCodec
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 

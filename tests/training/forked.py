@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
+from starvsr.families import registry
 from starvsr.families.star_i2vgen import load as loading_published
-from starvsr.models import registry
 from starvsr.training.run import train
 from tests.training.tiny import TINY, TOWER, published_entries
 
@@ -67,7 +67,7 @@ def pair(recipe: Path, folder: Path, *overrides: str) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     registry.MODELS["tiny"] = TINY
-    registry.PUBLISHED["star-light"] = published_entries()
+    registry.MODELS["star-light"] = published_entries()
     loading_published.TEXT_TOWER = TOWER
     command, recipe, *words = sys.argv[1:]
     if command == "kill":

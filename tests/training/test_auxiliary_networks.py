@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from starvsr.models import registry
+from starvsr.families import registry
 from starvsr.training.auxiliary_networks import HelperNetworks
 from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.trainee import Trainee, build_trainee

@@ -12,8 +12,8 @@ from safetensors import safe_open
 
 from starvsr.data.pool import Batch
 from starvsr.errors import DataError
+from starvsr.families.causal_sr.spec import CAUSAL_SR
 from starvsr.models.causal_sr import CausalSR
-from starvsr.models.registry import CAUSAL
 from starvsr.models.vgg16 import Vgg16
 from starvsr.models.weights import load_weights
 from starvsr.training.causal import build_causal_trainee, causal_config
@@ -67,7 +67,7 @@ def test_a_run_exports_what_loads(tmp_path: Path) -> None:
     with safe_open(file, "pt") as tensors:
         sizes = json.loads(tensors.metadata()["network"])
     assert sizes == SIZES
-    network = CausalSR(causal_config(CAUSAL["causal-sr"].network, sizes))
+    network = CausalSR(causal_config(CAUSAL_SR.network, sizes))
     load_weights(network, file)
     average = trainer.average.tensors["last.weight"]
     assert torch.allclose(network.last.weight, average.half().float()) and average.abs().sum() > 0
@@ -111,9 +111,9 @@ def test_what_it_has_not_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--start-from"):
         build_causal_trainee(dataclasses.replace(recipe(tmp_path, STAGE), init="venhancer"))
     with pytest.raises(DataError, match=r"unknown recipe key network\.heads"):
-        causal_config(CAUSAL["causal-sr"].network, {"heads": 2})
+        causal_config(CAUSAL_SR.network, {"heads": 2})
     with pytest.raises(DataError, match=r"network\.width must be of type int"):
-        causal_config(CAUSAL["causal-sr"].network, {"width": 1.5})
+        causal_config(CAUSAL_SR.network, {"width": 1.5})
 
 
 def test_a_stage_for_looks_goes_on_as_if_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

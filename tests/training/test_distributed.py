@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from starvsr.errors import OptionError
-from starvsr.models import registry
+from starvsr.families import registry
 from starvsr.training.checkpoints import load_checkpoint
 from starvsr.training.config import load_recipe
 from starvsr.training.loop import Trainer

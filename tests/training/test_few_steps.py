@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from starvsr.apps.cli import main
-from starvsr.models import registry
+from starvsr.families import registry
 from starvsr.models.weights import read_metadata
 from starvsr.training.config import load_recipe
 from starvsr.video.codec_pass import read_clip, write_lossless

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from starvsr.data.pool import Batch
 from starvsr.errors import DataError, WeightsError
-from starvsr.models import registry
+from starvsr.families import registry
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.weights import liem_names, load_weights
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.temporal import TemporalVae
 from starvsr.training.config import RunConfig, StageConfig, TrainConfig, load_recipe
 from starvsr.training.memory import _decoding, plan_memory, plan_recipe

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from starvsr.data.pool import Batch
 from starvsr.errors import DataError, OptionError
-from starvsr.models import registry
+from starvsr.families import registry
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
 from starvsr.training.discriminator import PatchCritic, adversarial_loss, critic_loss
 from starvsr.training.loop import Trainer

@@ -16,10 +16,11 @@ from safetensors import safe_open
 from starvsr.apps.cli import main
 from starvsr.data.pool import Batch, SampleStream
 from starvsr.errors import DataError, WeightsError
+from starvsr.families import registry
 from starvsr.families.star_i2vgen import load as loading_published
 from starvsr.families.star_i2vgen.prompts import NEGATIVE_PROMPT
-from starvsr.models import registry
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.weights import build_empty, read_tensors
 from starvsr.training.checkpoints import load_checkpoint
 from starvsr.training.config import StageConfig, load_recipe
@@ -42,7 +43,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.PUBLISHED, "star-light", published_entries())
+    monkeypatch.setitem(registry.MODELS, "star-light", published_entries())
     monkeypatch.setattr(loading_published, "TEXT_TOWER", TOWER)
     monkeypatch.delenv("STARVSR_MODELS", raising=False)
 
@@ -301,7 +302,7 @@ def test_a_caption_reaches_the_text_tower_and_a_dropped_one_is_the_empty_text(re
 def test_the_hint_is_what_the_pipeline_encodes(recipe: Path, models: Path) -> None:
     """Enlarged, bordered and encoded alike; a draw from the posterior changes it."""
     made = build_trainee(load_recipe(recipe))
-    pipeline = loading_published.load_published("star-light", files=_files(models)).pipeline()
+    pipeline = loading_published.load(published_entries(), files=_files(models)).pipeline()
     lq = batch()["lq"]
     padding = pipeline.padding(4 * lq.shape[-2], 4 * lq.shape[-1])
     assert padding
@@ -320,7 +321,7 @@ def test_a_validation_sample_is_what_the_pipeline_makes(
 ) -> None:
     made = build_trainee(load_recipe(recipe, ["init=star-light"]))
     made.network.eval()
-    pipeline = loading_published.load_published("star-light", files=_files(models)).pipeline()
+    pipeline = loading_published.load(published_entries(), files=_files(models)).pipeline()
     lq, drawn = batch()["lq"] * 2 - 1, pipeline.noise
 
     def without_posterior(shape: tuple[int, ...], *others: Any) -> Any:

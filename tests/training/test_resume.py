@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from starvsr.errors import DataError, OutputNotWritableError, WeightsError
-from starvsr.models import registry
+from starvsr.families import registry
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from starvsr.training.config import load_recipe
 from starvsr.training.loop import Trainer

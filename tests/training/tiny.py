@@ -15,9 +15,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from starvsr.models import registry
-from starvsr.models.registry import PublishedSpec
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.families import registry
+from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.models.weights.star import VENHANCER_ONLY
@@ -143,9 +144,9 @@ def write_published(folder: Path) -> Path:
     return folder
 
 
-def published_entries() -> PublishedSpec:
+def published_entries() -> StarI2VGenSpec:
     """Return the registry's entry of star-light at tiny size."""
-    return dataclasses.replace(registry.PUBLISHED["star-light"], unet=PUBLISHED_UNET)
+    return dataclasses.replace(registry.MODELS["star-light"], unet=PUBLISHED_UNET)
 
 
 def write_published_recipe(folder: Path, models: Path) -> Path:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from starvsr.engine.segments import longest_crossfade
 from starvsr.engine.tiles import TileGrid, grid_of_counts, grid_of_tiles
 from starvsr.engine.traits import Traits
 from starvsr.errors import OptionError, ResourceError
-from starvsr.options import UpscaleOptions
+from starvsr.options import JobOptions
 from starvsr.quantities import format_size
 
+Options = TypeVar("Options", bound=JobOptions)
 MB = 2**20
 PROCESS_BYTES = 420 * MB  # interpreter, torch, FFmpeg: 310 after loading; work of the kernels, gaps in the heap
 DEFAULT_BUDGETS = (950 * MB, 2000 * MB, 4000 * MB)
@@ -137,12 +138,12 @@ class PlanInput:
     """
 
     sizes: Sizes
-    options: UpscaleOptions
+    options: JobOptions
     num_frames: int | None = None
     before: Mapping[str, Any] | None = None
 
 
-def whole_clip(options: UpscaleOptions, num_frames: int | None) -> UpscaleOptions:
+def whole_clip(options: Options, num_frames: int | None) -> Options:
     """Let the whole clip be one segment in one piece, unless the user has cut it otherwise."""
     changes: dict[str, object] = {"scene_cuts": False}
     if options.segment == "auto" and num_frames is not None:
@@ -154,7 +155,7 @@ def whole_clip(options: UpscaleOptions, num_frames: int | None) -> UpscaleOption
     return dataclasses.replace(options, **changes)  # type: ignore[arg-type]
 
 
-def plan_chunks(sizes: Sizes, traits: Traits, options: UpscaleOptions) -> ChunkPlan:
+def plan_chunks(sizes: Sizes, traits: Traits, options: JobOptions) -> ChunkPlan:
     """Choose segments and tiles: the least overlapping work that fits the memory.
 
     Raises:
@@ -182,7 +183,7 @@ def plan_chunks(sizes: Sizes, traits: Traits, options: UpscaleOptions) -> ChunkP
     )
 
 
-def _loosen(options: UpscaleOptions) -> str:
+def _loosen(options: JobOptions) -> str:
     chosen = (("--segment", options.segment), ("--tile", options.tile))
     fixed = [flag for flag, value in chosen if value != "auto"]
     return f", or leave out {' and '.join(fixed)}" if fixed else ""
@@ -192,14 +193,14 @@ def _default_budgets(traits: Traits) -> list[int]:
     return [traits.fixed_bytes + budget for budget in DEFAULT_BUDGETS]
 
 
-def _candidates(sizes: Sizes, traits: Traits, options: UpscaleOptions, overlap: int) -> Iterator[tuple[int, TileGrid]]:
+def _candidates(sizes: Sizes, traits: Traits, options: JobOptions, overlap: int) -> Iterator[tuple[int, TileGrid]]:
     grids = list(_grids(sizes, traits, options))
     for length in _fitting_lengths(segment_lengths(traits, options), traits, options, overlap):
         for grid in grids:
             yield length, grid
 
 
-def _fitting_lengths(lengths: list[int], traits: Traits, options: UpscaleOptions, overlap: int) -> list[int]:
+def _fitting_lengths(lengths: list[int], traits: Traits, options: JobOptions, overlap: int) -> list[int]:
     """Lengthen segments so that the clip in mid-shot, context included, has a length that the network takes."""
     if isinstance(options.segment, int):
         return lengths
@@ -211,7 +212,7 @@ def _overlap_after(traits: Traits, overlap: int) -> int:
     return overlap if traits.overlap_after is None else traits.overlap_after
 
 
-def segment_lengths(traits: Traits, options: UpscaleOptions) -> list[int]:
+def segment_lengths(traits: Traits, options: JobOptions) -> list[int]:
     """Return the lengths of segments that come into question.
 
     Raises:
@@ -230,7 +231,7 @@ def segment_lengths(traits: Traits, options: UpscaleOptions) -> list[int]:
     return [n for n in lengths if longest_crossfade(n) >= crossfade]
 
 
-def _grids(sizes: Sizes, traits: Traits, options: UpscaleOptions) -> Iterator[TileGrid]:
+def _grids(sizes: Sizes, traits: Traits, options: JobOptions) -> Iterator[TileGrid]:
     overlap = traits.tile_overlap if options.tile_overlap is None else options.tile_overlap
     if traits.tiling != "engine" and (isinstance(options.tile, int) or options.tile_overlap is not None):
         flag = "--tile" if isinstance(options.tile, int) else "--tile-overlap"
@@ -253,7 +254,7 @@ def _counts(length: int, shortest: int) -> list[int]:
 def _cut(
     sizes: Sizes,
     traits: Traits,
-    options: UpscaleOptions,
+    options: JobOptions,
     length: int,
     overlap: int,
     grid: TileGrid,
@@ -269,7 +270,7 @@ def _cut(
 def estimate_memory(
     sizes: Sizes,
     traits: Traits,
-    options: UpscaleOptions,
+    options: JobOptions,
     length: int,
     overlap: int,
     crossfade: int,

@@ -37,8 +37,8 @@ class Traits:
 
     Args:
         scales: Enlargements offered, ascending; the smallest that reaches the job's is taken, its result reduced.
-        accepts: Names of the job options marked ``model`` that this model honours; the others are refused.
-        loads: Names of the options marked ``model`` that it honours when it is loaded.
+        accepts: Names of the model options that a job may give; those in neither this nor ``loads`` are refused.
+        loads: Names of the model options that hold from loading on, for every job.
         lengths: Numbers of frames that it takes at once.
         overlap: Frames of context before a segment, and after it unless ``overlap_after`` says otherwise.
         overlap_after: Frames of context after a segment.

@@ -12,7 +12,8 @@ from starvsr.engine.traits import Traits
 from starvsr.engine.upscaler import JobSettings, Upscaler
 from starvsr.errors import OptionError
 from starvsr.families.devices import choose_device
-from starvsr.options import UpscaleOptions, default_of, flag_name, option_infos
+from starvsr.families.options import UpscaleOptions, default_of, model_options
+from starvsr.options import flag_name
 
 
 def complete_options(upscaler: Upscaler, options: UpscaleOptions, named: Collection[str] = ()) -> UpscaleOptions:
@@ -38,9 +39,7 @@ def complete_options(upscaler: Upscaler, options: UpscaleOptions, named: Collect
             f"--device {options.device} was asked for and {upscaler.name} is loaded on {upscaler.device}: load it there"
         )
     loads = upscaler.traits_for({}).loads
-    for name, info in option_infos():
-        if not info.model:
-            continue
+    for name, _ in model_options():
         asked, loaded = getattr(options, name), upscaler.loaded_with.get(name)
         if name in loads and asked != default_of(name) and not _same(asked, loaded):
             with_what = f"with {flag_name(name)} {loaded}" if loaded is not None else f"without {flag_name(name)}"
@@ -67,7 +66,7 @@ def job_settings(
         OptionError: An option was given that the model does not honour, or that contradicts another.
     """
     plain = upscaler.traits_for({})
-    values = {name: getattr(options, name) for name, info in option_infos() if info.model}
+    values = {name: getattr(options, name) for name, _ in model_options()}
     given = {name: value for name, value in values.items() if value != default_of(name)}
     given.pop("seed", None)  # asks for the same bytes again, which a model without noise gives anyway
     if given.get("steps") == plain.num_steps and "steps" not in plain.accepts:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from starvsr.engine.chunk_plan import ChunkPlan
 from starvsr.engine.traits import Traits
 from starvsr.engine.upscaler import JobSettings, Upscaler
+from starvsr.families.options import UpscaleOptions
 from starvsr.jobs.folder import JobFolder, job_path
-from starvsr.options import UpscaleOptions
 
 if TYPE_CHECKING:
     from starvsr.video import VideoInfo

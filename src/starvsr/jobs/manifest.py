@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from starvsr.errors import JobError
+from starvsr.families.options import UpscaleOptions, option_infos
 from starvsr.jobs.fingerprint import fingerprint
 from starvsr.jobs.folder import JobFolder
 from starvsr.jobs.job import Job
 from starvsr.jobs.manifest_file import Plan
-from starvsr.options import LIMITS, UpscaleOptions, flag_name, option_infos
+from starvsr.options import LIMITS, flag_name
 from starvsr.version import __version__
 
 FORMAT = 2

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starvsr.errors import OptionError
-from starvsr.options import UpscaleOptions
+from starvsr.families.options import UpscaleOptions
 
 if TYPE_CHECKING:
     from starvsr.video import EncodeOptions, VideoInfo

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from starvsr.engine.progress import CancelToken, Meter, ProgressCallback, UpscaleResult, peak_memory_bytes
 from starvsr.errors import InputError, OptionError, OutputError, StarVsrError
+from starvsr.families.options import UpscaleOptions
 from starvsr.jobs.fingerprint import file_fingerprint
 from starvsr.jobs.folder import JobFolder, job_path
 from starvsr.jobs.job import Job
@@ -27,7 +28,6 @@ from starvsr.jobs.provenance import provenance_of
 from starvsr.jobs.published import is_published
 from starvsr.jobs.run import run_job
 from starvsr.jobs.state import JobState
-from starvsr.options import UpscaleOptions
 from starvsr.video.patterns import is_pattern
 from starvsr.video.read.images import images_in, sequence_numbers
 from starvsr.video.read.photo_sizes import have_one_size

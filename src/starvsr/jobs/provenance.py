@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from starvsr.families.options import option_infos
 from starvsr.jobs.job import Job
-from starvsr.options import LIMITS, option_infos
+from starvsr.options import LIMITS
 from starvsr.version import __version__
 
 # the digest names the weights, and the rest changes no byte

@@ -18,7 +18,7 @@ from starvsr.errors import ResourceError
 from starvsr.families.star_i2vgen.footprint.forecast import ModelSizes
 from starvsr.offload.memory_plan import Place, Room
 from starvsr.offload.search import Choice, Clip, best_of, choices, rooms_for, with_tiles_of
-from starvsr.options import UpscaleOptions
+from starvsr.options import JobOptions
 from starvsr.quantities import format_size
 
 GB = 2**30
@@ -42,7 +42,7 @@ class Wish:
 
     sizes: Sizes
     traits: Traits
-    options: UpscaleOptions
+    options: JobOptions
     rows: int
     columns: int
     cell_px: float
@@ -120,7 +120,7 @@ def plan_published(
     )
 
 
-def _budgets(model: ModelSizes, options: UpscaleOptions, free: int | None) -> list[int]:
+def _budgets(model: ModelSizes, options: JobOptions, free: int | None) -> list[int]:
     if isinstance(options.memory, int):
         return [options.memory]
     if free is not None:
@@ -168,7 +168,7 @@ def _cut(wish: Wish, choice: Choice, need: int, budget: int) -> ChunkPlan:
     )
 
 
-def _loosen(options: UpscaleOptions) -> str:
+def _loosen(options: JobOptions) -> str:
     chosen = (("--segment", options.segment), ("--tile", options.tile))
     fixed = [flag for flag, value in chosen if value != "auto"]
     return f", or leave out {' and '.join(fixed)}" if fixed else ""

@@ -15,8 +15,7 @@ from starvsr.quantities import parse_box, parse_interval, parse_size, parse_time
 
 Kind = Literal["flag", "int", "float", "text", "time", "size", "rate", "interval", "box"]
 
-MODEL, SPEED, RELEASED = "Model", "Speed of models that sample", "As the released STAR code does it"
-PICTURE, RANGE = "Picture", "Input"
+MODEL, PICTURE, RANGE = "Model", "Picture", "Input"
 CUTS, FILE, RUN, LIMITS = "Memory and cuts", "Output", "Run", "Inputs that are not trusted"
 
 
@@ -33,7 +32,7 @@ class OptionInfo:
         choices: The words that are allowed; for numbers, words allowed beside the number (as "auto").
         minimum: Smallest number allowed.
         maximum: Largest number allowed.
-        model: True when only some models honour it; the others refuse it.
+        loads: True for an option of a model that holds from its loading on, for every job.
     """
 
     help: str
@@ -43,7 +42,7 @@ class OptionInfo:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
-    model: bool = False
+    loads: bool = False
 
     def check(self, name: str, value: object) -> Any:
         """Return the value in its final type, or raise OptionError that names the option."""

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from starvsr.diffusion.schedules import star_schedule
 from starvsr.errors import DataError
+from starvsr.families.causal_sr.spec import CausalSRSpec
+from starvsr.families.registry import get_spec
 from starvsr.models.causal_sr import CausalSR, CausalSRConfig
 from starvsr.models.codecs import PixelUnshuffleCodec
-from starvsr.models.registry import CAUSAL
 from starvsr.training.config import TrainConfig, check_value
 from starvsr.training.trainee import Trainee
 
@@ -44,7 +45,7 @@ def build_causal_trainee(config: TrainConfig, device: torch.device | str = "cpu"
     other = [stage.objective for stage in config.stage if stage.objective != "regression"]
     if other:
         raise DataError(f'{config.model} is trained by objective = "regression" alone, not {other[0]!r}')
-    spec = CAUSAL[config.model]
+    spec = get_spec(config.model, CausalSRSpec)
     torch.manual_seed(config.seed)
     network = CausalSR(causal_config(spec.network, config.network))
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

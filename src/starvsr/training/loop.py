@@ -20,7 +20,9 @@ from torch import Tensor
 
 from starvsr.data.pool import Batch, SampleStream
 from starvsr.errors import DataError, OptionError
-from starvsr.models.registry import CAUSAL, PUBLISHED
+from starvsr.families.causal_sr.spec import CausalSRSpec
+from starvsr.families.registry import get_entry
+from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
 from starvsr.models.weights import liem_names, load_weights
 from starvsr.training.auxiliary_networks import HelperNetworks
 from starvsr.training.causal import build_causal_trainee
@@ -102,8 +104,9 @@ class Trainer:
 
     def _build(self, start_from: Path | None, state: dict[str, Any] | None) -> Trainee:
         """Build the trainee; a published one that goes on starts from what the run began with."""
-        if self.config.model not in PUBLISHED:
-            build = build_causal_trainee if self.config.model in CAUSAL else build_trainee
+        entry = get_entry(self.config.model)
+        if not isinstance(entry, StarI2VGenSpec):
+            build = build_causal_trainee if isinstance(entry, CausalSRSpec) else build_trainee
             trainee = build(self.config, self.processes.device)
             if start_from is not None:
                 load_weights(trainee.network, start_from, may_lack=liem_names(trainee.network.state_dict()))

@@ -17,8 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from starvsr.models.registry import PUBLISHED, get_spec
-from starvsr.models.star.encoder import StarEncoder, StarUNetConfig
+from starvsr.errors import OptionError
+from starvsr.families.registry import get_entry
+from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
+from starvsr.families.star_small.spec import StarSmallSpec
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.encoder import StarEncoder
 from starvsr.models.star.encoder import _run as run_parts
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.text.clip_encoder import TextTower
@@ -93,8 +97,10 @@ def plan_recipe(config: TrainConfig, devices: int) -> list[MemoryPlan]:
     The network is that of the recipe's model, published ones included; their latents are an eighth of the GT in
     size, those of star-small as large as the LQ.
     """
-    published = PUBLISHED.get(config.model)
-    spec = published or get_spec(config.model)
+    spec = get_entry(config.model)
+    published = isinstance(spec, StarI2VGenSpec)
+    if not isinstance(spec, StarI2VGenSpec | StarSmallSpec):
+        raise OptionError(f"the memory of training {spec.name} is not planned: leave out --plan")
     unet = network_config(spec.unet, config.network)
     plans = []
     with torch.device("meta"):

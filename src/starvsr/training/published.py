@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from starvsr.errors import DataError, WeightsError
+from starvsr.families.registry import get_spec, names_of
 from starvsr.families.star_i2vgen.load import load_text, load_vae
 from starvsr.families.star_i2vgen.prompts import NEGATIVE_PROMPT, USER_PROMPT, join_prompts
-from starvsr.models.registry import PUBLISHED, PublishedSpec
-from starvsr.models.star.encoder import StarUNetConfig
+from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
+from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.text.clip_encoder import TextTower
 from starvsr.models.text.clip_tokenizer import Tokenizer
@@ -118,11 +119,11 @@ def find_parts(config: TrainConfig, word: str) -> dict[str, Path]:
         WeightsError: something is not on this machine; the message names the command that gets it.
     """
     places = Places(Path(config.models).expanduser() if config.models else None)
-    parts = PUBLISHED[config.model].parts
+    parts = get_spec(config.model, StarI2VGenSpec).parts
     if word == "venhancer":
         return find_start(word, parts, places=places)
-    if word in PUBLISHED:
-        return find_start(PUBLISHED[word].parts["unet"][0], parts, places=places)
+    if word in names_of(StarI2VGenSpec):
+        return find_start(get_spec(word, StarI2VGenSpec).parts["unet"][0], parts, places=places)
     return find_start("", parts, Path(word).expanduser() if word else None, places)
 
 
@@ -160,7 +161,7 @@ def load_network(
         network.unet, new = begun.network, begun.new
     else:
         network.unet = load_star_unet(path, unet)
-    is_name = word == "venhancer" or word in PUBLISHED
+    is_name = word == "venhancer" or word in names_of(StarI2VGenSpec)
     return network.train(), Start(word if is_name else str(path.resolve()), path, found, new)
 
 
@@ -231,6 +232,6 @@ def whole_tensors(start: Start, own: dict[str, Tensor], unet: StarUNetConfig) ->
     return network.unet.state_dict() | tensors
 
 
-def spec_with(config: TrainConfig, unet: StarUNetConfig) -> PublishedSpec:
+def spec_with(config: TrainConfig, unet: StarUNetConfig) -> StarI2VGenSpec:
     """Return the registry entry of the recipe's model with the recipe's sizes."""
-    return dataclasses.replace(PUBLISHED[config.model], unet=unet)
+    return dataclasses.replace(get_spec(config.model, StarI2VGenSpec), unet=unet)

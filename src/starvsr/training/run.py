@@ -10,7 +10,10 @@ from typing import Any
 import torch
 
 from starvsr.errors import DataError
-from starvsr.models.registry import CAUSAL, PUBLISHED, get_spec
+from starvsr.families.causal_sr.spec import CausalSRSpec
+from starvsr.families.registry import get_entry, get_spec
+from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
+from starvsr.families.star_small.spec import StarSmallSpec
 from starvsr.models.weights import digest, read_tensors, save_weights
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint
 from starvsr.training.config import load_recipe
@@ -89,7 +92,8 @@ def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False) -> 
     begun = state.get("start")
     if begun is not None:
         start = Start(begun["word"], Path(begun["path"]) if begun["path"] else None, begun["digest"])
-        tensors = whole_tensors(start, tensors, network_config(PUBLISHED[config["model"]].unet, config["network"]))
+        unet = get_spec(config["model"], StarI2VGenSpec).unet
+        tensors = whole_tensors(start, tensors, network_config(unet, config["network"]))
     path.parent.mkdir(parents=True, exist_ok=True)
     save_weights(tensors, path, dtype=torch.float16, metadata=metadata)
     del tensors
@@ -105,16 +109,16 @@ def can_sample(stages: Sequence[Mapping[str, Any]]) -> bool:
 
 def weights_name(model: str) -> str:
     """Return the file name that a model's exported weights get."""
-    if model in PUBLISHED:
-        return f"{model}.safetensors"
-    return CAUSAL[model].weights if model in CAUSAL else get_spec(model).weights
+    entry = get_entry(model)
+    return entry.weights if isinstance(entry, StarSmallSpec | CausalSRSpec) else f"{model}.safetensors"
 
 
 def _card(path: Path, folder: Path, state: dict[str, Any], config: dict[str, Any], metadata: dict[str, str]) -> str:
     """Describe weights: what they are, how they came about, what was measured."""
-    published, begun = PUBLISHED.get(config["model"]), state.get("start")
+    entry, begun = get_entry(config["model"]), state.get("start")
+    published = isinstance(entry, StarI2VGenSpec)
     values = sum(tensor.numel() for tensor in read_tensors(path).values())
-    model = f" --model {published.name}" if published else ""
+    model = f" --model {entry.name}" if published else ""
     lines = [
         f"# {path.stem}",
         "",
@@ -150,7 +154,7 @@ def _card(path: Path, folder: Path, state: dict[str, Any], config: dict[str, Any
         "",
         "## Licence",
         "",
-        f"{(published or CAUSAL.get(config['model']) or get_spec(config['model'])).licence}, if the data"
+        f"{entry.licence}, if the data"
         + (" and what it started from" if published else "")
         + " allow it: say here what they were.",
     ]

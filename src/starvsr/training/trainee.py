@@ -13,11 +13,15 @@ from torch.utils.checkpoint import checkpoint
 
 from starvsr.diffusion.schedules import NoiseSchedule, star_schedule
 from starvsr.errors import DataError
+from starvsr.families.causal_sr.spec import CausalSRSpec
+from starvsr.families.registry import get_entry, get_spec, names_of
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS
+from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
+from starvsr.families.star_small.spec import StarSmallSpec
 from starvsr.imaging.frames import enlarge, pad_reflect
 from starvsr.models.codecs import Codec, PixelUnshuffleCodec
-from starvsr.models.registry import PUBLISHED, CausalSpec, ModelSpec, PublishedSpec, get_spec
-from starvsr.models.star.encoder import StarEncoder, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.encoder import StarEncoder
 from starvsr.models.star.small.model import StarSmall, keep_brightness
 from starvsr.models.vae.codec import TemporalVaeCodec
 from starvsr.padding import minimal_padding
@@ -45,7 +49,7 @@ ReadCaptions = Callable[[Sequence[str]], Tensor]
 class Trainee:
     """The network and the fixed parts that its training needs."""
 
-    spec: ModelSpec | PublishedSpec | CausalSpec
+    spec: StarSmallSpec | StarI2VGenSpec | CausalSRSpec
     network: nn.Module
     """:class:`StarSmall`, or :class:`CaptionedStar` together with ``read_captions``."""
     codec: Codec
@@ -167,11 +171,12 @@ def build_trainee(
         DataError: ``init`` for a model that has none, or a start that has changed.
         WeightsError: published weights that are missing, damaged or of another model.
     """
-    if config.model in PUBLISHED:
+    if isinstance(get_entry(config.model), StarI2VGenSpec):
         return _build_published(config, device, config.init if start is None else start, digest)
     if config.init or config.models:
-        raise DataError(f"recipe keys init and models are for {', '.join(PUBLISHED)}: use --start-from with a file")
-    spec = get_spec(config.model)
+        published = ", ".join(names_of(StarI2VGenSpec))
+        raise DataError(f"recipe keys init and models are for {published}: use --start-from with a file")
+    spec = get_spec(config.model, StarSmallSpec)
     spec = dataclasses.replace(spec, unet=network_config(spec.unet, config.network))
     torch.manual_seed(config.seed)
     network = StarSmall(spec.unet, spec.context_tokens).to(device)
@@ -180,7 +185,7 @@ def build_trainee(
 
 
 def _build_published(config: TrainConfig, device: torch.device | str, word: str, digest: str | None) -> Trainee:
-    spec = spec_with(config, network_config(PUBLISHED[config.model].unet, config.network))
+    spec = spec_with(config, network_config(get_spec(config.model, StarI2VGenSpec).unet, config.network))
     files = find_parts(config, word)
     network, start = load_network(spec.unet, word, files.get("unet"), seed=config.seed, digest=digest)
     constant = constant_names(network, config.stage)

@@ -8,9 +8,9 @@ import torch
 
 from benchmarks.published import star_shortcuts
 from benchmarks.published.star_shortcuts import FULL, Row, Sampler, Setting, measure, settings, shallow_share, table
-from starvsr.models.registry import STAR_SMALL
+from starvsr.families.star_small.spec import STAR_SMALL
+from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.small.model import StarSmall
-from starvsr.models.star.unet import StarUNetConfig
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 
 from starvsr.errors import OptionError
+from starvsr.families.options import option_infos
 from starvsr.families.star_i2vgen.acceleration import ATTENTION, CompiledNetwork, attention_scope
 from starvsr.models.star.blocks import ResBlock
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
-from starvsr.options import option_infos
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 
 CONFIG = StarUNetConfig(
     width=32, multipliers=(1,), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(), context_dim=8,

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.memory.star_memory import Setting, measure, random_setting
 from starvsr.families.star_i2vgen.footprint import vae
 from starvsr.families.star_i2vgen.footprint.layout import layout_of
-from starvsr.models.registry import PUBLISHED
+from starvsr.families.star_i2vgen.spec import STAR_LIGHT
 from starvsr.models.vae import codec as temporal_vae_codec
 from starvsr.models.vae import temporal as temporal_vae
 
@@ -32,7 +32,7 @@ def test_pieces_hold_less_and_the_prediction_knows() -> None:
 
 
 def test_the_layout_has_the_parameters_of_the_published_network() -> None:
-    layout = layout_of(PUBLISHED["star-light"].unet)
+    layout = layout_of(STAR_LIGHT.unet)
     assert layout.num_parameters == 2_041_121_910
 
 

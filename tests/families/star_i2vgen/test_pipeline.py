@@ -17,19 +17,21 @@ from safetensors.torch import save_file
 
 import starvsr
 from starvsr.errors import OptionError, WeightsError
+from starvsr.families import registry
 from starvsr.families.loading import load_upscaler
+from starvsr.families.options import UpscaleOptions
 from starvsr.families.star_i2vgen import load as loading_published
-from starvsr.families.star_i2vgen.load import load_published as load_model
+from starvsr.families.star_i2vgen.load import load as load_model
 from starvsr.families.star_i2vgen.pipeline import PublishedStar
 from starvsr.families.star_i2vgen.reference import Choices
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling
-from starvsr.models import registry
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.models.weights.cache import Places
 from starvsr.models.weights.locate import find_model
-from starvsr.options import UpscaleOptions
 from starvsr.padding import Padding
 
 UNET = StarUNetConfig(
@@ -71,15 +73,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        registry.PUBLISHED, "star-light", dataclasses.replace(registry.PUBLISHED["star-light"], unet=UNET)
-    )
+    monkeypatch.setitem(registry.MODELS, "star-light", dataclasses.replace(registry.MODELS["star-light"], unet=UNET))
     monkeypatch.setattr(loading_published, "TEXT_TOWER", TOWER)
 
 
 def load_published(name: str, **settings: Any) -> PublishedStar:
     """The pipeline of a job that asks for nothing beyond what the model is loaded with."""
-    return load_model(name, **settings).pipeline()
+    return load_model(registry.get_spec(name, StarI2VGenSpec), **settings).pipeline()
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_bfloat16_is_close_to_float32(folder: Path, pipeline: PublishedStar) -> 
 
 
 def test_a_checkpoint_file_takes_the_place_of_the_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = registry.PUBLISHED["star-light"]
+    spec = registry.MODELS["star-light"]
     monkeypatch.setenv("STARVSR_MODELS", str(folder))
     with pytest.raises(WeightsError, match="starvsr models fetch star-light"):
         find_model(spec, folder / "light_deg.pt", Places(cache=folder / "empty"))
@@ -210,8 +210,8 @@ def test_a_checkpoint_file_takes_the_place_of_the_network(folder: Path, monkeypa
 
 
 def test_weights_of_another_size_are_named(folder: Path) -> None:
-    registry.PUBLISHED["star-light"] = dataclasses.replace(
-        registry.PUBLISHED["star-light"], unet=dataclasses.replace(UNET, context_dim=8)
+    registry.MODELS["star-light"] = dataclasses.replace(
+        registry.MODELS["star-light"], unet=dataclasses.replace(UNET, context_dim=8)
     )
     with pytest.raises(WeightsError, match="of another shape"):
         load_published("star-light", weights=folder)

@@ -11,8 +11,8 @@ import torch
 from starvsr.diffusion.schedules import star_schedule
 from starvsr.engine.chunk_plan import whole_clip
 from starvsr.errors import OptionError
+from starvsr.families.options import UpscaleOptions
 from starvsr.families.star_i2vgen.reference import Choices, ReleasedNoise
-from starvsr.options import UpscaleOptions
 from starvsr.padding import Padding
 
 

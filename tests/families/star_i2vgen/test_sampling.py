@@ -12,7 +12,8 @@ from starvsr.diffusion.noise import FrameNoise
 from starvsr.errors import OptionError
 from starvsr.families.star_i2vgen.pipeline import PublishedStar
 from starvsr.families.star_i2vgen.sampling import Sampling
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.codec import TemporalVaeCodec
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from starvsr.errors import OptionError, WeightsError
+from starvsr.families import registry
 from starvsr.families.job_settings import job_settings
+from starvsr.families.options import UpscaleOptions
 from starvsr.families.star_small.pipeline import StarPipeline
-from starvsr.models import registry
+from starvsr.families.star_small.spec import StarSmallSpec
+from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.small.model import StarSmall
-from starvsr.models.star.unet import StarUNetConfig
 from starvsr.models.weights import save_weights
-from starvsr.options import UpscaleOptions
 
 TINY = dataclasses.replace(
     registry.STAR_SMALL,
@@ -59,9 +60,9 @@ def test_any_clip_comes_out_four_times_larger(pipeline: StarPipeline, size: tupl
 
 def test_unknown_models_are_told_all_that_are_known() -> None:
     with pytest.raises(OptionError, match=r"star-big.*star-small, star-light, star-heavy"):
-        registry.get_spec("star-big")
-    with pytest.raises(OptionError, match="star-light is a published model"):
-        registry.get_spec("star-light")
+        registry.get_entry("star-big")
+    with pytest.raises(OptionError, match="star-light is a model of another kind: this works with star-small"):
+        registry.get_spec("star-light", StarSmallSpec)
 
 
 def test_one_step_draws_no_noise(pipeline: StarPipeline) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.liem import NoGate, SpaceGate, TimeGate
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 
 SMALL = StarUNetConfig(
     in_channels=4, out_channels=4, width=8, multipliers=(1, 2), num_res_blocks=1, head_dim=8, first_heads=1,

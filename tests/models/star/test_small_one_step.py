@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from starvsr.families.star_small.spec import STAR_SMALL
 from starvsr.imaging.frames import enlarge
 from starvsr.models.codecs import PixelUnshuffleCodec
-from starvsr.models.registry import STAR_SMALL
+from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.star.small.one_step import OneStep
-from starvsr.models.star.unet import StarUNetConfig
 
 TINY = dataclasses.replace(STAR_SMALL.unet, width=16, head_dim=8, context_dim=8)
 SHALLOW = StarUNetConfig(

@@ -8,9 +8,10 @@ import json
 import pytest
 import torch
 
-from starvsr.models.registry import STAR_SMALL
+from starvsr.families.star_small.spec import STAR_SMALL
+from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.small.model import StarSmall, keep_brightness
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 
 PUBLISHED_DIGEST = "199e2fb4703e28bc097a5d6596d97639f9bf4bd6ae1ec4503cc8ca3c945939ac"
 SMALL = StarUNetConfig(

@@ -11,8 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from starvsr.errors import OutputExistsError, OutputNotWritableError, WeightsError
-from starvsr.models.registry import PUBLISHED
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.families.star_i2vgen.spec import STAR_LIGHT
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig, tower_weights
 from starvsr.models.weights import ModelFiles, build_empty, digest, find_model, fit, from_pretrained, read_tensors
 from starvsr.models.weights.cache import Places
@@ -106,8 +107,8 @@ def test_converted_folder_serves_as_the_model(files: ModelFiles, tmp_path: Path)
     out.parent.mkdir()
     convert(files, out, name="star-light", config=SMALL)
     for found in (
-        find_model(PUBLISHED["star-light"], out),
-        find_model(PUBLISHED["star-light"], places=Places(folder=tmp_path / "own", cache=tmp_path / "none")),
+        find_model(STAR_LIGHT, out),
+        find_model(STAR_LIGHT, places=Places(folder=tmp_path / "own", cache=tmp_path / "none")),
     ):
         assert found.unet == out / "unet" and found.merges == out / "tokenizer" / "merges.txt"
         assert found.text_config is not None and found.vae_config == out / "vae" / "config.json"
@@ -134,7 +135,7 @@ def test_text_tower_of_openclip_is_kept_in_its_own_layout(
     assert all(torch.equal(tensor, tower[key]) for key, tensor in again.state_dict().items())
     places = Places(folder=tmp_path / "none", cache=tmp_path / "none")
     with pytest.raises(WeightsError, match="svd-vae is not on this machine"):
-        find_model(PUBLISHED["star-light"], tmp_path / "model", places)
+        find_model(STAR_LIGHT, tmp_path / "model", places)
 
 
 def test_folder_that_is_there_is_kept(files: ModelFiles, tmp_path: Path) -> None:
@@ -201,9 +202,9 @@ def test_shards_hold_every_tensor_once_and_stay_below_the_limit() -> None:
 def test_model_without_weights_tells_what_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STARVSR_MODELS", raising=False)
     with pytest.raises(WeightsError) as caught:
-        find_model(PUBLISHED["star-light"], places=Places(cache=tmp_path))
+        find_model(STAR_LIGHT, places=Places(cache=tmp_path))
     line = str(caught.value)
     assert "star-light-unet, svd-vae, sd2-text are not on this machine" in line and str(tmp_path) in line
     assert "`starvsr models fetch star-light` (9.7 GB)" in line and "\n" not in line
     with pytest.raises(WeightsError, match=r"no weights at nowhere\.pt"):
-        find_model(PUBLISHED["star-light"], Path("nowhere.pt"), Places(cache=tmp_path))
+        find_model(STAR_LIGHT, Path("nowhere.pt"), Places(cache=tmp_path))

@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import save_file
 
 from starvsr.errors import WeightsError
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.weights import build_empty, fit, load_star_unet, load_training_start, read_tensors
 from starvsr.models.weights.assign import check_fit
 from starvsr.models.weights.star import VENHANCER_ONLY, liem_names
@@ -276,7 +277,7 @@ TINY = StarUNetConfig(width=32, multipliers=(1,), num_res_blocks=1, head_dim=16,
 _MEASURE = f"""
 import sys, torch
 from pathlib import Path
-from starvsr.models.star.unet import StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.weights import load_star_unet
 
 def memory(field):

@@ -17,7 +17,8 @@ from benchmarks.reliability import fuzz_bombs
 from benchmarks.reliability.fuzz_inputs import make_seeds, png, png_chunk
 from starvsr.apps.cli import main
 from starvsr.errors import CorruptFrameError, LimitError, OptionError
-from starvsr.options import LIMITS, UpscaleOptions, flag_name, option_infos
+from starvsr.families.options import UpscaleOptions, option_infos
+from starvsr.options import LIMITS, flag_name
 from starvsr.video import VideoReader, probe
 from starvsr.video.untrusted.limits import DEFAULT_LIMITS, Limits
 from tests.video.clips import make_clip, moving_bars

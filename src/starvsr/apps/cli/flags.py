@@ -9,7 +9,8 @@ import click
 
 from starvsr.apps.cli.commands import ExampleCommand
 from starvsr.errors import OptionError
-from starvsr.options import LIMITS, OptionInfo, UpscaleOptions, default_of, flag_name, option_infos
+from starvsr.families.options import UpscaleOptions, default_of, option_infos
+from starvsr.options import LIMITS, OptionInfo, flag_name
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _METAVARS = {

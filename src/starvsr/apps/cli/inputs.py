@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starvsr.errors import InputError, InputNotFoundError, OptionError, OutputNotWritableError, UnreadableInputError
-from starvsr.options import UpscaleOptions
+from starvsr.families.options import UpscaleOptions
 from starvsr.video.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 WRITABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")

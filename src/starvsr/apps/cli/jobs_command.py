@@ -69,8 +69,8 @@ def resume(names: tuple[str, ...], quiet: bool) -> int:
     """Go on with jobs as they were begun."""
     from starvsr.apps.cli.inputs import Pair
     from starvsr.apps.cli.upscale_command import Runner
+    from starvsr.families.options import options_from
     from starvsr.jobs.inspect import find_job, summarize
-    from starvsr.options import options_from
 
     for job in [summarize(find_job(name)) for name in names]:
         if job.plan is None:

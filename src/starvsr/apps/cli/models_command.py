@@ -12,7 +12,7 @@ from starvsr.apps.cli.commands import ExampleGroup
 from starvsr.errors import OptionError, WeightsError
 
 if TYPE_CHECKING:
-    from starvsr.models.registry import PublishedSpec
+    from starvsr.families.entry import Entry
     from starvsr.models.weights.cache import Places
     from starvsr.models.weights.components import Component
 
@@ -51,15 +51,12 @@ def _place_flags(function: Function) -> Function:
 @_place_flags
 def list_models(folder: Path | None, cache: Path | None) -> None:
     """List the models and the weights they are made of, and say what is on this machine."""
-    from starvsr.models.registry import MODELS, PUBLISHED
+    from starvsr.families.registry import MODELS
     from starvsr.models.weights.cache import Places, locate
     from starvsr.models.weights.components import COMPONENTS
 
     places = Places(folder, cache)
-    rows = [(name, f"x{spec.scale}", spec.licence, "in the package", spec.summary) for name, spec in MODELS.items()]
-    for name, spec in PUBLISHED.items():
-        rows.append((name, f"x{spec.scale}", spec.licence, _state(spec, places), spec.summary))
-    rows.append(("bicubic", "x4", "-", "needs none", "no network: plain interpolation, for comparison"))
+    rows = [(name, f"x{e.scale}", e.licence, _state(e, places), e.summary) for name, e in MODELS.items()]
     _show_table(rows)
     click.echo("\nweights (each can be fetched by name):")
     _show_table(
@@ -133,16 +130,17 @@ def verify(name: str, folder: Path | None, cache: Path | None, quiet: bool) -> N
 @_place_flags
 def path(name: str, folder: Path | None, cache: Path | None) -> None:
     """Print where the weights of NAME lie, one file a line."""
-    from starvsr.models.registry import MODELS, PUBLISHED, packaged_weights
+    from starvsr.families.registry import MODELS
     from starvsr.models.weights import find_model
     from starvsr.models.weights.cache import Places, locate
 
     places = Places(folder, cache)
-    if name in MODELS:
-        click.echo(packaged_weights(MODELS[name]))
+    entry = MODELS.get(name)
+    if entry is not None and entry.packaged is not None:
+        click.echo(entry.packaged_weights())
         return
-    if name in PUBLISHED:
-        found = vars(find_model(PUBLISHED[name], places=places)).values()
+    if entry is not None and entry.parts:
+        found = vars(find_model(entry, places=places)).values()
     else:
         (part,) = _components(name)
         located = locate(part, places)
@@ -170,19 +168,24 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
     """
     import torch
 
-    from starvsr.models.registry import PUBLISHED
+    from starvsr.families.registry import MODELS, names_of
+    from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
     from starvsr.models.weights import ModelFiles, find_model
     from starvsr.models.weights.cache import Places
     from starvsr.models.weights.model_folder import convert as write_folder
 
     number_type = None if _TYPES[dtype] is None else getattr(torch, str(_TYPES[dtype]))
-    spec = PUBLISHED.get(what)
+    entry = MODELS.get(what)
+    spec = entry if isinstance(entry, StarI2VGenSpec) else None
+    fetched = names_of(StarI2VGenSpec)
     if spec is not None:
         files, config = find_model(spec, places=Places(folder, cache)), spec.unet
     elif Path(what).exists():
-        files, config = ModelFiles(unet=Path(what)), next(iter(PUBLISHED.values())).unet
+        like = MODELS[fetched[0]]
+        assert isinstance(like, StarI2VGenSpec)
+        files, config = ModelFiles(unet=Path(what)), like.unet
     else:
-        raise OptionError(f"{what} is neither a file nor a model that is fetched ({', '.join(PUBLISHED)})")
+        raise OptionError(f"{what} is neither a file nor a model that is fetched ({', '.join(fetched)})")
     told = write_folder(
         files, out, name=spec.name if spec else None, config=config, dtype=number_type, overwrite=overwrite
     )
@@ -192,18 +195,20 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
 
 def _components(name: str, in_place_of_alternatives: Places | None = None) -> list[Component]:
     """Return the weights that a name stands for; where several could serve, the ones that are here, else the first."""
-    from starvsr.models.registry import MODELS, PUBLISHED
+    from starvsr.families.registry import MODELS
     from starvsr.models.weights.cache import locate
     from starvsr.models.weights.components import COMPONENTS, get_component
 
-    if name in MODELS or name == "bicubic":
+    spec = MODELS.get(name)
+    if spec is not None and not spec.is_trained:
+        raise OptionError(f"{name} has no weights yet: give a file of your own with --weights")
+    if spec is not None and not spec.parts:
         raise OptionError(f"{name} comes with the package: there is nothing to do")
-    if name not in PUBLISHED:
+    if spec is None:
         if name not in COMPONENTS:
-            known = [*MODELS, "bicubic", *PUBLISHED, *COMPONENTS]
+            known = [*MODELS, *COMPONENTS]
             raise OptionError(f"unknown model {name!r}: known are {', '.join(known)}; see `starvsr models list`")
         return [get_component(name)]
-    spec = PUBLISHED[name]
     if in_place_of_alternatives is None:
         return spec.components()
     chosen = []
@@ -213,9 +218,13 @@ def _components(name: str, in_place_of_alternatives: Places | None = None) -> li
     return chosen
 
 
-def _state(spec: PublishedSpec, places: Places) -> str:
+def _state(spec: Entry, places: Places) -> str:
     from starvsr.models.weights import find_model
 
+    if not spec.is_trained:
+        return "give --weights"
+    if not spec.parts:
+        return "in the package" if spec.packaged else "needs none"
     try:
         find_model(spec, places=places)
     except WeightsError:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from starvsr.apps.cli.inputs import Pair
     from starvsr.engine.progress import ProgressCallback, UpscaleResult
     from starvsr.engine.upscaler import Upscaler
+    from starvsr.families.options import UpscaleOptions
     from starvsr.jobs.photos import PhotosJob
-    from starvsr.options import UpscaleOptions
 
 
 _EXAMPLES = (

@@ -13,9 +13,9 @@ from starvsr.errors import WeightsError
 from starvsr.families.precision import choose_dtype
 from starvsr.families.star_i2vgen.prompts import encode_prompts
 from starvsr.families.star_i2vgen.reference import Choices
+from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
 from starvsr.families.star_i2vgen.upscaler import CHOICES, Contexts, Parts, StarI2VGen
 from starvsr.models.int8 import to_int8
-from starvsr.models.registry import PUBLISHED
 from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig, tower_weights
 from starvsr.models.text.clip_tokenizer import Tokenizer
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
@@ -26,10 +26,10 @@ from starvsr.models.weights.locate import ModelFiles, find_model
 TEXT_TOWER = TextTowerConfig()
 
 
-def load_published(
-    name: str,
+def load(
+    spec: StarI2VGenSpec,
     *,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     device: str = "cpu",
     precision: str | None = None,
     compile: str | None = None,
@@ -42,7 +42,7 @@ def load_published(
     the network; other prompts load it again when a job asks for them.
 
     Args:
-        name: "star-light" or "star-heavy".
+        spec: The model.
         weights: Checkpoint or converted folder in place of the model's own.
         device: Where everything computes.
         precision: Number type of the network; None or "auto" is fp16 on CUDA, else fp32; "int8" keeps its weights in 8
@@ -55,11 +55,10 @@ def load_published(
         OptionError: a setting is wrong.
         WeightsError: a part is missing, damaged, or of another model.
     """
-    spec = PUBLISHED[name]
     chosen = Choices.of(bool(defaults.get("exact")), **{choice: defaults.get(choice) for choice in CHOICES})
     in_8_bits = precision == "int8"
     dtype = choose_dtype(_number_type("auto" if in_8_bits or precision is None else precision, device), device)
-    files = files or find_model(spec, weights)
+    files = files or find_model(spec, None if weights is None else Path(weights))
     if device == "cpu":
         keep_freed_memory()
     prompts = PromptEncoder(files, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from starvsr.engine.chunk_plan import ChunkPlan, ModelPlan, PlanInput
 from starvsr.engine.segments import Segment
 from starvsr.engine.traits import ClipLengths, Traits
 from starvsr.engine.upscaler import JobSettings, Session, StepCallback
+from starvsr.families.settings import job_names, load_names
 from starvsr.families.star_i2vgen.acceleration import CompiledNetwork
 from starvsr.families.star_i2vgen.pipeline import SCALE, PublishedStar
 from starvsr.families.star_i2vgen.reference import Choices
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling
+from starvsr.families.star_i2vgen.settings import StarI2VGenSettings
 from starvsr.models.int8 import weight_bytes
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.codec import RELEASED_GROUP, TemporalVaeCodec
@@ -26,17 +29,12 @@ from starvsr.offload.memory_plan import Room
 from starvsr.quantities import parse_interval
 
 SEGMENT, SEGMENT_OVERLAP, TILE_OVERLAP_PX = 24, 4, 32
-CHOICES = ("padding", "window_join", "decode_groups", "prompt_join", "rounding", "noise")
+ACCEPTED, LOADS = job_names(StarI2VGenSettings), load_names(StarI2VGenSettings)
+CHOICES = tuple(field.name for field in dataclasses.fields(Choices) if field.name in ACCEPTED)
 """Options that are single choices of `Choices`."""
 
-SAMPLING = ("guidance", "guidance_pair", "window", "step_list", "feature_cache")
-"""Options that are fields of `Sampling` as they are."""
-
-ACCEPTED = ("steps", "prompt", "negative_prompt", "attention", "exact", "guidance_interval", *SAMPLING, *CHOICES)
-"""Options that a job may ask for."""
-
-LOADS = ("weights", "precision", "compile")
-"""Options that hold for all jobs of a loaded model."""
+SAMPLING = tuple(field.name for field in dataclasses.fields(Sampling) if field.name in ACCEPTED)
+"""Options that are fields of `Sampling`."""
 
 Contexts = tuple[Tensor, Tensor]
 EncodePrompts = Callable[[str | None, str | None, str], Contexts]
@@ -91,8 +89,8 @@ class StarI2VGen:
         choices = _choices(values)
         return Traits(
             scales=(SCALE,),
-            accepts=frozenset(ACCEPTED),
-            loads=frozenset(LOADS),
+            accepts=ACCEPTED,
+            loads=LOADS,
             lengths=ClipLengths(whole=bool(values.get("exact"))),
             overlap=SEGMENT_OVERLAP,
             tiling="family",
@@ -116,12 +114,10 @@ class StarI2VGen:
         dtype = next(parts.network.parameters()).dtype
         half = dtype if dtype == torch.float16 else None  # the decoder stays in float32 beside a bfloat16 network
         groups = {"group": RELEASED_GROUP, "overlap": 0} if choices.decode_groups == "released" else {}
-        interval = values.get("guidance_interval")
-        sampling = Sampling(
-            **{name: values[name] for name in SAMPLING if name in values},
-            guidance_interval=None if interval is None else parse_interval(interval),
-            choices=choices,
-        )
+        given = {name: values[name] for name in SAMPLING if name in values}
+        if "guidance_interval" in given:
+            given["guidance_interval"] = parse_interval(given["guidance_interval"])
+        sampling = Sampling(**given, choices=choices)
         contexts = parts.encode(values.get("prompt"), values.get("negative_prompt"), choices.prompt_join)
         return PublishedStar(
             self.name,

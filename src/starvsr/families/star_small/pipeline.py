@@ -23,9 +23,12 @@ from starvsr.engine.traits import Traits
 from starvsr.engine.upscaler import StepCallback
 from starvsr.errors import OptionError
 from starvsr.families.precision import choose_dtype
+from starvsr.families.registry import get_spec
+from starvsr.families.settings import job_names, load_names
+from starvsr.families.star_small.settings import StarSmallSettings
+from starvsr.families.star_small.spec import StarSmallSpec
 from starvsr.imaging.frames import enlarge
 from starvsr.models.codecs import Codec, PixelUnshuffleCodec
-from starvsr.models.registry import ModelSpec, get_spec, packaged_weights
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.star.small.one_step import OneStep
 from starvsr.models.weights import digest, load_weights, read_metadata
@@ -42,7 +45,7 @@ class StarPipeline(ClipUpscaler):
 
     def __init__(
         self,
-        spec: ModelSpec,
+        spec: StarSmallSpec,
         network: StarSmall,
         codec: Codec,
         schedule: NoiseSchedule,
@@ -78,18 +81,30 @@ class StarPipeline(ClipUpscaler):
             OptionError: unknown name, or a precision that the device has not.
             WeightsError: weights missing, damaged or of another model.
         """
-        spec = get_spec(name)
-        path = packaged_weights(spec) if weights is None else Path(weights)
+        return cls.of(get_spec(name, StarSmallSpec), weights=weights, device=device, precision=precision)
+
+    @classmethod
+    def of(
+        cls,
+        spec: StarSmallSpec,
+        *,
+        weights: Path | str | None = None,
+        device: str = "cpu",
+        precision: str | None = None,
+        steps: int | None = None,
+    ) -> StarPipeline:
+        """Build a model by its entry; see `load`. ``steps`` are those of jobs that name none."""
+        path = spec.packaged_weights() if weights is None else Path(weights)
         network = StarSmall(spec.unet, spec.context_tokens)
         load_weights(network, path)
         if read_metadata(path).get("samples") == "true":  # trained so that it can also go several steps from noise
             spec = dataclasses.replace(spec, samples=True)
         network.requires_grad_(False)
         dtype = choose_dtype(precision or "auto", device)
-        given = {"weights": weights, "precision": precision}
+        given = {"weights": weights, "precision": precision, "steps": steps}
         traits = Traits(
-            accepts=frozenset({"steps"} if spec.samples else ()),
-            loads=frozenset(given),
+            accepts=job_names(StarSmallSettings) if spec.samples else frozenset(),
+            loads=load_names(StarSmallSettings),
             overlap=spec.overlap,
             crossfade=spec.crossfade,
             tile_overlap=spec.tile_overlap,
@@ -171,3 +186,8 @@ class StarPipeline(ClipUpscaler):
                 on_step(step + 1, num_steps)
 
         return dpmpp_2m_sde(denoise, start, sigmas, noise=noise, on_step=after_step)
+
+
+def load(entry: StarSmallSpec, *, device: str = "cpu", **options: Any) -> StarPipeline:
+    """Load a model for the registry."""
+    return StarPipeline.of(entry, device=device, **options)

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from starvsr.models.chunking import WHOLE, by_pieces, cuts, frame_cuts, row_cuts, settled
 from starvsr.models.star.attention import Attention, Context, FeedForward, attend_in_windows
-from starvsr.models.star.liem import Position, SpaceGate, TimeGate, gated_residual
+from starvsr.models.star.config import Position
+from starvsr.models.star.liem import SpaceGate, TimeGate, gated_residual
 
 NormMaker = Callable[[int, float], nn.Module]
 """Makes the norm of a feature map from its channels and eps."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from starvsr.models.star.attention import Context
-from starvsr.models.star.encoder import StarEncoder, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.encoder import StarEncoder
 
 
 class StarControlNet(StarEncoder):

@@ -6,9 +6,7 @@ those of the published checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -25,76 +23,15 @@ from starvsr.models.star.blocks import (
     TemporalTransformer,
     Upsample,
 )
-from starvsr.models.star.liem import Position, place_gates
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.liem import place_gates
 
 
-@dataclass(frozen=True)
-class StarUNetConfig:
-    """Every number of a STAR network; the defaults are the published 2.04 B model."""
-
-    in_channels: int = 4
-    out_channels: int = 4
-    width: int = 320
-    """Channels at full latent resolution."""
-    multipliers: tuple[int | float, ...] = (1, 2, 4, 4)
-    """Channels of each level, as factors on ``width``."""
-    num_res_blocks: int | tuple[int, ...] = 2
-    """Residual blocks of each encoder level (the decoder has one more); one number serves all levels."""
-    head_dim: int = 64
-    first_heads: int = 8
-    """Heads of the temporal transformer behind the first convolution; 0 leaves it out."""
-    attn_scales: tuple[float, ...] = (1.0, 0.5, 0.25)
-    """Resolutions, relative to the latent grid, that have transformers; the middle always has them."""
-    attn_window: int = 0
-    """Side of the windows, in cells of a transformer's own grid, within which a frame's cells attend to each other;
-    0: the whole frame, as published."""
-    liem_position: Position = "before"
-    """Where the gates of LIEM stand; published: before the norm of each self attention."""
-    liem_space: bool = True
-    liem_time: bool = True
-    context_dim: int = 1024
-    norm: Literal["group", "channel"] = "group"
-    temporal_stages: tuple[int, ...] = (4, 4, 4, 4)
-    """Convolutions in the temporal block of each level (the last entry also serves the middle)."""
-    dropout: float = 0.1
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Channels of each level."""
-        return tuple(round(self.width * factor) for factor in self.multipliers)
-
-    @property
-    def res_blocks(self) -> tuple[int, ...]:
-        """Residual blocks of each encoder level."""
-        blocks = self.num_res_blocks
-        return (blocks,) * len(self.multipliers) if isinstance(blocks, int) else blocks
-
-    @property
-    def row_step(self) -> int:
-        """Latent heights must be 2 modulo this; latent widths 0 modulo this."""
-        return int(2 ** (len(self.multipliers) - 1))
-
-    @classmethod
-    def from_reference(cls, names: Mapping[str, Any]) -> StarUNetConfig:
-        """Translate the constructor arguments of the published code (dim, dim_mult, num_heads, ...)."""
-        return cls(
-            in_channels=names["in_dim"],
-            out_channels=names["out_dim"],
-            width=names["dim"],
-            multipliers=tuple(names["dim_mult"]),
-            num_res_blocks=names["num_res_blocks"],
-            head_dim=names["head_dim"],
-            first_heads=names["num_heads"],
-            attn_scales=tuple(names["attn_scales"]),
-            context_dim=names["context_dim"],
-            temporal_stages=(4,) * len(names["dim_mult"]),
-        )
-
-    def make_norm(self) -> NormMaker:
-        """Return the maker of this network's norms."""
-        if self.norm == "channel":
-            return ChannelNorm
-        return lambda channels, eps: GroupNormLast(32, channels, eps)
+def norm_maker(config: StarUNetConfig) -> NormMaker:
+    """Return the maker of a network's norms."""
+    if config.norm == "channel":
+        return ChannelNorm
+    return lambda channels, eps: GroupNormLast(32, channels, eps)
 
 
 class StarEncoder(nn.Module):
@@ -117,7 +54,7 @@ class StarEncoder(nn.Module):
         place_gates(self, self.config.liem_position, space=self.config.liem_space, time=self.config.liem_time)
 
     def _encoder_blocks(self) -> Iterator[nn.Module]:
-        config, norm = self.config, self.config.make_norm()
+        config, norm = self.config, norm_maker(self.config)
         first: list[nn.Module] = [nn.Conv2d(config.in_channels, config.width, 3, padding=1)]
         if config.first_heads:
             inner = config.first_heads * config.head_dim
@@ -137,7 +74,7 @@ class StarEncoder(nn.Module):
 
     def _level_block(self, cin: int, cout: int, level: int, scale: float) -> nn.ModuleList:
         """One ResBlock, with both transformers where this scale has attention."""
-        config, norm = self.config, self.config.make_norm()
+        config, norm = self.config, norm_maker(self.config)
         stages = config.temporal_stages[level]
         block: list[nn.Module] = [ResBlock(cin, cout, 4 * config.width, norm, stages, config.dropout)]
         if scale in config.attn_scales:
@@ -146,7 +83,7 @@ class StarEncoder(nn.Module):
         return nn.ModuleList(block)
 
     def _middle_blocks(self) -> Iterator[nn.Module]:
-        config, norm = self.config, self.config.make_norm()
+        config, norm = self.config, norm_maker(self.config)
         channels, stages = config.channels[-1], config.temporal_stages[-1]
         yield ResBlock(channels, channels, 4 * config.width, norm, stages, config.dropout)
         yield SpatialTransformer(channels, config.head_dim, config.context_dim, norm, config.attn_window)

@@ -9,20 +9,11 @@ gates, for ablations and for a gate that acts, are in :data:`Position`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Position = Literal["before", "after", "stream", "acting"]
-"""Where the gates stand around a self attention:
-
-- "before": in the branch, before the norm: x + attn(norm(gate(x))). Published; the paper's (i).
-- "after": in the branch, behind the attention: x + gate(attn(norm(x))). Our reading of (ii).
-- "stream": on the stream itself: y = gate(x), y + attn(norm(y)). Our reading of (iii).
-- "acting": between norm and attention, where nothing cancels it: x + attn(2 gate(norm(x))). Ours; the factor 2 makes
-  a gate of 1/2, where gates start, change nothing.
-"""
+from starvsr.models.star.config import Position
 
 
 def _extremes(features: Tensor, dim: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 Source: STAR (arXiv 2501.02976) on I2VGen-XL. One class for every width: the published light and heavy
 checkpoints (2.04 B parameters) and star-small differ in :class:`StarUNetConfig` only. Knows nothing of pixels,
-schedules or text; models/registry.py says which configuration belongs to which checkpoint.
+schedules or text; families/registry.py says which configuration belongs to which checkpoint.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from starvsr.models.chunking import WHOLE, by_pieces, cuts
 from starvsr.models.feature_cache import FeatureCache
 from starvsr.models.star.attention import Context
 from starvsr.models.star.blocks import FreshSiLU, Upsample
+from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.control import StarControlNet
-from starvsr.models.star.encoder import StarEncoder, StarUNetConfig, modules_of
+from starvsr.models.star.encoder import StarEncoder, modules_of, norm_maker
 
 __all__ = ["StarUNet", "StarUNetConfig"]
 
@@ -40,7 +41,7 @@ class StarUNet(StarEncoder):
         nn.init.zeros_(head.weight)
         if head.bias is not None:
             nn.init.zeros_(head.bias)
-        self.out = nn.Sequential(config.make_norm()(config.channels[0], 1e-5), FreshSiLU(), head)
+        self.out = nn.Sequential(norm_maker(config)(config.channels[0], 1e-5), FreshSiLU(), head)
         self.VideoControlNet = StarControlNet(config)
 
     def modules_as_run(self) -> list[nn.Module]:

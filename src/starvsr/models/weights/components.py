@@ -13,7 +13,6 @@ from typing import Literal
 
 from starvsr.errors import OptionError
 
-Role = Literal["unet", "vae", "text"]
 Layout = Literal["star", "venhancer", "diffusers", "transformers", "open_clip"]
 
 
@@ -48,7 +47,7 @@ class Component:
     """
 
     name: str
-    role: Role
+    role: str
     summary: str
     repos: tuple[str, ...]
     files: tuple[HubFile, ...]

@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from starvsr.errors import WeightsError
 from starvsr.models.weights.cache import Places, locate
-from starvsr.models.weights.components import Component, Role, get_component
+from starvsr.models.weights.components import Component, get_component
 
-if TYPE_CHECKING:
-    from starvsr.models.registry import PublishedSpec
+
+class FetchedModel(Protocol):
+    """What must be known of a model to find its files: an entry of the registry has it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def parts(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the components that can play each role."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,7 @@ class ModelFiles:
     merges: Path | None = None
 
 
-def find_model(spec: PublishedSpec, weights: Path | None = None, places: Places | None = None) -> ModelFiles:
+def find_model(spec: FetchedModel, weights: Path | None = None, places: Places | None = None) -> ModelFiles:
     """Return where every part of a published model lies.
 
     Args:
@@ -66,7 +77,7 @@ def find_model(spec: PublishedSpec, weights: Path | None = None, places: Places 
 
 
 def find_start(
-    start: str, parts: Mapping[Role, tuple[str, ...]], weights: Path | None = None, places: Places | None = None
+    start: str, parts: Mapping[str, tuple[str, ...]], weights: Path | None = None, places: Places | None = None
 ) -> dict[str, Path]:
     """Return where the training of a published model finds what it starts from, and the parts that stay as they are.
 
@@ -90,7 +101,7 @@ def find_start(
         if not weights.exists():
             raise WeightsError(f"no weights at {weights}: give a .pt or .safetensors file, or the name of a start")
         found["unet"] = _parts_of_folder(weights).get("unet", weights)
-    wanted: dict[Role, tuple[str, ...]] = {role: names for role, names in parts.items() if role != "unet"}
+    wanted: dict[str, tuple[str, ...]] = {role: names for role, names in parts.items() if role != "unet"}
     if start:
         wanted["unet"] = (start,)
     missing = _find_parts(wanted, found, places)
@@ -103,7 +114,7 @@ def find_start(
     return found
 
 
-def _find_parts(parts: Mapping[Role, tuple[str, ...]], found: dict[str, Path], places: Places) -> list[Component]:
+def _find_parts(parts: Mapping[str, tuple[str, ...]], found: dict[str, Path], places: Places) -> list[Component]:
     """Add the files of the roles that nothing was found for yet; return the components that are not there."""
     missing = []
     for role, names in parts.items():

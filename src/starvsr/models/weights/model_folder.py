@@ -24,7 +24,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from starvsr.errors import OutputExistsError, OutputNotWritableError, WeightsError
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.text.clip_encoder import TextTowerConfig, tower_weights
 from starvsr.models.weights.assign import build_empty, check_fit
 from starvsr.models.weights.digests import known_digest

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from starvsr.errors import WeightsError
-from starvsr.models.star.unet import StarUNet, StarUNetConfig
+from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.unet import StarUNet
 from starvsr.models.weights.assign import adopt, build_empty, check_fit, fit
 from starvsr.models.weights.tensors import read_tensors
 

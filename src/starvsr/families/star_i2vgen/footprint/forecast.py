@@ -15,7 +15,7 @@ from starvsr.offload.memory_plan import Phase, Place, Prediction, Room
 from starvsr.windows import Window, blended_windows, released_windows
 
 if TYPE_CHECKING:
-    from starvsr.models.star.encoder import StarUNetConfig
+    from starvsr.models.star.config import StarUNetConfig
     from starvsr.models.vae.temporal import TemporalVaeConfig
 
 MB = 2**20

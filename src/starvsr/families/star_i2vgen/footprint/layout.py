@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from starvsr.models.star.encoder import StarUNetConfig
+    from starvsr.models.star.config import StarUNetConfig
 
 Kind = Literal["conv", "zero", "res", "spatial", "temporal", "down", "up"]
 

@@ -1,4 +1,4 @@
-"""All options together, from their names and back to them."""
+"""The options that every job has, and what they do together: checks, records, flags."""
 
 from __future__ import annotations
 
@@ -13,26 +13,24 @@ from starvsr.options.info import OptionInfo, flag_name
 from starvsr.options.limits import LimitOptions
 from starvsr.options.model import ModelOptions
 from starvsr.options.output import OutputOptions
-from starvsr.options.picture import PictureOptions, check_picture
+from starvsr.options.picture import PictureOptions
 from starvsr.options.run import RunOptions
 from starvsr.options.size import SizeOptions, check_size
 from starvsr.options.source import SourceOptions, check_source
-from starvsr.options.speed import SpeedOptions
 
 
 @dataclass(frozen=True)
-class UpscaleOptions(  # the fields of the last one come first
+class JobOptions(  # the fields of the last one come first
     LimitOptions,
     RunOptions,
     OutputOptions,
     CutOptions,
     SourceOptions,
     PictureOptions,
-    SpeedOptions,
     SizeOptions,
     ModelOptions,
 ):
-    """Everything a user may ask of an upscaling job.
+    """What a user may ask of a job whatever the model; `starvsr.families.options` adds the options of the models.
 
     None means: the model's, the file's or the encoder's own default.
 
@@ -42,15 +40,14 @@ class UpscaleOptions(  # the fields of the last one come first
 
     def __post_init__(self) -> None:
         """Check every value and bring it to its final type."""
-        for name, info in option_infos():
+        for name, default, info in described(type(self)):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, info.check(name, value))
-            elif not _may_be_none(name):
+            elif default is not None:
                 raise OptionError(f"{flag_name(name)} is None: leave it out for the default")
-        check_size(self, self.scale, default_of("scale"))
+        check_size(self, self.scale, ModelOptions.scale)
         check_source(self)
-        check_picture(self)
         check_cuts(self)
 
     def changed(self) -> dict[str, Any]:
@@ -74,32 +71,10 @@ class UpscaleOptions(  # the fields of the last one come first
         return words
 
 
-def option_infos() -> Iterator[tuple[str, OptionInfo]]:
-    """Yield the name and the description of each option, in the order of the fields."""
-    for f in dataclasses.fields(UpscaleOptions):
-        yield f.name, f.metadata["option"]
-
-
-def default_of(name: str) -> Any:
-    """Return an option's default."""
-    return next(f.default for f in dataclasses.fields(UpscaleOptions) if f.name == name)
-
-
-def options_from(values: dict[str, Any]) -> UpscaleOptions:
-    """Build options from names and values; an unknown name is refused with the nearest known one."""
-    import difflib
-
-    known = [name for name, _ in option_infos()]
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known options: {', '.join(known)}"
-            raise OptionError(f"there is no option {name!r}: {hint}")
-    return UpscaleOptions(**values)
-
-
-def _may_be_none(name: str) -> bool:
-    return default_of(name) is None
+def described(options: type) -> Iterator[tuple[str, Any, OptionInfo]]:
+    """Yield name, default and description of each option of a dataclass of options, in the order of its fields."""
+    for field in dataclasses.fields(options):
+        yield field.name, field.default, field.metadata["option"]
 
 
 def _as_word(value: object) -> str:

@@ -1,0 +1,1 @@
+"""causal-sr: a plain causal network in pixels, without latents and timesteps."""

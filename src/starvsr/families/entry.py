@@ -1,0 +1,59 @@
+"""One model in the registry: what it is called, what it is made of, and how it is loaded. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starvsr.engine.upscaler import Upscaler
+    from starvsr.models.weights.components import Component
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A model; families add what their networks need.
+
+    Args:
+        name: What users call it.
+        summary: One line.
+        scale: Output pixels per input pixel along each side.
+        licence: Of its network; fetched parts have licences of their own (models/weights/components.py).
+        settings: Dataclass of the options that it honours.
+        loader: The function that loads it, as "module:function"; called as ``function(entry, device=..., **options)``.
+        parts: Names of the components that can play each role; the first is fetched, any that is there is used.
+        packaged: File of its weights in the package; None when they are fetched, or none are needed.
+        is_trained: False: it has no weights yet, and works with a file that the user gives.
+    """
+
+    name: str
+    summary: str
+    scale: int
+    licence: str
+    settings: type
+    loader: str
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    packaged: str | None = None
+    is_trained: bool = True
+
+    def load(self, *, device: str = "cpu", **options: Any) -> Upscaler:
+        """Load the model."""
+        module, _, name = self.loader.partition(":")
+        upscaler: Upscaler = getattr(import_module(module), name)(self, device=device, **options)
+        return upscaler
+
+    def packaged_weights(self) -> Path:
+        """Return the path of the weights that come with the package."""
+        assert self.packaged is not None
+        with as_file(files("starvsr") / "weights" / self.packaged) as path:
+            return path
+
+    def components(self) -> list[Component]:
+        """Return the components that `starvsr models fetch` gets."""
+        from starvsr.models.weights.components import get_component
+
+        return [get_component(names[0]) for names in self.parts.values()]

@@ -1,0 +1,143 @@
+"""Options of STAR on I2VGen-XL: texts, guidance, speed, and the choices of the released code. Loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from starvsr.errors import OptionError
+from starvsr.families.settings import PrecisionSettings, SamplingSettings
+from starvsr.options.info import MODEL, option
+
+SPEED, RELEASED = "Speed of models that sample", "As the released STAR code does it"
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """What the video shows, and how much of it is seen at once."""
+
+    prompt: str | None = option(None, "What the video shows, for models that read text.", MODEL, "text")
+    window: int | None = option(None, "Frames that the network sees at once.", MODEL, "int", unit="frames", minimum=1)
+
+
+@dataclass(frozen=True)
+class GuidanceSettings:
+    """How strongly the prompt is followed, and where the steps lie."""
+
+    negative_prompt: str | None = option(
+        None, "What the result must not look like, for models that read text.", MODEL, "text"
+    )
+    guidance: float | None = option(
+        None,
+        "Weight of the prompt against the negative prompt (default: the model's own); 1 saves half the work.",
+        MODEL,
+        "float",
+        minimum=1,
+        maximum=50,
+    )
+    step_list: str | None = option(
+        None,
+        "Where the sampling steps lie: fast (14 steps, the default for 14) or normal (evenly, any number).",
+        MODEL,
+        "text",
+        choices=("fast", "normal"),
+    )
+
+
+@dataclass(frozen=True)
+class SpeedSettings:
+    """How sampling saves time."""
+
+    guidance_interval: str | None = option(
+        None,
+        "Guide only at these timesteps, as 300:700 (default: at all): half the work at the others. Costs quality.",
+        SPEED,
+        "interval",
+        minimum=0,
+        maximum=999,
+    )
+    feature_cache: int | None = option(
+        None,
+        "Compute the coarse levels of the network only every so many steps (default: 1, every step). Costs quality.",
+        SPEED,
+        "int",
+        unit="steps",
+        minimum=1,
+        maximum=1000,
+    )
+    guidance_pair: str | None = option(
+        None,
+        "Ask for both prompts in one call (together: less work, more memory) or in two (default: apart).",
+        SPEED,
+        "text",
+        choices=("apart", "together"),
+    )
+    attention: str | None = option(
+        None,
+        "Kernel of the network's attention (default: auto, which leaves it to torch).",
+        SPEED,
+        "text",
+        choices=("auto", "flash", "efficient", "math", "cudnn"),
+    )
+    compile: str | None = option(
+        None,
+        "Compile the network's blocks in the first step, in this mode of torch.compile (default: do not).",
+        SPEED,
+        "text",
+        loads=True,
+        choices=("default", "reduce-overhead", "max-autotune"),
+    )
+
+
+def _released_option(help: str, default: str) -> Any:
+    """One choice between ours and the released STAR code's."""
+    return option(None, help, RELEASED, "text", choices=(default, "released"))
+
+
+@dataclass(frozen=True)
+class ReferenceSettings:
+    """The choices of the released STAR code."""
+
+    exact: bool = option(
+        False,
+        "Make the released STAR code's choices in all of the following, on the whole clip in one piece.",
+        RELEASED,
+        "flag",
+    )
+    padding: str | None = _released_option(
+        "Border around the frames: the least there must be, or up to 1280x720.", "minimal"
+    )
+    window_join: str | None = _released_option("Time windows: blended over a quarter, or cut hard.", "blend")
+    decode_groups: str | None = _released_option("Decoding: overlapping groups of 8 frames, or 3 at a time.", "overlap")
+    prompt_join: str | None = _released_option("Prompt: set off by a comma and kept whole, or run together.", "fit")
+    rounding: str | None = _released_option(
+        "To whole levels: rounded, or cut off (and colours matched by adain).", "nearest"
+    )
+    noise: str | None = _released_option(
+        "Noise: the same for every cut and device, or as the script draws it.", "frames"
+    )
+
+
+@dataclass(frozen=True)
+class StarI2VGenSettings(  # the fields of the last one come first
+    ReferenceSettings,
+    SpeedSettings,
+    GuidanceSettings,
+    PrecisionSettings,
+    TextSettings,
+    SamplingSettings,
+):
+    """All options of the family."""
+
+
+def check_colors(color: str | None, options: ReferenceSettings) -> None:
+    """Refuse a colour transfer where the released rounding brings its own.
+
+    Raises:
+        OptionError: both were asked for.
+    """
+    if color is not None and (options.rounding or ("released" if options.exact else "")) == "released":
+        raise OptionError(
+            "--color has no use here, since the released rounding matches colours by adain: leave it out, or add "
+            "--rounding nearest"
+        )
