@@ -28,6 +28,7 @@ class Entry:
         parts: Names of the components that can play each role; the first is fetched, any that is there is used.
         packaged: File of its weights in the package; None when they are fetched, or none are needed.
         is_trained: False: it has no weights yet, and works with a file that the user gives.
+        marks: Names of tensors that networks of this family have and those of others do not.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Entry:
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     packaged: str | None = None
     is_trained: bool = True
+    marks: tuple[str, ...] = ()
 
     def load(self, *, device: str = "cpu", **options: Any) -> Upscaler:
         """Load the model."""

@@ -14,11 +14,12 @@ from starvsr.families.settings import job_names, load_names
 from starvsr.options import flag_name
 
 
-def load_upscaler(name: str = "star-small", *, device: str = "auto", **settings: Any) -> Upscaler:
+def load_upscaler(name: str | None = None, *, device: str = "auto", **settings: Any) -> Upscaler:
     """Load a model by its name.
 
     Args:
-        name: As `starvsr models list` shows it, or "bicubic" for plain interpolation.
+        name: As `starvsr models list` shows it, or "bicubic" for plain interpolation; None finds it by the names of the
+            tensors in ``weights``, and is star-small without them.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", ...
         settings: Options of the model, as its family's ``settings`` list them; those that a job may give become the
             defaults of its jobs; None and False are left out.
@@ -30,6 +31,10 @@ def load_upscaler(name: str = "star-small", *, device: str = "auto", **settings:
         OptionError: there is no such model or device, or the model does not honour a setting.
         WeightsError: its weights are missing or damaged.
     """
+    from starvsr.families.recognize import check_weights, model_for  # loads torch
+
+    if name is None:
+        name = "star-small" if settings.get("weights") is None else model_for(Path(settings["weights"]))
     entry = get_entry(name)
     given = {key: value for key, value in settings.items() if value is not None and value is not False}
     known = load_names(entry.settings) | job_names(entry.settings)
@@ -38,6 +43,7 @@ def load_upscaler(name: str = "star-small", *, device: str = "auto", **settings:
             raise OptionError(f"model {name} has no use for {flag_name(key)}: leave it out")
     if "weights" in given:
         given["weights"] = Path(given["weights"])
+        check_weights(entry, given["weights"])
     return entry.load(device=choose_device(device), **given)
 
 

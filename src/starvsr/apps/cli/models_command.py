@@ -13,6 +13,7 @@ from starvsr.errors import OptionError, WeightsError
 
 if TYPE_CHECKING:
     from starvsr.families.entry import Entry
+    from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
     from starvsr.models.weights.cache import Places
     from starvsr.models.weights.components import Component
 
@@ -181,9 +182,7 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
     if spec is not None:
         files, config = find_model(spec, places=Places(folder, cache)), spec.unet
     elif Path(what).exists():
-        like = MODELS[fetched[0]]
-        assert isinstance(like, StarI2VGenSpec)
-        files, config = ModelFiles(unet=Path(what)), like.unet
+        files, config = ModelFiles(unet=Path(what)), _published_like(Path(what)).unet
     else:
         raise OptionError(f"{what} is neither a file nor a model that is fetched ({', '.join(fetched)})")
     told = write_folder(
@@ -191,6 +190,21 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
     )
     for file, words in told.items():
         click.echo(f"{out / file}: {words}")
+
+
+def _published_like(path: Path) -> StarI2VGenSpec:
+    """Return an entry whose network a bare file of weights fits.
+
+    Raises:
+        WeightsError: the file is of another family.
+    """
+    from starvsr.families.recognize import check_weights
+    from starvsr.families.registry import get_spec, names_of
+    from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
+
+    like = get_spec(names_of(StarI2VGenSpec)[0], StarI2VGenSpec)
+    check_weights(like, path)
+    return like
 
 
 def _components(name: str, in_place_of_alternatives: Places | None = None) -> list[Component]:

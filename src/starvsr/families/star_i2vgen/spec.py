@@ -15,6 +15,7 @@ class StarI2VGenSpec(Entry):
 
     settings: type = StarI2VGenSettings
     loader: str = "starvsr.families.star_i2vgen.load:load"
+    marks: tuple[str, ...] = ("VideoControlNet.input_blocks.0.0.weight", "input_blocks.0.0.weight")
     scale: int = 4
     licence: str = "MIT"
     unet: StarUNetConfig = field(default_factory=StarUNetConfig)

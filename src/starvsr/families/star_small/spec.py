@@ -15,6 +15,7 @@ class StarSmallSpec(Entry):
 
     settings: type = StarSmallSettings
     loader: str = "starvsr.families.star_small.pipeline:load"
+    marks: tuple[str, ...] = ("context.tokens", "unet.VideoControlNet.input_blocks.0.0.weight")
     unet: StarUNetConfig
     enlarge: str
     """How the input is brought to output size before encoding: "bilinear" or "bicubic"."""

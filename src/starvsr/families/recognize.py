@@ -1,0 +1,45 @@
+"""Which model a bare file of weights belongs to, by the names of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from starvsr.errors import OptionError, WeightsError
+from starvsr.families.entry import Entry
+from starvsr.families.registry import MODELS
+from starvsr.models.weights import read_tensors
+
+
+def models_of(tensor_names: Collection[str]) -> list[str]:
+    """Return the models whose networks have tensors of these names; [] when no family knows them."""
+    names = set(tensor_names)
+    return [entry.name for entry in MODELS.values() if entry.marks and names.issuperset(entry.marks)]
+
+
+def check_weights(entry: Entry, path: Path) -> None:
+    """Refuse a file that holds the weights of another family; what no family knows is left to the loader.
+
+    Raises:
+        WeightsError: the file is of another model (both are named), or damaged.
+    """
+    found = models_of(read_tensors(path)) if path.is_file() else []
+    if found and entry.name not in found:
+        raise WeightsError(
+            f"{path} holds weights of {' or '.join(found)}, and the model is {entry.name}: give --model {found[0]}, or "
+            f"weights of {entry.name}"
+        )
+
+
+def model_for(path: Path) -> str:
+    """Return the one model that a file of weights belongs to.
+
+    Raises:
+        OptionError: no family knows its tensors, or several models of one family are made like this.
+        WeightsError: the file is missing or damaged.
+    """
+    found = models_of(read_tensors(path))
+    if len(found) != 1:
+        choice = f"it may be {' or '.join(found)}" if found else "no model has tensors of these names"
+        raise OptionError(f"{path}: {choice}; say which with --model")
+    return found[0]
