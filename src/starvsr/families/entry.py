@@ -26,6 +26,7 @@ class Entry:
         settings: Dataclass of the options that it honours.
         loader: The function that loads it, as "module:function"; called as ``function(entry, device=..., **options)``.
         parts: Names of the components that can play each role; the first is fetched, any that is there is used.
+        layout: Where each of its files lies in a model folder, by role and file name (models/weights/locate.py).
         packaged: File of its weights in the package; None when they are fetched, or none are needed.
         is_trained: False: it has no weights yet, and works with a file that the user gives.
         marks: Names of tensors that networks of this family have and those of others do not.
@@ -38,6 +39,7 @@ class Entry:
     settings: type
     loader: str
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    layout: Mapping[str, str] = field(default_factory=dict)
     packaged: str | None = None
     is_trained: bool = True
     marks: tuple[str, ...] = ()

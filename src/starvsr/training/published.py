@@ -119,12 +119,12 @@ def find_parts(config: TrainConfig, word: str) -> dict[str, Path]:
         WeightsError: something is not on this machine; the message names the command that gets it.
     """
     places = Places(Path(config.models).expanduser() if config.models else None)
-    parts = get_spec(config.model, StarI2VGenSpec).parts
+    model = get_spec(config.model, StarI2VGenSpec)
     if word == "venhancer":
-        return find_start(word, parts, places=places)
+        return find_start(word, model, places=places)
     if word in names_of(StarI2VGenSpec):
-        return find_start(get_spec(word, StarI2VGenSpec).parts["unet"][0], parts, places=places)
-    return find_start("", parts, Path(word).expanduser() if word else None, places)
+        return find_start(get_spec(word, StarI2VGenSpec).parts["unet"][0], model, places=places)
+    return find_start("", model, Path(word).expanduser() if word else None, places)
 
 
 def load_network(
@@ -181,7 +181,7 @@ def settle(network: nn.Module, constant: Collection[str], device: torch.device |
 
 def load_codec(files: dict[str, Path], config: TrainConfig, device: torch.device | str) -> TemporalVaeCodec:
     """Load the VAE for training: float32, the decoder's blocks recomputed in the backward pass."""
-    vae = load_vae(files.get("vae"), files.get("vae_config"))
+    vae = load_vae(files.get("vae"), files.get("vae/config.json"))
     vae.decoder.activation_checkpointing = config.run.activation_checkpointing
     decode = torch.bfloat16 if config.run.codec_precision == "bf16" else None
     return TemporalVaeCodec(vae.to(device), group=_WHOLE_CLIP, overlap=0, decode_dtype=decode)
@@ -189,7 +189,7 @@ def load_codec(files: dict[str, Path], config: TrainConfig, device: torch.device
 
 def load_reader(files: dict[str, Path], config: TrainConfig, device: torch.device | str) -> CaptionReader:
     """Load tokenizer and text tower; in a bfloat16 run its matrices are held in bfloat16."""
-    tokenizer, tower = load_text(files.get("text"), files.get("merges"))
+    tokenizer, tower = load_text(files.get("text"), files.get("text/merges.txt"))
     autocast = None
     if config.run.precision == "bf16":
         autocast = torch.bfloat16

@@ -203,10 +203,10 @@ def test_a_checkpoint_file_takes_the_place_of_the_network(folder: Path, monkeypa
     monkeypatch.setenv("STARVSR_MODELS", str(folder))
     with pytest.raises(WeightsError, match="starvsr models fetch star-light"):
         find_model(spec, folder / "light_deg.pt", Places(cache=folder / "empty"))
-    files = dataclasses.replace(find_model(spec, folder), unet=folder / "light_deg.pt")
+    files = {**find_model(spec, folder), "unet": folder / "light_deg.pt"}
     assert load_published("star-light", files=files).traits.digest
     with pytest.raises(WeightsError, match="no weights"):
-        load_published("star-light", files=dataclasses.replace(files, unet=folder / "gone.pt"))
+        load_published("star-light", files={**files, "unet": folder / "gone.pt"})
 
 
 def test_weights_of_another_size_are_named(folder: Path) -> None:

@@ -40,14 +40,14 @@ def files(weights: dict[str, torch.Tensor], tmp_path: Path) -> ModelFiles:
     save_file({"text_model.final_layer_norm.bias": torch.ones(2)}, tmp_path / "text.safetensors")
     for name in ("vae.json", "text.json", "merges.txt"):
         (tmp_path / name).write_text(f'"{name}"')
-    return ModelFiles(
-        unet=tmp_path / "light_deg.pt",
-        vae=tmp_path / "vae.safetensors",
-        vae_config=tmp_path / "vae.json",
-        text=tmp_path / "text.safetensors",
-        text_config=tmp_path / "text.json",
-        merges=tmp_path / "merges.txt",
-    )
+    return {
+        "unet": tmp_path / "light_deg.pt",
+        "vae": tmp_path / "vae.safetensors",
+        "vae/config.json": tmp_path / "vae.json",
+        "text": tmp_path / "text.safetensors",
+        "text/config.json": tmp_path / "text.json",
+        "text/merges.txt": tmp_path / "merges.txt",
+    }
 
 
 def _same(network: StarUNet, weights: dict[str, torch.Tensor]) -> bool:
@@ -83,7 +83,7 @@ def test_folder_says_what_each_file_is(files: ModelFiles, tmp_path: Path) -> Non
     there = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert describe_folder(out) == told
     assert told.keys() == there
-    assert digest(files.unet) in told["unet/diffusion_pytorch_model.safetensors"]
+    assert digest(files["unet"]) in told["unet/diffusion_pytorch_model.safetensors"]
     index = json.loads((out / "model_index.json").read_text())
     assert index["unet"] == ["starvsr", "StarUNet"]
     assert index["vae"] == ["diffusers", "AutoencoderKLTemporalDecoder"]
@@ -110,9 +110,9 @@ def test_converted_folder_serves_as_the_model(files: ModelFiles, tmp_path: Path)
         find_model(STAR_LIGHT, out),
         find_model(STAR_LIGHT, places=Places(folder=tmp_path / "own", cache=tmp_path / "none")),
     ):
-        assert found.unet == out / "unet" and found.merges == out / "tokenizer" / "merges.txt"
-        assert found.text_config is not None and found.vae_config == out / "vae" / "config.json"
-        assert read_tensors(found.text or out).keys() == {"text_model.final_layer_norm.bias"}
+        assert found["unet"] == out / "unet" and found["text/merges.txt"] == out / "tokenizer" / "merges.txt"
+        assert "text/config.json" in found and found["vae/config.json"] == out / "vae" / "config.json"
+        assert read_tensors(found["text"]).keys() == {"text_model.final_layer_norm.bias"}
 
 
 def test_text_tower_of_openclip_is_kept_in_its_own_layout(
@@ -125,8 +125,8 @@ def test_text_tower_of_openclip_is_kept_in_its_own_layout(
     )
     rest = {"visual.proj": torch.ones(2), "text_projection": torch.ones(2), "logit_scale": torch.ones(())}
     torch.save({**tower, **rest}, tmp_path / "open_clip_pytorch_model.bin")
-    parts = ModelFiles(unet=files.unet, text=tmp_path / "open_clip_pytorch_model.bin", merges=files.merges)
-    convert(parts, tmp_path / "model", config=SMALL)
+    others = {key: files[key] for key in ("unet", "text/merges.txt")}
+    convert({**others, "text": tmp_path / "open_clip_pytorch_model.bin"}, tmp_path / "model", config=SMALL)
     index = json.loads((tmp_path / "model" / "model_index.json").read_text())
     assert index["text_encoder"] == ["starvsr", "TextTower"] and "vae" not in index
     read = tower_weights(read_tensors(tmp_path / "model" / "text_encoder"), TOWER)

@@ -141,7 +141,7 @@ def path(name: str, folder: Path | None, cache: Path | None) -> None:
         click.echo(entry.packaged_weights())
         return
     if entry is not None and entry.parts:
-        found = vars(find_model(entry, places=places)).values()
+        found = find_model(entry, places=places).values()
     else:
         (part,) = _components(name)
         located = locate(part, places)
@@ -171,7 +171,7 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
 
     from starvsr.families.registry import MODELS, names_of
     from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
-    from starvsr.models.weights import ModelFiles, find_model
+    from starvsr.models.weights import find_model
     from starvsr.models.weights.cache import Places
     from starvsr.models.weights.model_folder import convert as write_folder
 
@@ -182,7 +182,7 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
     if spec is not None:
         files, config = find_model(spec, places=Places(folder, cache)), spec.unet
     elif Path(what).exists():
-        files, config = ModelFiles(unet=Path(what)), _published_like(Path(what)).unet
+        files, config = {"unet": Path(what)}, _published_like(Path(what)).unet
     else:
         raise OptionError(f"{what} is neither a file nor a model that is fetched ({', '.join(fetched)})")
     told = write_folder(

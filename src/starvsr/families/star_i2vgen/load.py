@@ -63,15 +63,15 @@ def load(
         keep_freed_memory()
     prompts = PromptEncoder(files, device)
     prompts(defaults.get("prompt"), defaults.get("negative_prompt"), chosen.prompt_join)
-    vae = load_vae(files.vae, files.vae_config).to(device)
-    network = load_star_unet(files.unet, spec.unet, dtype=dtype).requires_grad_(False)
+    vae = load_vae(files.get("vae"), files.get("vae/config.json")).to(device)
+    network = load_star_unet(files["unet"], spec.unet, dtype=dtype).requires_grad_(False)
     arrange_weights(network)
     if in_8_bits:
         to_int8(network)
     given = {"weights": weights, "precision": precision, "compile": compile, **defaults}
     model = StarI2VGen(
         spec.name,
-        Parts(network, vae, prompts, _digest(files.unet)),
+        Parts(network, vae, prompts, _digest(files["unet"])),
         device=device,
         compile=compile,
         loaded_with={key: value for key, value in given.items() if value is not None and value is not False},
@@ -101,7 +101,7 @@ class PromptEncoder:
         """
         words = (prompt, negative_prompt, join)
         if self._last is None or self._last[0] != words:
-            tokenizer, tower = load_text(self._files.text, self._files.merges)
+            tokenizer, tower = load_text(self._files.get("text"), self._files.get("text/merges.txt"))
             tower = tower.to(self._device)
             self._last = words, encode_prompts(tower, tokenizer, prompt, negative_prompt, join)  # type: ignore[arg-type]
         return self._last[1]

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from starvsr.families.entry import Entry
 from starvsr.families.star_i2vgen.settings import StarI2VGenSettings
 from starvsr.models.star.config import StarUNetConfig
+
+LAYOUT = {
+    "unet": "unet",
+    "vae": "vae",
+    "vae/config.json": "vae/config.json",
+    "text": "text_encoder",
+    "text/config.json": "text_encoder/config.json",
+    "text/merges.txt": "tokenizer/merges.txt",
+}
+"""Where the files lie in a model folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +27,7 @@ class StarI2VGenSpec(Entry):
     settings: type = StarI2VGenSettings
     loader: str = "starvsr.families.star_i2vgen.load:load"
     marks: tuple[str, ...] = ("VideoControlNet.input_blocks.0.0.weight", "input_blocks.0.0.weight")
+    layout: Mapping[str, str] = field(default_factory=lambda: LAYOUT)
     scale: int = 4
     licence: str = "MIT"
     unet: StarUNetConfig = field(default_factory=StarUNetConfig)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -25,26 +24,18 @@ class FetchedModel(Protocol):
         """Names of the components that can play each role."""
         ...
 
+    @property
+    def layout(self) -> Mapping[str, str]:
+        """Where each of its files lies in a model folder."""
+        ...
 
-@dataclass(frozen=True)
-class ModelFiles:
-    """The files of a model. `read_tensors` reads ``unet``, ``vae`` and ``text``, be they files or folders.
 
-    Args:
-        unet: Weights of UNet and ControlNet.
-        vae: Weights of the VAE, in the names of `diffusers`.
-        vae_config: Its architecture.
-        text: Weights of the text tower, in the layout of `transformers` or of OpenCLIP.
-        text_config: Its architecture, where the layout is that of `transformers`.
-        merges: Merges of the tokenizer.
-    """
+ModelFiles = Mapping[str, Path]
+"""The files of a model: the tensors of each role by its name ("vae"), a file or folder that `read_tensors` takes; other
+files by role and file name ("vae/config.json", "text/merges.txt")."""
 
-    unet: Path
-    vae: Path | None = None
-    vae_config: Path | None = None
-    text: Path | None = None
-    text_config: Path | None = None
-    merges: Path | None = None
+TENSORS = (".safetensors", ".pt", ".bin")
+"""Suffixes of files of tensors."""
 
 
 def find_model(spec: FetchedModel, weights: Path | None = None, places: Places | None = None) -> ModelFiles:
@@ -61,7 +52,7 @@ def find_model(spec: FetchedModel, weights: Path | None = None, places: Places |
     places = places or Places()
     own = places.own_folder()
     folder = weights if weights is not None and weights.is_dir() else own / spec.name if own and not weights else None
-    found: dict[str, Path] = _parts_of_folder(folder) if folder is not None else {}
+    found: dict[str, Path] = _parts_of_folder(folder, spec.layout) if folder is not None else {}
     if weights is not None and "unet" not in found:
         if not weights.is_file():
             raise WeightsError(f"no weights at {weights}: give a .pt or .safetensors file, or a converted model folder")
@@ -73,35 +64,35 @@ def find_model(spec: FetchedModel, weights: Path | None = None, places: Places |
             f"{spec.name}: {', '.join(part.name for part in missing)} {verb} not on this machine (looked in "
             f"{places.describe()}): get what is missing with `starvsr models fetch {spec.name}` ({size / 1e9:.1f} GB)"
         )
-    return ModelFiles(**found)
+    return {key: found[key] for key in spec.layout if key in found}
 
 
 def find_start(
-    start: str, parts: Mapping[str, tuple[str, ...]], weights: Path | None = None, places: Places | None = None
+    start: str, model: FetchedModel, weights: Path | None = None, places: Places | None = None
 ) -> dict[str, Path]:
     """Return where the training of a published model finds what it starts from, and the parts that stay as they are.
 
     Args:
         start: Name of the weights of the network ("venhancer", "star-light-unet"); "" for none, or with ``weights``.
-        parts: The other parts, by role, as in a model's registry entry.
+        model: The model that is trained.
         weights: A file or a model folder with the weights of the network in the place of ``start``.
         places: Where to look; its own folder may also be one that `starvsr models convert` wrote.
 
     Returns:
-        Paths by the names of :class:`ModelFiles`; no "unet" without a start.
+        Paths as in `ModelFiles`; no "unet" without a start.
 
     Raises:
         WeightsError: something is not on this machine; the message names the commands that get it.
     """
     places = places or Places()
     own = places.own_folder()
-    found: dict[str, Path] = _parts_of_folder(own) if own is not None else {}
+    found: dict[str, Path] = _parts_of_folder(own, model.layout) if own is not None else {}
     found.pop("unet", None)
     if weights is not None:
         if not weights.exists():
             raise WeightsError(f"no weights at {weights}: give a .pt or .safetensors file, or the name of a start")
-        found["unet"] = _parts_of_folder(weights).get("unet", weights)
-    wanted: dict[str, tuple[str, ...]] = {role: names for role, names in parts.items() if role != "unet"}
+        found["unet"] = _parts_of_folder(weights, model.layout).get("unet", weights)
+    wanted: dict[str, tuple[str, ...]] = {role: names for role, names in model.parts.items() if role != "unet"}
     if start:
         wanted["unet"] = (start,)
     missing = _find_parts(wanted, found, places)
@@ -134,29 +125,11 @@ def _parts_of(part: Component, places: Places) -> dict[str, Path] | None:
     paths = locate(part, places)
     if paths is None:
         return None
-    found = {}
-    for path in paths.values():
-        if path.name == "merges.txt":
-            found["merges"] = path
-        elif path.name == "config.json":
-            found[f"{part.role}_config"] = path
-        else:
-            found[part.role] = path
-    return found
+    return {part.role if path.suffix in TENSORS else f"{part.role}/{path.name}": path for path in paths.values()}
 
 
-def _parts_of_folder(folder: Path) -> dict[str, Path]:
+def _parts_of_folder(folder: Path, layout: Mapping[str, str]) -> dict[str, Path]:
     """Return what a model folder holds, by what it is to a model; nothing when it is none."""
     if not (folder / "model_index.json").is_file():
         return {}
-    candidates = {
-        "unet": folder / "unet",
-        "vae": folder / "vae",
-        "vae_config": folder / "vae" / "config.json",
-        "text": folder / "text_encoder",
-        "merges": folder / "tokenizer" / "merges.txt",
-    }
-    config = folder / "text_encoder" / "config.json"
-    if config.is_file() and "TextTower" not in config.read_text():  # that is the layout of OpenCLIP
-        candidates["text_config"] = config
-    return {name: path for name, path in candidates.items() if path.exists()}
+    return {key: folder / place for key, place in layout.items() if (folder / place).exists()}

@@ -71,22 +71,22 @@ def convert(
         OutputNotWritableError: the folder cannot be written.
     """
     config = config or StarUNetConfig()
-    tensors = read_tensors(files.unet)
-    check_fit(build_empty(lambda: StarUNet(config)).state_dict(), tensors, files.unet)
+    tensors = read_tensors(files["unet"])
+    check_fit(build_empty(lambda: StarUNet(config)).state_dict(), tensors, files["unet"])
     with _new_folder(out, overwrite=overwrite) as folder:
         book = _Book(folder, dtype, shard_bytes)
         book.add_json("unet/config.json", _config("StarUNet", config), "architecture of the network")
-        book.add_tensors("unet", _UNET, tensors, f"UNet and ControlNet of STAR{_origin(files.unet)}")
+        book.add_tensors("unet", _UNET, tensors, f"UNet and ControlNet of STAR{_origin(files['unet'])}")
         classes = {"unet": ["starvsr", "StarUNet"]}
-        if files.vae is not None and files.vae_config is not None:
+        if "vae" in files and "vae/config.json" in files:
             classes["vae"] = ["diffusers", "AutoencoderKLTemporalDecoder"]
-            book.add_copy("vae/config.json", files.vae_config, "architecture of the VAE")
-            book.add_tensors("vae", _UNET, read_tensors(files.vae), f"temporal VAE{_origin(files.vae)}")
-        if files.text is not None:
+            book.add_copy("vae/config.json", files["vae/config.json"], "architecture of the VAE")
+            book.add_tensors("vae", _UNET, read_tensors(files["vae"]), f"temporal VAE{_origin(files['vae'])}")
+        if "text" in files:
             classes["text_encoder"] = _add_text(book, files)
-        if files.merges is not None:
+        if "text/merges.txt" in files:
             classes["tokenizer"] = ["starvsr", "Tokenizer"]
-            book.add_copy("tokenizer/merges.txt", files.merges, "merges of the byte-pair encoding")
+            book.add_copy("tokenizer/merges.txt", files["text/merges.txt"], "merges of the byte-pair encoding")
         index = {"_class_name": "StarPipeline", "_starvsr_version": __version__, "_name": name, **classes}
         book.add_json(INDEX, {**index, "_files": book.words}, "this list")
     return book.words
@@ -199,10 +199,10 @@ class _Book:
 
 def _add_text(book: _Book, files: ModelFiles) -> list[str]:
     """Keep the layout of `transformers` where it comes with its configuration; OpenCLIP's becomes our own."""
-    assert files.text is not None
-    tensors, words = read_tensors(files.text), f"text tower{_origin(files.text)}"
-    if files.text_config is not None:
-        book.add_copy("text_encoder/config.json", files.text_config, "architecture of the text tower")
+    tensors, words = read_tensors(files["text"]), f"text tower{_origin(files['text'])}"
+    config = files.get("text/config.json")
+    if config is not None and "TextTower" not in config.read_text():  # that is our own layout
+        book.add_copy("text_encoder/config.json", config, "architecture of the text tower")
         book.add_tensors("text_encoder", _TEXT, tensors, words)
         return ["transformers", "CLIPTextModel"]
     book.add_json("text_encoder/config.json", _config("TextTower", TextTowerConfig()), "architecture of the text tower")
