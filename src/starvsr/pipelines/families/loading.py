@@ -53,10 +53,12 @@ def load_pipeline(name: str = "star-small", *, device: str = "auto", **settings:
     given = {key: value for key, value in settings.items() if value is not None and value is not False}
     if name in BASELINES:
         return _baseline(name, given)
-    from starvsr.models.registry import PUBLISHED, get_spec
+    from starvsr.models.registry import CAUSAL, PUBLISHED, get_spec
 
     if name in PUBLISHED:
         return _published(name, given, device)
+    if name in CAUSAL:
+        return _causal(name, given, device)
 
     get_spec(name)
     from starvsr.pipelines.families.star import StarPipeline
@@ -129,6 +131,15 @@ def _published(name: str, given: dict[str, Any], device: str) -> ClipUpscaler:
     if "weights" in given:
         given["weights"] = Path(given["weights"])
     return load_published(name, device=choose_device(device), **given)
+
+
+def _causal(name: str, given: dict[str, Any], device: str) -> ClipUpscaler:
+    from starvsr.pipelines.families.causal import CausalPipeline
+
+    _refuse_unknown(name, given, set(inspect.signature(CausalPipeline.load).parameters))
+    if "weights" not in given:
+        raise OptionError(f"{name} comes without weights: train it (recipes/{name}.toml) and give --weights FILE")
+    return CausalPipeline.load(name, device=choose_device(device), **given)
 
 
 def _baseline(name: str, given: dict[str, Any]) -> ClipUpscaler:
