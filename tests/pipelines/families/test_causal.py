@@ -10,7 +10,8 @@ import torch
 
 from starvsr.errors import OptionError, WeightsError
 from starvsr.models.causal_sr import CausalSR, CausalSRConfig
-from starvsr.models.weights import save_weights
+from starvsr.models.weight_ends import join_ends
+from starvsr.models.weights import read_tensors, save_weights
 from starvsr.pipelines.families.causal import CausalPipeline
 from starvsr.pipelines.families.loading import load_pipeline
 
@@ -89,3 +90,26 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
         load_pipeline("causal-sr", weights=odd, device="cpu")
     with pytest.raises(OptionError, match="prompt"):
         load_pipeline("causal-sr", weights=other, prompt="a cat", device="cpu")
+
+
+def test_detail_goes_from_one_end_to_the_other(weights: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    vivid = {name: value + 0.05 * torch.randn_like(value) for name, value in read_tensors(weights).items()}
+    file = tmp_path / "ends.safetensors"
+    metadata = {"network": json.dumps(SIZES)}
+    save_weights(join_ends(read_tensors(weights), vivid), file, dtype=torch.float32, metadata=metadata)
+
+    def made(detail: float | None) -> torch.Tensor:
+        return load_pipeline("causal-sr", weights=file, device="cpu", precision="fp32", detail=detail).upscale_clip(
+            _clip(2), seed=0, first_frame=0, num_steps=1
+        )
+
+    one = CausalPipeline.load("causal-sr", weights=weights, precision="fp32").upscale_clip(_clip(2))
+    assert torch.equal(made(0.0), one)
+    assert torch.equal(made(None), made(0.5))
+    distances = [float((made(detail) - one).abs().mean()) for detail in (0.25, 0.5, 1.0)]
+    assert 0 < distances[0] < distances[1] < distances[2]
+    with pytest.raises(OptionError, match="holds one end"):
+        load_pipeline("causal-sr", weights=weights, device="cpu", detail=0.5)
+    with pytest.raises(OptionError, match="--detail"):
+        load_pipeline("star-small", device="cpu", detail=0.5)

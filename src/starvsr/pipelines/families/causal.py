@@ -9,10 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from starvsr.errors import WeightsError
+from starvsr.errors import OptionError, WeightsError
 from starvsr.models.causal_sr import CausalSR, CausalSRConfig, State
 from starvsr.models.registry import CAUSAL, CausalSpec
-from starvsr.models.weights import digest, load_weights, read_metadata
+from starvsr.models.weight_ends import DEFAULT_DETAIL, between_ends, has_ends
+from starvsr.models.weights import digest, read_metadata, read_tensors
+from starvsr.models.weights.fitting import check_fit
 from starvsr.pipelines.families.precision import choose_dtype
 from starvsr.pipelines.upscaler import ModelTraits, StepCallback
 
@@ -44,7 +46,15 @@ class CausalPipeline:
         self.network = network.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
-    def load(cls, name: str, *, weights: Path | str, device: str = "cpu", precision: str = "auto") -> CausalPipeline:
+    def load(
+        cls,
+        name: str,
+        *,
+        weights: Path | str,
+        device: str = "cpu",
+        precision: str = "auto",
+        detail: float | None = None,
+    ) -> CausalPipeline:
         """Build a network of the registry.
 
         Args:
@@ -52,17 +62,20 @@ class CausalPipeline:
             weights: safetensors file of a training run; it tells the sizes of its network.
             device: where the network computes.
             precision: "fp32", "fp16", "bf16", or "auto" for what is fast and safe on the device.
+            detail: place between the two ends that the weights hold, 0 faithful to 1 vivid; None is halfway.
 
         Raises:
-            OptionError: a precision that the device has not.
+            OptionError: a precision that the device has not, or a detail for weights with one end only.
             WeightsError: weights missing, damaged or of another model.
         """
         spec, path = CAUSAL[name], Path(weights)
         network = CausalSR(stored_config(spec.network, path))
-        load_weights(network, path)
+        tensors = chosen_tensors(path, detail)
+        check_fit(network.state_dict(), tensors, path)
+        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         dtype = choose_dtype(precision, device)
         traits = ModelTraits(
-            accepts=frozenset({"weights", "precision"}),
+            accepts=frozenset({"weights", "precision", "detail"}),
             overlap=network.config.memory,
             crossfade=0,
             tile_overlap=_TILE_OVERLAP,
@@ -109,6 +122,21 @@ class CausalPipeline:
                 yield made[0].to(lq.device)
             else:
                 state = self.network.advance(frame, state)
+
+
+def chosen_tensors(path: Path, detail: float | None) -> dict[str, Tensor]:
+    """Read weights, those with two ends at the place between them that ``detail`` names.
+
+    Raises:
+        OptionError: a detail for weights with one end only.
+        WeightsError: missing or damaged weights.
+    """
+    tensors = read_tensors(path)
+    if has_ends(tensors):
+        return between_ends(tensors, DEFAULT_DETAIL if detail is None else detail)
+    if detail is not None:
+        raise OptionError(f"{path} holds one end of a training, so --detail changes nothing: leave it out")
+    return tensors
 
 
 def stored_config(base: CausalSRConfig, path: Path) -> CausalSRConfig:

@@ -14,6 +14,7 @@ BASELINES = ("bicubic",)
 LOADING = (
     "weights",
     "precision",
+    "detail",
     "window",
     "prompt",
     "negative_prompt",
