@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -11,15 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 
 import starvsr
 from starvsr.errors import OptionError
-from starvsr.models.causal_sr import CausalSR
-from starvsr.models.registry import CAUSAL
-from starvsr.models.weights import load_weights
 from starvsr.pipelines.upscaler import FrameUpscaler
-from starvsr.training.causal import causal_config
 from starvsr.video.pixels import from_unit, to_unit
 
 ByteArray = npt.NDArray[np.uint8]
@@ -81,7 +75,7 @@ class AnimeVideo:
 
 
 class Causal:
-    """causal-sr with weights of a training run, as a stream.
+    """causal-sr with weights of a training run, as a stream, in float32.
 
     Args:
         weights: a safetensors file of `starvsr export`.
@@ -91,20 +85,12 @@ class Causal:
     """
 
     def __init__(self, weights: str | Path) -> None:
-        with safe_open(weights, "pt") as file:
-            sizes = json.loads((file.metadata() or {}).get("network", "{}"))
-        self._network = CausalSR(causal_config(CAUSAL["causal-sr"].network, sizes)).eval().requires_grad_(False)
-        load_weights(self._network, Path(weights))
-        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._pipeline = cast(FrameUpscaler, starvsr.load_pipeline("causal-sr", weights=weights, precision="fp32"))
 
-    @torch.inference_mode()
     def __call__(self, lq: ByteArray) -> ByteArray:
         """Enlarge a clip."""
-        state, frames = None, []
-        for frame in lq:
-            made, state = self._network.step(to_unit(frame[None], 8)[None, :, 0], state)
-            frames.append(np.asarray(from_unit(made[0][:, None].clamp(-1, 1), 8), np.uint8))
-        return np.concatenate(frames)
+        frames = self._pipeline.upscale_frames(to_unit(lq, 8)[None], slice(None), seed=0, first_frame=0, num_steps=1)
+        return np.concatenate([np.asarray(from_unit(frame[:, None].clamp(-1, 1), 8), np.uint8) for frame in frames])
 
 
 class StarSmall:

@@ -138,14 +138,14 @@ class CausalSpec:
 CAUSAL: dict[str, CausalSpec] = {
     "causal-sr": CausalSpec(
         name="causal-sr",
-        summary="plain causal convolutions at half resolution, for speed; in training, no weights yet",
+        summary="plain causal convolutions at half resolution: fast, six frames of memory",
         network=CausalSRConfig(),
         scale=4,
         weights="causal-sr.safetensors",
         licence="Apache-2.0",
     )
 }
-"""Networks that `starvsr train` can train and that no pipeline runs yet."""
+"""Networks that `starvsr train` trains and `starvsr upscale --weights` runs; none has weights in the package."""
 
 MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in [STAR_SMALL]}
 
@@ -158,8 +158,12 @@ def get_spec(name: str) -> ModelSpec:
     """
     if name in PUBLISHED:
         raise OptionError(f"{name} is a published model, and this works with the package's own: {', '.join(MODELS)}")
+    if name in CAUSAL:
+        raise OptionError(
+            f"{name} has no weights in the package, and this works with those that have: {', '.join(MODELS)}"
+        )
     if name not in MODELS:
-        known = ", ".join([*MODELS, *PUBLISHED])
+        known = ", ".join([*MODELS, *CAUSAL, *PUBLISHED])
         raise OptionError(f"unknown model {name!r}: known are {known}; see `starvsr models list`")
     return MODELS[name]
 

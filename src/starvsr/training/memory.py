@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from starvsr.models.registry import PUBLISHED, get_spec
+from starvsr.errors import OptionError
+from starvsr.models.registry import CAUSAL, PUBLISHED, get_spec
 from starvsr.models.star_encoder import StarEncoder, StarUNetConfig
 from starvsr.models.star_encoder import _run as run_parts
 from starvsr.models.star_unet import StarUNet
@@ -92,7 +93,12 @@ def plan_recipe(config: TrainConfig, devices: int) -> list[MemoryPlan]:
 
     The network is that of the recipe's model, published ones included; their latents are an eighth of the GT in
     size, those of star-small as large as the LQ.
+
+    Raises:
+        OptionError: the recipe trains no STAR network.
     """
+    if config.model in CAUSAL:
+        raise OptionError(f"--plan is for STAR networks; {config.model} has under 2 M parameters and fits anywhere")
     published = PUBLISHED.get(config.model)
     spec = published or get_spec(config.model)
     unet = network_config(spec.unet, config.network)

@@ -11,6 +11,7 @@ import torch
 
 from starvsr.errors import DataError
 from starvsr.models.registry import CAUSAL, PUBLISHED, get_spec
+from starvsr.models.weight_ends import join_ends
 from starvsr.models.weights import digest, read_tensors, save_weights
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint
 from starvsr.training.config import load_recipe
@@ -59,7 +60,7 @@ def train(
     return path
 
 
-def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False) -> Path:
+def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False, faithful: Path | None = None) -> Path:
     """Write the averaged weights of the newest checkpoint as float16 safetensors, and a card beside them.
 
     Those of a published model have the published names, so that `starvsr upscale --model star-light --weights` opens
@@ -70,10 +71,12 @@ def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False) -> 
         path: target; ``NAME.safetensors`` gets a card ``NAME.md``.
         recipe: name of the recipe, for the record.
         raw: take the last weights instead of their average.
+        faithful: weights exported before the run was trained for looks; both go into one file, for `--detail`.
 
     Raises:
-        DataError: no checkpoint in the folder, or the file that the run began with has changed.
-        WeightsError: that file is gone.
+        DataError: no checkpoint in the folder, or the file that the run began with has changed; two ends for a model
+            that cannot go between them.
+        WeightsError: that file is gone, or the two ends are not of one network.
     """
     newest = latest_checkpoint(folder)
     if newest is None:
@@ -90,6 +93,13 @@ def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False) -> 
     if begun is not None:
         start = Start(begun["word"], Path(begun["path"]) if begun["path"] else None, begun["digest"])
         tensors = whole_tensors(start, tensors, network_config(PUBLISHED[config["model"]].unet, config["network"]))
+    if faithful is not None:
+        if config["model"] not in CAUSAL:
+            raise DataError(
+                f"{config['model']} has no --detail: leave out --faithful, which is for {', '.join(CAUSAL)}"
+            )
+        tensors = join_ends(read_tensors(faithful), tensors)
+        metadata["ends"] = f"faithful: {faithful.name}; vivid: step {state['step']}"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_weights(tensors, path, dtype=torch.float16, metadata=metadata)
     del tensors

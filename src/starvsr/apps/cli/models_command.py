@@ -51,7 +51,7 @@ def _place_flags(function: Function) -> Function:
 @_place_flags
 def list_models(folder: Path | None, cache: Path | None) -> None:
     """List the models and the weights they are made of, and say what is on this machine."""
-    from starvsr.models.registry import MODELS, PUBLISHED
+    from starvsr.models.registry import CAUSAL, MODELS, PUBLISHED
     from starvsr.models.sources import COMPONENTS
     from starvsr.models.weights.places import Places, locate
 
@@ -59,6 +59,8 @@ def list_models(folder: Path | None, cache: Path | None) -> None:
     rows = [(name, f"x{spec.scale}", spec.licence, "in the package", spec.summary) for name, spec in MODELS.items()]
     for name, spec in PUBLISHED.items():
         rows.append((name, f"x{spec.scale}", spec.licence, _state(spec, places), spec.summary))
+    for name, entry in CAUSAL.items():
+        rows.append((name, f"x{entry.scale}", entry.licence, "train your own", entry.summary))
     rows.append(("bicubic", "x4", "-", "needs none", "no network: plain interpolation, for comparison"))
     _show_table(rows)
     click.echo("\nweights (each can be fetched by name):")
@@ -192,12 +194,14 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
 
 def _components(name: str, in_place_of_alternatives: Places | None = None) -> list[Component]:
     """Return the weights that a name stands for; where several could serve, the ones that are here, else the first."""
-    from starvsr.models.registry import MODELS, PUBLISHED
+    from starvsr.models.registry import CAUSAL, MODELS, PUBLISHED
     from starvsr.models.sources import COMPONENTS, get_component
     from starvsr.models.weights.places import locate
 
     if name in MODELS or name == "bicubic":
         raise OptionError(f"{name} comes with the package: there is nothing to do")
+    if name in CAUSAL:
+        raise OptionError(f"{name} has no weights yet: train them by recipes/{name}.toml and give --weights FILE")
     if name not in PUBLISHED:
         if name not in COMPONENTS:
             known = [*MODELS, "bicubic", *PUBLISHED, *COMPONENTS]

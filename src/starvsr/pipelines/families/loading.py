@@ -14,6 +14,7 @@ BASELINES = ("bicubic",)
 LOADING = (
     "weights",
     "precision",
+    "detail",
     "window",
     "prompt",
     "negative_prompt",
@@ -53,12 +54,14 @@ def load_pipeline(name: str = "star-small", *, device: str = "auto", **settings:
     given = {key: value for key, value in settings.items() if value is not None and value is not False}
     if name in BASELINES:
         return _baseline(name, given)
-    from starvsr.models.registry import MODELS, PUBLISHED
+    from starvsr.models.registry import CAUSAL, MODELS, PUBLISHED
 
     if name in PUBLISHED:
         return _published(name, given, device)
+    if name in CAUSAL:
+        return _causal(name, given, device)
     if name not in MODELS:
-        known = ", ".join([*MODELS, *PUBLISHED, *BASELINES])
+        known = ", ".join([*MODELS, *CAUSAL, *PUBLISHED, *BASELINES])
         raise OptionError(f"unknown model {name!r}: known are {known}; see `starvsr models list`")
     from starvsr.pipelines.families.star import StarPipeline
 
@@ -130,6 +133,15 @@ def _published(name: str, given: dict[str, Any], device: str) -> ClipUpscaler:
     if "weights" in given:
         given["weights"] = Path(given["weights"])
     return load_published(name, device=choose_device(device), **given)
+
+
+def _causal(name: str, given: dict[str, Any], device: str) -> ClipUpscaler:
+    from starvsr.pipelines.families.causal import CausalPipeline
+
+    _refuse_unknown(name, given, set(inspect.signature(CausalPipeline.load).parameters))
+    if "weights" not in given:
+        raise OptionError(f"{name} comes without weights: train it (recipes/{name}.toml) and give --weights FILE")
+    return CausalPipeline.load(name, device=choose_device(device), **given)
 
 
 def _baseline(name: str, given: dict[str, Any]) -> ClipUpscaler:

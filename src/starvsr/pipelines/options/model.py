@@ -33,6 +33,15 @@ class ModelOptions:
         maximum=2**63 - 1,
         model=True,
     )
+    detail: float | None = option(
+        None,
+        "From faithful (0) to vivid (1), for weights that hold both ends (default: halfway). Costs no time.",
+        MODEL,
+        "float",
+        minimum=0,
+        maximum=1,
+        model=True,
+    )
     prompt: str | None = option(None, "What the video shows, for models that read text.", MODEL, "text", model=True)
     window: int | None = option(
         None, "Frames that the network sees at once.", MODEL, "int", unit="frames", minimum=1, model=True
