@@ -30,6 +30,8 @@ class Trial:
     """Method shown as A, on the left."""
     second: str
     """Method shown as B."""
+    repeat: bool = False
+    """Shown once more with the sides exchanged: tells how steady a voter is, and counts for nothing else."""
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -97,14 +99,15 @@ def draw_trials(
         raise OptionError(f"unknown method {against!r}: choose from {', '.join(methods)}")
     rng = np.random.default_rng(seed)
     pairs = [p for p in combinations(sorted(set(methods)), 2) if against is None or against in p]
-    shown: list[tuple[str, str, str]] = []
+    shown: list[tuple[str, str, str, bool]] = []
     for one, other in pairs:
         sides = rng.permutation(np.arange(len(clips)) % 2 == rng.integers(2))
-        shown += [(clip, *((one, other) if left else (other, one))) for clip, left in zip(clips, sides, strict=True)]
+        for clip, left in zip(clips, sides, strict=True):
+            shown.append((clip, one, other, False) if left else (clip, other, one, False))
     if not 0 <= repeats <= len(shown):
         raise OptionError(f"repeats must be 0 to {len(shown)}, the number of trials, not {repeats}")
     again = [shown[i] for i in rng.choice(len(shown), repeats, replace=False)] if repeats else []
-    shown += [(clip, second, first) for clip, first, second in again]
+    shown += [(clip, second, first, True) for clip, first, second, _ in again]
     order = rng.permutation(len(shown))
     return [Trial(number, *shown[index]) for number, index in enumerate(order, 1)]
 
@@ -156,12 +159,17 @@ def read_votes(path: Path, trials: Mapping[int, Trial]) -> dict[int, str]:
 
 
 def count_votes(trials: Mapping[int, Trial], ballots: Iterable[Mapping[int, str]]) -> list[Count]:
-    """Count the votes of any number of voters, one :class:`Count` a pair of methods that was voted on."""
+    """Count the votes of any number of voters, one :class:`Count` a pair of methods that was voted on.
+
+    Repeats are left out: a clip that is shown twice would count twice.
+    """
     totals: dict[tuple[str, str], Counter[str | None]] = defaultdict(Counter)
     by_clip: dict[tuple[str, str], dict[str, Counter[str | None]]] = defaultdict(lambda: defaultdict(Counter))
     for ballot in ballots:
         for number, choice in ballot.items():
             trial = trials[number]
+            if trial.repeat:
+                continue
             winner = trial.winner(choice)
             totals[trial.pair][winner] += 1
             by_clip[trial.pair][trial.clip][winner] += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 
 import starvsr
 from starvsr.engine.segments import Segment
 from starvsr.errors import OptionError
-from starvsr.families.causal_sr.spec import CAUSAL_SR
 from starvsr.families.job_settings import plain_settings
-from starvsr.models.causal_sr import CausalSR
-from starvsr.models.weights import load_weights
-from starvsr.training.causal import causal_config
 from starvsr.video.pixels import from_unit, to_unit
 
 ByteArray = npt.NDArray[np.uint8]
@@ -82,7 +76,7 @@ class AnimeVideo:
 
 
 class Causal:
-    """causal-sr with weights of a training run, as a stream.
+    """causal-sr with weights of a training run, as a stream, in float32.
 
     Args:
         weights: a safetensors file of `starvsr export`.
@@ -92,20 +86,14 @@ class Causal:
     """
 
     def __init__(self, weights: str | Path) -> None:
-        with safe_open(weights, "pt") as file:
-            sizes = json.loads((file.metadata() or {}).get("network", "{}"))
-        self._network = CausalSR(causal_config(CAUSAL_SR.network, sizes)).eval().requires_grad_(False)
-        load_weights(self._network, Path(weights))
-        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._upscaler = starvsr.load_upscaler("causal-sr", weights=weights, precision="fp32")
 
-    @torch.inference_mode()
     def __call__(self, lq: ByteArray) -> ByteArray:
         """Enlarge a clip."""
-        state, frames = None, []
-        for frame in lq:
-            made, state = self._network.step(to_unit(frame[None], 8)[None, :, 0], state)
-            frames.append(np.asarray(from_unit(made[0][:, None].clamp(-1, 1), 8), np.uint8))
-        return np.concatenate(frames)
+        whole = Segment(0, 0, len(lq), 0, len(lq))
+        with self._upscaler.open(plain_settings(self._upscaler)) as session:
+            frames = session.upscale(to_unit(lq, 8)[None], slice(0, len(lq)), segment=whole, first_frame=0)
+            return np.concatenate([np.asarray(from_unit(f[:, None].clamp(-1, 1), 8), np.uint8) for f in frames])
 
 
 class StarSmall:

@@ -39,6 +39,8 @@ from starvsr.metrics.vgg_distance import vgg_distance
 from starvsr.video.codec_pass import compress_clip, hdr_transfer, read_clip
 from starvsr.video.suffixes import VIDEO_SUFFIXES
 
+BY_FRAME = ("bicubic", "animevideov3", "x4plus")
+"""Methods that know one frame at a time."""
 CROP_PX = 8
 PLAIN = {"detail share": "detail", "detail correlation": "placed", "weave": "weave"}
 """Columns of the table that hold a measure as it is."""
@@ -164,10 +166,11 @@ def _measure_clip(
     left, top = detailed_window(gt[shown], *SHEET_PX)
     crops = {"input": window(enlarge_nearest(lq[shown], SCALE), left, top, *SHEET_PX)}
     for name, method in methods.items():
-        hq = method(lq[: shown + 1])
+        alone = name in BY_FRAME  # no need of the frames before
+        hq = method(lq[frames]) if alone else method(lq[: shown + 1])[frames]
         if name not in found or name in again:
-            found[name] = measure(gt[frames], hq[frames])
-        crops[name] = window(hq[shown], left, top, *SHEET_PX)
+            found[name] = measure(gt[frames], hq)
+        crops[name] = window(hq[-1], left, top, *SHEET_PX)
     crops["ground truth"] = window(gt[shown], left, top, *SHEET_PX)
     return crops
 

@@ -21,8 +21,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.reliability.processes import STARVSR
-from starvsr.processors import allowed_processors
+ENVIRONMENT = dict(os.environ)  # importing starvsr makes threads wait asleep, in children of another version too
+
+from benchmarks.reliability.processes import STARVSR  # noqa: E402
+from starvsr.processors import allowed_processors  # noqa: E402
 
 MOST_TIME, MOST_PROCESSOR_TIME = 2.2, 1.2
 
@@ -41,7 +43,7 @@ def busy_loops(count: int) -> Iterator[None]:
 
 def measure(clip: Path, options: list[str], source: Path | None, loops: int) -> tuple[float, float]:
     """Return wall and processor seconds of upscaling a clip."""
-    environment = dict(os.environ)
+    environment = dict(ENVIRONMENT)
     if source is not None:
         environment["PYTHONPATH"] = str(source)
     with tempfile.TemporaryDirectory() as folder, busy_loops(loops):

@@ -158,7 +158,7 @@ def test_the_released_chain_and_its_width_bug(sharp: Path, tmp_path: Path) -> No
 def test_sheet_shows_every_preset(sharp: Path, tmp_path: Path) -> None:
     assert run("degrade", sharp / "b.mkv", "--sheet", "-o", tmp_path / "sheet.png") == 0
     pixels = np.asarray(Image.open(tmp_path / "sheet.png"))
-    columns = [pixels[20:80, 100 * i : 100 * i + 96] for i in range(7)]
-    assert pixels.shape[1] == 7 * 100
-    assert len({column.tobytes() for column in columns}) == 7
+    columns = [pixels[20:80, 100 * i : 100 * i + 96] for i in range(12)]
+    assert pixels.shape[1] == 12 * 100  # the sharp picture and every preset but the mixes
+    assert len({column.tobytes() for column in columns}) == 12
     assert run("degrade", sharp / "b.mkv", "--sheet", "-o", tmp_path / "sheet.png") == 1

@@ -101,6 +101,7 @@ def test_against_one_method_and_repeats_with_sides_exchanged() -> None:
         sides.setdefault((t.clip, t.pair), []).append(t.first)
     twice = [firsts for firsts in sides.values() if len(firsts) == 2]
     assert len(twice) == 2 and all(a != b for a, b in twice)
+    assert sum(t.repeat for t in trials) == 2
 
 
 @pytest.mark.parametrize(
@@ -123,13 +124,13 @@ TRIALS = {
     1: Trial(1, "alley", "ours", "theirs"),
     2: Trial(2, "bridge", "theirs", "ours"),
     3: Trial(3, "cat", "ours", "theirs"),
-    4: Trial(4, "alley", "theirs", "ours"),
+    4: Trial(4, "alley", "theirs", "ours", repeat=True),
 }
 
 
 def test_votes_count_for_the_method_that_stood_there() -> None:
     ballots = [{1: "A", 2: "B", 3: "B"}, {1: "A", 2: "A", 3: "="}]
-    (found,) = count_votes(TRIALS, ballots)
+    (found,) = count_votes(TRIALS, [{**ballots[0], 4: "A"}, ballots[1]])  # the repeat counts for nothing
     assert (found.one, found.other, found.wins, found.losses, found.ties) == ("ours", "theirs", 3, 2, 1)
     assert found.clips == (1, 1, 1)  # alley 2:0, bridge 1:1, cat 0:1
     assert left_share(ballots) == 3 / 5

@@ -76,6 +76,15 @@ def test_a_stream_restarted_with_its_memory_gives_the_same_bytes(network: Causal
     assert not torch.equal(again[:, :, MEMORY - 1], whole[:, :, start + MEMORY - 1])
 
 
+def test_advancing_is_a_step_without_its_result(network: CausalSR) -> None:
+    clip, state, other = _clip(3), None, None
+    for frame in clip.unbind(2):
+        _, state = network.step(frame, state)
+        other = network.advance(frame, other)
+    assert state is not None and other is not None
+    assert all(torch.equal(a, b) for a, b in zip(state, other, strict=True))
+
+
 def test_clips_of_a_batch_do_not_mix(network: CausalSR) -> None:
     clips = [_clip(3, seed=seed) for seed in (1, 2)]
     together = network(torch.cat(clips))

@@ -15,7 +15,8 @@ from starvsr.errors import DataError
 from starvsr.families.causal_sr.spec import CAUSAL_SR
 from starvsr.models.causal_sr import CausalSR
 from starvsr.models.vgg16 import Vgg16
-from starvsr.models.weights import load_weights
+from starvsr.models.weight_ends import between_ends
+from starvsr.models.weights import load_weights, read_tensors
 from starvsr.training.causal import build_causal_trainee, causal_config
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
 from starvsr.training.loop import Trainer
@@ -69,6 +70,10 @@ def test_a_run_exports_what_loads(tmp_path: Path) -> None:
     assert sizes == SIZES
     network = CausalSR(causal_config(CAUSAL_SR.network, sizes))
     load_weights(network, file)
+    both = export(tmp_path / "run", tmp_path / "both.safetensors", raw=True, faithful=file)
+    ends = read_tensors(both)
+    assert torch.equal(between_ends(ends, 0.0)["last.weight"], read_tensors(file)["last.weight"].float())
+    assert torch.equal(between_ends(ends, 1.0)["last.weight"], trainer.network.last.weight.half().float())
     average = trainer.average.tensors["last.weight"]
     assert torch.allclose(network.last.weight, average.half().float()) and average.abs().sum() > 0
 

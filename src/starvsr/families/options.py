@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from starvsr.errors import OptionError
+from starvsr.families.causal_sr.settings import DetailSettings
 from starvsr.families.settings import PrecisionSettings, SamplingSettings
 from starvsr.families.star_i2vgen.settings import (
     GuidanceSettings,
@@ -42,6 +43,7 @@ class UpscaleOptions(  # the fields of the last one come first: the order of hel
     GuidanceSettings,
     PrecisionSettings,
     TextSettings,
+    DetailSettings,
     SamplingSettings,
     ModelOptions,
 ):

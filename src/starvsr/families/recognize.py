@@ -8,12 +8,16 @@ from pathlib import Path
 from starvsr.errors import OptionError, WeightsError
 from starvsr.families.entry import Entry
 from starvsr.families.registry import MODELS
+from starvsr.models.weight_ends import FAITHFUL
 from starvsr.models.weights import read_tensors
 
 
 def models_of(tensor_names: Collection[str]) -> list[str]:
-    """Return the models whose networks have tensors of these names; [] when no family knows them."""
-    names = set(tensor_names)
+    """Return the models whose networks have tensors of these names; [] when no family knows them.
+
+    A file with two ends of a training has each name twice, with the end before it.
+    """
+    names = {name.removeprefix(FAITHFUL) for name in tensor_names}
     return [entry.name for entry in MODELS.values() if entry.marks and names.issuperset(entry.marks)]
 
 

@@ -97,14 +97,15 @@ class CausalSR(nn.Module):
         result, state = self._run(frame[:, :, None], state)
         return result[:, :, 0], state
 
+    def advance(self, frame: Tensor, state: State | None = None) -> State:
+        """Return the state after a frame [B, 3, h, w] whose result is not wanted: :meth:`step` without its head."""
+        return self._features(frame[:, :, None], state)[2]
+
     def _run(self, clip: Tensor, state: State | None) -> tuple[Tensor, State]:
         num_clips, num_frames, height, width = clip.shape[0], *clip.shape[2:]
-        frames = clip.transpose(1, 2).flatten(0, 1)
-        ycc = _to_ycc(frames.float())
-        padded = F.pad(ycc, (0, width % UNSHUFFLE, 0, height % UNSHUFFLE), mode="replicate")
-        features, new_state = self._trunk(padded.to(self.first.weight.dtype), num_clips, state)
+        ycc, features, new_state = self._features(clip, state)
         luma, chroma = self._head(features)
-        if ycc.shape != padded.shape:
+        if height % UNSHUFFLE or width % UNSHUFFLE:
             luma = luma[..., : height * SCALE, : width * SCALE]
             chroma = chroma[..., : height * CHROMA_SCALE, : width * CHROMA_SCALE]
         luma, chroma = luma.float(), chroma.float()
@@ -113,6 +114,14 @@ class CausalSR(nn.Module):
         chroma = F.interpolate(chroma, scale_factor=SCALE // CHROMA_SCALE, mode="bilinear", align_corners=False)
         rgb = _to_rgb(luma, chroma).unflatten(0, (num_clips, num_frames)).transpose(1, 2)
         return rgb.to(clip.dtype), new_state
+
+    def _features(self, clip: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
+        """Return luma and chroma of all frames [B*T, 3, h, w], what the trunk makes of them, and the state."""
+        height, width = clip.shape[-2:]
+        ycc = _to_ycc(clip.transpose(1, 2).flatten(0, 1).float())
+        padded = F.pad(ycc, (0, width % UNSHUFFLE, 0, height % UNSHUFFLE), mode="replicate")
+        features, new_state = self._trunk(padded.to(self.first.weight.dtype), len(clip), state)
+        return ycc, features, new_state
 
     def _trunk(self, frames: Tensor, num_clips: int, state: State | None) -> tuple[Tensor, State]:
         x = F.pixel_unshuffle(frames, UNSHUFFLE).contiguous(memory_format=torch.channels_last)

@@ -96,11 +96,14 @@ def plan_recipe(config: TrainConfig, devices: int) -> list[MemoryPlan]:
 
     The network is that of the recipe's model, published ones included; their latents are an eighth of the GT in
     size, those of star-small as large as the LQ.
+
+    Raises:
+        OptionError: the recipe trains no STAR network.
     """
     spec = get_entry(config.model)
     published = isinstance(spec, StarI2VGenSpec)
     if not isinstance(spec, StarI2VGenSpec | StarSmallSpec):
-        raise OptionError(f"the memory of training {spec.name} is not planned: leave out --plan")
+        raise OptionError(f"--plan is for STAR networks; {spec.name} has under 2 M parameters and fits anywhere")
     unet = network_config(spec.unet, config.network)
     plans = []
     with torch.device("meta"):

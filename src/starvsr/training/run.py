@@ -11,9 +11,10 @@ import torch
 
 from starvsr.errors import DataError
 from starvsr.families.causal_sr.spec import CausalSRSpec
-from starvsr.families.registry import get_entry, get_spec
+from starvsr.families.registry import get_entry, get_spec, names_of
 from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
 from starvsr.families.star_small.spec import StarSmallSpec
+from starvsr.models.weight_ends import join_ends
 from starvsr.models.weights import digest, read_tensors, save_weights
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint
 from starvsr.training.config import load_recipe
@@ -62,7 +63,7 @@ def train(
     return path
 
 
-def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False) -> Path:
+def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False, faithful: Path | None = None) -> Path:
     """Write the averaged weights of the newest checkpoint as float16 safetensors, and a card beside them.
 
     Those of a published model have the published names, so that `starvsr upscale --model star-light --weights` opens
@@ -73,10 +74,12 @@ def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False) -> 
         path: target; ``NAME.safetensors`` gets a card ``NAME.md``.
         recipe: name of the recipe, for the record.
         raw: take the last weights instead of their average.
+        faithful: weights exported before the run was trained for looks; both go into one file, for `--detail`.
 
     Raises:
-        DataError: no checkpoint in the folder, or the file that the run began with has changed.
-        WeightsError: that file is gone.
+        DataError: no checkpoint in the folder, or the file that the run began with has changed; two ends for a model
+            that cannot go between them.
+        WeightsError: that file is gone, or the two ends are not of one network.
     """
     newest = latest_checkpoint(folder)
     if newest is None:
@@ -94,6 +97,14 @@ def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False) -> 
         start = Start(begun["word"], Path(begun["path"]) if begun["path"] else None, begun["digest"])
         unet = get_spec(config["model"], StarI2VGenSpec).unet
         tensors = whole_tensors(start, tensors, network_config(unet, config["network"]))
+    if faithful is not None:
+        if not isinstance(get_entry(config["model"]), CausalSRSpec):
+            raise DataError(
+                f"{config['model']} has no --detail: leave out --faithful, which is for "
+                f"{', '.join(names_of(CausalSRSpec))}"
+            )
+        tensors = join_ends(read_tensors(faithful), tensors)
+        metadata["ends"] = f"faithful: {faithful.name}; vivid: step {state['step']}"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_weights(tensors, path, dtype=torch.float16, metadata=metadata)
     del tensors

@@ -101,6 +101,9 @@ def from_rgb(pixels: Frame, pixel_format: str, tags: ColorTags) -> av.VideoFrame
     bits = max(part.bits for part in fmt.components)
     has_alpha = pixels.shape[2] == 4
     wide = pixels.dtype == np.uint16
+    marked_range = tags.range
+    if is_gray(pixel_format):
+        tags = replace(tags, range=FULL)  # whatever it is marked as
     if is_rgb(pixel_format) and not pixel_format.startswith("gbr"):
         packed = pixels if wide == (bits > 8) else (_widen(pixels) if bits > 8 else _narrow(pixels))
         source = _from_array(packed)
@@ -110,7 +113,7 @@ def from_rgb(pixels: Frame, pixel_format: str, tags: ColorTags) -> av.VideoFrame
         frame = _reformat(source, pixel_format, tags, tags.range)
     else:
         frame = _to_planes(pixels, fmt, bits, tags, has_alpha)
-    frame.color_range = tags.range
+    frame.color_range = marked_range
     frame.colorspace = tags.matrix
     if hasattr(frame, "color_primaries"):  # before PyAV 17 only the encoder can be told
         frame.color_primaries = tags.primaries

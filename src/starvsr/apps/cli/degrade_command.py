@@ -156,6 +156,7 @@ def _size(text: str) -> tuple[int, int]:
 def _write_sheet(source: str, out: Path, seed: int, scale: int, overwrite: bool) -> None:
     from starvsr.data.paired import center_crop
     from starvsr.degradation.presets import PRESETS
+    from starvsr.degradation.ranges import DegradationRecipe
     from starvsr.degradation.sheets import draw_sheet
     from starvsr.video.codec_pass import read_clip
 
@@ -163,7 +164,7 @@ def _write_sheet(source: str, out: Path, seed: int, scale: int, overwrite: bool)
         raise OutputExistsError(f"{out} is there already: give another name, or --overwrite")
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise OptionError(f"{out}: a sheet is a picture; give a name that ends in .png, .jpg or .webp")
-    names = [name for name in PRESETS if name != "mixed"]
+    names = [name for name, recipe in PRESETS.items() if isinstance(recipe, DegradationRecipe)]
     draw_sheet(center_crop(read_clip(source, num_frames=9), (320, 240), scale), out, names, seed=seed, scale=scale)
     echo(f"{out}: {', '.join(names)}, three draws each")
 

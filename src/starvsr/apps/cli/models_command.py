@@ -215,7 +215,7 @@ def _components(name: str, in_place_of_alternatives: Places | None = None) -> li
 
     spec = MODELS.get(name)
     if spec is not None and not spec.is_trained:
-        raise OptionError(f"{name} has no weights yet: give a file of your own with --weights")
+        raise OptionError(f"{name} has no weights yet: train them by recipes/{name}.toml and give --weights FILE")
     if spec is not None and not spec.parts:
         raise OptionError(f"{name} comes with the package: there is nothing to do")
     if spec is None:
@@ -236,7 +236,7 @@ def _state(spec: Entry, places: Places) -> str:
     from starvsr.models.weights import find_model
 
     if not spec.is_trained:
-        return "give --weights"
+        return "train your own"
     if not spec.parts:
         return "in the package" if spec.packaged else "needs none"
     try:

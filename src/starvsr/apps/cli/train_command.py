@@ -103,7 +103,13 @@ def _measures() -> dict[str, Measure]:
 @click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), help="A .safetensors file (default: in RUN).")
 @click.option("--raw", is_flag=True, help="The last weights instead of their average over the steps.")
-def export(folder: Path, out: Path | None, raw: bool) -> None:
+@click.option(
+    "--faithful",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weights exported before the run was trained for looks: both ends go into one file, for `upscale --detail`.",
+)
+def export(folder: Path, out: Path | None, raw: bool, faithful: Path | None) -> None:
     """Write the weights of the newest checkpoint of a run as float16 safetensors, with a model card beside them."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; give the folder of a training run")
@@ -111,5 +117,5 @@ def export(folder: Path, out: Path | None, raw: bool) -> None:
         raise OptionError(f"{out}: weights are written as safetensors; give a name that ends in .safetensors")
     from starvsr.training.run import export as run_export
 
-    path = run_export(folder, out or folder / "weights.safetensors", raw=raw)
+    path = run_export(folder, out or folder / "weights.safetensors", raw=raw, faithful=faithful)
     click.echo(f"{path} and {path.with_suffix('.md').name}")

@@ -15,21 +15,29 @@ from starvsr.engine.allocator import keep_freed_memory
 from starvsr.engine.clip_upscaler import ClipUpscaler
 from starvsr.engine.traits import Traits
 from starvsr.engine.upscaler import StepCallback
-from starvsr.errors import WeightsError
+from starvsr.errors import OptionError, WeightsError
+from starvsr.families.causal_sr.settings import CausalSRSettings
 from starvsr.families.causal_sr.spec import CausalSRSpec
 from starvsr.families.precision import choose_dtype
-from starvsr.models.causal_sr import CausalSR
+from starvsr.families.settings import load_names
+from starvsr.models.causal_sr import CausalSR, State
 from starvsr.models.causal_sr_config import CausalSRConfig
-from starvsr.models.weights import digest, load_weights, read_metadata
+from starvsr.models.weight_ends import DEFAULT_DETAIL, between_ends, has_ends
+from starvsr.models.weights import digest, read_metadata, read_tensors
+from starvsr.models.weights.assign import check_fit
 
 TILE_OVERLAP = 40
 """Input pixels: 18 convolutions at half the input's resolution reach 36, the head a few more."""
-BYTES_PER_PIXEL, BYTES_PER_TILE_PIXEL = 580, 2000
-"""Upper bounds, those of star-small: one frame is computed at a time."""
+BYTES_PER_PIXEL, BYTES_PER_TILE_PIXEL = 40, 3000
+"""Measured: one frame is computed at a time."""
 
 
 class CausalPipeline(ClipUpscaler):
-    """Enlarges clips with a `CausalSR`; a segment is preceded by as many frames as the network looks back."""
+    """Enlarges clips with a `CausalSR`.
+
+    A segment that begins with the network's memory as context gives what the whole clip would, bit for bit; frames
+    after the kept ones play no part and are not computed.
+    """
 
     def __init__(
         self,
@@ -48,11 +56,11 @@ class CausalPipeline(ClipUpscaler):
         self.network: CausalSR = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.traits = Traits(
             accepts=frozenset(),
-            loads=frozenset({"weights", "precision"}),
+            loads=load_names(CausalSRSettings),
             overlap=network.config.memory,
             overlap_after=0,
             tile_overlap=TILE_OVERLAP,
-            segment=24,
+            segment=96,
             fixed_bytes=dtype.itemsize * sum(parameter.numel() for parameter in network.parameters()),
             bytes_per_pixel=BYTES_PER_PIXEL,
             bytes_per_tile_pixel=BYTES_PER_TILE_PIXEL,
@@ -83,16 +91,24 @@ class CausalPipeline(ClipUpscaler):
         on_step: StepCallback | None = None,
     ) -> Iterator[Tensor]:
         """Yield the enlarged frames that are kept; holds no more than one at a time."""
-        first, stop, _ = keep.indices(lq.shape[2])
-        state = None
-        for index in range(stop):
-            hq, state = self.network.step(lq[:, :, index].to(self.device), state)
-            if index >= first:
-                yield hq[0].clamp_(-1, 1)
+        kept = range(lq.shape[2])[keep]
+        state: State | None = None
+        for index in range(max(kept.start - self.network.config.memory, 0), kept.stop):
+            frame = lq[:, :, index].to(self.device)
+            if index in kept:
+                made, state = self.network.step(frame, state)
+                yield made[0].clamp_(-1, 1)
+            else:
+                state = self.network.advance(frame, state)
 
 
 def load(
-    spec: CausalSRSpec, *, device: str = "cpu", weights: Path | None = None, precision: str | None = None
+    spec: CausalSRSpec,
+    *,
+    device: str = "cpu",
+    weights: Path | str | None = None,
+    precision: str | None = None,
+    detail: float | None = None,
 ) -> CausalPipeline:
     """Load the model for the registry.
 
@@ -101,33 +117,58 @@ def load(
         device: Where the network computes.
         weights: What ``starvsr export`` wrote; its metadata hold the sizes that differ from the entry's.
         precision: "fp32", "fp16", "bf16", or "auto" (None) for what is fast and safe on the device.
+        detail: Place between the two ends that the weights hold, 0 faithful to 1 vivid; None is halfway.
 
     Raises:
-        OptionError: A precision that the device has not.
+        OptionError: A precision that the device has not, or a detail for weights with one end only.
         WeightsError: No weights were given, or they are damaged or of another network.
     """
     if weights is None:
         raise WeightsError(
-            f"{spec.name} comes without weights: give --weights with a file that `starvsr train` and `starvsr export` "
-            "made"
+            f"{spec.name} comes without weights: train it (recipes/{spec.name}.toml), give --weights FILE"
         )
-    network = CausalSR(_sizes_of(weights, spec.network))
-    load_weights(network, weights)
+    path = Path(weights)
+    network = CausalSR(stored_config(spec.network, path))
+    tensors = chosen_tensors(path, detail)
+    check_fit(network.state_dict(), tensors, path)
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     if device == "cpu":
         keep_freed_memory()
-    given = {"weights": weights, "precision": precision}
+    given = {"weights": weights, "precision": precision, "detail": detail}
     return CausalPipeline(
         spec,
         network,
-        digest=digest(weights),
+        digest=digest(path),
         device=device,
         dtype=choose_dtype(precision or "auto", device),
         loaded_with={name: value for name, value in given.items() if value is not None},
     )
 
 
-def _sizes_of(weights: Path, base: CausalSRConfig) -> CausalSRConfig:
+def chosen_tensors(path: Path, detail: float | None) -> dict[str, Tensor]:
+    """Read weights, those with two ends at the place between them that ``detail`` names.
+
+    Raises:
+        OptionError: A detail for weights with one end only.
+        WeightsError: Missing or damaged weights.
+    """
+    tensors = read_tensors(path)
+    if has_ends(tensors):
+        return between_ends(tensors, DEFAULT_DETAIL if detail is None else detail)
+    if detail is not None:
+        raise OptionError(f"{path} holds one end of a training, so --detail changes nothing: leave it out")
+    return tensors
+
+
+def stored_config(base: CausalSRConfig, path: Path) -> CausalSRConfig:
+    """Return the sizes that a file of weights tells, ``base`` where it tells none.
+
+    Raises:
+        WeightsError: The file is missing or damaged, or its sizes make no sense.
+    """
+    if not path.is_file():
+        raise WeightsError(f"no weights at {path}: give the path of a .safetensors file of `starvsr export`")
     try:
-        return dataclasses.replace(base, **json.loads(read_metadata(weights).get("network", "{}")))
+        return dataclasses.replace(base, **json.loads(read_metadata(path).get("network", "{}")))
     except (TypeError, ValueError) as error:
-        raise WeightsError(f"{weights}: its sizes are not those of a causal-sr network ({error})") from None
+        raise WeightsError(f"{path} tells sizes that causal-sr has not ({error}): export it again") from error

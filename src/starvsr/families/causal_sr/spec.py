@@ -27,7 +27,7 @@ class CausalSRSpec(Entry):
 
 CAUSAL_SR = CausalSRSpec(
     name="causal-sr",
-    summary="plain causal convolutions at half resolution, for speed; in training, no weights yet",
+    summary="plain causal convolutions at half resolution: fast, six frames of memory",
     network=CausalSRConfig(),
     scale=4,
     weights="causal-sr.safetensors",

@@ -175,18 +175,19 @@ def plan_encoding(
 def output_color(source: VideoInfo | None, pixel_format: str) -> ColorTags:
     """Carry the input's tags over; what it does not say becomes BT.709, limited range.
 
-    RGB and gray inputs (images, GIF) become BT.709 limited as well, unless the output is RGB too. Gray outputs are
-    full range, as all gray is read.
+    RGB and gray inputs (images, GIF) become BT.709 limited as well, unless the output is RGB or gray, too. Gray outputs
+    hold all codes, as all gray is read; what is gray already keeps its tag, so that each player shows it as before.
     """
     tags = source.color if source else ColorTags()
     is_rgb_out = av.VideoFormat(pixel_format).is_rgb or pixel_format.startswith("gbr")
     if is_rgb_out:
         keep = source is not None and tags.primaries != UNSPECIFIED
         return replace(tags, matrix=0, range=FULL) if keep else ColorTags(0, FULL, 1, tags.transfer)
-    if source is not None and (is_rgb(source.pixel_format) or is_gray(source.pixel_format)):
-        tags = replace(tags, matrix=UNSPECIFIED, range=LIMITED)
+    was_gray = source is not None and is_gray(source.pixel_format)
     if is_gray(pixel_format):
-        tags = replace(tags, range=FULL)
+        tags = tags if was_gray else replace(tags, range=FULL)
+    elif source is not None and (was_gray or is_rgb(source.pixel_format)):
+        tags = replace(tags, matrix=UNSPECIFIED, range=LIMITED)
     return replace(
         tags,
         matrix=tags.matrix if tags.matrix in (1, 4, 5, 6, 7, 9) else 1,
