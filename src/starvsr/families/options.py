@@ -8,7 +8,7 @@ from typing import Any
 
 from starvsr.errors import OptionError
 from starvsr.families.causal_sr.settings import DetailSettings
-from starvsr.families.settings import PrecisionSettings, SamplingSettings
+from starvsr.families.settings import PrecisionSettings, SamplingSettings, WeightsSettings
 from starvsr.families.star_i2vgen.settings import (
     GuidanceSettings,
     ReferenceSettings,
@@ -45,6 +45,7 @@ class UpscaleOptions(  # the fields of the last one come first: the order of hel
     TextSettings,
     DetailSettings,
     SamplingSettings,
+    WeightsSettings,
     ModelOptions,
 ):
     """Everything a user may ask of an upscaling job.
