@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def upscale(
     Raises:
         StarVsrError: what, why and what next, in one line; nothing is left under the output's name.
     """
-    job = prepare_any(path, out, _merge(options, values), upscaler=upscaler)
+    job = prepare_any(path, out, options, upscaler=upscaler, **values)
     return job.run(on_progress=on_progress, cancel=cancel)
 
 
@@ -145,14 +146,21 @@ def prepare(
 
 
 def prepare_any(
-    path: str | Path, out: str | Path, options: UpscaleOptions, *, upscaler: Upscaler | None = None
+    path: str | Path,
+    out: str | Path,
+    options: UpscaleOptions | None = None,
+    *,
+    upscaler: Upscaler | None = None,
+    **values: Any,
 ) -> UpscaleJob | PhotosJob:
     """Do what `prepare` does, or the same for a folder of photos, each of which is upscaled independently."""
     from starvsr.jobs.photos import are_photos, prepare_photos
 
-    if are_photos(Path(path), Path(out), options):
-        return prepare_photos(Path(path), Path(out), options, prepare, upscaler)
-    return prepare(path, out, options, upscaler=upscaler)
+    merged = _merge(options, values)
+    if are_photos(Path(path), Path(out), merged):
+        named = {name: value for name, value in values.items() if name == "model"}  # must be that of the loaded one
+        return prepare_photos(Path(path), Path(out), merged, partial(prepare, **named), upscaler)
+    return prepare(path, out, options, upscaler=upscaler, **values)
 
 
 load_pipeline = load_upscaler

@@ -44,6 +44,8 @@ def test_another_model_than_the_loaded_one_is_refused(frames: Path, tmp_path: Pa
         starvsr.upscale(frames, out, upscaler=small, model="bicubic")
     with pytest.raises(OptionError, match=r"--model star-small was asked for and bicubic is loaded"):
         starvsr.upscale(frames, out, upscaler=BicubicUpscaler(), model="star-small")  # named, though the default
+    with pytest.raises(OptionError, match=r"--model star-small was asked for and bicubic is loaded"):
+        starvsr.upscale(frames, tmp_path / "out", upscaler=BicubicUpscaler(), model="star-small", images="photos")
     with pytest.raises(OptionError, match="bicubic is loaded"):
         starvsr.prepare(frames, out, starvsr.UpscaleOptions(model="star-light"), upscaler=BicubicUpscaler())
     job = starvsr.prepare(frames, out, upscaler=BicubicUpscaler(), model="bicubic")
