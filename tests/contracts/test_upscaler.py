@@ -195,6 +195,7 @@ SAMPLES: dict[str, Any] = {
     "weights": "other.safetensors",
     "steps": 3,
     "seed": 5,
+    "detail": 0.7,
     "prompt": "a red barn",
     "window": 3,
     "precision": "bf16",

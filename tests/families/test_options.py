@@ -34,7 +34,7 @@ def test_every_option_of_a_family_is_an_option_of_upscaling_with_the_same_descri
 def test_the_order_of_records_is_kept() -> None:
     """Provenance is written into outputs in this order: to change it changes bytes."""
     names = [name for name, _ in option_infos()]
-    assert names[:8] == ["model", "scale", "weights", "steps", "seed", "prompt", "window", "precision"]
+    assert names[:9] == ["model", "scale", "weights", "steps", "seed", "detail", "prompt", "window", "precision"]
     assert names.index("compile") < names.index("color") < names.index("exact") < names.index("deinterlace")
 
 
