@@ -52,3 +52,8 @@ def test_an_option_of_a_family_is_declared_in_one_place() -> None:
     assert options.strength == 0.5 and options.as_flags() == ["--strength", "0.5"]
     with pytest.raises(OptionError, match="--strength"):
         Together(strength=2)
+
+
+def test_what_most_users_give_comes_first() -> None:
+    names = [name for name, _ in option_infos()]
+    assert names[:5] == ["model", "scale", "weights", "steps", "seed"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from starvsr.errors import OptionError
-from starvsr.families.settings import PrecisionSettings, SamplingSettings
+from starvsr.families.settings import PrecisionSettings, SamplingSettings, WeightsSettings
 from starvsr.families.star_i2vgen.settings import (
     GuidanceSettings,
     ReferenceSettings,
@@ -43,6 +43,7 @@ class UpscaleOptions(  # the fields of the last one come first: the order of hel
     PrecisionSettings,
     TextSettings,
     SamplingSettings,
+    WeightsSettings,
     ModelOptions,
 ):
     """Everything a user may ask of an upscaling job.
