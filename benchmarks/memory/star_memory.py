@@ -16,15 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from unittest import mock
 
 import torch
 
 from benchmarks.marked import replace_marked
-from benchmarks.memory.live_bytes import LiveBytes
-from starvsr.families.star_i2vgen.footprint.forecast import ModelSizes, forecast, streamed_bytes
+from starvsr.families.star_i2vgen.footprint.forecast import StarFootprint, streamed_bytes
 from starvsr.families.star_i2vgen.footprint.layout import layout_of
 from starvsr.families.star_i2vgen.footprint.network import Call, call_bytes
+from starvsr.families.star_i2vgen.footprint.plan import AT_ONCE, StarPlan
 from starvsr.families.star_i2vgen.footprint.vae import Coding, decode_bytes, encode_bytes
 from starvsr.families.star_i2vgen.spec import STAR_LIGHT
 from starvsr.models.chunking import set_at_once, set_chunk
@@ -32,8 +31,10 @@ from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae import temporal as temporal_vae
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
-from starvsr.offload.memory_plan import PLACES, Room
-from starvsr.offload.search import AT_ONCE, Choice, Clip, choose, rooms_for
+from starvsr.offload.footprint import ClipSize, PlanLimits, predict
+from starvsr.offload.memory_plan import PLACES
+from starvsr.offload.search import Candidate, choose
+from starvsr.offload.trace import LiveBytes
 from starvsr.padding import minimal_padding
 from starvsr.quantities import format_size
 
@@ -188,20 +189,21 @@ def measure(setting: Setting) -> Told:
 @contextmanager
 def strips(setting: Setting) -> Iterator[None]:
     """Let the autoencoder work in the strips of a setting."""
-    with (
-        mock.patch.object(temporal_vae, "STRIP_VALUES", setting.strip_values),
-        mock.patch.object(temporal_vae, "SPATIAL_VALUES", setting.spatial_values),
-    ):
+    before = temporal_vae.STRIP_VALUES, temporal_vae.SPATIAL_VALUES
+    temporal_vae.STRIP_VALUES, temporal_vae.SPATIAL_VALUES = setting.strip_values, setting.spatial_values
+    try:
         yield
+    finally:
+        temporal_vae.STRIP_VALUES, temporal_vae.SPATIAL_VALUES = before
 
 
-def published_sizes(weight_item: int = 2) -> ModelSizes:
+def published_sizes(weight_item: int = 2) -> StarFootprint:
     """Return the published model's sizes on a GPU: fp16 maps, weights of ``weight_item`` bytes a number."""
     unet = STAR_LIGHT.unet
     layout = layout_of(unet)
     convolutions = [9 * part.cin * part.cout for part in layout.modules() if part.kind == "res"]
     unpacked = 2 * max(convolutions) if weight_item == 1 else 0  # the largest weight, multiplied out
-    return ModelSizes(
+    return StarFootprint(
         unet,
         TemporalVaeConfig(),
         weight_item * layout.num_parameters + unpacked,
@@ -210,11 +212,12 @@ def published_sizes(weight_item: int = 2) -> ModelSizes:
     )
 
 
-def plan_for(model: ModelSizes, width: int, height: int, budget: int) -> Choice | None:
+def plan_for(model: StarFootprint, width: int, height: int, budget: int) -> Candidate[StarPlan] | None:
     """Return the plan for frames of ``width`` x ``height`` enlarged four times, in segments of the usual length."""
     padding = minimal_padding(4 * height, 4 * width)
     rows, columns = (side // 8 for side in padding.padded_size(4 * height, 4 * width))
-    return choose(model, [(KEPT, Clip(SEEN, rows, columns))], rooms_for(model, rows, columns), budget)
+    clip = ClipSize(SEEN, rows, columns)
+    return choose(model, [(KEPT, clip)], model.candidates(clip, PlanLimits()), budget)
 
 
 def plan_table() -> str:
@@ -240,10 +243,10 @@ def place_table() -> str:
         "|---|---|---|---|",
     ]
     for weights, item in (("fp16", 2), ("int8", 1)):
-        model = published_sizes(item)
+        model, clip = published_sizes(item), ClipSize(SEEN, rows, columns)
         for place in PLACES:
             whole, cut = (
-                forecast(model, SEEN, rows, columns, Room(place, coding_tiles=tiles, at_once=AT_ONCE["cuda"][0]))
+                predict(model, clip, StarPlan(place, coding_tiles=tiles, at_once=AT_ONCE["cuda"][0]))
                 for tiles in ((1, 1), (1, 2))
             )
             cells = [whole.of("sample"), whole.of("decode"), cut.of("decode")]
@@ -252,12 +255,12 @@ def place_table() -> str:
     return "\n".join(lines)
 
 
-def _cell(choice: Choice | None) -> str:
+def _cell(choice: Candidate[StarPlan] | None) -> str:
     if choice is None:
         return "does not fit"
-    room = choice.room
-    words: list[str] = [room.place]
-    for name, (rows, columns) in (("tiles", room.tiles), ("coding tiles", room.coding_tiles)):
+    plan = choice.plan
+    words: list[str] = [plan.place]
+    for name, (rows, columns) in (("tiles", plan.tiles), ("coding tiles", plan.coding_tiles)):
         if rows * columns > 1:
             words.append(f"{columns}x{rows} {name}")
     return f"{', '.join(words)}: {format_size(choice.prediction.peak)}"

@@ -41,13 +41,13 @@ class StarFlops:
             rows: Of its latents, padding included.
             columns: Of its latents, padding included.
         """
-        sizes = star.memory.sizes
-        place = blended_windows if sizes.window_join == "blend" else released_windows
-        contexts = 1 if star.sampling.guidance == 1 else 2
-        calls = sum(self.call(window.length, rows, columns) for window in place(frames, sizes.window))
-        groups = -(-frames // sizes.group) if star.codec.overlap == 0 else max(1, -(-(frames - 4) // 4))
+        sampling, group = star.sampling, star.codec.group
+        place = blended_windows if sampling.choices.window_join == "blend" else released_windows
+        contexts = 1 if sampling.guidance == 1 else 2
+        calls = sum(self.call(window.length, rows, columns) for window in place(frames, sampling.window))
+        groups = -(-frames // group) if star.codec.overlap == 0 else max(1, -(-(frames - 4) // 4))
         coded = frames * self.encode(1, rows, columns)
-        coded += groups * self.decode(min(frames, sizes.group), rows, columns)
+        coded += groups * self.decode(min(frames, group), rows, columns)
         return contexts * num_steps * calls + coded
 
     def call(self, frames: int, rows: int, columns: int) -> float:

@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.memory.live_bytes import LiveBytes
 from benchmarks.published.star_cpu import fill_quickly
 from benchmarks.published.star_flops import TOKENS, StarFlops
 from starvsr.engine.segments import plan_segments
-from starvsr.families.star_i2vgen.footprint.forecast import forecast
+from starvsr.families.star_i2vgen.footprint.plan import AT_ONCE, StarPlan
 from starvsr.families.star_i2vgen.load import arrange_weights
 from starvsr.families.star_i2vgen.pipeline import SCALE, PublishedStar
 from starvsr.families.star_i2vgen.reference import Choices
@@ -29,9 +28,11 @@ from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.codec import RELEASED_GROUP, TemporalVaeCodec
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.models.weights.assign import build_empty
-from starvsr.offload.memory_plan import PLACES, Prediction, Room
+from starvsr.offload.footprint import ClipSize, PlanLimits, predict
+from starvsr.offload.memory_plan import PLACES, Prediction
 from starvsr.offload.oom import free_bytes, is_out_of_memory
-from starvsr.offload.search import AT_ONCE, Clip, choose, rooms_for
+from starvsr.offload.search import choose
+from starvsr.offload.trace import LiveBytes
 
 GB = 2**30
 
@@ -44,7 +45,7 @@ class Case:
     frames: int
     width: int
     height: int
-    room: Room = field(default_factory=Room)
+    plan: StarPlan = field(default_factory=StarPlan)
     int8: bool = False
     exact: bool = False
     segment: int = SEGMENT
@@ -53,11 +54,11 @@ class Case:
 TOY = Case("toy-resident", 72, 426, 240)
 CASES = (
     TOY,
-    replace(TOY, name="toy-offload", room=Room("offload")),
-    replace(TOY, name="toy-stream", room=Room("stream")),
+    replace(TOY, name="toy-offload", plan=StarPlan("offload")),
+    replace(TOY, name="toy-stream", plan=StarPlan("stream")),
     replace(TOY, name="toy-exact", exact=True, segment=72),
     replace(TOY, name="toy-int8", int8=True),
-    replace(TOY, name="toy-int8-stream", int8=True, room=Room("stream")),
+    replace(TOY, name="toy-int8-stream", int8=True, plan=StarPlan("stream")),
     Case("720p-resident", 33, 320, 180, segment=33),
 )
 """Cases with 8-bit weights come last, since weights are not brought back."""
@@ -133,7 +134,9 @@ class Bench:
                        height=max(16, case.height // shrink), segment=max(2, case.segment // shrink))  # fmt: skip
         star = self.star(case)
         values = AT_ONCE["cpu" if self.device.type == "cpu" else "cuda"][0]
-        star.memory.settle(replace(case.room, at_once=values, chunk=max(1024, values // (8 * self.sizes.unet.width))))
+        star.memory.apply_plan(
+            replace(case.plan, at_once=values, chunk=max(1024, values // (8 * self.sizes.unet.width)))
+        )
         overlap = 0 if case.segment >= case.frames else min(SEGMENT_OVERLAP, case.segment)
         segments = plan_segments(case.frames, case.segment, overlap)
         clip = torch.rand(1, 3, case.frames, case.height, case.width, generator=torch.Generator().manual_seed(2))
@@ -165,16 +168,17 @@ class Bench:
         height, width = (chance.randrange(least, 4 * least) for _ in range(2))
         frames = chance.randint(1, 32 if self.sizes.shrink == 1 else 4)
         rows, columns = self._latents(star, height, width)
-        seen = Clip(frames, rows, columns)
-        rooms = rooms_for(star.memory.sizes, rows, columns, (chance.choice(PLACES),))
+        seen = ClipSize(frames, rows, columns)
+        footprint = star.memory.footprint
+        plans = footprint.candidates(seen, PlanLimits((chance.choice(PLACES),)))
         free = free_bytes(self.device) or 64 * GB
-        choice = choose(star.memory.sizes, [(frames, seen)], rooms, int(chance.uniform(0.2, 0.9) * free))
-        room = choice.room if choice else chance.choice(rooms)
-        star.memory.settle(room)
+        choice = choose(footprint, [(frames, seen)], plans, int(chance.uniform(0.2, 0.9) * free))
+        plan = choice.plan if choice else chance.choice(plans)
+        star.memory.apply_plan(plan)
         clip = torch.rand(1, 3, frames, height, width) * 2 - 1
         prediction = self._prediction(star, frames, height, width)
         record = self._timed(lambda: list(star.upscale_frames(clip, slice(None), num_steps=1)), prediction, star)
-        return {"frames": frames, "height": height, "width": width, "room": room.as_dict(), **record}
+        return {"frames": frames, "height": height, "width": width, "plan": plan.as_dict(), **record}
 
     def _latents(self, star: PublishedStar, height: int, width: int) -> tuple[int, int]:
         rows, columns = SCALE * height, SCALE * width
@@ -183,7 +187,7 @@ class Bench:
 
     def _prediction(self, star: PublishedStar, frames: int, height: int, width: int) -> Prediction:
         rows, columns = self._latents(star, height, width)
-        return forecast(star.memory.sizes, frames, rows, columns, star.memory.room or Room())
+        return predict(star.memory.footprint, ClipSize(frames, rows, columns), star.memory.plan or StarPlan())
 
     def _timed(self, work: Callable[[], object], prediction: Prediction, star: PublishedStar) -> dict[str, Any]:
         gc.collect()
@@ -213,7 +217,7 @@ class Bench:
             )
         else:
             assert live is not None
-            resident = star.memory.room is None or star.memory.room.place == "resident"
+            resident = star.memory.plan is None or star.memory.plan.place == "resident"
             allocated = reserved = live.peak + (_bytes_of(given) if resident else 0)  # others copy what they need
         counted = prediction.peak - prediction.margin
         return {

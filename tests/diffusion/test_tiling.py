@@ -12,14 +12,14 @@ from torch import Tensor
 from starvsr.diffusion.denoiser import Denoise
 from starvsr.diffusion.tiling import Tile, in_tiles
 from starvsr.families.star_i2vgen.footprint.grid import axis_of_tiles
-from starvsr.offload.memory_plan import Room
+from starvsr.families.star_i2vgen.footprint.plan import StarPlan
 from tests.support.tiny_star import clip, tiny
 
 
 def _enlarged(tiles: tuple[int, int] | None) -> Tensor:
     star = tiny(guidance=1)
     if tiles:
-        star.memory.settle(Room(tiles=tiles, tile_overlap=8))
+        star.memory.apply_plan(StarPlan(tiles=tiles, tile_overlap=8))
     return star.upscale_clip(clip(2, 40, 48), seed=5, num_steps=2)
 
 
@@ -80,7 +80,7 @@ def test_tiles_fit_the_network_and_cover_the_axis(cells: int, count: int) -> Non
 
 def test_time_windows_tiles_and_kept_features_together() -> None:
     star = tiny(window=3, feature_cache=2)
-    star.memory.settle(Room(tiles=(2, 2), tile_overlap=8))
+    star.memory.apply_plan(StarPlan(tiles=(2, 2), tile_overlap=8))
     shapes: set[tuple[int, ...]] = set()
     hook = star.network.register_forward_pre_hook(lambda _, inputs: shapes.add(tuple(inputs[0].shape[2:])))
     hq = star.upscale_clip(clip(5, 32, 32), num_steps=2)

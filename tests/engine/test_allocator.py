@@ -9,12 +9,12 @@ import pytest
 
 _HOLES = """
 import psutil, torch
-from starvsr.engine.allocator import give_back_memory, keep_freed_memory
+from starvsr.engine.allocator import trim_heap, keep_freed_memory
 keep_freed_memory()
 blocks = [torch.ones(25_000) for _ in range(2000)]  # 100 kB each
 blocks = blocks[::2]  # holes between them, which the allocator cannot give back by itself
 before = psutil.Process().memory_info().rss
-give_back_memory()
+trim_heap()
 print((before - psutil.Process().memory_info().rss) // 10**6, sum(float(block.sum()) for block in blocks))
 """
 

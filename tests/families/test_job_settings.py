@@ -121,13 +121,13 @@ def test_notes_and_smaller_plans_of_one_job_are_not_in_the_next(frames: Path, tm
     assert [note[:13] for note in two.notes] == ["out of memory"]
     assert np.array_equal(_pixels(one.output), _pixels(two.output))
     assert np.array_equal(_pixels(one.output), _pixels(three.output))
-    places = [made.memory.room.place for made in star.made if made.memory.room is not None]
+    places = [made.memory.plan.place for made in star.made if made.memory.plan is not None]
     assert places[0] == places[-1] == "resident" and "resident" not in places[1:-1]  # the next begins as it was planned
 
 
 def _as_if_on_a_device(made: PublishedStar) -> None:
     """Let a CPU be planned for as a CUDA device is: weights may be offloaded and streamed."""
-    made.memory.sizes = dataclasses.replace(made.memory.sizes, device="cuda")
+    made.memory.footprint = dataclasses.replace(made.memory.footprint, device="cuda")
 
 
 def test_a_job_of_a_loaded_model_is_resumed_by_its_name(frames: Path, tmp_path: Path) -> None:

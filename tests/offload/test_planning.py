@@ -1,141 +1,59 @@
-"""Plans of jobs: budgets are kept, wishes honoured, books remembered."""
+"""Plans of jobs for a family that the core does not know: budgets, options and manifests."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-import starvsr
-from benchmarks.memory.star_memory import published_sizes
-from starvsr.api import prepare
-from starvsr.apps.cli.dry_run import plan_rows
 from starvsr.engine.chunk_plan import ChunkPlan, Sizes
 from starvsr.engine.traits import Traits
 from starvsr.errors import ResourceError
-from starvsr.families.options import UpscaleOptions
-from starvsr.jobs.folder import JobFolder, job_path
-from starvsr.jobs.manifest_file import read_cut
-from starvsr.offload import search as choose_module
-from starvsr.offload.memory_plan import PLACES, Room
-from starvsr.offload.planning import GB, Wish, plan_published
-from starvsr.offload.search import rooms_for
-from tests.offload.test_manager import Failing
-from tests.support.tiny_star import TinyStar
+from starvsr.offload.footprint import ClipSize, predict
+from starvsr.offload.memory_plan import PLACES
+from starvsr.offload.planning import GB, PlanRequest, plan_job
+from starvsr.options import JobOptions
+from tests.support.footprints import StripedFootprint, StripedPlan
 
-TRAITS = Traits(overlap=4, tile_overlap=32, segment=24, color="adain")
-TOY = Sizes(240, 426, 4, 960, 1704)
+SIZES = Sizes(64, 64, 4, 256, 256)
+TRAITS = Traits(overlap=2, tile_overlap=8, segment=8)
 
 
-def _plan(free: int | None = None, before: dict[str, object] | None = None, **options: object) -> ChunkPlan:
-    wish = Wish(TOY, TRAITS, UpscaleOptions(**options), 122, 216, 2.0, None)  # type: ignore[arg-type]
-    model = dataclasses.replace(published_sizes(), device="cpu" if free is None else "cuda")
-    return plan_published(model, wish, PLACES, free, before)
+def _plan(free: int | None, before: dict[str, object] | None = None, **options: object) -> ChunkPlan:
+    footprint = StripedFootprint("cpu" if free is None else "cuda")
+    request = PlanRequest(SIZES, TRAITS, JobOptions(**options), 64, 64, 1.0, None)  # type: ignore[arg-type]
+    return plan_job(footprint, request, PLACES, free, before)
 
 
-@pytest.mark.parametrize(
-    ("budget", "place"), [("24GB", "resident"), ("12GB", "resident"), ("8GB", "stream"), ("6GB", "stream")]
-)
-def test_a_budget_is_kept_whatever_is_free(budget: str, place: str) -> None:
-    cut = _plan(free=80 * GB, memory=budget)
-    assert cut.memory <= cut.budget == int(budget[:-2]) * GB
-    assert cut.room is not None and cut.room.place == place and cut.room.tiles == (1, 1) and cut.length == 24
+def test_enough_memory_takes_the_longest_segments_in_one_piece() -> None:
+    plan = _plan(8 * GB)
+    assert (plan.length, plan.overlap, plan.memory_plan) == (8, 2, StripedPlan(tile_overlap=8))
+    assert plan.prediction == predict(StripedFootprint(), ClipSize(12, 64, 64), StripedPlan(tile_overlap=8))
 
 
-def test_the_free_memory_decides_without_a_budget() -> None:
-    assert _plan(free=40 * GB).room == _plan(free=80 * GB).room
-    small = _plan(free=4 * GB)
-    assert small.memory <= 4 * GB and small.room is not None and small.room.tiles != (1, 1)
+def test_a_budget_is_kept_and_one_too_small_is_refused() -> None:
+    plan = _plan(8 * GB, memory="1GB")
+    assert plan.memory <= plan.budget == GB and plan.length < 8
+    with pytest.raises(ResourceError, match=r"on the device at least and --memory is .*, or leave out --segment$"):
+        _plan(8 * GB, memory="850MB", segment=8)
 
 
-def test_on_a_cpu_the_plan_does_not_ask_what_is_free() -> None:
-    cut = _plan()
-    assert cut.room is not None and cut.room.place == "resident" and cut.room.tiles == (1, 1)
-    assert cut.prediction is not None and cut.memory > cut.prediction.peak  # frames that are read and written
+def test_tiles_of_the_user_are_kept() -> None:
+    tiled = _plan(8 * GB, tile=24, tile_overlap=4).memory_plan
+    assert isinstance(tiled, StripedPlan) and (tiled.tiles, tiled.tile_overlap) == ((3, 3), 4)
 
 
-def test_too_small_a_budget_is_refused_with_the_least_that_does() -> None:
-    with pytest.raises(ResourceError, match=r"need [\d.]+ GB on the device at least and --memory is 1.0 GB: raise it$"):
-        _plan(free=80 * GB, memory="1GB")
-    with pytest.raises(ResourceError, match="leave out --segment and --tile"):
-        _plan(free=80 * GB, memory="3GB", segment=64, tile=256)
+def test_a_manifest_is_followed_unless_it_cannot_be_read() -> None:
+    first = _plan(1 * GB)
+    assert first.memory_plan is not None
+    assert (first.length, first.memory_plan) != (8, _plan(8 * GB).memory_plan)
+    manifest = json.loads(json.dumps({"length": first.length, "room": first.memory_plan.as_dict()}))
+    again = _plan(8 * GB, before=manifest)
+    assert (again.length, again.memory_plan) == (first.length, first.memory_plan)
+    assert _plan(8 * GB, before={"length": 8, "room": {"colour": 1}}).memory_plan == _plan(8 * GB).memory_plan
 
 
-def test_what_the_user_fixes_is_kept() -> None:
-    cut = _plan(free=80 * GB, segment=12, overlap=2, tile=128, tile_overlap=16)
-    assert cut.room is not None and cut.room.tiles == (3, 4) and cut.room.tile_overlap == 8
-    assert (cut.length, cut.overlap) == (12, 2)
-    whole = _plan(free=6 * GB, tile="off").room
-    assert whole is not None and whole.tiles == (1, 1)
-
-
-def test_the_books_of_a_job_decide_unless_the_user_names_a_budget() -> None:
-    first = _plan(free=6 * GB)
-    assert first.room is not None
-    books = json.loads(json.dumps({"length": first.length, "room": first.room.as_dict()}))
-    assert _plan(free=80 * GB, before=books).room == first.room
-    assert _plan(free=80 * GB, before=books, memory="40GB").room != first.room
-    for damaged in ({}, {"length": 24}, {"length": 24, "room": {"colour": 1}}):
-        assert _plan(free=80 * GB, before=damaged).room == _plan(free=80 * GB).room
-
-
-@pytest.fixture
-def frames(tmp_path: Path) -> Path:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for index in range(20):
-        noise = np.random.default_rng(index).integers(0, 255, (24, 24, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(folder / f"{index:03}.png")
-    return folder
-
-
-@pytest.fixture
-def _short_tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(choose_module, "SHORTEST_TILE", 8)
-    rooms_for.cache_clear()
-    yield
-    rooms_for.cache_clear()
-
-
-@pytest.mark.usefixtures("_short_tiles")
-def test_a_job_that_ran_out_of_memory_is_resumed_with_its_last_plan(frames: Path, tmp_path: Path) -> None:
-    settings = {
-        "segment": 8,
-        "overlap": 1,
-        "tile_overlap": 4,
-        "steps": 1,
-        "device": "cpu",
-        "frame_rate": 1,
-        "scene_cuts": False,
-    }
-    out = tmp_path / "out.mkv"
-    star = TinyStar()
-    star.network.forward = Failing(star.network.forward, {3})  # type: ignore[method-assign]
-    # memory runs out in the second segment: two calls each
-    star.prepared = lambda made: setattr(made, "encode", Failing(made.encode, {3}, RuntimeError("the power goes")))
-    with pytest.raises(RuntimeError, match="the power goes"):
-        starvsr.upscale(frames, out, upscaler=star, **settings)
-    cut, room = read_cut(JobFolder(job_path(out))), star.made[-1].memory.room
-    assert cut is not None and room is not None
-    assert cut["room"] == room.as_dict() and Room.from_dict(cut["room"]).tiles != (1, 1)
-    again = TinyStar()
-    result = starvsr.upscale(frames, out, upscaler=again, **settings)
-    assert result.num_frames == 20 and result.num_kept >= 8 and not result.notes
-    assert again.made[-1].memory.room == room
-    assert not job_path(out).exists()
-
-
-def test_the_dry_run_tells_the_prediction_by_component(frames: Path, tmp_path: Path) -> None:
-    job = prepare(frames, tmp_path / "out.mkv", UpscaleOptions(steps=1, device="cpu"), upscaler=TinyStar())
-    rows = dict(plan_rows(job))
-    assert all(word in rows["memory"] for word in ("predicted", "weights", "clip", "margin"))
-    assert "all weights on the device" in rows["cut"]
-    shutil.rmtree(frames)
-    assert torch.get_num_threads() == 1
+def test_on_a_cpu_frames_in_memory_count_too() -> None:
+    plan = _plan(None)
+    assert plan.memory_plan == StripedPlan(tile_overlap=8)
+    assert plan.prediction is not None and plan.memory > plan.prediction.peak

@@ -1,4 +1,4 @@
-"""The habits of the C library's memory allocator: what it keeps of freed blocks, and what it gives back."""
+"""Settings of glibc's allocator: which freed blocks it keeps, and when it returns pages to the system."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep big freed blocks instead of giving each back to the system.
+    """Let glibc keep large freed blocks instead of returning each to the system.
 
     A network frees and takes the same blocks over and over, and fresh pages for each cost time. Blocks above
     32 MB, whole segments of frames, are still given back. Does nothing elsewhere than on Linux with glibc.
@@ -23,8 +23,8 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 128 << 20)
 
 
-def give_back_memory() -> None:
-    """Give all pages that are free now back to the system, those between used blocks too; see above for where.
+def trim_heap() -> None:
+    """Return all free pages to the system, including those between used blocks; on Linux with glibc only.
 
     Called between pieces of work that each take a second or so, it costs little and keeps what one left behind
     from adding to what the next one takes.

@@ -70,7 +70,7 @@ class ChunkPlan:
         grid: Tiles of a frame.
         memory: Estimated peak memory of the process in bytes.
         budget: The memory that the plan was made for.
-        room: For models that place their weights and cut frames themselves: how.
+        memory_plan: Of models that place their weights and tile frames themselves.
         prediction: What they are predicted to need, by component.
         overlap_after: Frames of context after a segment; None is as many as before it.
     """
@@ -81,7 +81,7 @@ class ChunkPlan:
     grid: TileGrid
     memory: int
     budget: int
-    room: ModelPlan | None = None
+    memory_plan: ModelPlan | None = None
     prediction: MemoryPrediction | None = None
     overlap_after: int | None = None
 
@@ -98,8 +98,8 @@ class ChunkPlan:
         tiles = f"{len(grid.columns)} x {len(grid.rows)} tiles" if grid.num_tiles > 1 else "whole frames"
         fade = f", {self.crossfade} cross-faded" if self.crossfade else ""
         frames = "1 frame" if self.length == 1 else f"{self.length} frames"
-        if self.room is not None:
-            tiles = self.room.describe()
+        if self.memory_plan is not None:
+            tiles = self.memory_plan.describe()
         return f"segments of {frames} with {self.overlap} of context on each side{fade}; {tiles}"
 
 
@@ -179,11 +179,12 @@ def plan_chunks(sizes: Sizes, traits: Traits, options: JobOptions) -> ChunkPlan:
         return smallest
     raise ResourceError(
         f"frames of {sizes.width}x{sizes.height} need {format_size(smallest.memory)} at least and --memory "
-        f"is {format_size(limits[0])}: raise it{_loosen(options)}"
+        f"is {format_size(limits[0])}: raise it{loosening_hint(options)}"
     )
 
 
-def _loosen(options: JobOptions) -> str:
+def loosening_hint(options: JobOptions) -> str:
+    """Return the end of a sentence "raise it": options of the user that could be left out instead, if any."""
     chosen = (("--segment", options.segment), ("--tile", options.tile))
     fixed = [flag for flag, value in chosen if value != "auto"]
     return f", or leave out {' and '.join(fixed)}" if fixed else ""

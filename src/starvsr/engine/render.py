@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from starvsr.engine.allocator import give_back_memory
+from starvsr.engine.allocator import trim_heap
 from starvsr.engine.clip_fit import ClipFit
 from starvsr.engine.segments import Segment
 from starvsr.engine.tiles import Tile, TileGrid
@@ -75,7 +75,7 @@ def upscale_segment(
             lq.to(device), fit.moved(kept), segment=segment, first_frame=first_frame - fit.before, on_step=on_step
         )
         _add_tile(store, hq, tile, scale)
-        give_back_memory()
+        trim_heap()
         on_step(1, 1)
     return store
 

@@ -49,7 +49,7 @@ def plan_of(job: Job) -> Plan:
             "overlap": job.plan.overlap,
             "crossfade": job.plan.crossfade,
             "tiles": [len(job.plan.grid.columns), len(job.plan.grid.rows)],
-            **({} if job.plan.room is None else {"room": job.plan.room.as_dict()}),
+            **({} if job.plan.memory_plan is None else {"room": job.plan.memory_plan.as_dict()}),
         },
         "part_frames": part_frames(job.info.frame_rate),
         "encoding": job.encoding,

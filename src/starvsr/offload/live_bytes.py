@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Tape:
-    """Bytes alive now and at most so far, while a computation is gone through on paper.
+class LiveBytesCounter:
+    """Bytes alive now and at most so far, while a computation is simulated from shapes.
 
     Args:
         live: Bytes alive.
@@ -18,31 +18,31 @@ class Tape:
     live: int = 0
     peak: int = 0
     peak_at: str = ""
-    _where: list[str] = field(default_factory=list)
+    _path: list[str] = field(default_factory=list)
 
     def touch(self, extra: int) -> None:
-        """Let ``extra`` bytes be alive for a moment."""
+        """Allocate ``extra`` bytes and free them at once."""
         if self.live + extra > self.peak:
-            self.peak, self.peak_at = self.live + extra, "/".join(self._where)
+            self.peak, self.peak_at = self.live + extra, "/".join(self._path)
 
     def hold(self, count: int) -> None:
-        """Keep ``count`` bytes from now on."""
+        """Allocate ``count`` bytes."""
         self.live += count
         self.touch(0)
 
     def drop(self, count: int) -> None:
-        """Let go of ``count`` bytes."""
+        """Free ``count`` bytes."""
         self.live -= count
 
     def enter(self, name: str) -> None:
-        """Begin a step; peaks are told by its name."""
-        self._where.append(name)
+        """Begin a named step; ``peak_at`` consists of these names."""
+        self._path.append(name)
 
     def leave(self) -> None:
         """End the step begun last."""
-        self._where.pop()
+        self._path.pop()
 
 
-def pieces_of(length: int, values_each: int, at_once: int) -> int:
-    """Return the largest number of indices that `starvsr.models.chunking.cuts` takes at once."""
-    return min(length, max(1, at_once // max(1, values_each)))
+def largest_chunk(length: int, values_each: int, max_elements: int) -> int:
+    """Return the largest number of indices that `starvsr.models.chunking.cuts` puts into one slice."""
+    return min(length, max(1, max_elements // max(1, values_each)))

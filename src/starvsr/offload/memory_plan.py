@@ -1,91 +1,97 @@
-"""What a plan for memory says: how a frame is cut, how much is worked on at once, where the weights live. No torch."""
+"""Memory plans and predictions: where weights live, how frames are tiled, what that needs. No torch."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
 
 from starvsr.quantities import format_size
 
 Place = Literal["resident", "offload", "stream"]
-"""Where the weights live:
+"""Where weights live:
 
 - "resident": all on the device, always.
-- "offload": on the device while they are used: the network while it samples, the autoencoder while it codes.
-- "stream": the autoencoder like that; of the network one module and the next one, the others in the host's memory.
+- "offload": each component on the device only in the phases that use it.
+- "stream": like that; of a component that can be streamed only one module and the next one, the others in host memory.
 """
 PLACES: tuple[Place, ...] = ("resident", "offload", "stream")
-Phase = Literal["encode", "sample", "decode"]
 
 
 @dataclass(frozen=True)
-class Room:
-    """One plan for memory.
+class MemoryPlan:
+    """What every family's plan has; a family with settings of its own derives from it and adds them.
 
     Args:
         place: Where the weights live.
-        tiles: Rows and columns of tiles that the network sees one after the other.
-        coding_tiles: Rows and columns of tiles that the autoencoder sees.
-        tile_overlap: Latent cells that neighbouring tiles of the network share.
-        at_once: Values of a map that a layer works on at once.
-        chunk: Tokens that a feed-forward works on at once.
+        tiles: Rows and columns of tiles that the network processes one after the other.
+        tile_overlap: Cells that neighbouring tiles share.
     """
 
     place: Place = "resident"
     tiles: tuple[int, int] = (1, 1)
-    coding_tiles: tuple[int, int] = (1, 1)
     tile_overlap: int = 16
-    at_once: int = 1 << 22
-    chunk: int = 4096
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values, for the books of a job."""
+        """Return plain values for the manifest of a job."""
         values = dataclasses.asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Room:
-        """Turn back; a name that is not known raises TypeError."""
+    def from_dict(cls: type[PlanT], values: Mapping[str, Any]) -> PlanT:
+        """Reverse `as_dict`.
+
+        Raises:
+            TypeError: A name is unknown.
+        """
         plain: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
         return cls(**plain)
 
+    def tilings(self) -> list[tuple[str, tuple[int, int]]]:
+        """Return the name of each tiled network with its rows and columns of tiles."""
+        return [("network", self.tiles)]
+
     def describe(self) -> str:
-        """Say the plan in words."""
+        """Describe the plan in words."""
         words = {
             "resident": "all weights on the device",
             "offload": "weights on the device while they are used",
             "stream": "weights of the network streamed from the host's memory",
         }[self.place]
-        for name, (rows, columns) in (("network", self.tiles), ("autoencoder", self.coding_tiles)):
+        for name, (rows, columns) in self.tilings():
             if rows * columns > 1:
                 words += f"; {columns} x {rows} tiles for the {name}"
         return words
 
 
+PlanT = TypeVar("PlanT", bound=MemoryPlan)
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """Peak memory by component, in bytes. Phases follow each other, so only the largest counts.
+    """Peak memory by component, in bytes. Phases run one after the other, so only the largest counts.
 
     Args:
-        weights: Of network and autoencoder, as far as they are there in each phase.
-        clip: Latents, noise, texts and pixels of the segment.
-        work: What each phase needs beside them.
-        margin: For what is not counted: the libraries' own memory, gaps of the allocator.
+        weights: Weights present in each phase, by the phase's name.
+        clip: Latents, noise, texts and pixels of the segment that each phase holds.
+        work: What each phase needs in addition.
+        margin: For what is not counted: the libraries' own memory, fragmentation.
+        labels: What a phase does, in a word ("encoding"); its name where there is none.
     """
 
-    weights: Mapping[Phase, int]
-    clip: Mapping[Phase, int]
-    work: Mapping[Phase, int]
+    weights: Mapping[str, int]
+    clip: Mapping[str, int]
+    work: Mapping[str, int]
     margin: int
+    labels: Mapping[str, str] = field(default_factory=dict)
 
-    def of(self, phase: Phase) -> int:
+    def of(self, phase: str) -> int:
         """Return the peak of a phase, without the margin."""
         return self.weights[phase] + self.clip[phase] + self.work[phase]
 
     @property
-    def fullest(self) -> Phase:
+    def fullest(self) -> str:
         """The phase that needs the most."""
         return max(self.weights, key=self.of)
 
@@ -95,12 +101,12 @@ class Prediction:
         return self.of(self.fullest) + self.margin
 
     def describe(self) -> str:
-        """Say the prediction in words, by component."""
+        """Describe the prediction in words, by component."""
         phase = self.fullest
-        doing = {"encode": "encoding", "sample": "sampling", "decode": "decoding"}[phase]
-        parts = [("weights", self.weights[phase]), ("clip", self.clip[phase]), (doing, self.work[phase])]
-        told = ", ".join(f"{name} {format_size(size)}" for name, size in [*parts, ("margin", self.margin)])
+        label = self.labels.get(phase, phase)
+        parts = [("weights", self.weights[phase]), ("clip", self.clip[phase]), (label, self.work[phase])]
+        fullest = ", ".join(f"{name} {format_size(size)}" for name, size in [*parts, ("margin", self.margin)])
         others = ", ".join(
             f"{name} {format_size(self.of(name) + self.margin)}" for name in self.weights if name != phase
         )
-        return f"{format_size(self.peak)} ({told}; {others})"
+        return f"{format_size(self.peak)} ({fullest}{'; ' if others else ''}{others})"

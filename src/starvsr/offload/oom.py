@@ -1,4 +1,4 @@
-"""Running out of memory: how it shows, and how much is free."""
+"""Out-of-memory errors, free memory, and the allocator's cache."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _WORDS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out: each library has words of its own for it."""
+    """Whether an error is an out-of-memory error: each library words it differently."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _WORDS)
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Return what a process could still take on a device, None where nobody knows (CPUs are planned otherwise)."""
+    """Return the bytes that a process could still allocate on a device; None where that is unknown (CPUs)."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -27,8 +27,8 @@ def free_bytes(device: torch.device) -> int | None:
     return None
 
 
-def give_back(device: torch.device) -> None:
-    """Let go of what nobody holds any more."""
+def empty_cache(device: torch.device) -> None:
+    """Return unused blocks of the allocator to the device, after collecting garbage."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

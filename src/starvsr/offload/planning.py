@@ -1,7 +1,7 @@
-"""The plan of a job with a published model: segments, and the room they are made in. Arithmetic only: no torch.
+"""The plan of a job with a model that places its weights and tiles frames itself. Arithmetic only: no torch.
 
-What changes bytes (the length of segments, tiles) depends on the budget alone. Without one it is the free memory of the
-device when the job begins; the job's books keep the plan, so that a resumed job goes on with it.
+What changes bytes (the length of segments, tiles) depends on the budget alone. Without one that is the free memory of
+the device when the job begins; the job's manifest keeps the plan, so that a resumed job continues with it.
 """
 
 from __future__ import annotations
@@ -9,26 +9,27 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
-from starvsr.engine.chunk_plan import ChunkPlan, Sizes, estimate_memory, segment_lengths
+from starvsr.engine.chunk_plan import ChunkPlan, Sizes, estimate_memory, loosening_hint, segment_lengths
 from starvsr.engine.tiles import grid_of_tiles
 from starvsr.engine.traits import Traits
 from starvsr.errors import ResourceError
-from starvsr.families.star_i2vgen.footprint.forecast import ModelSizes
-from starvsr.offload.memory_plan import Place, Room
-from starvsr.offload.search import Choice, Clip, best_of, choices, rooms_for, with_tiles_of
+from starvsr.offload.footprint import ClipSize, Footprint, PlanLimits, resident_bytes
+from starvsr.offload.memory_plan import Place, PlanT
+from starvsr.offload.search import Candidate, best_of, candidates
+from starvsr.offload.tile_grids import tiles_of_side
 from starvsr.options import JobOptions
 from starvsr.quantities import format_size
 
 GB = 2**30
 CPU_BUDGETS = (4 * GB, 8 * GB, 16 * GB, 32 * GB, 64 * GB)
-"""Beside the weights: the first of these in which a whole frame goes through the network, without `--memory`."""
+"""Beside the weights: the first of these in which whole frames go through the network, without `--memory`."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a job asks of the plan.
+class PlanRequest:
+    """What a plan is made for.
 
     Args:
         sizes: Sizes of frames.
@@ -55,120 +56,135 @@ class Wish:
         overlap = self.traits.overlap if given is None else given
         return max(overlap, -(-(self.options.crossfade or 0) // 2))
 
-    def clip(self, length: int) -> Clip:
-        """Return what a segment of ``length`` kept frames is."""
+    def clip(self, length: int) -> ClipSize:
+        """Return the size of a segment of ``length`` kept frames."""
         seen = length + 2 * self.overlap
-        return Clip(seen if self.num_frames is None else max(1, min(seen, self.num_frames)), self.rows, self.columns)
+        seen = seen if self.num_frames is None else max(1, min(seen, self.num_frames))
+        return ClipSize(seen, self.rows, self.columns)
 
     def kept(self, length: int) -> int:
-        """Frames that such a segment keeps of a job this short."""
+        """Return the frames that such a segment keeps, given the length of the job."""
         return length if self.num_frames is None else max(1, min(length, self.num_frames))
 
     def host_bytes(self, length: int) -> int:
-        """Return what reading, holding and writing frames takes in the host's memory."""
+        """Return what reading, holding and writing frames takes in host memory."""
         bare = dataclasses.replace(self.traits, fixed_bytes=0, bytes_per_pixel=0, bytes_per_tile_pixel=0)
         grid = grid_of_tiles(self.sizes.height, self.sizes.width, None, 0)
         crossfade = self.options.crossfade or 0
         return estimate_memory(self.sizes, bare, self.options, length, self.overlap, crossfade, grid)
 
 
-def plan_published(
-    model: ModelSizes, wish: Wish, places: tuple[Place, ...], free: int | None, before: Mapping[str, Any] | None = None
+def plan_job(
+    footprint: Footprint[PlanT],
+    request: PlanRequest,
+    places: tuple[Place, ...],
+    free: int | None,
+    before: Mapping[str, Any] | None = None,
 ) -> ChunkPlan:
-    """Choose segments and room: the least work that fits.
+    """Choose segments and memory plan: the least work that fits.
 
     Args:
-        model: The model's sizes.
-        wish: The job.
+        footprint: Of the model.
+        request: The job.
         places: Where weights may live.
         free: Bytes free on the device; None on a CPU, where the budget is the process's.
-        before: The cut in the books of a job that is taken up again; it is kept, unless the user names a budget now.
+        before: The plan in the manifest of a job that is resumed; it is kept, unless the user names a budget now.
 
     Raises:
-        ResourceError: nothing fits the memory that the user named.
+        ResourceError: Nothing fits the memory that the user named.
     """
-    rooms = _rooms(model, wish, places)
-    on_host = free is None
-    options = wish.options
-    if before is not None and options.memory == "auto":
-        kept = _as_before(model, wish, before)
-        if kept is not None:
-            return kept
-    found = [
-        choice
-        for length in segment_lengths(wish.traits, options)
-        for choice in choices(model, [(wish.kept(length), wish.clip(length))], rooms)
-        for choice in [dataclasses.replace(choice, length=length)]
-    ]
-    hosts = {length: wish.host_bytes(length) if on_host else 0 for length in {choice.length for choice in found}}
-
-    def need(choice: Choice) -> int:
-        return choice.prediction.peak + hosts[choice.length]
-
-    for budget in _budgets(model, options, free):
-        best = best_of(choice for choice in found if need(choice) <= budget)
-        if best is not None and (options.memory != "auto" or not on_host or best.room.tiles == (1, 1)):
-            return _cut(wish, best, need(best), budget)
-    smallest = min(found, key=need)
-    if options.memory == "auto":
-        best = best_of(choice for choice in found if need(choice) <= budget) or smallest
-        return _cut(wish, best, need(best), budget)
-    where = "" if on_host else " on the device"
-    raise ResourceError(
-        f"frames of {wish.sizes.width}x{wish.sizes.height} need {format_size(need(smallest))}{where} at least and "
-        f"--memory is {format_size(budget)}: raise it{_loosen(options)}"
-    )
+    return _Planning(footprint, request, places, free).plan(before)
 
 
-def _budgets(model: ModelSizes, options: JobOptions, free: int | None) -> list[int]:
-    if isinstance(options.memory, int):
-        return [options.memory]
-    if free is not None:
-        return [free]
-    return [model.network_bytes + model.vae_bytes + budget for budget in CPU_BUDGETS]
+class _Planning(Generic[PlanT]):
+    def __init__(
+        self, footprint: Footprint[PlanT], request: PlanRequest, places: tuple[Place, ...], free: int | None
+    ) -> None:
+        self.footprint, self.request, self.places, self.free = footprint, request, places, free
+        self.options = request.options
 
+    def plan(self, before: Mapping[str, Any] | None) -> ChunkPlan:
+        if before is not None and self.options.memory == "auto":
+            kept = self._as_before(before)
+            if kept is not None:
+                return kept
+        found = self._candidates()
+        needs = {id(each): each.prediction.peak + host for each, host in found}
+        considered = [each for each, _ in found]
 
-def _rooms(model: ModelSizes, wish: Wish, places: tuple[Place, ...]) -> tuple[Room, ...]:
-    options = wish.options
-    given = wish.traits.tile_overlap if options.tile_overlap is None else options.tile_overlap
-    overlap = max(1, round(given / wish.cell_px))
-    tiles: tuple[int, int] | None = None
-    if options.tile == "off":
-        tiles = 1, 1
-    elif isinstance(options.tile, int):
-        tiles = with_tiles_of(round(options.tile / wish.cell_px), overlap, wish.rows, wish.columns)
-    return rooms_for(model, wish.rows, wish.columns, places, tiles, overlap)
+        def need(each: Candidate[PlanT]) -> int:
+            return needs[id(each)]
 
+        for budget in self._budgets():
+            best = best_of(each for each in considered if need(each) <= budget)
+            if best is not None and self._is_enough(best):
+                return self._chunk_plan(best, need(best), budget)
+        smallest = min(considered, key=need)
+        if self.options.memory == "auto":
+            best = best_of(each for each in considered if need(each) <= budget) or smallest
+            return self._chunk_plan(best, need(best), budget)
+        where = "" if self.free is None else " on the device"
+        sizes = self.request.sizes
+        raise ResourceError(
+            f"frames of {sizes.width}x{sizes.height} need {format_size(need(smallest))}{where} at least and "
+            f"--memory is {format_size(budget)}: raise it{loosening_hint(self.options)}"
+        )
 
-def _as_before(model: ModelSizes, wish: Wish, before: Mapping[str, Any]) -> ChunkPlan | None:
-    """Return the cut of the books, None when they have none that can be read."""
-    try:
-        room, length = Room.from_dict(before["room"]), int(before["length"])
-        (choice,) = choices(model, [(wish.kept(length), wish.clip(length))], [room])
-    except (KeyError, TypeError, ValueError):
-        return None
-    if length not in segment_lengths(wish.traits, wish.options):
-        return None
-    need = choice.prediction.peak + (wish.host_bytes(length) if model.device == "cpu" else 0)
-    return _cut(wish, dataclasses.replace(choice, length=length), need, need)
+    def _is_enough(self, best: Candidate[PlanT]) -> bool:
+        """Whether a larger budget is not tried: on a CPU, without one from the user, frames should stay whole."""
+        return self.options.memory != "auto" or self.free is not None or best.plan.tiles == (1, 1)
 
+    def _candidates(self) -> list[tuple[Candidate[PlanT], int]]:
+        """Return all candidates, with the host memory of each that counts towards the budget."""
+        request = self.request
+        plans = self.footprint.candidates(request.clip(1), self._limits())
+        found = []
+        for length in segment_lengths(request.traits, self.options):
+            host = request.host_bytes(length) if self.free is None else 0
+            for each in candidates(self.footprint, [(request.kept(length), request.clip(length))], plans):
+                found.append((dataclasses.replace(each, length=length), host))
+        return found
 
-def _cut(wish: Wish, choice: Choice, need: int, budget: int) -> ChunkPlan:
-    grid = grid_of_tiles(wish.sizes.height, wish.sizes.width, None, 0)
-    options = wish.options
-    return ChunkPlan(
-        choice.length,
-        wish.overlap,
-        options.crossfade or 0,
-        grid,
-        need,
-        budget,
-        room=choice.room,
-        prediction=choice.prediction,
-    )
+    def _budgets(self) -> list[int]:
+        if isinstance(self.options.memory, int):
+            return [self.options.memory]
+        if self.free is not None:
+            return [self.free]
+        return [resident_bytes(self.footprint) + budget for budget in CPU_BUDGETS]
 
+    def _limits(self) -> PlanLimits:
+        request, options = self.request, self.options
+        given = request.traits.tile_overlap if options.tile_overlap is None else options.tile_overlap
+        overlap = max(1, round(given / request.cell_px))
+        tiles: tuple[int, int] | None = None
+        if options.tile == "off":
+            tiles = 1, 1
+        elif isinstance(options.tile, int):
+            tiles = tiles_of_side(round(options.tile / request.cell_px), overlap, request.rows, request.columns)
+        return PlanLimits(self.places, tiles, overlap)
 
-def _loosen(options: JobOptions) -> str:
-    chosen = (("--segment", options.segment), ("--tile", options.tile))
-    fixed = [flag for flag, value in chosen if value != "auto"]
-    return f", or leave out {' and '.join(fixed)}" if fixed else ""
+    def _as_before(self, before: Mapping[str, Any]) -> ChunkPlan | None:
+        """Return the plan of a manifest; None if there is none that can be read."""
+        request = self.request
+        try:
+            plan, length = self.footprint.plan_from(before["room"]), int(before["length"])
+            (kept,) = candidates(self.footprint, [(request.kept(length), request.clip(length))], [plan])
+        except (KeyError, TypeError, ValueError):
+            return None
+        if length not in segment_lengths(request.traits, self.options):
+            return None
+        need = kept.prediction.peak + (request.host_bytes(length) if self.footprint.device == "cpu" else 0)
+        return self._chunk_plan(dataclasses.replace(kept, length=length), need, need)
+
+    def _chunk_plan(self, chosen: Candidate[PlanT], need: int, budget: int) -> ChunkPlan:
+        request = self.request
+        return ChunkPlan(
+            chosen.length,
+            request.overlap,
+            self.options.crossfade or 0,
+            grid_of_tiles(request.sizes.height, request.sizes.width, None, 0),
+            need,
+            budget,
+            memory_plan=chosen.plan,
+            prediction=chosen.prediction,
+        )

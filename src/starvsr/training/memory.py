@@ -1,20 +1,17 @@
 """How much memory a training run of a large network needs, found without allocating it.
 
 The network is built on torch's meta device, where tensors have shapes and no values, and run once: what autograd
-would keep for the backward pass is counted as it is handed over.
+would keep for the backward pass is counted as it is saved (`starvsr.offload.trace`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
-from unittest import mock
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from starvsr.errors import OptionError
@@ -23,10 +20,10 @@ from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
 from starvsr.families.star_small.spec import StarSmallSpec
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.encoder import StarEncoder
-from starvsr.models.star.encoder import _run as run_parts
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.text.clip_encoder import TextTower
 from starvsr.models.vae.temporal import TemporalVae
+from starvsr.offload.trace import FusedAttention, saved_bytes
 from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.distributed import blocks_of
 from starvsr.training.freezing import choose_trained, constant_names
@@ -37,7 +34,7 @@ GIB = 2**30
 
 
 @dataclass(frozen=True)
-class MemoryPlan:
+class TrainingMemory:
     """Bytes per device, and what they come from."""
 
     parameters: int
@@ -91,7 +88,7 @@ class MemoryPlan:
         return "\n".join([*lines, f"Per device: {verdict} (losses in pixels and fragmentation not counted)"])
 
 
-def plan_recipe(config: TrainConfig, devices: int) -> list[MemoryPlan]:
+def plan_recipe(config: TrainConfig, devices: int) -> list[TrainingMemory]:
     """Plan each stage of a recipe, one clip per device.
 
     The network is that of the recipe's model, published ones included; their latents are an eighth of the GT in
@@ -152,7 +149,7 @@ def plan_memory(
     bytes_per_value: int = 2,
     constant: Collection[str] = (),
     constant_bytes: int = 4,
-) -> MemoryPlan:
+) -> TrainingMemory:
     """Plan one clip per device under FSDP.
 
     Args:
@@ -178,7 +175,7 @@ def plan_memory(
     blocks = _block_sizes(network)
     activations = _activations(network, num_frames, latent_size, context_tokens, checkpointing)
     largest = max(blocks.values())
-    return MemoryPlan(
+    return TrainingMemory(
         parameters=total,
         trained=trained,
         devices=devices,
@@ -209,26 +206,37 @@ def _activations(
     x = torch.empty(1, config.in_channels, num_frames, *size, device="meta")
     context = torch.empty(1, context_tokens, config.context_dim, device="meta")
     t = torch.zeros(1, dtype=torch.long, device="meta")
-    inputs: dict[int, Tensor] = {}
-    inner: list[int] = []
+    recorder = _BlockRecorder()
+    for encoder in network.modules():
+        if isinstance(encoder, StarEncoder) and checkpointing:
+            encoder.activation_checkpointing, encoder.checkpoint = True, recorder
+    with FusedAttention(), saved_bytes(network) as kept:
+        network(x, t, context, x)
+    return sum(kept.values()) + recorder.num_bytes
 
-    def run_alone(block: nn.Module, features: Tensor, *others: Any) -> Tensor:
-        inputs[features.untyped_storage()._cdata] = features
-        with _counted(block) as inside:
-            out = run_parts(block, features, *others)
-        inner.append(sum(inside.values()))
+
+class _BlockRecorder:
+    """Stands in for ``torch.utils.checkpoint.checkpoint`` and counts what recomputing a block keeps."""
+
+    def __init__(self) -> None:
+        self._inputs: dict[int, Tensor] = {}
+        self._inside: list[int] = []
+
+    def __call__(
+        self, function: Callable[..., Tensor], block: nn.Module, features: Tensor, *others: Any, use_reentrant: bool
+    ) -> Tensor:
+        """Run a block, remembering its input and what autograd would keep inside it."""
+        self._inputs[features.untyped_storage()._cdata] = features
+        with saved_bytes(block) as inside:
+            out = function(block, features, *others)
+        self._inside.append(sum(inside.values()))
         return out
 
-    encoders = [module for module in network.modules() if isinstance(module, StarEncoder)]
-    with ExitStack() as stack:
-        if checkpointing:
-            for encoder in encoders:
-                stack.enter_context(mock.patch.object(encoder, "run_block", run_alone))
-        stack.enter_context(mock.patch.object(F, "scaled_dot_product_attention", _flash_shapes))
-        kept = stack.enter_context(_counted(network))
-        network(x, t, context, x)
-    held = sum(features.untyped_storage().nbytes() for features in inputs.values())
-    return sum(kept.values()) + held + max(inner, default=0)
+    @property
+    def num_bytes(self) -> int:
+        """The inputs of all blocks, and the inside of the one that keeps the most."""
+        held = sum(features.untyped_storage().nbytes() for features in self._inputs.values())
+        return held + max(self._inside, default=0)
 
 
 def _fixed_bytes(matrix_bytes: int) -> int:
@@ -248,60 +256,9 @@ def _decoding(config: TrainConfig, stage: StageConfig, num_frames: int, size: tu
     with torch.device("meta"):
         decoder = TemporalVae().requires_grad_(False).decoder
         latents = torch.empty(num_frames, 4, *size, requires_grad=True)
-    inputs: dict[int, Tensor] = {}
-    inner: list[int] = []
-
-    def run_alone(block: nn.Module, frames: list[Tensor], before: nn.Module | None = None) -> list[Tensor]:
-        (clip,) = frames
-        inputs[clip.untyped_storage()._cdata] = clip
-        with _counted(block) as inside:
-            out = decoder.run_block(block, clip, before)
-        inner.append(sum(inside.values()))
-        return [out]
-
-    with ExitStack() as stack:
-        if config.run.activation_checkpointing:
-            stack.enter_context(mock.patch.object(decoder, "_run", run_alone))
-        stack.enter_context(mock.patch.object(F, "scaled_dot_product_attention", _flash_shapes))
-        kept = stack.enter_context(_counted(decoder))
+    recorder = _BlockRecorder()
+    if config.run.activation_checkpointing:
+        decoder.activation_checkpointing, decoder.checkpoint = True, recorder
+    with FusedAttention(), saved_bytes(decoder) as kept:
         decoder(latents)
-    held = sum(clip.untyped_storage().nbytes() for clip in inputs.values())
-    return sum(kept.values()) + held + max(inner, default=0)
-
-
-class _FlashShapes(torch.autograd.Function):
-    """Keeps for the backward pass what a flash attention keeps: no table of every token against every other."""
-
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        out = torch.empty_like(query)
-        ctx.save_for_backward(query, key, value, out, query.new_empty(query.shape[:-1]))
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        raise NotImplementedError("shapes only")
-
-
-def _flash_shapes(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    out: Tensor = _FlashShapes.apply(query, key, value)
-    return out
-
-
-@contextmanager
-def _counted(module: nn.Module) -> Iterator[dict[int, int]]:
-    """Collect {storage: bytes} of tensors that autograd keeps, weights left out."""
-    own = {id(parameter) for parameter in module.parameters()}
-    kept: dict[int, int] = {}
-    alive: list[Tensor] = []
-
-    def pack(tensor: Tensor) -> Tensor:
-        base = tensor._base if tensor._base is not None else tensor
-        if id(base) not in own:
-            storage = tensor.untyped_storage()
-            kept[storage._cdata] = storage.nbytes()
-            alive.append(tensor)  # a freed storage's number could be given to another one
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield kept
+    return sum(kept.values()) + recorder.num_bytes

@@ -28,7 +28,7 @@ from starvsr.models.text.clip_encoder import TextTower
 from starvsr.models.text.clip_tokenizer import Tokenizer
 from starvsr.models.vae.codec import TemporalVaeCodec
 from starvsr.models.weights import build_empty, known_digest, load_star_unet, load_training_start, read_tensors
-from starvsr.models.weights.assign import forget
+from starvsr.models.weights.assign import release_pages
 from starvsr.models.weights.cache import Places
 from starvsr.models.weights.locate import find_start
 from starvsr.models.weights.star import is_venhancer
@@ -175,7 +175,7 @@ def settle(network: nn.Module, constant: Collection[str], device: torch.device |
         dtype = frozen if name in constant and value.ndim > 1 else torch.float32
         settled[name] = value.to(device, dtype, copy=name not in constant)
         if settled[name] is not value:
-            forget(value)
+            release_pages(value)
     network.load_state_dict(settled, assign=True)
 
 

@@ -20,7 +20,7 @@ from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig, tower_w
 from starvsr.models.text.clip_tokenizer import Tokenizer
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.models.weights import build_empty, fit, known_digest, load_star_unet, read_tensors
-from starvsr.models.weights.assign import forget
+from starvsr.models.weights.assign import release_pages
 from starvsr.models.weights.locate import ModelFiles, find_model
 
 TEXT_TOWER = TextTowerConfig()
@@ -116,7 +116,7 @@ def arrange_weights(network: torch.nn.Module) -> None:
         if isinstance(module, torch.nn.Conv2d) and module.kernel_size != (1, 1):
             read = module.weight.data
             module.weight.data = read.contiguous(memory_format=torch.channels_last)
-            forget(read)
+            release_pages(read)
 
 
 def _number_type(precision: str, device: str) -> str:

@@ -23,20 +23,23 @@ from starvsr.engine.traits import Traits
 from starvsr.engine.upscaler import StepCallback
 from starvsr.errors import OptionError
 from starvsr.families.star_i2vgen.acceleration import CompiledNetwork, attention_scope
-from starvsr.families.star_i2vgen.footprint.forecast import ModelSizes, axes_of, streamed_bytes
+from starvsr.families.star_i2vgen.footprint.forecast import StarFootprint, axes_of, streamed_bytes
+from starvsr.families.star_i2vgen.footprint.plan import StarPlan
 from starvsr.families.star_i2vgen.reference import Source
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling, Text
 from starvsr.imaging.color import adain
 from starvsr.imaging.frames import crop, enlarge, pad_reflect, pad_white, truncate_to_bytes
+from starvsr.models.chunking import set_at_once, set_chunk
 from starvsr.models.feature_cache import FeatureCache, FeatureCaches
 from starvsr.models.int8 import largest_unpacked, weight_bytes
 from starvsr.models.star.attention import Context, TextContext
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.codec import TemporalVaeCodec
-from starvsr.offload.manager import Keeper
-from starvsr.offload.memory_plan import PLACES, Place, Room
-from starvsr.offload.planning import Wish, plan_published
-from starvsr.offload.search import Clip
+from starvsr.offload.footprint import ClipSize
+from starvsr.offload.manager import MemoryManager
+from starvsr.offload.memory_plan import PLACES, Place
+from starvsr.offload.planning import PlanRequest, plan_job
+from starvsr.offload.weights import Component
 from starvsr.padding import Padding
 from starvsr.windows import Window
 
@@ -92,18 +95,25 @@ class PublishedStar:
         self.device, self.dtype = torch.device(device or weight.device), weight.dtype
         self.contexts = tuple(context.to(self.device, self.dtype) for context in contexts)
         self._compiled = CompiledNetwork(self.network, compile) if isinstance(compile, str) else compile
-        self.memory = Keeper(network, codec, self._sizes(), self.device, self._places())
+        components = {"network": Component(network, network.modules_as_run()), "vae": Component(codec.vae)}
+        self.memory = MemoryManager(self._footprint(), components, self.device, self._places(), self._apply)
         self._attention = attention_scope(attention, self.device, autocast or self.dtype, network.config.head_dim)
         self._texts = self._read_texts()
 
-    def _sizes(self) -> ModelSizes:
+    def _apply(self, plan: StarPlan) -> None:
+        """Set the network's and the autoencoder's part of a memory plan."""
+        self.codec.tiles = plan.coding_tiles
+        set_at_once(self.network, plan.at_once)
+        set_chunk(self.network, plan.chunk)
+
+    def _footprint(self) -> StarFootprint:
         sampling, network = self.sampling, self.network
         guided = sampling.guidance != 1
         together = guided and sampling.guidance_pair == "together"
         item = (self._autocast or self.dtype).itemsize
         decode_item = item if self.codec.decode_dtype in (torch.float16, torch.bfloat16) else 4
         largest = largest_unpacked(network)
-        return ModelSizes(
+        return StarFootprint(
             unet=network.config,
             vae=self.codec.vae.config,
             network_bytes=weight_bytes(network) + largest,
@@ -147,14 +157,14 @@ class PublishedStar:
         height, width = sizes.height * self.scale, sizes.width * self.scale
         rows, columns = (side // self.codec.factor for side in self.padding(height, width).padded_size(height, width))
         cell_px = self.codec.factor / self.scale
-        wish = Wish(sizes, self.traits, wanted.options, rows, columns, cell_px, wanted.num_frames)
+        request = PlanRequest(sizes, self.traits, wanted.options, rows, columns, cell_px, wanted.num_frames)
         memory = self.memory
-        return plan_published(memory.sizes, wish, memory.places, memory.free(), wanted.before)
+        return plan_job(memory.footprint, request, memory.places, memory.free(), wanted.before)
 
     def work_by(self, plan: ChunkPlan) -> None:
         """Follow a plan that `plan` made from now on."""
-        assert isinstance(plan.room, Room)
-        self.memory.settle(plan.room)
+        assert isinstance(plan.memory_plan, StarPlan)
+        self.memory.apply_plan(plan.memory_plan)
 
     @torch.inference_mode()
     def upscale_clip(
@@ -190,7 +200,7 @@ class PublishedStar:
         padding = self.padding(lq.shape[-2] * self.scale, lq.shape[-1] * self.scale)
         shape = self._latent_shape(lq, padding)
         latents = self._restored(lq, padding, levels, self.noise(shape, levels, seed, first_frame), on_step)
-        frames = self.memory.attempt_each("decode", Clip(*shape[2:]), lambda: self.decode(latents, padding, keep))
+        frames = self.memory.attempt_each("decode", ClipSize(*shape[2:]), lambda: self.decode(latents, padding, keep))
         for frame, source in zip(frames, lq[0].unbind(1)[keep], strict=True):
             yield self.finish(frame, source)
 
@@ -198,7 +208,7 @@ class PublishedStar:
         self, lq: Tensor, padding: Padding, levels: Tensor, noise: Source, on_step: StepCallback | None
     ) -> Tensor:
         """Return clean latents [1, C, T, h, w]; the phases begin again with less when memory runs out."""
-        clip = Clip(*self._latent_shape(lq, padding)[2:])
+        clip = ClipSize(*self._latent_shape(lq, padding)[2:])
         hint = self.memory.attempt("encode", clip, lambda: self.encode(lq, padding, noise))
         return self.memory.attempt("sample", clip, lambda: self.sample(hint, levels, noise, on_step))
 
@@ -234,7 +244,7 @@ class PublishedStar:
         """Return clean latents [1, C, T, h, w] for the low-quality latents ``hint``."""
         windows, blend = self.sampling.choices.windows(hint.shape[2], self.sampling.window)
         caches = FeatureCaches(self.sampling.feature_cache)
-        rows, columns = axes_of(self.network.config, hint.shape[3], hint.shape[4], self.memory.room or Room())
+        rows, columns = axes_of(self.network.config, hint.shape[3], hint.shape[4], self.memory.plan or StarPlan())
 
         def denoise_for(window: Window) -> Denoise:
             return in_tiles(lambda tile: self._denoiser(hint, (window, *tile), caches), rows, columns)

@@ -17,6 +17,7 @@ from starvsr.engine.traits import ClipLengths, Traits
 from starvsr.engine.upscaler import JobSettings, Session, StepCallback
 from starvsr.families.settings import job_names, load_names
 from starvsr.families.star_i2vgen.acceleration import CompiledNetwork
+from starvsr.families.star_i2vgen.footprint.plan import StarPlan
 from starvsr.families.star_i2vgen.pipeline import SCALE, PublishedStar
 from starvsr.families.star_i2vgen.reference import Choices
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling
@@ -25,7 +26,6 @@ from starvsr.models.int8 import weight_bytes
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.codec import RELEASED_GROUP, TemporalVaeCodec
 from starvsr.models.vae.temporal import TemporalVae
-from starvsr.offload.memory_plan import Room
 from starvsr.quantities import parse_interval
 
 SEGMENT, SEGMENT_OVERLAP, TILE_OVERLAP_PX = 24, 4, 32
@@ -155,10 +155,10 @@ class StarI2VGen:
             return
         if self._working is not None:
             self._working.memory.end()
-            room = pipeline.memory.room
-            pipeline.memory.room = None  # the networks follow another plan, whatever this one said last
-            if room is not None:
-                pipeline.memory.settle(room)
+            plan = pipeline.memory.plan
+            pipeline.memory.plan = None  # the networks follow another plan, whatever this one said last
+            if plan is not None:
+                pipeline.memory.apply_plan(plan)
         self._working = pipeline
 
 
@@ -169,16 +169,16 @@ class StarSession:
         self.pipeline = pipeline
         self.on_replan: Callable[[ModelPlan], None] | None = None
         self._model, self._settings = model, settings
-        pipeline.memory.on_smaller = self._replanned
+        pipeline.memory.on_smaller_plan = self._replanned
 
     @property
     def notes(self) -> list[str]:
         """What the user should know of how the clips were made."""
         return self.pipeline.notes
 
-    def _replanned(self, room: Room) -> None:
+    def _replanned(self, plan: StarPlan) -> None:
         if self.on_replan is not None:
-            self.on_replan(room)
+            self.on_replan(plan)
 
     def upscale(
         self,

@@ -6,7 +6,8 @@ those of the published checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,9 @@ from starvsr.models.star.blocks import (
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.liem import place_gates
 
+Checkpoint = Callable[..., Any]
+"""``torch.utils.checkpoint.checkpoint``, or what stands in its place: (function, *its arguments, use_reentrant)."""
+
 
 def norm_maker(config: StarUNetConfig) -> NormMaker:
     """Return the maker of a network's norms."""
@@ -42,6 +46,8 @@ class StarEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.activation_checkpointing = False
+        self.checkpoint: Checkpoint = checkpoint
+        """How a block is recomputed; something else may stand here to watch it."""
         self.skip_channels: list[int] = []
         emb_dim = 4 * config.width
         self.time_embed = nn.Sequential(nn.Linear(config.width, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim))
@@ -101,7 +107,7 @@ class StarEncoder(nn.Module):
         """Run one block, recomputing it in the backward pass if ``activation_checkpointing`` is set."""
         args = (block, features, embedding, context, num_frames)
         if self.activation_checkpointing and torch.is_grad_enabled():
-            out: Tensor = checkpoint(_run, *args, use_reentrant=False)
+            out: Tensor = self.checkpoint(_run, *args, use_reentrant=False)
             return out
         return _run(*args)
 

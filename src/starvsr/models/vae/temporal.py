@@ -139,6 +139,8 @@ class TemporalDecoder(nn.Module):
         first, last = config.channels[0], config.channels[-1]
         self.activation_checkpointing = False
         """Compute each block again in the backward pass instead of keeping what is inside it."""
+        self.checkpoint: Callable[..., Any] = checkpoint
+        """How a block is recomputed; something else may stand here to watch it."""
         self.conv_in = nn.Conv2d(config.latent_channels, last, 3, padding=1)
         self.mid_block = _Middle(
             [SpatioTemporalBlock(last, last, config.groups) for _ in range(config.layers_per_block)],
@@ -183,7 +185,7 @@ class TemporalDecoder(nn.Module):
     def _run(self, block: nn.Module, frames: list[Tensor], before: nn.Module | None = None) -> list[Tensor]:
         if self.activation_checkpointing and torch.is_grad_enabled():
             (clip,) = frames
-            return [checkpoint(self.run_block, block, clip, before, use_reentrant=False)]
+            return [self.checkpoint(self.run_block, block, clip, before, use_reentrant=False)]
         made: list[Tensor] = block(frames, before=before)
         return made
 

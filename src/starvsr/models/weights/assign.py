@@ -89,12 +89,12 @@ def adopt(network: nn.Module, tensors: dict[str, Tensor], dtype: torch.dtype | N
         for key, tensor in tensors.items():
             if tensor.dtype != dtype:
                 tensors[key] = tensor.to(dtype)
-                forget(tensor)
+                release_pages(tensor)
     network.load_state_dict(tensors, strict=False, assign=True)
     tensors.clear()
 
 
-def forget(tensor: Tensor) -> None:
+def release_pages(tensor: Tensor) -> None:
     """Give back the memory of a tensor mapped from a file; reading it again would read the file again.
 
     Only whole pages inside the tensor, and only on Linux; elsewhere the system takes them when it needs memory.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from starvsr.families.star_i2vgen.footprint.layout import Block, Layout, Part
-from starvsr.offload.live_bytes import Tape, pieces_of
+from starvsr.offload.live_bytes import LiveBytesCounter, largest_chunk
 
 LOGSUMEXP_BYTES = 4
 """What fused attention keeps beside its result for each query and head."""
@@ -38,14 +38,14 @@ class Call:
     chunk: int = 4096
 
 
-def call_bytes(layout: Layout, call: Call) -> Tape:
-    """Return the count of one call: `Tape.peak` is the peak over what is alive before it."""
+def call_bytes(layout: Layout, call: Call) -> LiveBytesCounter:
+    """Return the count of one call: `LiveBytesCounter.peak` is the peak over what is alive before it."""
     return _Walk(layout, call).run()
 
 
 class _Walk:
     def __init__(self, layout: Layout, call: Call) -> None:
-        self.layout, self.call, self.tape = layout, call, Tape()
+        self.layout, self.call, self.count = layout, call, LiveBytesCounter()
         self.grids = [(call.height, call.width)]
         for _ in layout.config.channels[1:]:
             rows, columns = self.grids[-1]
@@ -67,44 +67,44 @@ class _Walk:
         total = self.call.clips * self.call.frames
         if total * values_each <= self.call.at_once:
             return total
-        return pieces_of(self.call.frames, values_each, self.call.at_once)
+        return largest_chunk(self.call.frames, values_each, self.call.at_once)
 
     # ---- the call
 
-    def run(self) -> Tape:
-        tape, layout = self.tape, self.layout
+    def run(self) -> LiveBytesCounter:
+        count, layout = self.count, self.layout
         latents = self.map(layout.config.in_channels, 0)
-        tape.hold(2 * latents)  # latents and hint, channels last
+        count.hold(2 * latents)  # latents and hint, channels last
         skips: list[int] = []
         control = own = 0
         for number, block in enumerate(layout.encoder):
             channels, level = layout.skips[number]
             out = self.map(channels, level)
-            tape.enter(f"encoder {number}")
+            count.enter(f"encoder {number}")
             own = self.block(block, own, out)
-            tape.leave()
-            tape.enter(f"control {number}")
+            count.leave()
+            count.enter(f"control {number}")
             control = self.block(block, control, out, hint=number == 0)
-            tape.hold(out)  # the control map, which becomes the skip
-            tape.leave()
+            count.hold(out)  # the control map, which becomes the skip
+            count.leave()
             skips.append(out)
         last = self.map(layout.config.channels[-1], len(layout.config.channels) - 1)
-        tape.enter("middle")
+        count.enter("middle")
         own = self.block(layout.middle, own, last)
         control = self.block(layout.middle, control, last)
-        tape.touch(last)
-        tape.hold(last)
-        tape.drop(own)
+        count.touch(last)
+        count.hold(last)
+        count.drop(own)
         own = last
-        tape.leave()
+        count.leave()
         for number, block in enumerate(layout.decoder):
-            tape.enter(f"decoder {number}")
+            count.enter(f"decoder {number}")
             part = block[-1]
             out = self.map(part.cout, part.level - (part.kind == "up"))
             own = self.block(block, own + skips.pop(), out, joined=True)
-            tape.leave()
+            count.leave()
         self.head()
-        return tape
+        return count
 
     def block(self, block: Block, given: int, out: int, *, hint: bool = False, joined: bool = False) -> int:
         """Go through a block whose input holds ``given`` bytes, which are let go; returns the bytes of its output."""
@@ -122,34 +122,34 @@ class _Walk:
                 self.resample(part, held, made)
                 held = made
                 if hint:
-                    self.tape.touch(made)
+                    self.count.touch(made)
         assert held == out
         return held
 
     def res(self, part: Part, given: int, made: int, *, joined: bool) -> None:
-        tape, item = self.tape, self.call.item
+        count, item = self.count, self.call.item
         frames = self.frames_at_once(self.frame(part.cin, part.level))
         wide, narrow = (item * frames * self.frame(channels, part.level) for channels in (part.cin, part.cout))
         skip = narrow if part.cin != part.cout else 0
         piece = wide * joined + max(wide + narrow, 3 * narrow, 2 * narrow + skip)
         whole = frames == self.call.clips * self.call.frames
-        tape.touch(piece)
-        tape.hold(made)
+        count.touch(piece)
+        count.hold(made)
         if not whole:
-            tape.touch(piece)
-        tape.drop(given)
+            count.touch(piece)
+        count.drop(given)
         if part.stages:
             self.statistics(part.cout, part.level)
             inner = made if part.stages > 1 else 0
-            tape.hold(inner)
-            tape.touch(2 * self.strip(part.cout, part.level))
-            tape.drop(inner)
+            count.hold(inner)
+            count.touch(2 * self.strip(part.cout, part.level))
+            count.drop(inner)
 
     def strip(self, channels: int, level: int) -> int:
         """Bytes of a strip of rows of all frames."""
         rows, columns = self.grids[level]
         each = self.call.clips * self.call.frames * channels * columns
-        return self.call.item * each * pieces_of(rows, each, self.call.at_once)
+        return self.call.item * each * largest_chunk(rows, each, self.call.at_once)
 
     def is_cut(self, channels: int, level: int) -> bool:
         """Whether a clip is worked on in more than one strip."""
@@ -159,7 +159,7 @@ class _Walk:
         """Count the float32 copies from which a norm over the clip takes its statistics."""
         if self.call.item < 4 and self.is_cut(channels, level):
             each = self.call.clips * self.frame(channels, level)
-            self.tape.touch(4 * each * pieces_of(self.call.frames, each, self.call.at_once))
+            self.count.touch(4 * each * largest_chunk(self.call.frames, each, self.call.at_once))
 
     def spatial(self, part: Part) -> None:
         values = self.frame(part.cin, part.level)
@@ -173,31 +173,31 @@ class _Walk:
         strip = self.strip(part.cin, part.level)
         values = strip // self.call.item
         inner = values // part.cin * part.inner
-        self.tape.hold(strip)
-        self.tape.touch(strip + self.call.item * inner)
+        self.count.hold(strip)
+        self.count.touch(strip + self.call.item * inner)
         self.transformer(self.call.item * inner, inner // self.layout.config.head_dim, inner // part.inner, part.inner)
-        self.tape.drop(strip)
+        self.count.drop(strip)
 
     def transformer(self, tokens: int, queries: int, count: int, width: int) -> None:
         """Count a block on ``count`` tokens of ``width`` features, ``tokens`` bytes: self attention holds the most."""
         wide = 8 * width * min(count, self.call.chunk) * self.call.item
-        self.tape.touch(6 * tokens + LOGSUMEXP_BYTES * queries)
-        self.tape.touch(3 * tokens + wide)
+        self.count.touch(6 * tokens + LOGSUMEXP_BYTES * queries)
+        self.count.touch(3 * tokens + wide)
 
     def resample(self, part: Part, given: int, made: int) -> None:
         if part.kind == "up":
             values = 4 * self.frame(part.cin, part.level)
             total = self.call.clips * self.call.frames
-            frames = pieces_of(total, values, self.call.at_once)
+            frames = largest_chunk(total, values, self.call.at_once)
             piece = self.call.item * frames * (values + self.frame(part.cout, part.level - 1))
             if frames == total:
-                self.tape.touch(piece)
+                self.count.touch(piece)
             else:
-                self.tape.touch(made + piece)
-        self.tape.hold(made)
-        self.tape.drop(given)
+                self.count.touch(made + piece)
+        self.count.hold(made)
+        self.count.drop(given)
 
     def head(self) -> None:
         values = self.frame(self.layout.config.width, 0)
-        frames = pieces_of(self.call.clips * self.call.frames, values, self.call.at_once)
-        self.tape.touch(self.call.item * frames * values)
+        frames = largest_chunk(self.call.clips * self.call.frames, values, self.call.at_once)
+        self.count.touch(self.call.item * frames * values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from starvsr.offload.live_bytes import Tape, pieces_of
+from starvsr.offload.live_bytes import LiveBytesCounter, largest_chunk
 
 if TYPE_CHECKING:
     from starvsr.models.vae.temporal import TemporalVaeConfig
@@ -49,19 +49,19 @@ def tile_side(cells: int, count: int) -> int:
     return cells if count == 1 else min(cells, max(-(-(cells + (count - 1) * overlap) // count), overlap + 1))
 
 
-def decode_bytes(config: TemporalVaeConfig, coding: Coding) -> Tape:
+def decode_bytes(config: TemporalVaeConfig, coding: Coding) -> LiveBytesCounter:
     """Count one call of the decoder."""
     return _Walk(config, coding).decode()
 
 
-def encode_bytes(config: TemporalVaeConfig, coding: Coding) -> Tape:
+def encode_bytes(config: TemporalVaeConfig, coding: Coding) -> LiveBytesCounter:
     """Count one call of the encoder, on one frame."""
     return _Walk(config, coding).encode()
 
 
 class _Walk:
     def __init__(self, config: TemporalVaeConfig, coding: Coding) -> None:
-        self.config, self.coding, self.tape = config, coding, Tape()
+        self.config, self.coding, self.count = config, coding, LiveBytesCounter()
         self.norm_item = 4 if coding.autocast else coding.item
 
     def frame(self, channels: int, scale: int) -> int:
@@ -70,7 +70,7 @@ class _Walk:
 
     def rows(self, channels: int, scale: int, values: int, frames: int = 1) -> int:
         """Rows of a strip of about so many values."""
-        return pieces_of(scale * self.coding.height, frames * channels * scale * self.coding.width, values)
+        return largest_chunk(scale * self.coding.height, frames * channels * scale * self.coding.width, values)
 
     def strip(self, channels: int, scale: int, rows: int, item: int) -> int:
         """Bytes of some rows of one frame."""
@@ -86,18 +86,18 @@ class _Walk:
         cast = self.coding.item if self.coding.autocast else 0
         if rows == height:
             normed = self.strip(cin, scale, height, self.norm_item)
-            self.tape.touch(normed + self.strip(cin, scale, height, cast) + out)
-            self.tape.hold(out)
+            self.count.touch(normed + self.strip(cin, scale, height, cast) + out)
+            self.count.hold(out)
             return
         made_before = 0
         for seen in _seen_rows(height, rows):
             normed = self.strip(cin, scale, seen, self.norm_item)
             made = self.strip(cout, scale, seen, self.coding.item)
             copy = self.strip(cin, scale, seen, 4) if self.coding.autocast else 0
-            self.tape.touch(made_before + normed + max(copy, self.strip(cin, scale, seen, cast) + made))
+            self.count.touch(made_before + normed + max(copy, self.strip(cin, scale, seen, cast) + made))
             if not made_before:
-                self.tape.hold(out)
-                self.tape.touch(made)
+                self.count.hold(out)
+                self.count.touch(made)
             made_before = made
 
     def res(self, cin: int, cout: int, scale: int) -> None:
@@ -106,59 +106,59 @@ class _Walk:
         self.norm_conv(cout, cout, scale)
         if cin != cout:
             rows = self.rows(cin, scale, self.coding.spatial_values)
-            self.tape.touch(self.strip(cout, scale, rows, self.coding.item))
-        self.tape.drop(self.frame(cout, scale))
+            self.count.touch(self.strip(cout, scale, rows, self.coding.item))
+        self.count.drop(self.frame(cout, scale))
 
     def upsample(self, channels: int, scale: int) -> None:
         """Hold the enlarged map of one frame; ``scale`` is that of the result."""
         out, height = self.frame(channels, scale), scale // 2 * self.coding.height
-        rows = pieces_of(height, 2 * channels * scale * self.coding.width, self.coding.spatial_values)
+        rows = largest_chunk(height, 2 * channels * scale * self.coding.width, self.coding.spatial_values)
         if rows == height:
-            self.tape.touch(2 * out)
-            self.tape.hold(out)
+            self.count.touch(2 * out)
+            self.count.hold(out)
             return
         made_before = 0
         for seen in _seen_rows(height, rows):
             made = self.strip(channels, scale, 2 * seen, self.coding.item)
-            self.tape.touch(made_before + 2 * made)
+            self.count.touch(made_before + 2 * made)
             if not made_before:
-                self.tape.hold(out)
-                self.tape.touch(made)
+                self.count.hold(out)
+                self.count.touch(made)
             made_before = made
 
     def attention(self, channels: int) -> None:
         """Hold the result of the attention over the pixels of one frame."""
         frame = self.frame(channels, 1)
         cells = self.coding.height * self.coding.width
-        self.tape.touch(7 * frame + 4 * cells)
-        self.tape.hold(frame)
+        self.count.touch(7 * frame + 4 * cells)
+        self.count.hold(frame)
 
     # ---- decoder
 
-    def decode(self) -> Tape:
+    def decode(self) -> LiveBytesCounter:
         config, frames = self.config, self.coding.frames
         last = config.channels[-1]
-        self.tape.hold(frames * self.frame(last, 1))
+        self.count.hold(frames * self.frame(last, 1))
         self.spatio_temporal(last, last, 1)
         if config.layers_per_block > 1:  # one attention and the block behind it, however many there are
             for _frame in range(frames):
                 self.attention(last)
-                self.tape.drop(self.frame(last, 1))
+                self.count.drop(self.frame(last, 1))
             self.spatio_temporal(last, last, 1)
         current, scale = last, 1
         for level, channels in enumerate(reversed(config.channels)):
-            self.tape.enter(f"decoder level {level}")
+            self.count.enter(f"decoder level {level}")
             enlarge = level > 0
             scale *= 2 if enlarge else 1
             for _ in range(config.layers_per_block + 1):
                 self.spatio_temporal(current, channels, scale, enlarge=enlarge)
                 current, enlarge = channels, False
-            self.tape.leave()
+            self.count.leave()
         for _ in range(frames):
             self.norm_conv(current, 3, scale)
-            self.tape.drop(self.frame(current, scale))
-        self.tape.touch(frames * self.frame(3, scale))
-        return self.tape
+            self.count.drop(self.frame(current, scale))
+        self.count.touch(frames * self.frame(3, scale))
+        return self.count
 
     def spatio_temporal(self, cin: int, cout: int, scale: int, *, enlarge: bool = False) -> None:
         frames = self.coding.frames
@@ -168,8 +168,8 @@ class _Walk:
                 self.upsample(cin, scale)
             self.res(cin, cout, scale)
             if enlarge:
-                self.tape.drop(self.frame(cin, scale))
-            self.tape.drop(given)
+                self.count.drop(self.frame(cin, scale))
+            self.count.drop(given)
         rows = self.rows(cout, scale, self.coding.strip_values, frames)
         height, kept = scale * self.coding.height, 0
         for start in range(0, height, rows):
@@ -178,38 +178,38 @@ class _Walk:
             normed = frames * self.strip(cout, scale, part, self.norm_item)
             copy = normed if self.coding.autocast else 0
             whole = strip if rows == height else 0  # what lies between the convolutions is kept when one strip is all
-            self.tape.touch(kept + whole + strip + normed + copy)
+            self.count.touch(kept + whole + strip + normed + copy)
             kept = strip
 
     # ---- encoder
 
-    def encode(self) -> Tape:
-        config, tape = self.config, self.tape
+    def encode(self) -> LiveBytesCounter:
+        config, count = self.config, self.count
         scale = config.factor
         current = config.channels[0]
-        tape.hold(self.frame(current, scale))
+        count.hold(self.frame(current, scale))
         for level, channels in enumerate(config.channels):
-            tape.enter(f"encoder level {level}")
+            count.enter(f"encoder level {level}")
             for _ in range(config.layers_per_block):
                 self.res(current, channels, scale)
-                tape.drop(self.frame(current, scale))
+                count.drop(self.frame(current, scale))
                 current = channels
             if level != len(config.channels) - 1:
                 rows, columns = scale * self.coding.height + 1, scale * self.coding.width + 1
                 padded = self.coding.item * current * rows * columns
                 scale //= 2
                 made = self.frame(current, scale)
-                tape.touch(padded + made)
-                tape.hold(made)
-                tape.drop(self.frame(current, 2 * scale))
-            tape.leave()
+                count.touch(padded + made)
+                count.hold(made)
+                count.drop(self.frame(current, 2 * scale))
+            count.leave()
         for step in range(3):
             if step == 1:
                 self.attention(current)
             else:
                 self.res(current, current, scale)
-            tape.drop(self.frame(current, scale))
-        return tape
+            count.drop(self.frame(current, scale))
+        return count
 
 
 def _seen_rows(height: int, rows: int) -> list[int]:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from starvsr.models.weights import assign as fitting
 from starvsr.models.weights import read_tensors
-from starvsr.models.weights.assign import build_empty, fit, forget
+from starvsr.models.weights.assign import build_empty, fit, release_pages
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system takes pages back by itself")
 MB = 1 << 20
@@ -45,7 +45,7 @@ def test_memory_is_given_back_and_read_again_the_same(path: Path) -> None:
     copies = {name: tensor.clone() for name, tensor in tensors.items()}  # reads every page
     full = _resident(tensors["second"])
     assert full >= 8 * MB
-    forget(tensors["second"])
+    release_pages(tensors["second"])
     left = _resident(tensors["second"])
     assert 2.5 * MB < full - left < 3.1 * MB  # its own whole pages, none of the neighbours'
     assert all(torch.equal(tensors[name], copy) for name, copy in copies.items())
@@ -56,7 +56,7 @@ def test_what_was_changed_stays_changed(path: Path) -> None:
     tensor = read_tensors(path)["first"]
     tensor += 1
     wanted = tensor.clone()
-    forget(tensor)
+    release_pages(tensor)
     assert torch.equal(tensor, wanted)
 
 
@@ -74,7 +74,7 @@ def test_what_was_changed_stays_changed(path: Path) -> None:
 )
 def test_other_tensors_are_left_as_they_are(tensor: torch.Tensor) -> None:
     copy = tensor.clone()
-    forget(tensor)
+    release_pages(tensor)
     assert tensor.device.type == "meta" or torch.equal(tensor, copy)
 
 
@@ -83,7 +83,7 @@ def test_only_converted_tensors_are_let_go(tmp_path: Path, monkeypatch: pytest.M
     source = {"weight": torch.randn(4, 4).half(), "bias": torch.randn(4)}
     save_file(source, tmp_path / "w.safetensors")
     gone: list[torch.dtype] = []
-    monkeypatch.setattr(fitting, "forget", lambda tensor: gone.append(tensor.dtype))
+    monkeypatch.setattr(fitting, "release_pages", lambda tensor: gone.append(tensor.dtype))
     layer = build_empty(lambda: torch.nn.Linear(4, 4))
     fit(layer, read_tensors(tmp_path / "w.safetensors"), "w", dtype=torch.float32)
     assert gone == [torch.float16]

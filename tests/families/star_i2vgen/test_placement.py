@@ -1,4 +1,4 @@
-"""Weights that come and go: same results, little of them at a time. A CPU that copies stands in for a device."""
+"""STAR with offloaded and streamed weights: equal results, few of them at a time. A CPU that copies acts as device."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.memory.live_bytes import LiveBytes
 from starvsr.families.star_i2vgen.footprint.forecast import streamed_bytes
 from starvsr.models.int8 import to_int8, weight_bytes
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
 from starvsr.offload.memory_plan import PLACES, Place
-from starvsr.offload.weights import Placement
+from starvsr.offload.trace import LiveBytes
+from starvsr.offload.weights import Component, Placement
 
 CONFIG = StarUNetConfig(
     width=64, multipliers=(1, 2, 2), num_res_blocks=2, head_dim=16, first_heads=5, attn_scales=(1.0,), context_dim=24,
@@ -37,7 +37,8 @@ def _inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _placement(network: StarUNet, place: Place, vae: nn.Module | None = None) -> Placement:
-    return Placement(network, vae or nn.Linear(3, 3), network.modules_as_run(), CPU, place)
+    components = {"network": Component(network, network.modules_as_run()), "vae": Component(vae or nn.Linear(3, 3))}
+    return Placement(components, CPU, place)
 
 
 @pytest.mark.parametrize("in_8_bits", [False, True])
@@ -49,7 +50,7 @@ def test_the_place_changes_no_result(network: StarUNet, place: Place, in_8_bits:
         plain = network(*_inputs())
         placement = _placement(network, place)
         for _ in range(2):
-            with placement.network():
+            with placement.using(["network"]):
                 for _ in range(2):
                     assert torch.equal(network(*_inputs()), plain)
         placement.end()
@@ -62,7 +63,7 @@ def test_streaming_holds_two_modules_at_a_time(network: StarUNet) -> None:
         network(*inputs)
     placement = _placement(network, "stream")
     with torch.inference_mode(), LiveBytes([*network.parameters(), *inputs]) as streamed:
-        with placement.network():
+        with placement.using(["network"]):
             network(*inputs)
         after = streamed.live
     taken = streamed.peak - plain.peak
@@ -94,10 +95,14 @@ def test_the_modules_are_in_the_order_of_a_call(network: StarUNet) -> None:
 def test_weights_return_when_something_fails(network: StarUNet, place: Place) -> None:
     before = {name: tensor.data_ptr() for name, tensor in network.state_dict().items()}
     placement = _placement(network, place)
-    with pytest.raises(RuntimeError, match=r"shape|size|channels"), torch.inference_mode(), placement.network():
+    with (
+        pytest.raises(RuntimeError, match=r"shape|size|channels"),
+        torch.inference_mode(),
+        placement.using(["network"]),
+    ):
         network(torch.randn(1, 3, 2, 10, 8), *_inputs()[1:])
     assert {name: tensor.data_ptr() for name, tensor in network.state_dict().items()} == before
-    with torch.inference_mode(), placement.network():
+    with torch.inference_mode(), placement.using(["network"]):
         network(*_inputs())
     placement.end()
 
@@ -106,6 +111,6 @@ def test_the_autoencoder_comes_and_goes(network: StarUNet) -> None:
     vae = nn.Linear(100, 100)
     home = vae.weight.data_ptr()
     placement = _placement(network, "offload", vae)
-    with placement.vae():
+    with placement.using(["vae"]):
         assert vae.weight.data_ptr() != home
     assert vae.weight.data_ptr() == home
