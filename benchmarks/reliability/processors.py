@@ -60,6 +60,7 @@ TESTS = (
     "tests/engine/test_chunk_plan.py",
     "tests/engine/test_segments.py",
     "tests/offload/test_planning.py",
+    "tests/families/star_i2vgen/test_planning.py",
     "tests/jobs/test_determinism.py",
 )
 """What ``--tests`` runs on each stand-in. The parity files with the largest networks are left to ``make test``."""
