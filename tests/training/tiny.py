@@ -146,7 +146,7 @@ def write_published(folder: Path) -> Path:
 
 def published_entries() -> StarI2VGenSpec:
     """Return the registry's entry of star-light at tiny size."""
-    return dataclasses.replace(registry.MODELS["star-light"], unet=PUBLISHED_UNET)
+    return dataclasses.replace(registry.get_spec("star-light", StarI2VGenSpec), unet=PUBLISHED_UNET)
 
 
 def write_published_recipe(folder: Path, models: Path) -> Path:
