@@ -9,7 +9,7 @@ from starvsr.windows import blended_windows
 
 
 def test_calls_are_counted_by_file() -> None:
-    calls, windows = trace(lambda: blended_windows(40, 16, 4))
+    calls, windows = trace(lambda: blended_windows(40, 16))
     assert windows and "windows.py" in files_of(calls)
 
 
