@@ -113,7 +113,7 @@ class StageConfig:
     artefact_weight: float = 0.0
     """Weight of errors that look like artefacts beside the result of the teacher, in regression stages."""
     grid_weight: float = 0.0
-    """Weight of errors that repeat from one 4x4 square to the next, in regression stages."""
+    """Weight of power at the frequencies of the head's grid beyond the target's, in regression stages."""
     teacher: str = ""
     """Weights of the teacher (of this recipe's model); empty is the network as the stage finds it."""
     distillation_weight: float = 1.0

@@ -17,7 +17,9 @@ from starvsr.training.losses import luma
 
 _CELL = 4
 """Side of the squares that a 4x head makes, in pixels."""
-_GRID_WINDOW = 8
+_WINDOW = 32
+_FLOOR = 32 * (0.1 / 127.5) ** 2
+"""Power, per row of a window, below which nothing is seen: about a wave of 0.1 levels."""
 _LDL_WINDOW = 7
 
 
@@ -105,17 +107,30 @@ def artefact_loss(prediction: Tensor, reference: Tensor, gt: Tensor) -> Tensor:
 
 
 def grid_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """Return how much of the error repeats from one 4x4 square to the next: the weave of a sub-pixel head.
+    """Return how much more a result stands out at the frequencies of the head's grid than the target does.
 
-    The luma error at each of the 16 places in a square is averaged over 8x8 squares. Errors of texture average out;
-    a pattern of the grid stays. What all places have in common is no pattern.
+    The head enlarges by two three times, so that patterns of 4 and 8 px are what its sub-pixels can leave: lines at
+    1/4 and 3/8 cycle per pixel, along rows or columns. In each window the power there is set against that of the
+    frequencies beside, in logarithms, so that a faint weave in a smooth area counts as much as a strong one in
+    texture; what the target has, too, is free.
     """
-    error = luma(prediction) - luma(target)
-    height, width = (side // _CELL * _CELL for side in error.shape[-2:])
-    places = F.pixel_unshuffle(error[..., :height, :width], _CELL)  # [N, 16, H/4, W/4]
-    window = min(_GRID_WINDOW, *places.shape[-2:])
-    means = F.avg_pool2d(places, window, stride=max(1, window // 2))
-    return (means - means.mean(1, keepdim=True)).abs().mean()
+    excess = _standing_out(luma(prediction)) - _standing_out(luma(target).detach())
+    return F.relu(excess).mean()
+
+
+def _standing_out(planes: Tensor) -> Tensor:
+    """Logarithm of the power at the grid's frequencies over that beside them, [2, 2, windows]; planes [N, 1, H, W]."""
+    side = min(_WINDOW, *(size // _CELL * _CELL for size in planes.shape[-2:]))
+    tiles = planes.unfold(2, side, side).unfold(3, side, side).flatten(0, 3)  # [windows, side, side]
+    taper = torch.hann_window(side, device=planes.device)
+    tiles = (tiles - tiles.mean((1, 2), keepdim=True)) * taper[:, None] * taper
+    ratios = []
+    for axis in (1, 2):
+        power = torch.fft.rfft(tiles, dim=axis).abs().square().mean(3 - axis)  # [windows, side / 2 + 1]
+        for line in (side // 4, 3 * side // 8):
+            beside = power[:, [line + k for k in (-3, -2, 2, 3)]].mean(1)
+            ratios.append(torch.log((power[:, line] + _FLOOR) / (beside + _FLOOR)))
+    return torch.stack(ratios).unflatten(0, (2, 2))
 
 
 def _blurred(planes: Tensor, sigma: float) -> Tensor:
