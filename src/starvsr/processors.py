@@ -7,6 +7,7 @@ loaded, so :func:`wait_asleep` has no effect in a program that has loaded torch 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,33 @@ def wait_asleep() -> None:
     """Let threads sleep where they wait for each other, if nobody decided otherwise and torch is not loaded yet."""
     if "torch" not in sys.modules and not any(name in os.environ for name in _USERS):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+@contextlib.contextmanager
+def at_ordinary_priority() -> Iterator[None]:
+    """Give back ordinary priority to threads that a library makes real-time inside the block, where they can be told.
+
+    SVT-AV1 asks for real-time threads, which it gets as root, in containers for example: nothing else runs then.
+    """
+    before = _real_time_threads()
+    try:
+        yield
+    finally:
+        for thread in _real_time_threads() - before:
+            with contextlib.suppress(OSError):  # it has ended
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _real_time_threads() -> set[int]:
+    """Return the threads of this process that run at real-time priority; none where they are not listed."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc/self/task") if hasattr(os, "sched_getscheduler") else ():
+            with contextlib.suppress(OSError):  # it has ended
+                policy = os.sched_getscheduler(int(name)) & ~os.SCHED_RESET_ON_FORK
+                if policy in (os.SCHED_FIFO, os.SCHED_RR):
+                    found.add(int(name))
+    return found
 
 
 def allowed_processors(root: Path = Path("/")) -> int:

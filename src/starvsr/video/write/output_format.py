@@ -14,6 +14,7 @@ from typing import Any
 import av
 
 from starvsr.errors import OptionError
+from starvsr.processors import at_ordinary_priority
 from starvsr.video.convert import Frame, flatten, from_rgb
 from starvsr.video.info import VideoInfo
 from starvsr.video.patterns import is_pattern
@@ -182,7 +183,7 @@ class OutputFormat:
         Raises:
             OptionError: It refuses the settings.
         """
-        with captured_log() as log:
+        with captured_log() as log, at_ordinary_priority():
             try:
                 context.open()
             except (av.error.FFmpegError, ValueError) as error:
