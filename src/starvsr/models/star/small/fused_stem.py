@@ -19,7 +19,7 @@ from starvsr.models.star.small.fused_layers import (
     bias_of,
     composed,
     convolution,
-    frames_at_once,
+    frame_parts,
     new_maps,
     pieces_of,
 )
@@ -100,9 +100,8 @@ class Entrance(nn.Module):
         maps = [
             new_maps(like, (room * first + count, channels, *size)) for first, size in ((1, full), (0, half), (0, half))
         ]
-        step = frames_at_once(frames, CHUNK_PX)
-        parts = zip(frames.split(step), *(map_[-count:].split(step) for map_ in maps), strict=True)
-        crew.run(partial(self._fill, *part) for part in parts)
+        ends = [map_[-count:] for map_ in maps]
+        crew.run(partial(self._fill, frames[cut], *(end[cut] for end in ends)) for cut in frame_parts(frames, CHUNK_PX))
         return maps[0], maps[1], maps[2]
 
     def _fill(self, frames: Tensor, *maps: Tensor) -> None:
