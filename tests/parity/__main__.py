@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+import tests.parity.stablevsr
 import tests.parity.star
 import tests.parity.star_published
 import tests.parity.star_training  # noqa: F401 - these register their checks
