@@ -31,11 +31,17 @@ class FeatureCache:
         """Input of the last ``num_blocks`` decoder blocks, [B*T, C, h, w]; None when all blocks have to run."""
         return self._features
 
-    def keep(self, features: Tensor) -> None:
-        """Take over what a whole computation made; the caller must not change it any more."""
-        self._age = 0
-        if self.every > 1:
-            self._features = features
+    def see(self, features: Tensor, num_left: int) -> None:
+        """Look at the input of a decoder block, and keep that of the last ``num_blocks`` in a whole computation.
+
+        Args:
+            features: The input; nobody may overwrite it any more.
+            num_left: Decoder blocks that have not run yet.
+        """
+        if self._features is None and num_left == self.num_blocks:
+            self._age = 0
+            if self.every > 1:
+                self._features = features
 
     def next_step(self) -> None:
         """Tell that a sampling step is over; what is too old for the next one is let go."""

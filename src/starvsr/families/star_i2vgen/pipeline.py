@@ -29,9 +29,8 @@ from starvsr.families.star_i2vgen.reference import Source
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling, Text
 from starvsr.imaging.color import adain
 from starvsr.imaging.frames import crop, enlarge, pad_reflect, pad_white, truncate_to_bytes
-from starvsr.models.chunking import set_at_once, set_chunk
 from starvsr.models.feature_cache import FeatureCache, FeatureCaches
-from starvsr.models.int8 import largest_unpacked, weight_bytes
+from starvsr.models.int8 import computing_dtype, largest_unpacked, weight_bytes
 from starvsr.models.star.attention import Context, TextContext
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.codec import TemporalVaeCodec
@@ -91,8 +90,8 @@ class PublishedStar:
         self.traits = traits or Traits(num_steps=FAST_STEPS)
         self.schedule = star_schedule()
         self._autocast = autocast
-        weight = next(network.parameters())
-        self.device, self.dtype = torch.device(device or weight.device), weight.dtype
+        self.device = torch.device(device or next(network.parameters()).device)
+        self.dtype = computing_dtype(network)
         self.contexts = tuple(context.to(self.device, self.dtype) for context in contexts)
         self._compiled = CompiledNetwork(self.network, compile) if isinstance(compile, str) else compile
         components = {"network": Component(network, network.modules_as_run()), "vae": Component(codec.vae)}
@@ -103,8 +102,7 @@ class PublishedStar:
     def _apply(self, plan: StarPlan) -> None:
         """Set the network's and the autoencoder's part of a memory plan."""
         self.codec.tiles = plan.coding_tiles
-        set_at_once(self.network, plan.at_once)
-        set_chunk(self.network, plan.chunk)
+        self.network.budget.max_elements, self.network.budget.max_tokens = plan.at_once, plan.chunk
 
     def _footprint(self) -> StarFootprint:
         sampling, network = self.sampling, self.network

@@ -22,7 +22,7 @@ from starvsr.families.star_i2vgen.pipeline import SCALE, PublishedStar
 from starvsr.families.star_i2vgen.reference import Choices
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling
 from starvsr.families.star_i2vgen.settings import StarI2VGenSettings
-from starvsr.models.int8 import weight_bytes
+from starvsr.models.int8 import computing_dtype, weight_bytes
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.codec import RELEASED_GROUP, TemporalVaeCodec
 from starvsr.models.vae.temporal import TemporalVae
@@ -111,7 +111,7 @@ class StarI2VGen:
         """
         values = {**{n: v for n, v in self.loaded_with.items() if n in ACCEPTED}, **(values or {})}
         choices, parts = _choices(values), self._parts
-        dtype = next(parts.network.parameters()).dtype
+        dtype = computing_dtype(parts.network)
         half = dtype if dtype == torch.float16 else None  # the decoder stays in float32 beside a bfloat16 network
         groups = {"group": RELEASED_GROUP, "overlap": 0} if choices.decode_groups == "released" else {}
         given = {name: values[name] for name in SAMPLING if name in values}

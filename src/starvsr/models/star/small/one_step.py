@@ -26,6 +26,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from starvsr.models.codecs import Codec
+from starvsr.models.inference import OwnedMaps
 from starvsr.models.star.blocks import (
     Downsample,
     ResBlock,
@@ -263,11 +264,11 @@ def _run(crew: Workers, part: nn.Module, features: Tensor) -> Tensor:
         return features
     if isinstance(part, SpatialTransformer):  # frames are apart
         pieces = features.split(frames_at_once(features, CHUNK_TOKENS))
-        crew.run(partial(part, frames, frames[:1], fresh=True) for frames in pieces)  # its context is folded in
+        crew.run(partial(part, OwnedMaps(frames), frames[:1]) for frames in pieces)  # its context is folded in
         return features
     if isinstance(part, TemporalTransformer):  # pixels are apart
         pieces = features.split(max(1, CHUNK_TOKENS // (len(features) * features.shape[-1])), dim=2)
-        crew.run(partial(part, rows, len(rows), fresh=True) for rows in pieces)
+        crew.run(partial(part, OwnedMaps(rows), len(rows)) for rows in pieces)
         return features
     if isinstance(part, Downsample):
         count, channels, height, width = features.shape
