@@ -114,7 +114,7 @@ def released_start(x: Tensor, level: float) -> Tensor:
 
 
 SAMPLERS: dict[str, Sampler] = {"dpmpp-2m-sde": dpmpp_2m_sde, "ddim": ddim, "heun": heun}
-"""Samplers by the names that options use."""
+"""Samplers by the names that ``--sampler`` takes."""
 
 
 def _levels(sigmas: Tensor) -> list[float]:

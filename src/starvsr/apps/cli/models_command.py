@@ -13,7 +13,6 @@ from starvsr.errors import OptionError, WeightsError
 
 if TYPE_CHECKING:
     from starvsr.families.entry import Entry
-    from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
     from starvsr.models.weights.cache import Places
     from starvsr.models.weights.components import Component
 
@@ -164,47 +163,31 @@ def path(name: str, folder: Path | None, cache: Path | None) -> None:
 def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | None, cache: Path | None) -> None:
     """Write a model folder of safetensors, laid out as diffusers does.
 
-    Of a model's NAME come all its parts, of a FILE (.pt or .safetensors) with STAR's weights the network alone. Give
+    Of a model's NAME come all its parts, of a FILE (.pt or .safetensors) the network alone. Give
     the folder to `starvsr upscale --weights`, or put it under the model's name into the folder STARVSR_MODELS.
     """
     import torch
 
-    from starvsr.families.registry import MODELS, names_of
-    from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
+    from starvsr.families.recognize import entry_with_folder
+    from starvsr.families.registry import MODELS
     from starvsr.models.weights import find_model
     from starvsr.models.weights.cache import Places
-    from starvsr.models.weights.model_folder import convert as write_folder
+    from starvsr.models.weights.model_folder import write_folder
 
     number_type = None if _TYPES[dtype] is None else getattr(torch, str(_TYPES[dtype]))
-    entry = MODELS.get(what)
-    spec = entry if isinstance(entry, StarI2VGenSpec) else None
-    fetched = names_of(StarI2VGenSpec)
-    if spec is not None:
-        files, config = find_model(spec, places=Places(folder, cache)), spec.unet
+    with_folder = {name: entry for name, entry in MODELS.items() if entry.folder is not None}
+    entry = with_folder.get(what)
+    name = None if entry is None else entry.name
+    if entry is not None:
+        parts = entry.folder_parts(find_model(entry, places=Places(folder, cache)), are_published=True)
     elif Path(what).exists():
-        files, config = {"unet": Path(what)}, _published_like(Path(what)).unet
+        entry = entry_with_folder(Path(what))
+        parts = entry.folder_parts({entry.weights_role: Path(what)})
     else:
-        raise OptionError(f"{what} is neither a file nor a model that is fetched ({', '.join(fetched)})")
-    told = write_folder(
-        files, out, name=spec.name if spec else None, config=config, dtype=number_type, overwrite=overwrite
-    )
+        raise OptionError(f"{what} is neither a file nor a model that is fetched ({', '.join(with_folder)})")
+    told = write_folder(parts, out, pipeline=entry.folder_class, name=name, dtype=number_type, overwrite=overwrite)
     for file, words in told.items():
         click.echo(f"{out / file}: {words}")
-
-
-def _published_like(path: Path) -> StarI2VGenSpec:
-    """Return an entry whose network a bare file of weights fits.
-
-    Raises:
-        WeightsError: the file is of another family.
-    """
-    from starvsr.families.recognize import check_weights
-    from starvsr.families.registry import get_spec, names_of
-    from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
-
-    like = get_spec(names_of(StarI2VGenSpec)[0], StarI2VGenSpec)
-    check_weights(like, path)
-    return like
 
 
 def _components(name: str, in_place_of_alternatives: Places | None = None) -> list[Component]:

@@ -91,11 +91,6 @@ class CompiledNetwork:
                 module.forward = torch.compile(module.forward, backend=backend, dynamic=False, **settings)  # type: ignore[method-assign]
                 self._compiled.append(module)
 
-    @property
-    def is_compiled(self) -> bool:
-        """Whether the blocks are compiled, or will be at their first call."""
-        return bool(self._compiled)
-
     def __call__(self, *inputs: Any, **named: Any) -> Tensor:
         """Call the network."""
         if self._compiled:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from starvsr.diffusion.denoiser import Denoise, in_windows
-from starvsr.diffusion.samplers import dpmpp_2m_sde, released_start
+from starvsr.diffusion.samplers import SAMPLERS, released_start
 from starvsr.diffusion.schedules import star_schedule
 from starvsr.diffusion.tiling import in_tiles
 from starvsr.engine.chunk_plan import ChunkPlan, PlanInput
+from starvsr.engine.clip_upscaler import ClipArguments
 from starvsr.engine.traits import Traits
 from starvsr.engine.upscaler import StepCallback
 from starvsr.errors import OptionError
@@ -41,6 +43,9 @@ from starvsr.offload.planning import PlanRequest, plan_job
 from starvsr.offload.weights import Component
 from starvsr.padding import Padding
 from starvsr.windows import Window
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["FAST_STEPS", "SCALE", "PublishedStar", "Sampling"]
 
@@ -165,36 +170,17 @@ class PublishedStar:
         self.memory.apply_plan(plan.memory_plan)
 
     @torch.inference_mode()
-    def upscale_clip(
-        self,
-        lq: Tensor,
-        *,
-        seed: int = 0,
-        first_frame: int = 0,
-        num_steps: int = FAST_STEPS,
-        on_step: StepCallback | None = None,
-    ) -> Tensor:
-        """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, 4H, 4W]; see `starvsr.engine.upscaler.Session`."""
-        frames = self.upscale_frames(
-            lq, slice(None), seed=seed, first_frame=first_frame, num_steps=num_steps, on_step=on_step
-        )
-        return torch.stack(list(frames), dim=1)[None]
+    def upscale_clip(self, lq: Tensor, **arguments: Unpack[ClipArguments]) -> Tensor:
+        """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, 4H, 4W]."""
+        return torch.stack(list(self.upscale_frames(lq, slice(None), **arguments)), dim=1)[None]
 
     @torch.inference_mode()
-    def upscale_frames(
-        self,
-        lq: Tensor,
-        keep: slice,
-        *,
-        seed: int = 0,
-        first_frame: int = 0,
-        num_steps: int = FAST_STEPS,
-        on_step: StepCallback | None = None,
-    ) -> Iterator[Tensor]:
+    def upscale_frames(self, lq: Tensor, keep: slice, **arguments: Unpack[ClipArguments]) -> Iterator[Tensor]:
         """Yield the kept frames of the enlarged clip, float32 [3, 4H, 4W] each; see ``Session``."""
         if lq.shape[0] != 1:
             raise OptionError(f"one clip at a time, not {lq.shape[0]}")
-        levels = self.sampling.levels(self.schedule, num_steps)
+        seed, first_frame, on_step = arguments.get("seed", 0), arguments.get("first_frame", 0), arguments.get("on_step")
+        levels = self.sampling.levels(self.schedule, arguments.get("num_steps", FAST_STEPS))
         padding = self.padding(lq.shape[-2] * self.scale, lq.shape[-1] * self.scale)
         shape = self._latent_shape(lq, padding)
         latents = self._restored(lq, padding, levels, self.noise(shape, levels, seed, first_frame), on_step)
@@ -257,7 +243,8 @@ class PublishedStar:
             if on_step is not None:
                 on_step(step + 1, num_steps)
 
-        return dpmpp_2m_sde(denoise, start, levels, noise=lambda step: noise(step).to(start.device), on_step=after_step)
+        sampler = SAMPLERS[self.sampling.sampler]
+        return sampler(denoise, start, levels, noise=lambda step: noise(step).to(start.device), on_step=after_step)
 
     def _denoiser(self, hint: Tensor, part: tuple[Window, Window, Window], caches: FeatureCaches) -> Denoise:
         """Return the denoiser of a part of the clip: a time window, rows and columns."""
