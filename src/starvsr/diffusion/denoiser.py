@@ -100,7 +100,7 @@ def in_interval(inside: Denoise, outside: Denoise, schedule: NoiseSchedule, inte
     Args:
         inside: asked when the level's integer timestep, which the network sees, lies in the interval.
         outside: asked otherwise.
-        schedule: tells the timestep of a level.
+        schedule: gives the timestep of a level.
         interval: first and last timestep, both inside.
     """
     low, high = interval

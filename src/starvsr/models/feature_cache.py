@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class FeatureCache:
-    """What one clip with one context left behind in its last whole step.
+    """Features of one clip with one context from its last whole step.
 
     Args:
         every: Steps from one whole computation to the next; 1 keeps nothing.
@@ -44,7 +44,7 @@ class FeatureCache:
                 self._features = features
 
     def next_step(self) -> None:
-        """Tell that a sampling step is over; what is too old for the next one is let go."""
+        """Advance by one sampling step; features too old for the next one are freed."""
         self._age += 1
         if self._age >= self.every:
             self._features = None
@@ -69,6 +69,6 @@ class FeatureCaches:
         return self._caches.setdefault(name, FeatureCache(self._every, self._num_blocks))
 
     def next_step(self) -> None:
-        """Tell all caches that a sampling step is over."""
+        """Advance all caches by one sampling step."""
         for cache in self._caches.values():
             cache.next_step()

@@ -1,4 +1,4 @@
-"""How one option is told and checked: help, heading, kind of value, range. The words of the headings.
+"""How one option is described and checked: help, heading, kind of value, range; the headings.
 
 Loads no torch: the command line reads this to print its help.
 """

@@ -115,7 +115,7 @@ def test_attention_by_name_is_the_same_attention(word: str) -> None:
 
 def test_attention_that_a_device_has_not_is_refused() -> None:
     for word in ("efficient", "cudnn"):
-        with pytest.raises(OptionError, match=rf"--attention {word} is not to be had on cpu with float32: use auto"):
+        with pytest.raises(OptionError, match=rf"--attention {word} is not available on cpu with float32: use auto"):
             attention_scope(word, "cpu", torch.float32, 64)
     with pytest.raises(OptionError, match="use auto, flash"):
         attention_scope("quick", "cpu", torch.float32, 64)

@@ -1,4 +1,4 @@
-"""Get the published STAR ready: find its files, fill its networks, encode the prompts, let the text tower go."""
+"""Load the published STAR: find its files, fill its networks, encode the prompts, free the text tower."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def load(
 ) -> StarI2VGen:
     """Load a published model.
 
-    The prompts among ``defaults`` are encoded first and the text tower is let go, so that it is never in memory beside
+    The prompts among ``defaults`` are encoded first and the text tower is freed, so that it is never in memory beside
     the network; other prompts load it again when a job asks for them.
 
     Args:
@@ -84,7 +84,7 @@ def load(
 
 
 class PromptEncoder:
-    """Encodes prompts; loads the text tower for it, lets it go, and keeps what was encoded last.
+    """Encodes prompts: loads the text tower, frees it afterwards, and keeps the last result.
 
     Args:
         files: Where the text tower and the tokenizer lie.

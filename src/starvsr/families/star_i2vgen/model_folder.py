@@ -90,8 +90,8 @@ def load_network(path: Path, config: StarUNetConfig, dtype: torch.dtype | None =
     """Load the network of a model; its parameters are mapped from the files.
 
     Args:
-        path: A file, or the ``unet`` folder of a model folder, which tells its own architecture.
-        config: Architecture of what does not tell it.
+        path: A file, or the ``unet`` folder of a model folder, which states its own architecture.
+        config: Architecture where the path does not state it.
         dtype: Number type of the parameters; None keeps the files'.
 
     Raises:

@@ -165,7 +165,7 @@ class PublishedStar:
         return plan_job(memory.footprint, request, memory.places, memory.free(), wanted.before)
 
     def work_by(self, plan: ChunkPlan) -> None:
-        """Follow a plan that `plan` made from now on."""
+        """Apply a plan that `plan` made."""
         assert isinstance(plan.memory_plan, StarPlan)
         self.memory.apply_plan(plan.memory_plan)
 

@@ -1,6 +1,6 @@
 """How the published networks are sampled: steps, guidance, windows, and what is left out to save time.
 
-From a network that answers to texts to the denoiser of one time window; knows no weights and no media.
+Builds the denoiser of one time window from a network that reads texts; knows no weights and no media.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Sampling:
         Args:
             ask: The network, with the control of this clip bound.
             schedule: Its noise schedule.
-            caches: Deep features of all clips; the sampler tells them when a step is over.
+            caches: Deep features of all clips; the sampler advances them after each step.
             clip: Any name of this clip, by which its features are kept.
         """
 

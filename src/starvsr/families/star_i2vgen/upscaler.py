@@ -82,7 +82,7 @@ class StarI2VGen:
         self._parts = parts
         self._compiled = CompiledNetwork(parts.network.eval(), compile) if compile else None
         self._fixed_bytes = weight_bytes(parts.network) + weight_bytes(parts.vae)
-        self._working: PublishedStar | None = None  # the pipeline whose plan the networks follow
+        self._working: PublishedStar | None = None  # the pipeline whose memory plan is applied
 
     def traits_for(self, values: Mapping[str, Any]) -> Traits:
         """Return the traits with these job options; the released choices see the whole clip."""
@@ -104,7 +104,7 @@ class StarI2VGen:
         )
 
     def pipeline(self, values: Mapping[str, Any] | None = None) -> PublishedStar:
-        """Return a pipeline with these job options in the place of those that the model was loaded with.
+        """Return a pipeline with these job options, which replace those that the model was loaded with.
 
         Raises:
             OptionError: The options contradict each other or cannot be honoured.
@@ -150,13 +150,13 @@ class StarI2VGen:
             pipeline.memory.end()
 
     def take_turn(self, pipeline: PublishedStar) -> None:
-        """Let the networks follow the plan of this pipeline from now on."""
+        """Apply the memory plan of this pipeline to the networks."""
         if self._working is pipeline:
             return
         if self._working is not None:
             self._working.memory.end()
             plan = pipeline.memory.plan
-            pipeline.memory.plan = None  # the networks follow another plan, whatever this one said last
+            pipeline.memory.plan = None  # another plan is applied to the networks, so this one must be applied again
             if plan is not None:
                 pipeline.memory.apply_plan(plan)
         self._working = pipeline

@@ -83,7 +83,7 @@ def find_start(
     Args:
         start: Name of the weights of the network ("venhancer", "star-light-unet"); "" for none, or with ``weights``.
         model: The model that is trained.
-        weights: A file or a model folder with the weights of the network in the place of ``start``.
+        weights: A file or a model folder with the weights of the network instead of ``start``.
         places: Where to look; its own folder may also be one that `starvsr models convert` wrote.
 
     Returns:
