@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from starvsr.engine.upscaler import Upscaler
-    from starvsr.models.weights.components import Component
+    from starvsr.models.weights.components import Component, PartName
     from starvsr.models.weights.locate import ModelFiles
     from starvsr.models.weights.model_folder import FolderPart
 
@@ -27,7 +27,8 @@ class Entry:
         licence: Of its network; fetched parts have licences of their own (models/weights/components.py).
         settings: Dataclass of the options that it honours.
         loader: The function that loads it, as "module:function"; called as ``function(entry, device=..., **options)``.
-        parts: Names of the components that can play each role; the first is fetched, any that is there is used.
+        parts: The components that can play each role, by name (models/weights/components.py) or, if no other family
+            uses them, as they are; the first is fetched, any that is there is used.
         layout: Where each of its files lies in a model folder, by role and file name (models/weights/locate.py).
         weights_role: The role that a bare file of weights plays.
         folder: The function that lists the parts of its model folder, as "module:function"; called as
@@ -44,7 +45,7 @@ class Entry:
     licence: str
     settings: type
     loader: str
-    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    parts: Mapping[str, tuple[PartName, ...]] = field(default_factory=dict)
     layout: Mapping[str, str] = field(default_factory=dict)
     weights_role: str = "unet"
     folder: str | None = None
@@ -73,8 +74,10 @@ class Entry:
         return [replace(part, component=self._only_component(part.role)) for part in parts] if are_published else parts
 
     def _only_component(self, role: str) -> str | None:
+        from starvsr.models.weights.components import get_component
+
         names = self.parts.get(role, ())
-        return names[0] if len(names) == 1 else None
+        return get_component(names[0]).name if len(names) == 1 else None
 
     def packaged_weights(self) -> Path:
         """Return the path of the weights that come with the package."""

@@ -51,9 +51,8 @@ def _place_flags(function: Function) -> Function:
 @_place_flags
 def list_models(folder: Path | None, cache: Path | None) -> None:
     """List the models and the weights they are made of, and say what is on this machine."""
-    from starvsr.families.registry import MODELS
+    from starvsr.families.registry import MODELS, all_components
     from starvsr.models.weights.cache import Places, locate
-    from starvsr.models.weights.components import COMPONENTS
 
     places = Places(folder, cache)
     rows = [(name, f"x{e.scale}", e.licence, _state(e, places), e.summary) for name, e in MODELS.items()]
@@ -68,7 +67,7 @@ def list_models(folder: Path | None, cache: Path | None) -> None:
                 "here" if locate(part, places) else "not here",
                 f"{part.summary}; {part.repos[0]}",
             )
-            for part in COMPONENTS.values()
+            for part in all_components().values()
         ]
     )
 
@@ -192,9 +191,9 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
 
 def _components(name: str, in_place_of_alternatives: Places | None = None) -> list[Component]:
     """Return the weights that a name stands for; where several could serve, the ones that are here, else the first."""
-    from starvsr.families.registry import MODELS
+    from starvsr.families.registry import MODELS, all_components
     from starvsr.models.weights.cache import locate
-    from starvsr.models.weights.components import COMPONENTS, get_component
+    from starvsr.models.weights.components import get_component
 
     spec = MODELS.get(name)
     if spec is not None and not spec.is_trained:
@@ -202,10 +201,11 @@ def _components(name: str, in_place_of_alternatives: Places | None = None) -> li
     if spec is not None and not spec.parts:
         raise OptionError(f"{name} comes with the package: there is nothing to do")
     if spec is None:
-        if name not in COMPONENTS:
-            known = [*MODELS, *COMPONENTS]
+        components = all_components()
+        if name not in components:
+            known = [*MODELS, *components]
             raise OptionError(f"unknown model {name!r}: known are {', '.join(known)}; see `starvsr models list`")
-        return [get_component(name)]
+        return [components[name]]
     if in_place_of_alternatives is None:
         return spec.components()
     chosen = []

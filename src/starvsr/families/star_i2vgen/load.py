@@ -22,6 +22,7 @@ from starvsr.models.text.clip_tokenizer import Tokenizer
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.models.weights import build_empty, fit, known_digest, read_tensors
 from starvsr.models.weights.assign import release_pages
+from starvsr.models.weights.components import get_component
 from starvsr.models.weights.locate import ModelFiles, find_model
 from starvsr.models.weights.releases import check_component
 
@@ -61,7 +62,7 @@ def load(
     in_8_bits = precision == "int8"
     dtype = choose_dtype(_number_type("auto" if in_8_bits or precision is None else precision, device), device)
     files = files or find_model(spec, None if weights is None else Path(weights))
-    check_component(files["unet"], spec.name, spec.parts["unet"], may_read=True)
+    check_component(files["unet"], spec.name, [get_component(part).name for part in spec.parts["unet"]], may_read=True)
     if device == "cpu":
         keep_freed_memory()
     prompts = PromptEncoder(files, device)

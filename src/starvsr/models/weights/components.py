@@ -164,12 +164,18 @@ COMPONENTS: Mapping[str, Component] = MappingProxyType(
 )
 
 
-def get_component(name: str) -> Component:
-    """Return a component by name.
+PartName = str | Component
+"""A component by its name in `COMPONENTS`, or one that only its family knows."""
+
+
+def get_component(name: PartName) -> Component:
+    """Return a component by name, or the one that is given.
 
     Raises:
-        OptionError: there is none of that name.
+        OptionError: There is none of that name.
     """
+    if isinstance(name, Component):
+        return name
     if name not in COMPONENTS:
         raise OptionError(f"unknown weights {name!r}: known are {', '.join(COMPONENTS)}; see `starvsr models list`")
     return COMPONENTS[name]

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from starvsr.errors import WeightsError
 from starvsr.models.weights.cache import Places, locate
-from starvsr.models.weights.components import Component, get_component
+from starvsr.models.weights.components import Component, PartName, get_component
 from starvsr.models.weights.model_folder import name_of
 from starvsr.models.weights.releases import check_component
 
@@ -22,8 +22,8 @@ class FetchedModel(Protocol):
         ...
 
     @property
-    def parts(self) -> Mapping[str, tuple[str, ...]]:
-        """Names of the components that can play each role."""
+    def parts(self) -> Mapping[str, tuple[PartName, ...]]:
+        """The components that can play each role."""
         ...
 
     @property
@@ -76,12 +76,12 @@ def find_model(spec: FetchedModel, weights: Path | None = None, places: Places |
 
 
 def find_start(
-    start: str, model: FetchedModel, weights: Path | None = None, places: Places | None = None
+    start: PartName, model: FetchedModel, weights: Path | None = None, places: Places | None = None
 ) -> dict[str, Path]:
     """Return where the training of a published model finds what it starts from, and the parts that stay as they are.
 
     Args:
-        start: Name of the weights of the network ("venhancer", "star-light-unet"); "" for none, or with ``weights``.
+        start: Weights of the network ("venhancer", "star-light-unet"); "" for none, or with ``weights``.
         model: The model that is trained.
         weights: A file or a model folder with the weights of the network instead of ``start``.
         places: Where to look; its own folder may also be one that `starvsr models convert` wrote.
@@ -101,7 +101,7 @@ def find_start(
         if not weights.exists():
             raise WeightsError(f"no weights at {weights}: give a .pt or .safetensors file, or the name of a start")
         found[model.weights_role] = _parts_of_folder(weights, model.layout).get(model.weights_role, weights)
-    wanted: dict[str, tuple[str, ...]] = {r: names for r, names in model.parts.items() if r != model.weights_role}
+    wanted: dict[str, tuple[PartName, ...]] = {r: names for r, names in model.parts.items() if r != model.weights_role}
     if start:
         wanted[model.weights_role] = (start,)
     missing = _find_parts(wanted, found, places, _tensorless(model))
@@ -124,7 +124,7 @@ def _check_releases(model: FetchedModel, found: Mapping[str, Path], folder: Path
         )
     for role, names in model.parts.items():
         if role in found:
-            check_component(found[role], model.name, names)
+            check_component(found[role], model.name, [get_component(name).name for name in names])
 
 
 def _tensorless(model: FetchedModel) -> set[str]:
@@ -133,7 +133,7 @@ def _tensorless(model: FetchedModel) -> set[str]:
 
 
 def _find_parts(
-    parts: Mapping[str, tuple[str, ...]], found: dict[str, Path], places: Places, tensorless: Collection[str]
+    parts: Mapping[str, tuple[PartName, ...]], found: dict[str, Path], places: Places, tensorless: Collection[str]
 ) -> list[Component]:
     """Add the files of the roles that nothing was found for yet; return the components that are not there."""
     missing = []
