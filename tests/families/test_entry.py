@@ -96,7 +96,7 @@ def test_its_model_folder_is_written_and_found_whole(
     parts = FRAMES.folder_parts(find_model(FRAMES, places=Places(own, tmp_path / "none")), are_published=True)
     write_folder(parts, tmp_path / "frames", pipeline=FRAMES.folder_class, name="frames")
     nowhere = Places(tmp_path / "none", tmp_path / "none")
-    with pytest.raises(WeightsError, match="frames-unet, frames-controlnet, .* are not on"):
+    with pytest.raises(WeightsError, match=r"frames-unet, frames-controlnet, .* are not on"):
         find_model(FRAMES, places=nowhere)
     found = find_model(FRAMES, tmp_path / "frames", nowhere)
     assert read_tensors(found["flow"]).keys() == {"c"} and "scheduler/scheduler_config.json" in found

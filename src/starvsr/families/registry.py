@@ -1,4 +1,4 @@
-"""All models, in one table: a new one is an entry here and a package beside. Loads no torch.
+"""All models, in one table: a new one is an entry here and a package beside this file. Loads no torch.
 
 An entry's network and weights are loaded on demand, by the function that it names.
 """

@@ -49,7 +49,7 @@ class MemoryManager(Generic[PlanT]):
         self._placement: Placement | None = None
 
     def apply_plan(self, plan: PlanT) -> None:
-        """Follow this plan from now on; weights move when they are needed next."""
+        """Use this plan from now on; weights move when they are needed next."""
         if plan == self.plan:
             return
         if self._placement is not None and self._placement.place != plan.place:

@@ -61,7 +61,7 @@ class OptionInfo:
         return number
 
     def wanted(self) -> str:
-        """Say which values are right, for messages."""
+        """Describe which values are valid, for messages."""
         numbers = {"int": "a whole number", "float": "a number"}.get(self.kind)
         words = ", ".join(self.choices)
         return " or ".join(part for part in (numbers, words) if part)

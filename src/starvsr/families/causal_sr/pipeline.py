@@ -100,7 +100,7 @@ def load(
     Args:
         spec: The entry.
         device: Where the network computes.
-        weights: What ``starvsr export`` wrote; its metadata hold the sizes that differ from the entry's.
+        weights: What ``starvsr export`` wrote; its metadata have the sizes that differ from the entry's.
         precision: "fp32", "fp16", "bf16", or "auto" (None) for what is fast and safe on the device.
         detail: Place between the two ends that the weights hold, 0 faithful to 1 vivid; None is halfway.
 
@@ -146,7 +146,7 @@ def chosen_tensors(path: Path, detail: float | None) -> dict[str, Tensor]:
 
 
 def stored_config(base: CausalSRConfig, path: Path) -> CausalSRConfig:
-    """Return the sizes that a file of weights tells, ``base`` where it tells none.
+    """Return the network's sizes: those in the metadata of a file of weights, else those of ``base``.
 
     Raises:
         WeightsError: The file is missing or damaged, or its sizes make no sense.
@@ -156,4 +156,4 @@ def stored_config(base: CausalSRConfig, path: Path) -> CausalSRConfig:
     try:
         return dataclasses.replace(base, **json.loads(read_metadata(path).get("network", "{}")))
     except (TypeError, ValueError) as error:
-        raise WeightsError(f"{path} tells sizes that causal-sr has not ({error}): export it again") from error
+        raise WeightsError(f"{path} names sizes that causal-sr does not have ({error}): export it again") from error

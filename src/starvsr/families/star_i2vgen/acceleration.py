@@ -1,4 +1,4 @@
-"""The same sums by other kernels: which attention kernel torch takes, and blocks compiled by torch.compile.
+"""Kernels: which attention kernel torch takes, and blocks compiled by torch.compile; the sums are the same.
 
 Both are options, since which one is fastest depends on the device. What a device does not support is refused
 (attention) or left out with a note (compiling), never silently replaced.
@@ -72,7 +72,7 @@ def attention_scope(word: str, device: torch.device | str, dtype: torch.dtype, h
 class CompiledNetwork:
     """A network whose blocks are compiled at their first call; called like the network itself.
 
-    When compiling fails, the blocks go back to what they were, the call is made again, and :attr:`notes` says so.
+    When compiling fails, the blocks are restored, the call is repeated, and :attr:`notes` says so.
 
     Args:
         network: The network; compiled in place.

@@ -71,7 +71,7 @@ class Attention(nn.Module):
 
 
 class TextContext:
-    """Encoded texts [B, M, E] that remember what each attention made of them: its keys and values, computed once.
+    """Encoded texts [B, M, E] with the keys and values of each attention that reads them, computed once.
 
     Stands in for the plain tensor where the same texts are read in many steps. The weights must not change meanwhile.
     """
@@ -99,7 +99,7 @@ class TextContext:
 
 
 class _SomeTexts(TextContext):
-    """Some of the texts of another context, which does the remembering."""
+    """Some of the texts of another context, which keeps their keys and values."""
 
     def __init__(self, whole: TextContext, texts: slice) -> None:
         super().__init__(whole.tokens[texts])
