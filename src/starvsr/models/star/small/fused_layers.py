@@ -29,6 +29,8 @@ CHUNK_TOKENS = 5_000
 """Tokens of a piece for a transformer, for the same reason."""
 STRIP_VALUES = 250_000
 """Values of a piece for the temporal convolutions: some rows of all frames."""
+_TOGETHER = 4
+"""Parts of equal size come in multiples of this."""
 HALO = 2
 """Rows on each side that a strip of rows must be given for a residual block, which has two 3x3 convolutions."""
 LAST = torch.channels_last
@@ -72,9 +74,20 @@ def new_maps(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=LAST)
 
 
-def frames_at_once(features: Tensor, positions: int) -> int:
-    """How many frames of a map hold about so many positions, at least one."""
-    return max(1, positions // (features.shape[-2] * features.shape[-1]))
+def even_parts(count: int, at_most: int) -> list[slice]:
+    """Cut ``count`` items into parts of about equal size, of ``at_most`` items each, at least one.
+
+    There are 4, 8, 12 ... of them where there are enough items: two or four threads then end at about the same time.
+    """
+    parts = -(-count // max(1, at_most))
+    if 2 * count > at_most:
+        parts = min(count, -(-parts // _TOGETHER) * _TOGETHER)
+    return [slice(count * number // parts, count * (number + 1) // parts) for number in range(parts)]
+
+
+def frame_parts(features: Tensor, positions: int) -> list[slice]:
+    """Cut the frames of maps [T, C, h, w] into parts that hold about so many positions each."""
+    return even_parts(len(features), positions // (features.shape[-2] * features.shape[-1]))
 
 
 def are_whole(height: int, width: int) -> bool:
@@ -85,8 +98,7 @@ def are_whole(height: int, width: int) -> bool:
 def pieces_of(count: int, height: int, width: int) -> list[tuple[slice, slice]]:
     """Cut maps into pieces that go to a thread each: (frames, rows), some whole frames or some rows of one."""
     if are_whole(height, width):
-        step = max(1, CHUNK_PX // (height * width))
-        return [(slice(begin, min(begin + step, count)), slice(0, height)) for begin in range(0, count, step)]
+        return [(frames, slice(0, height)) for frames in even_parts(count, CHUNK_PX // (height * width))]
     strips = min(height, -(-height * width // STRIP_PX))
     borders = [height * number // strips for number in range(strips + 1)]
     return [(slice(i, i + 1), slice(*rows)) for i in range(count) for rows in itertools.pairwise(borders)]
@@ -121,16 +133,16 @@ class FusedTemporalConv(nn.Module):
     def forward(self, pool: Workers, frames: Tensor) -> Tensor:
         """Change [T, C, h, w] in place, and return it."""
         count, channels, height, width = frames.shape
-        step = max(1, STRIP_VALUES // (count * channels * width))
 
-        def piece(top: int) -> None:
-            strip = frames[..., top : top + step, :]
+        def piece(rows: slice) -> None:
+            strip = frames[..., rows, :]
             mixed = strip
             for norm, conv in zip(self.norms, self.convs, strict=True):
                 mixed = frame_view(conv(clip_view(F.silu(norm(mixed), inplace=True), count)))
             strip += mixed
 
-        pool.run(partial(piece, top) for top in range(0, height if self.reach else 0, step))
+        if self.reach:
+            pool.run(partial(piece, rows) for rows in even_parts(height, STRIP_VALUES // (count * channels * width)))
         return frames
 
 
@@ -202,10 +214,9 @@ class FusedUpsample(nn.Module):
         """Return [T, C, 2h - 2, 2w] for features [T, C, h, w]."""
         count, _, height, width = features.shape
         out = new_maps(features, (count, self.channels, 2 * height - 2, 2 * width))
-        frames = features.split(step := frames_at_once(features, CHUNK_PX))
-        pool.run(
-            partial(self.rows, *both, slice(0, out.shape[2])) for both in zip(frames, out.split(step), strict=True)
-        )
+        whole = slice(0, out.shape[2])
+        parts = frame_parts(features, CHUNK_PX)
+        pool.run(partial(self.rows, features[part], out[part], whole) for part in parts)
         return out
 
     def rows(self, features: Tensor, out: Tensor, rows: slice) -> None:

@@ -19,7 +19,7 @@ from starvsr.models.star.small.fused_layers import (
     bias_of,
     composed,
     convolution,
-    frames_at_once,
+    frame_parts,
     new_maps,
     pieces_of,
 )
@@ -97,13 +97,10 @@ class FusedStem(nn.Module):
         full, count, channels = self.full_size(frames), len(frames), self.first.out_channels
         half = ((full[0] + 1) // 2 + 1, (full[1] + 1) // 2)
         like = torch.empty(0, dtype=self.first.weight.dtype, device=frames.device)
-        maps = [
-            new_maps(like, (spare * first + count, channels, *size))
-            for first, size in ((1, full), (0, half), (0, half))
-        ]
-        step = frames_at_once(frames, CHUNK_PX)
-        parts = zip(frames.split(step), *(map_[-count:].split(step) for map_ in maps), strict=True)
-        pool.run(partial(self._fill, *part) for part in parts)
+        sizes = (spare + count, full), (count, half), (count, half)
+        maps = [new_maps(like, (frames_held, channels, *size)) for frames_held, size in sizes]
+        ends = [map_[-count:] for map_ in maps]
+        pool.run(partial(self._fill, frames[cut], *(end[cut] for end in ends)) for cut in frame_parts(frames, CHUNK_PX))
         return maps[0], maps[1], maps[2]
 
     def _fill(self, frames: Tensor, *maps: Tensor) -> None:

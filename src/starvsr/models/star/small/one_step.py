@@ -49,7 +49,8 @@ from starvsr.models.star.small.fused_layers import (
     bias_of,
     convolution,
     copied,
-    frames_at_once,
+    even_parts,
+    frame_parts,
     inside,
     new_maps,
     pieces_of,
@@ -263,18 +264,17 @@ def _run(pool: Workers, part: nn.Module, features: Tensor) -> Tensor:
             features = _run(pool, module, features)
         return features
     if isinstance(part, SpatialTransformer):  # frames are apart
-        pieces = features.split(frames_at_once(features, CHUNK_TOKENS))
+        pieces = [features[frames] for frames in frame_parts(features, CHUNK_TOKENS)]
         pool.run(partial(part, OwnedMaps(frames), frames[:1]) for frames in pieces)  # its context is folded in
         return features
     if isinstance(part, TemporalTransformer):  # pixels are apart
-        pieces = features.split(max(1, CHUNK_TOKENS // (len(features) * features.shape[-1])), dim=2)
-        pool.run(partial(part, OwnedMaps(rows), len(rows)) for rows in pieces)
+        cuts = even_parts(features.shape[2], CHUNK_TOKENS // (len(features) * features.shape[-1]))
+        pool.run(partial(part, OwnedMaps(features[:, :, rows]), len(features)) for rows in cuts)
         return features
     if isinstance(part, Downsample):
         count, channels, height, width = features.shape
         out = new_maps(features, (count, channels, (height + 1) // 2 + 1, (width + 1) // 2))
-        step = frames_at_once(features, CHUNK_PX)
-        pool.run(partial(_fill, *both, part) for both in zip(out.split(step), features.split(step), strict=True))
+        pool.run(partial(_fill, out[cut], features[cut], part) for cut in frame_parts(features, CHUNK_PX))
         return out
     result: Tensor = part(pool, features)
     return result
@@ -286,9 +286,8 @@ def _fill(out: Tensor, features: Tensor, layer: nn.Module) -> None:
 
 def _add(pool: Workers, out: Tensor, layer: nn.Module, features: Tensor) -> None:
     """Add what a layer makes of maps to others of the same size."""
-    step = frames_at_once(features, CHUNK_PX)
-    pieces = zip(out.split(step), features.split(step), strict=True)
-    pool.run(partial(lambda to, of: to.add_(layer(of)), *both) for both in pieces)
+    cuts = frame_parts(features, CHUNK_PX)
+    pool.run(partial(lambda to, of: to.add_(layer(of)), out[cut], features[cut]) for cut in cuts)
 
 
 def _parts(block: nn.Module, embedding: Tensor, context: Tensor) -> nn.ModuleList:
