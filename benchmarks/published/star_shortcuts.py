@@ -36,8 +36,8 @@ from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling, Text
 from starvsr.families.star_small.spec import STAR_SMALL
 from starvsr.imaging.color import adain
 from starvsr.imaging.frames import enlarge
-from starvsr.metrics.evaluate import ByteArray
 from starvsr.metrics.fidelity import psnr_y, ssim
+from starvsr.metrics.metric import ByteArray
 from starvsr.models.codecs import PixelUnshuffleCodec
 from starvsr.models.feature_cache import FeatureCache, FeatureCaches
 from starvsr.models.star.config import StarUNetConfig
