@@ -1,19 +1,24 @@
-"""Measure a result against its ground truth: ``python examples/compare_two_clips.py truth.mp4 result.mp4``."""
+"""Measure a result against its ground truth: ``python examples/compare_two_clips.py truth.mp4 result.mp4``.
+
+Clips of any length: both are read once, a frame at a time.
+"""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
+from starvsr.data.clip_file import ClipFile
 from starvsr.errors import StarVsrError
-from starvsr.metrics.evaluate import METRICS
-from starvsr.video.codec_pass import read_clip
+from starvsr.metrics.evaluate import measure
+from starvsr.metrics.metric import mean
 
 
 def main(truth: str, result: str) -> None:
     """Print the mean of every metric over the frames; 8 px are cut from each border."""
-    gt, hq = read_clip(truth), read_clip(result)
-    for name, metric in METRICS.items():
-        print(f"{name:20s} {metric(gt, hq, 8).mean():.4f}")
+    values = measure(ClipFile(Path(result)), ClipFile(Path(truth)), crop_px=8)
+    for name, frames in values.items():
+        print(f"{name:20s} {mean(frames):.4f}")
 
 
 if __name__ == "__main__":

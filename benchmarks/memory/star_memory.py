@@ -26,7 +26,6 @@ from starvsr.families.star_i2vgen.footprint.network import Call, call_bytes
 from starvsr.families.star_i2vgen.footprint.plan import AT_ONCE, StarPlan
 from starvsr.families.star_i2vgen.footprint.vae import Coding, decode_bytes, encode_bytes
 from starvsr.families.star_i2vgen.spec import STAR_LIGHT
-from starvsr.models.chunking import set_at_once, set_chunk
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae import temporal as temporal_vae
@@ -156,8 +155,7 @@ def measure(setting: Setting) -> Told:
     """Count the bytes alive in one call of the network, one decoding and one encoding; compare."""
     generator = torch.Generator().manual_seed(0)
     network = StarUNet(setting.unet).eval().requires_grad_(False)
-    set_at_once(network, setting.at_once)
-    set_chunk(network, setting.chunk)
+    network.budget.max_elements, network.budget.max_tokens = setting.at_once, setting.chunk
     shape = (setting.clips, 4, setting.frames, setting.rows, setting.columns)
     x, hint = torch.randn(2, *shape, generator=generator)
     context, t = torch.randn(setting.clips, 7, 24, generator=generator), torch.full((setting.clips,), 500)

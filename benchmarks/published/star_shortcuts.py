@@ -36,11 +36,10 @@ from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling, Text
 from starvsr.families.star_small.spec import STAR_SMALL
 from starvsr.imaging.color import adain
 from starvsr.imaging.frames import enlarge
-from starvsr.metrics.evaluate import ByteArray
 from starvsr.metrics.fidelity import psnr_y, ssim
+from starvsr.metrics.metric import ByteArray
 from starvsr.models.codecs import PixelUnshuffleCodec
 from starvsr.models.feature_cache import FeatureCache, FeatureCaches
-from starvsr.models.star.attention import FeedForward
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.star.unet import StarUNet
@@ -168,9 +167,7 @@ def shallow_share(config: StarUNetConfig, frames: int, height: int, width: int) 
         x, hint = torch.empty(2, 1, config.in_channels, frames, height, width)
         context = torch.empty(1, 77, config.context_dim)
         t = torch.zeros(1, dtype=torch.int64)
-    for module in network.modules():
-        if isinstance(module, FeedForward):
-            module.chunk = frames * height * width
+    network.budget.max_tokens = frames * height * width
     cache = FeatureCache(2)
     counts = []
     with torch.no_grad():

@@ -28,7 +28,8 @@ import torch
 from benchmarks.marked import replace_marked
 from starvsr.data.paired import find_pairs, make_eval_pairs
 from starvsr.errors import StarVsrError
-from starvsr.metrics.evaluate import METRICS, ByteArray, ClipPair, evaluate
+from starvsr.metrics.evaluate import ByteArray, ClipPair, by_clip, evaluate
+from starvsr.metrics.registry import DEFAULT_METRICS
 from starvsr.models.weights import load_weights
 from starvsr.training.config import load_recipe
 from starvsr.training.run import train, weights_name
@@ -42,6 +43,7 @@ else:
     import tomli as tomllib
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "ablations"
+METRICS = [metric.name for metric in DEFAULT_METRICS]
 PRIOR = "prior"
 MARKS = ("<!-- ablations:begin -->", "<!-- ablations:end -->")
 
@@ -107,7 +109,7 @@ def measure(trainee: Trainee, pairs: Sequence[ClipPair], metrics: Sequence[str])
     def upscale(lq: ByteArray) -> ByteArray:
         return np.asarray(from_unit(trainee.one_step(to_unit(lq, 8)[None])[0], 8), np.uint8)
 
-    table = evaluate(pairs, {"row": upscale}, metrics=metrics)
+    table = evaluate(pairs, {"row": by_clip(upscale)}, metrics=metrics)
     return {name: value for name, value in table.mean("row").items() if name in metrics}
 
 
@@ -234,7 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prior-steps", type=int, default=0, help="steps of the prior (default: the recipe's)")
     parser.add_argument("--frames", type=int, default=10, help="frames of each pair measured on")
     parser.add_argument("--size", default="640x360", help="largest ground truth measured on")
-    parser.add_argument("--metrics", nargs="*", default=list(METRICS), choices=list(METRICS))
+    parser.add_argument("--metrics", nargs="*", default=METRICS, choices=METRICS)
     parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE", help="for every row")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--write", type=Path, help=f"put the tables between {MARKS[0]} and {MARKS[1]} of this page")

@@ -7,7 +7,7 @@
 Sharp clips in DIR are cut, degraded with fixed seeds (presets light and heavy) and stored losslessly under OUT/pairs;
 each method enlarges them; PSNR-Y, SSIM-Y, VMAF-NEG and warping error are averaged over frames, then clips.
 8 px are cut from each border first: there every method guesses, and so did the blur of the degradation.
-Writes scores.json, scores.md and a contact sheet for each preset.
+Writes scores.json, scores.csv (every frame), scores.md (with the worst frames) and a contact sheet for each preset.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import torch
 
 from benchmarks.quality.contact_sheets import Row, detailed_window, enlarge_nearest, save_sheet, window
-from benchmarks.quality.methods import ANIME_VIDEO, SCALE, AnimeVideo, ByteArray, Method, StarSmall, bicubic
+from benchmarks.quality.methods import ANIME_VIDEO, SCALE, AnimeVideo, ByteArray, StarSmall, bicubic
+from starvsr.data.clip_file import ClipFile
 from starvsr.data.paired import find_pairs, make_eval_pairs
 from starvsr.errors import StarVsrError
-from starvsr.metrics.evaluate import METRICS, ClipPair, Score, ScoreTable, evaluate
-from starvsr.video.codec_pass import read_clip
+from starvsr.metrics.evaluate import ClipPair, Method, by_clip, by_frame, evaluate
+from starvsr.metrics.metric import FrameSet
+from starvsr.metrics.registry import DEFAULT_METRICS, METRICS
+from starvsr.metrics.scores import Score, ScoreTable
 
 QUICK_SIZE, QUICK_FRAMES = (640, 360), 10
 FULL_SIZE, FULL_FRAMES = (960, 540), 24
@@ -38,21 +42,27 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the comparison and print the table."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
-    pairs = prepare_pairs(options)
+    folder = prepare_pairs(options)
     sheets: dict[str, dict[str, Row]] = {}
+    pairs = list(read_pairs(folder, options.presets, options.clips))
+    middles = {(pair.group, pair.name): sum(1 for _ in pair.lq) // 2 for pair in pairs}
 
-    def on_result(pair: ClipPair, method: str, hq: ByteArray, score: Score) -> None:
+    def on_frame(pair: ClipPair, method: str, index: int, frame: FrameSet) -> None:
+        if index == middles[pair.group, pair.name]:
+            _add_crop(sheets, pair, method, index, frame)
+
+    def on_result(pair: ClipPair, method: str, score: Score) -> None:
         print(f"{pair.group:7s} {pair.name:30s} {method:12s} " + " ".join(f"{v:9.4f}" for v in score.values.values()))
-        _add_crop(sheets, pair, method, hq)
 
     table = evaluate(
-        read_pairs(pairs, options.presets, options.clips),
+        pairs,
         choose_methods(options),
         metrics=options.metrics,
         crop_px=options.crop,
+        on_frame=on_frame,
         on_result=on_result,
     )
-    table.protocol |= _circumstances(options, pairs)
+    table.protocol |= _circumstances(options, folder)
     table.save(options.out, "scores")
     for group, rows in sheets.items():
         save_sheet(list(rows.values()), options.out / f"crops_{group}.png")
@@ -88,36 +98,37 @@ def read_pairs(folder: Path, presets: list[str], clips: str = "") -> Iterator[Cl
         for pair in found:
             name, _, group = pair.gt.stem.rpartition("__")
             if group == preset and clips in name:
-                yield ClipPair(name, group, read_clip(pair.lq), read_clip(pair.gt))
+                yield ClipPair(name, group, ClipFile(pair.lq), ClipFile(pair.gt))
 
 
 def choose_methods(options: argparse.Namespace) -> dict[str, Method]:
     """Load the methods that were asked for."""
     methods: dict[str, Method] = {}
     if "bicubic" in options.methods:
-        methods["bicubic"] = bicubic
+        methods["bicubic"] = by_frame(bicubic)
     if "animevideov3" in options.methods and options.ncnn_model:
-        methods["animevideov3"] = AnimeVideo(options.ncnn_model, options.threads)
+        methods["animevideov3"] = by_frame(AnimeVideo(options.ncnn_model, options.threads))
     if "star-small" in options.methods:
         for steps in options.steps or [None]:
             name = "star-small" if steps is None else f"star-small, {steps} step{'s' * (steps > 1)}"
-            methods[name] = StarSmall(options.weights, options.seed, steps)
+            methods[name] = by_clip(StarSmall(options.weights, options.seed, steps))
     return methods
 
 
-def _add_crop(sheets: dict[str, dict[str, Row]], pair: ClipPair, method: str, hq: ByteArray) -> None:
-    middle = len(pair.gt) // 2
-    left, top = detailed_window(pair.gt[middle], CROP_WIDTH, CROP_HEIGHT)
+def _add_crop(sheets: dict[str, dict[str, Row]], pair: ClipPair, method: str, index: int, frame: FrameSet) -> None:
+    left, top = detailed_window(frame.gt, CROP_WIDTH, CROP_HEIGHT)
 
     def cut(picture: ByteArray) -> ByteArray:
         return window(picture, left, top, CROP_WIDTH, CROP_HEIGHT)
 
     rows = sheets.setdefault(pair.group, {})
-    lq = cut(enlarge_nearest(pair.lq[middle], SCALE))
-    row = rows.setdefault(pair.name, Row(f"{pair.name}, frame {middle}", {"lq": lq}))
-    gt = row.pictures.pop("ground truth", None)
-    row.pictures[method] = cut(hq[middle])
-    row.pictures["ground truth"] = cut(pair.gt[middle]) if gt is None else gt
+    if pair.name not in rows:
+        lq = cut(enlarge_nearest(next(islice(pair.lq, index, None)), SCALE))
+        rows[pair.name] = Row(f"{pair.name}, frame {index}", {"lq": lq})
+    pictures = rows[pair.name].pictures
+    gt = pictures.pop("ground truth", None)
+    pictures[method] = cut(frame.hq)
+    pictures["ground truth"] = cut(frame.gt) if gt is None else gt
 
 
 def _circumstances(options: argparse.Namespace, pairs: Path) -> dict[str, object]:
@@ -155,7 +166,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=Path, help="star-small weights (default: as shipped)")
     parser.add_argument("--ncnn-model", type=Path, help=f"folder with {ANIME_VIDEO}.param and .bin")
     parser.add_argument("--methods", nargs="+", default=["bicubic", "animevideov3", "star-small"])
-    parser.add_argument("--metrics", nargs="+", default=list(METRICS))
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=[metric.name for metric in DEFAULT_METRICS],
+        choices=[metric.name for metric in METRICS],
+    )
     parser.add_argument("--presets", nargs="+", default=["light", "heavy"])
     parser.add_argument("--clips", default="", help="only clips whose name contains this")
     parser.add_argument("--frames", type=int, help="frames of each clip")

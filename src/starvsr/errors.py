@@ -5,7 +5,7 @@ A message says what went wrong, why, and what to do next, in one line::
     StarVsrError                 catch this one to catch all
     ├── InputError               the input cannot be used
     │   ├── InputNotFoundError   there is no such file or folder
-    │   ├── LimitError           larger than what is let in without a flag
+    │   ├── LimitError           larger than what is accepted without a flag
     │   ├── UnreadableInputError not a video, empty, truncated, or its codec is unknown
     │   └── CorruptFrameError    damaged in the middle
     ├── OutputError              the output cannot be written
@@ -14,7 +14,7 @@ A message says what went wrong, why, and what to do next, in one line::
     ├── OptionError              an option has a wrong value, or two contradict each other
     ├── WeightsError             weights missing, damaged, or not of this model
     ├── ResourceError            not enough memory or disk for the plan
-    ├── JobError                 an unfinished job cannot be gone on with
+    ├── JobError                 an unfinished job cannot be resumed
     ├── DataError                a dataset or training recipe cannot be used
     └── Cancelled                the user stopped the job
 """
@@ -55,7 +55,7 @@ class OutputExistsError(OutputError):
 
 
 class OutputNotWritableError(OutputError):
-    """The output folder is missing or closed to us, or the disk is full."""
+    """The output folder is missing or not writable, or the disk is full."""
 
 
 class OptionError(StarVsrError, ValueError):
@@ -71,7 +71,7 @@ class ResourceError(StarVsrError):
 
 
 class JobError(StarVsrError):
-    """An unfinished job is of another input or other options, damaged, or in another process's hands."""
+    """An unfinished job is of another input or other options, damaged, or in use by another process."""
 
 
 class DataError(StarVsrError):

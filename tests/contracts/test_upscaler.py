@@ -201,6 +201,7 @@ SAMPLES: dict[str, Any] = {
     "precision": "bf16",
     "negative_prompt": "fog",
     "guidance": 2.0,
+    "sampler": "ddim",
     "step_list": "normal",
     "guidance_interval": "300:700",
     "feature_cache": 2,

@@ -54,3 +54,19 @@ def test_a_bare_file_finds_its_model(published: Path, tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(OptionError, match="no model has tensors of these names"):
         starvsr.load_upscaler(weights=tmp_path / "other.safetensors")
+
+
+def test_tensors_of_two_models_in_one_file_are_refused_with_both_names(published: Path, tmp_path: Path) -> None:
+    mixed = {**read_tensors(published), **read_tensors(STAR_SMALL.packaged_weights())}
+    path = tmp_path / "mixed.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in mixed.items()}, path)
+    for name in (None, "star-small", "star-light"):
+        with pytest.raises(WeightsError, match=r"mixes tensors of star-light and star-small: give a file"):
+            starvsr.load_upscaler(name, weights=path)
+
+
+def test_a_file_that_tells_its_model_is_refused_by_its_sibling(published: Path, tmp_path: Path) -> None:
+    path = tmp_path / "tuned.safetensors"
+    save_file(read_tensors(published), path, metadata={"model": "star-heavy"})
+    with pytest.raises(WeightsError, match=r"holds weights of star-heavy, and the model is star-light: give --model"):
+        starvsr.load_upscaler("star-light", weights=path)

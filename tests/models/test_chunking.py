@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from starvsr.models.chunking import WHOLE, cuts, frame_cuts, set_at_once, settled
+from starvsr.models.chunking import WHOLE, cuts, frame_cuts, frozen_norm
 from starvsr.models.star.attention import Attention, TextContext
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
@@ -33,23 +33,23 @@ def _inputs(batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("at_once", [1, 3000, 20_000, WHOLE])
-def test_pieces_of_any_size_agree_with_the_plain_way(network: StarUNet, batch: int, at_once: int) -> None:
+@pytest.mark.parametrize("max_elements", [1, 3000, 20_000, WHOLE])
+def test_pieces_of_any_size_agree_with_the_plain_way(network: StarUNet, batch: int, max_elements: int) -> None:
     x, t, context, hint = _inputs(batch)
     plain = network(x, t, context, hint).detach()  # with gradients nothing is cut
-    set_at_once(network, at_once)
+    network.budget.max_elements = max_elements
     kept = x.clone(), hint.clone(), context.clone()
     with torch.no_grad():
         pieces = network(x, t, context, hint)
-    set_at_once(network, WHOLE)
+    network.budget.max_elements = WHOLE
     assert (pieces - plain).abs().max() < 1e-5 * plain.abs().max().clamp(min=1)
     assert all(torch.equal(a, b) for a, b in zip((x, hint, context), kept, strict=True))
 
 
-@pytest.mark.parametrize("at_once", [3000, WHOLE])
-def test_a_text_is_read_once_and_means_the_same(network: StarUNet, at_once: int) -> None:
+@pytest.mark.parametrize("max_elements", [3000, WHOLE])
+def test_a_text_is_read_once_and_means_the_same(network: StarUNet, max_elements: int) -> None:
     x, t, context, hint = _inputs(2)
-    set_at_once(network, at_once)
+    network.budget.max_elements = max_elements
     readers = [
         module for module in network.modules() if isinstance(module, Attention) and module.to_k.in_features == 24
     ]
@@ -66,16 +66,16 @@ def test_a_text_is_read_once_and_means_the_same(network: StarUNet, at_once: int)
         torch.testing.assert_close(first, plain, atol=1e-6, rtol=1e-5)
     for hook in hooks:
         hook.remove()
-    set_at_once(network, WHOLE)
+    network.budget.max_elements = WHOLE
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_a_settled_norm_knows_the_whole_clip(dtype: torch.dtype) -> None:
+def test_a_frozen_norm_knows_the_whole_clip(dtype: torch.dtype) -> None:
     norm = nn.GroupNorm(4, 8).to(dtype)
     nn.init.normal_(norm.weight)
     clip = (torch.randn(2, 8, 3, 6, 5, generator=torch.Generator().manual_seed(2)) * 3 + 1).to(dtype)
     with torch.no_grad():
-        normed = settled(norm, clip, at_once=100)
+        normed = frozen_norm(norm, clip, max_elements=100)
         assert normed is not norm
         found = torch.cat([normed(clip[..., rows, :]) for rows in cuts(6, 1, 2)], dim=3)
         wanted = norm.float()(clip.float())
@@ -85,9 +85,8 @@ def test_a_settled_norm_knows_the_whole_clip(dtype: torch.dtype) -> None:
 
 
 def test_pieces_stay_within_their_clip() -> None:
-    frames = torch.zeros(6, 2)
-    pieces = frame_cuts(frames, 3, 10, 20)
+    pieces = frame_cuts(6, 3, 10, 20)
     assert [(p.start, p.stop, c.start, c.stop) for p, c in pieces] == [
         (0, 2, 0, 1), (2, 3, 0, 1), (3, 5, 1, 2), (5, 6, 1, 2),
     ]  # fmt: skip
-    assert frame_cuts(frames, 3, 10, 60) == [(slice(0, 6), slice(0, 2))]
+    assert frame_cuts(6, 3, 10, 60) == [(slice(0, 6), slice(0, 2))]

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from starvsr.models.chunking import set_at_once
+from starvsr.models.chunking import WHOLE
 from starvsr.models.feature_cache import FeatureCache, FeatureCaches
+from starvsr.models.inference import owned
 from starvsr.models.star.attention import TextContext
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
@@ -106,7 +107,7 @@ def test_caches_age_together_and_let_go() -> None:
     caches = FeatureCaches(3)
     first, second = caches.of("first"), caches.of("second")
     assert first is not None and second is not None and caches.of("first") is first
-    first.keep(torch.ones(1))
+    first.see(torch.ones(1), num_left=first.num_blocks)
     for kept in (True, True, True, False):  # the step itself and two more
         assert (first.features is not None) is kept
         assert second.features is None
@@ -114,28 +115,25 @@ def test_caches_age_together_and_let_go() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("at_once", [None, 200])
+@pytest.mark.parametrize("max_elements", [WHOLE, 200])
 @pytest.mark.parametrize("remembering", [False, True])
-def test_one_clip_read_with_two_texts(network: StarUNet, at_once: int | None, remembering: bool) -> None:
+def test_one_clip_read_with_two_texts(network: StarUNet, max_elements: int, remembering: bool) -> None:
     """What comes before the first text runs once, and the answers are those of two calls."""
     x, t, hint = _clip(), torch.tensor([700]), _clip(1)
     apart = torch.cat([network(x, t, text[None], hint) for text in TEXTS])
-    if at_once is not None:
-        set_at_once(network, at_once)
+    network.budget.max_elements = max_elements
     try:
         with _counted(network) as seen:
             both = network(x, t, TextContext(TEXTS) if remembering else TEXTS, hint)
     finally:
-        set_at_once(network, 1 << 62)
+        network.budget.max_elements = WHOLE
     assert both.shape == (2, *x.shape[1:])
     torch.testing.assert_close(both, apart, atol=2e-5, rtol=1e-4)
     assert (apart[0] - apart[1]).abs().max() > 1e-3
     frames = {"input_blocks.1.0": 0, "output_blocks.0.0": 0}
     hooks = [
         network.get_submodule(name).register_forward_pre_hook(
-            lambda _, inputs, name=name: frames.__setitem__(
-                name, len(inputs[0][0] if isinstance(inputs[0], list) else inputs[0])
-            )
+            lambda _, inputs, name=name: frames.__setitem__(name, owned(inputs[0]).num_frames)
         )
         for name in frames
     ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from starvsr.models.int8 import quantize, to_int8, weight_bytes
+from starvsr.models.int8 import computing_dtype, packed_weights, quantize, to_int8, weight_bytes
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
 
@@ -57,13 +58,13 @@ def test_what_is_computed_is_what_the_codes_say() -> None:
     network, inputs = _network(), _inputs()
     reference = _network()
     to_int8(network)
-    layers = {name: layer for name, layer in network.named_modules() if hasattr(layer, "int8_weight")}
-    assert len(layers) > 20
+    layers = {name: layer for name, layer in network.named_modules() if parametrize.is_parametrized(layer, "weight")}
+    assert len(layers) == len(list(packed_weights(network))) > 20
     for name, layer in layers.items():
-        plain = reference.get_submodule(name)
-        stored = layer.int8_weight
-        shape = (-1, *([1] * (stored.codes.ndim - 1)))
-        plain.weight = nn.Parameter(stored.codes.float() * stored.scales.view(shape))
+        codes, scales = layer.parametrizations.weight.original0, layer.parametrizations.weight.original1
+        assert codes.dtype == torch.int8
+        shape = (-1, *([1] * (codes.ndim - 1)))
+        reference.get_submodule(name).weight = nn.Parameter(codes.float() * scales.view(shape))
     with torch.no_grad():
         torch.testing.assert_close(network(*inputs), reference(*inputs), atol=1e-5, rtol=1e-5)
 
@@ -77,5 +78,5 @@ def test_small_weights_survive_half_precision(dtype: torch.dtype) -> None:
     exact = layer.weight.detach().clone()
     with torch.no_grad():
         to_int8(network)
-        assert layer.weight.dtype == dtype
+        assert layer.weight.dtype == computing_dtype(network) == dtype
         assert (layer.weight - exact).abs().max() < 0.02 * exact.abs().max()

@@ -52,7 +52,7 @@ def test_a_phase_is_run_again_with_a_smaller_plan(caplog: pytest.LogCaptureFixtu
     assert family.applied == [StripedPlan(), *smaller] and len(smaller) == 2 and calls == [3]
     needs = [predict(StripedFootprint(), CLIP, plan).of("draw") for plan in family.applied]
     assert needs == sorted(needs, reverse=True) and needs[-1] < 0.8 * needs[0]
-    assert len(family.memory.notes) == 2 and "goes on with" in caplog.text
+    assert len(family.memory.notes) == 2 and "continues with" in caplog.text
 
 
 def test_results_already_yielded_are_not_yielded_again() -> None:

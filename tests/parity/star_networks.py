@@ -41,9 +41,25 @@ def group_norm(channels: int, eps: float) -> nn.Module:
 
 
 def build_unet(case: Case, config: dict[str, Any]) -> StarUNet:
-    network = filled(lambda: StarUNet(StarUNetConfig.from_reference(config)), salt=case.salt, prefix=case.prefix())
+    network = filled(lambda: StarUNet(config_of(config)), salt=case.salt, prefix=case.prefix())
     assert isinstance(network, StarUNet)
     return network
+
+
+def config_of(names: dict[str, Any]) -> StarUNetConfig:
+    """Translate the constructor arguments of the published code (dim, dim_mult, num_heads, ...)."""
+    return StarUNetConfig(
+        in_channels=names["in_dim"],
+        out_channels=names["out_dim"],
+        width=names["dim"],
+        multipliers=tuple(names["dim_mult"]),
+        num_res_blocks=names["num_res_blocks"],
+        head_dim=names["head_dim"],
+        first_heads=names["num_heads"],
+        attn_scales=tuple(names["attn_scales"]),
+        context_dim=names["context_dim"],
+        temporal_stages=(4,) * len(names["dim_mult"]),
+    )
 
 
 def velocity_network(case: Case) -> Callable[[Tensor, Tensor], Predict]:

@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -188,11 +189,24 @@ def read_images(folder: Path, num_frames: int | None = None) -> np.ndarray:
     Raises:
         DataError: they differ in size.
     """
-    files = sorted(list_media(folder, IMAGE_SUFFIXES), key=natural_key)
-    frames = [_read_image(path) for path in files[:num_frames]]
-    if len({frame.shape for frame in frames}) != 1:
-        raise DataError(f"the images of {folder} differ in size; a folder of images must be one clip")
-    return np.stack(frames)
+    return np.stack(list(iter_images(folder, num_frames)))
+
+
+def iter_images(folder: Path, num_frames: int | None = None) -> Iterator[np.ndarray]:
+    """Read what :func:`read_images` does one image after another, uint8 [H, W, 3].
+
+    Raises:
+        DataError: there is none, or they differ in size.
+    """
+    shape: tuple[int, ...] | None = None
+    for path in sorted(list_media(folder, IMAGE_SUFFIXES), key=natural_key)[:num_frames]:
+        frame = _read_image(path)
+        if shape not in (None, frame.shape):
+            raise DataError(f"the images of {folder} differ in size; a folder of images must be one clip")
+        shape = frame.shape
+        yield frame
+    if shape is None:
+        raise DataError(f"there are no images in {folder}; a folder of images must be one clip")
 
 
 def read_caption(path: Path) -> str:

@@ -3,7 +3,7 @@
 Three kinds of functions, each wrapping the one before:
 
 * a `Predict(x_t, t)` is a network with its context and control bound: noisy latents and integer timesteps in,
-  velocity, noise or clean estimate out;
+  velocity out;
 * `guided` joins two of them (with and without the prompt) into one; `guided_pair` does it for a network that gives both
   at once;
 * a `Denoise(x_t, level)` is what samplers call: noisy latents at a solver level in, clean estimate out.
@@ -36,23 +36,10 @@ Denoise = Callable[[Tensor, float], Tensor]
 
 def from_velocity(predict: Predict, schedule: NoiseSchedule) -> Denoise:
     """Turn a v-predicting network into a clean estimate; the level is rounded to an integer timestep."""
-    return _denoiser(predict, schedule, schedule.x0_from_velocity)
 
-
-def from_eps(predict: Predict, schedule: NoiseSchedule) -> Denoise:
-    """Turn a noise-predicting network into a clean estimate; useless where no signal is left (alpha = 0)."""
-    return _denoiser(predict, schedule, schedule.x0_from_eps)
-
-
-def from_x0(predict: Predict, schedule: NoiseSchedule) -> Denoise:
-    """Turn a network that predicts the clean latents themselves into a clean estimate."""
-    return _denoiser(predict, schedule, lambda x_t, x0, t: x0)
-
-
-def _denoiser(predict: Predict, schedule: NoiseSchedule, to_x0: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Denoise:
     def denoise(x: Tensor, level: float) -> Tensor:
         t = schedule.integer_timestep_at(torch.tensor([level], dtype=torch.float64)).expand(x.shape[0]).to(x.device)
-        return to_x0(x, predict(x, t).to(x.dtype), t)
+        return schedule.x0_from_velocity(x, predict(x, t).to(x.dtype), t)
 
     return denoise
 
@@ -113,7 +100,7 @@ def in_interval(inside: Denoise, outside: Denoise, schedule: NoiseSchedule, inte
     Args:
         inside: asked when the level's integer timestep, which the network sees, lies in the interval.
         outside: asked otherwise.
-        schedule: tells the timestep of a level.
+        schedule: gives the timestep of a level.
         interval: first and last timestep, both inside.
     """
     low, high = interval

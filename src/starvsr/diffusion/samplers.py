@@ -7,7 +7,7 @@
 * `sigmas` float32 [n + 1] are solver levels sigma / alpha: falling, the last one 0; the first one may be inf
   (pure noise). First-order samplers make n evaluations.
 * `noise(i)` is the unit normal noise that step i adds, of the shape of x; deterministic samplers never ask.
-* `on_step(i, n, x0)` is told after each step's evaluation; raise in it to stop.
+* `on_step(i, n, x0)` is called after each step's evaluation; raise in it to stop.
 
 Inside, the state is x_t / alpha, so a step is `x0 + level * direction`.
 """
@@ -114,7 +114,7 @@ def released_start(x: Tensor, level: float) -> Tensor:
 
 
 SAMPLERS: dict[str, Sampler] = {"dpmpp-2m-sde": dpmpp_2m_sde, "ddim": ddim, "heun": heun}
-"""Samplers by the names that options use."""
+"""Samplers by the names that ``--sampler`` takes."""
 
 
 def _levels(sigmas: Tensor) -> list[float]:

@@ -151,16 +151,6 @@ class NoiseSchedule:
         alpha, sigma = self.coefficients(t, x_t)
         return sigma * x_t + alpha * v
 
-    def x0_from_eps(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        """Clean estimate from a noise estimate: (x_t - sigma * eps) / alpha; infinite where alpha = 0."""
-        alpha, sigma = self.coefficients(t, x_t)
-        return (x_t - sigma * eps) / alpha
-
-    def eps_from_x0(self, x_t: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-        """Noise estimate from a clean estimate: (x_t - alpha * x0) / sigma."""
-        alpha, sigma = self.coefficients(t, x_t)
-        return (x_t - alpha * x0) / sigma
-
     def level_at(self, t: Tensor) -> Tensor:
         """Solver level of (fractional) timesteps.
 
@@ -183,19 +173,15 @@ class NoiseSchedule:
             level: float [n], >= 0; below the table it is timestep 0; only inf is a timestep without signal.
 
         Returns:
-            float32 [n] on the device of `level`.
+            float64 [n] on the CPU.
         """
-        return self._timestep_at(level.cpu().double()).float().to(level.device)
-
-    def _timestep_at(self, level: Tensor) -> Tensor:
-        """`timestep_at` before rounding, float64 [n] of levels float64 [n]."""
-        log_level = level.log()
-        table = self.log_levels
+        exact = level.cpu().double()
+        log_level, table = exact.log(), self.log_levels
         high = torch.searchsorted(table, log_level, right=True).clamp(1, self.num_levels - 1)
         low = high - 1
         weight = ((table[low] - log_level) / (table[low] - table[high])).clamp(0, 1)
         t = (1 - weight) * low + weight * high
-        return torch.where(level.isposinf(), float(self.num_levels - 1), t)
+        return torch.where(exact.isposinf(), float(self.num_levels - 1), t)
 
     def integer_timestep_at(self, level: Tensor) -> Tensor:
         """Timestep for the network at a solver level.
@@ -206,7 +192,7 @@ class NoiseSchedule:
         Returns:
             int64 [n] on the device of `level`.
         """
-        t = (self._timestep_at(level.cpu().double()) * TIMESTEP_GRID).round() / TIMESTEP_GRID
+        t = (self.timestep_at(level) * TIMESTEP_GRID).round() / TIMESTEP_GRID
         return t.round().long().to(level.device)
 
     def levels_of(self, timesteps: list[float]) -> Tensor:

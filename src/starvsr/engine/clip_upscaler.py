@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from starvsr.engine.chunk_plan import ChunkPlan, ModelPlan, PlanInput, plan_chunks
 from starvsr.engine.segments import Segment
@@ -16,6 +16,23 @@ from starvsr.errors import StarVsrError
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Unpack
+
+
+class ClipArguments(TypedDict, total=False):
+    """What a model is given beside a clip; a model that draws no noise has no use for most of it.
+
+    Args:
+        seed: Seed of the noise; with ``first_frame`` it fixes the noise of every frame; 0 if left out.
+        first_frame: Index of the first frame in the whole video; 0 if left out.
+        num_steps: Sampling steps; the model's own number if left out.
+        on_step: Called after each step.
+    """
+
+    seed: int
+    first_frame: int
+    num_steps: int
+    on_step: StepCallback | None
 
 
 class ClipUpscaler:
@@ -27,23 +44,12 @@ class ClipUpscaler:
     device: str = "cpu"
     loaded_with: Mapping[str, Any] = MappingProxyType({})
 
-    def upscale_clip(
-        self,
-        lq: torch.Tensor,
-        *,
-        seed: int,
-        first_frame: int,
-        num_steps: int,
-        on_step: StepCallback | None = None,
-    ) -> torch.Tensor:
+    def upscale_clip(self, lq: torch.Tensor, **arguments: Unpack[ClipArguments]) -> torch.Tensor:
         """Enlarge a clip.
 
         Args:
             lq: [1, 3, T, H, W] float32 in [-1, 1]; T is one of ``traits.lengths``.
-            seed: Seed of the noise; with ``first_frame`` it fixes the noise of every frame.
-            first_frame: Index of the first frame in the whole video.
-            num_steps: Sampling steps.
-            on_step: Called after each step.
+            arguments: Seed, steps, place in the video.
 
         Returns:
             [1, 3, T, scale * H, scale * W] float32, about [-1, 1].
@@ -51,17 +57,10 @@ class ClipUpscaler:
         raise NotImplementedError
 
     def upscale_frames(
-        self,
-        lq: torch.Tensor,
-        keep: slice,
-        *,
-        seed: int,
-        first_frame: int,
-        num_steps: int,
-        on_step: StepCallback | None = None,
+        self, lq: torch.Tensor, keep: slice, **arguments: Unpack[ClipArguments]
     ) -> Iterator[torch.Tensor]:
         """Yield the frames of ``upscale_clip`` that ``keep`` selects, each float32 [3, scale * H, scale * W]."""
-        hq = self.upscale_clip(lq, seed=seed, first_frame=first_frame, num_steps=num_steps, on_step=on_step)
+        hq = self.upscale_clip(lq, **arguments)
         if hq.shape[:3] != lq.shape[:3]:
             raise wrong_size(self.name, tuple(hq.shape), tuple(lq.shape[:3]))
         yield from hq[0, :, keep].unbind(1)
@@ -126,15 +125,7 @@ class FunctionUpscaler(ClipUpscaler):
         self.name, self.scale, self.function, self.device = name, scale, function, device
         self.traits = traits or Traits(accepts=frozenset())
 
-    def upscale_clip(
-        self,
-        lq: torch.Tensor,
-        *,
-        seed: int = 0,
-        first_frame: int = 0,
-        num_steps: int = 1,
-        on_step: StepCallback | None = None,
-    ) -> torch.Tensor:
+    def upscale_clip(self, lq: torch.Tensor, **_: Unpack[ClipArguments]) -> torch.Tensor:
         """Call the function; nothing but the clip changes the result."""
         return self.function(lq)
 

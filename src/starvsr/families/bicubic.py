@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from starvsr.engine.clip_upscaler import ClipUpscaler
+from starvsr.engine.clip_upscaler import ClipArguments, ClipUpscaler
 from starvsr.engine.traits import Traits
 from starvsr.families.entry import Entry
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class BicubicUpscaler(ClipUpscaler):
@@ -22,7 +25,7 @@ class BicubicUpscaler(ClipUpscaler):
     def __init__(self, scale: int = 4, device: str = "cpu") -> None:
         self.scale, self.device = scale, device
 
-    def upscale_clip(self, lq: Tensor, **_: Any) -> Tensor:
+    def upscale_clip(self, lq: Tensor, **_: Unpack[ClipArguments]) -> Tensor:
         """Enlarge [1, 3, T, H, W] to [1, 3, T, scale * H, scale * W]; nothing else changes the result."""
         frames = rearrange(lq, "b c t h w -> (b t) c h w")
         frames = F.interpolate(frames, scale_factor=float(self.scale), mode="bicubic", align_corners=False)

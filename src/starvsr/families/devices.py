@@ -1,4 +1,4 @@
-"""From the word of a device to a device of this machine."""
+"""Device names: "auto", or the name of a device of this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from starvsr.errors import OptionError
 
 
 def choose_device(word: str) -> str:
-    """Turn "auto" into the best device of this machine and check any other word.
+    """Turn "auto" into the best device of this machine, and check any other name.
 
     Raises:
         OptionError: there is no such device here.

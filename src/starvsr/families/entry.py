@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from starvsr.engine.upscaler import Upscaler
-    from starvsr.models.weights.components import Component
+    from starvsr.models.weights.components import Component, PartName
+    from starvsr.models.weights.locate import ModelFiles
+    from starvsr.models.weights.model_folder import FolderPart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +27,13 @@ class Entry:
         licence: Of its network; fetched parts have licences of their own (models/weights/components.py).
         settings: Dataclass of the options that it honours.
         loader: The function that loads it, as "module:function"; called as ``function(entry, device=..., **options)``.
-        parts: Names of the components that can play each role; the first is fetched, any that is there is used.
+        parts: The components that can play each role, by name (models/weights/components.py) or, if no other family
+            uses them, as they are; the first is fetched, any that is there is used.
         layout: Where each of its files lies in a model folder, by role and file name (models/weights/locate.py).
+        weights_role: The role that a bare file of weights plays.
+        folder: The function that lists the parts of its model folder, as "module:function"; called as
+            ``function(entry, files)``; None if it has no model folder.
+        folder_class: Class that opens the folder as a whole, for its index.
         packaged: File of its weights in the package; None when they are fetched, or none are needed.
         is_trained: False: it has no weights yet, and works with a file that the user gives.
         marks: Names of tensors that networks of this family have and those of others do not.
@@ -38,17 +45,39 @@ class Entry:
     licence: str
     settings: type
     loader: str
-    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    parts: Mapping[str, tuple[PartName, ...]] = field(default_factory=dict)
     layout: Mapping[str, str] = field(default_factory=dict)
+    weights_role: str = "unet"
+    folder: str | None = None
+    folder_class: str = ""
     packaged: str | None = None
     is_trained: bool = True
     marks: tuple[str, ...] = ()
 
     def load(self, *, device: str = "cpu", **options: Any) -> Upscaler:
         """Load the model."""
-        module, _, name = self.loader.partition(":")
-        upscaler: Upscaler = getattr(import_module(module), name)(self, device=device, **options)
+        upscaler: Upscaler = _named(self.loader)(self, device=device, **options)
         return upscaler
+
+    def folder_parts(self, files: ModelFiles, *, are_published: bool = False) -> list[FolderPart]:
+        """Return the parts of the model folder that `starvsr models convert` writes.
+
+        Args:
+            files: Where its files lie.
+            are_published: They were found as those of this model, not given by the user.
+
+        Raises:
+            WeightsError: A part is missing, damaged, or not of this model.
+        """
+        assert self.folder is not None
+        parts: list[FolderPart] = _named(self.folder)(self, files)
+        return [replace(part, component=self._only_component(part.role)) for part in parts] if are_published else parts
+
+    def _only_component(self, role: str) -> str | None:
+        from starvsr.models.weights.components import get_component
+
+        names = self.parts.get(role, ())
+        return get_component(names[0]).name if len(names) == 1 else None
 
     def packaged_weights(self) -> Path:
         """Return the path of the weights that come with the package."""
@@ -61,3 +90,9 @@ class Entry:
         from starvsr.models.weights.components import get_component
 
         return [get_component(names[0]) for names in self.parts.values()]
+
+
+def _named(reference: str) -> Any:
+    """Import what "module:name" names."""
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)

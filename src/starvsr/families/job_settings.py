@@ -1,4 +1,4 @@
-"""From the options of a job and a loaded model to the settings of the job; what cannot be honoured is refused."""
+"""The settings of a job, from its options and a loaded model; what the model cannot honour is refused."""
 
 from __future__ import annotations
 

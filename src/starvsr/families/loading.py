@@ -1,4 +1,4 @@
-"""From the name of a model to a model that is ready."""
+"""Load models by name."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from starvsr.errors import OptionError, WeightsError
 from starvsr.families.entry import Entry
 from starvsr.families.registry import MODELS
 from starvsr.models.weight_ends import FAITHFUL
-from starvsr.models.weights import read_tensors
+from starvsr.models.weights import read_metadata, read_tensors
 
 
 def models_of(tensor_names: Collection[str]) -> list[str]:
@@ -22,17 +22,47 @@ def models_of(tensor_names: Collection[str]) -> list[str]:
 
 
 def check_weights(entry: Entry, path: Path) -> None:
-    """Refuse a file that holds the weights of another family; what no family knows is left to the loader.
+    """Refuse a file that holds the weights of another model; what no family knows is left to the loader.
 
     Raises:
-        WeightsError: the file is of another model (both are named), or damaged.
+        WeightsError: the file is of another model or of two (all are named), or damaged.
     """
-    found = models_of(read_tensors(path)) if path.is_file() else []
+    found = _models_in(path) if path.is_file() else []
     if found and entry.name not in found:
         raise WeightsError(
             f"{path} holds weights of {' or '.join(found)}, and the model is {entry.name}: give --model {found[0]}, or "
             f"weights of {entry.name}"
         )
+
+
+def entry_with_folder(path: Path) -> Entry:
+    """Return a model that can be written as a model folder and whose network a bare file of weights fits.
+
+    Raises:
+        WeightsError: the file is of no such model, or damaged.
+    """
+    found = _models_in(path)
+    usable = [entry for entry in MODELS.values() if entry.folder is not None]
+    like = next((entry for entry in usable if entry.name in found), usable[0])
+    if found and like.name not in found:
+        names = " or ".join(entry.name for entry in usable)
+        raise WeightsError(f"{path} holds weights of {' or '.join(found)}: only {names} can be written as a folder")
+    return like
+
+
+def _models_in(path: Path) -> list[str]:
+    """Return the models of one family that a file may be of: by the name that it tells, or by those of its tensors.
+
+    Raises:
+        WeightsError: the file has tensors of two families, or is damaged.
+    """
+    found = models_of(read_tensors(path))
+    families = {MODELS[name].marks: name for name in reversed(found)}
+    if len(families) > 1:
+        names = " and ".join(sorted(families.values()))
+        raise WeightsError(f"{path} mixes tensors of {names}: give a file with the weights of one model")
+    told = read_metadata(path).get("model")
+    return [told] if told in found else found
 
 
 def model_for(path: Path) -> str:
@@ -42,7 +72,7 @@ def model_for(path: Path) -> str:
         OptionError: no family knows its tensors, or several models of one family are made like this.
         WeightsError: the file is missing or damaged.
     """
-    found = models_of(read_tensors(path))
+    found = _models_in(path)
     if len(found) != 1:
         choice = f"it may be {' or '.join(found)}" if found else "no model has tensors of these names"
         raise OptionError(f"{path}: {choice}; say which with --model")

@@ -1,11 +1,11 @@
-"""All models, in one table: a new one is an entry here and a package beside. Loads no torch.
+"""All models, in one table: a new one is an entry here and a package beside this file. Loads no torch.
 
 An entry's network and weights are loaded on demand, by the function that it names.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from starvsr.errors import OptionError
 from starvsr.families.causal_sr.spec import CAUSAL_SR
@@ -13,6 +13,9 @@ from starvsr.families.entry import Entry
 from starvsr.families.settings import NoSettings
 from starvsr.families.star_i2vgen.spec import STAR_HEAVY, STAR_LIGHT
 from starvsr.families.star_small.spec import STAR_SMALL
+
+if TYPE_CHECKING:
+    from starvsr.models.weights.components import Component
 
 BICUBIC = Entry(
     name="bicubic",
@@ -51,6 +54,14 @@ def get_spec(name: str, family: type[Spec]) -> Spec:
         others = ", ".join(names_of(family))
         raise OptionError(f"{name} is a model of another kind: this works with {others}")
     return entry
+
+
+def all_components() -> dict[str, Component]:
+    """Return all weights that can be fetched by name: those that families share, and each family's own."""
+    from starvsr.models.weights.components import COMPONENTS, Component
+
+    own = [part for entry in MODELS.values() for names in entry.parts.values() for part in names]
+    return {**COMPONENTS, **{part.name: part for part in own if isinstance(part, Component)}}
 
 
 def names_of(family: type[Entry]) -> list[str]:

@@ -17,7 +17,7 @@ class WeightsSettings:
 
 @dataclass(frozen=True)
 class SamplingSettings(WeightsSettings):
-    """What models that sample are told; a seed is accepted by every model."""
+    """Settings of models that sample; every model accepts a seed."""
 
     steps: int | None = option(
         None, "Sampling steps (default: the model's own).", MODEL, "int", minimum=1, maximum=1000

@@ -17,15 +17,12 @@ WAVELET_LEVELS = 5
 _VARIANCE_FLOOR = 4e-5  # on pixels in [-1, 1]; 1e-5 on [0, 1]
 
 
-def adain(target: Tensor, source: Tensor, *, smooth_frames: int = 0) -> Tensor:
+def adain(target: Tensor, source: Tensor) -> Tensor:
     """Match mean and standard deviation of each frame and channel to the source's.
 
     Args:
         target: result to correct, [B, 3, T, H, W] in [-1, 1].
         source: the input, the same B, 3 and T, any height and width (not enlarged).
-        smooth_frames: average the statistics over this many frames on each side, so that the correction
-            itself cannot flicker; 0 treats each frame alone as the released code does. Segments must then
-            overlap by as much to give the same pixels for every cut.
 
     Returns:
         [B, 3, T, H, W], clamped to [-1, 1].
@@ -35,8 +32,8 @@ def adain(target: Tensor, source: Tensor, *, smooth_frames: int = 0) -> Tensor:
     """
     if target.shape[:3] != source.shape[:3]:
         raise OptionError(f"cannot match colours of clips {tuple(target.shape)} and {tuple(source.shape)}")
-    target_mean, target_std = _statistics(target, smooth_frames)
-    source_mean, source_std = _statistics(source, smooth_frames)
+    target_mean, target_std = _statistics(target)
+    source_mean, source_std = _statistics(source)
     gain = source_std / target_std
     return torch.addcmul(source_mean - target_mean * gain, target, gain).clamp_(-1, 1)
 
@@ -84,16 +81,8 @@ def _blur(pictures: Tensor, spacing: int) -> Tensor:
     return blurred.add_(rows[..., : -2 * spacing], alpha=0.25).add_(rows[..., 2 * spacing :], alpha=0.25)
 
 
-def _statistics(pixels: Tensor, smooth_frames: int) -> tuple[Tensor, Tensor]:
+def _statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each frame and channel, [B, 3, T, 1, 1]."""
     has_spread = pixels.shape[-2] * pixels.shape[-1] > 1  # unbiased variance of one pixel would be 0 / 0
     variance, mean = torch.var_mean(pixels, dim=(-2, -1), keepdim=True, correction=int(has_spread))
-    if smooth_frames > 0:
-        mean, variance = _average_over_time(mean, smooth_frames), _average_over_time(variance, smooth_frames)
     return mean, (variance + _VARIANCE_FLOOR).sqrt()
-
-
-def _average_over_time(values: Tensor, radius: int) -> Tensor:
-    """Moving average over the frames [B, C, T, 1, 1], shorter at both ends."""
-    flat = values.flatten(2)
-    return F.avg_pool1d(flat, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False).view_as(values)

@@ -2,7 +2,7 @@
 
 The definitions that papers leave open are arguments here, because they move the numbers: the same pair of
 frames gives 25.2 dB in RGB, 28.7 dB in full-range luma and 30.0 dB in BT.601 studio luma. This file knows
-nothing of files, networks or clips.
+nothing of files or networks.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from starvsr.errors import OptionError
+from starvsr.metrics.metric import ByteArray, Metric, per_frame
 
 Color = Literal["rgb", "y601", "yfull"]
 FloatArray = npt.NDArray[np.float64]
-ByteArray = npt.NDArray[np.uint8]
 
 _SSIM_SIGMA = 1.5
 _SSIM_RADIUS = 5
@@ -47,6 +47,22 @@ def psnr(gt: ByteArray, hq: ByteArray, *, color: Color = "y601", crop_px: int = 
 def psnr_y(gt: ByteArray, hq: ByteArray, *, crop_px: int = 0) -> FloatArray:
     """Compute the PSNR of BT.601 studio-range luma of each frame, float64 [T] in dB. See `psnr`."""
     return psnr(gt, hq, color="y601", crop_px=crop_px)
+
+
+def clip_psnr_y(gt: npt.NDArray[np.floating], hq: npt.NDArray[np.floating]) -> float:
+    """Compute the PSNR of BT.601 studio-range luma over all frames at once, in dB.
+
+    Training validates with it: the error is averaged before the logarithm is taken, and values are not rounded to
+    8 bits.
+
+    Args:
+        gt: ground truth, RGB in [0, 255], [..., 3].
+        hq: result, same shape; values outside of the range are clipped.
+
+    Returns:
+        dB; infinite where both are equal.
+    """
+    return _psnr_frame(to_luma(gt), to_luma(hq.clip(0, 255)))
 
 
 def ssim(gt: ByteArray, hq: ByteArray, *, color: Color = "y601", crop_px: int = 0) -> FloatArray:
@@ -136,3 +152,23 @@ def _ssim_frame(gt: FloatArray, hq: FloatArray) -> float:
     numerator = (2 * mean_gt * mean_hq + _SSIM_C1) * (2 * covariance + _SSIM_C2)
     denominator = (mean_gt**2 + mean_hq**2 + _SSIM_C1) * (var_gt + var_hq + _SSIM_C2)
     return float(np.mean(numerator / denominator))
+
+
+PSNR_Y = Metric(
+    name="psnr_y_db",
+    unit="dB",
+    higher_is_better=True,
+    needs=frozenset({"gt"}),
+    protocol="BT.601 studio luma, mean of dB over frames",
+    compute=per_frame(lambda frame: float(psnr_y(frame.gt[None], frame.hq[None])[0])),
+)
+
+SSIM_Y = Metric(
+    name="ssim_y",
+    unit="",
+    higher_is_better=True,
+    needs=frozenset({"gt"}),
+    protocol="BT.601 studio luma, Gaussian 11 taps sigma 1.5, interior only",
+    compute=per_frame(lambda frame: float(ssim(frame.gt[None], frame.hq[None])[0])),
+    digits=4,
+)

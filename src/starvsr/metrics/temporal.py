@@ -1,50 +1,27 @@
 """Temporal stability: the warping error between neighbouring frames.
 
-`warping_error` takes flows from anywhere. `estimate_flow` makes them with OpenCV's DIS (the optional package
-opencv-python-headless, extra "eval"). DIS is a classical method and **not RAFT**: published warping errors
-come from FlowNet2 or RAFT on frame sizes and masks that the papers do not state, so values from here compare
-methods measured here and nothing else.
+`warping_error` takes flows from anywhere; by default they are estimated by DIS (:mod:`starvsr.models.flow`). Published
+warping errors come from FlowNet2 or RAFT on frame sizes and masks that the papers do not state, so values from here
+compare methods measured here, by the same estimator, and nothing else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from starvsr.errors import OptionError
+from starvsr.metrics.metric import ByteArray, FlowPair, FrameSet, Metric
+from starvsr.models.flow.dis import DisFlow
+from starvsr.models.flow.estimator import FlowEstimator
+from starvsr.video.pixels import to_unit
 
 Border = Literal["clamp", "inside"]
 FloatArray = npt.NDArray[np.float32]
-ByteArray = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
-
-
-def estimate_flow(frame: ByteArray, following: ByteArray) -> FloatArray:
-    """Estimate where each pixel of `frame` lies in `following`, with OpenCV DIS (preset medium).
-
-    Args:
-        frame: uint8 [H, W, 3] RGB, at least 16 pixels high and wide.
-        following: the next frame, same shape.
-
-    Returns:
-        float32 [H, W, 2], (x, y) displacement in pixels.
-
-    Raises:
-        OptionError: OpenCV is not installed, or the frames are too small.
-    """
-    try:
-        import cv2
-    except ImportError as error:
-        raise OptionError(
-            "the warping error needs optical flow and OpenCV is not installed: pip install 'starvsr[eval]'"
-        ) from error
-    if min(frame.shape[:2]) < 16:
-        raise OptionError(f"flow needs frames of at least 16x16 px, got {frame.shape[1]}x{frame.shape[0]}")
-    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    gray = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, following)]
-    return np.asarray(estimator.calc(gray[0], gray[1], None), np.float32)
 
 
 def warp(frame: npt.NDArray[np.floating], flow: FloatArray) -> npt.NDArray[np.floating]:
@@ -116,10 +93,34 @@ def warping_error(
     return 1000.0 * float(squared[visible].mean() if visible.any() else squared.mean())
 
 
+def estimate_flows(frame: ByteArray, following: ByteArray, estimator: FlowEstimator | None = None) -> FlowPair:
+    """Estimate the flow between two frames, both ways.
+
+    Args:
+        frame: uint8 [H, W, 3] RGB, at least 16 pixels high and wide.
+        following: the next frame, same shape.
+        estimator: None for DIS.
+
+    Raises:
+        OptionError: the estimator's package is missing, or the frames are too small.
+    """
+    estimator = estimator or DisFlow()
+    pair = to_unit(np.stack([frame, following]), 8).transpose(0, 1)  # [2, 3, H, W]
+    flows = [
+        estimator(*ends)[0].permute(1, 2, 0).cpu().numpy() for ends in ((pair[:1], pair[1:]), (pair[1:], pair[:1]))
+    ]
+    return FlowPair(*flows)
+
+
 def clip_warping_error(
-    hq: ByteArray, guide: ByteArray, *, border: Border = "clamp", crop_px: int = 0
+    hq: ByteArray,
+    guide: ByteArray,
+    *,
+    border: Border = "clamp",
+    crop_px: int = 0,
+    estimator: FlowEstimator | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Measure the warping error of each pair of neighbouring frames with DIS flow of a guide clip.
+    """Measure the warping error of each pair of neighbouring frames with the flow of a guide clip.
 
     The flow comes from the guide (the ground truth, or the enlarged input where there is none), never from
     the result: otherwise a blurry or flickering result would choose its own ruler.
@@ -129,12 +130,13 @@ def clip_warping_error(
         guide: same shape.
         border: see `warping_error`.
         crop_px: pixels cut from each border before anything else.
+        estimator: of the flow; None for DIS.
 
     Returns:
         float64 [T-1], each as `warping_error`; empty for a single frame.
 
     Raises:
-        OptionError: shapes differ, or OpenCV is missing.
+        OptionError: shapes differ, or the estimator's package is missing.
     """
     if hq.shape != guide.shape:
         raise OptionError(f"hq {hq.shape} and guide {guide.shape} must have one shape: resize the guide")
@@ -142,9 +144,8 @@ def clip_warping_error(
     hq, guide = hq[inner], guide[inner]
     errors = []
     for t in range(len(hq) - 1):
-        forward = estimate_flow(guide[t], guide[t + 1])
-        backward = estimate_flow(guide[t + 1], guide[t])
-        errors.append(warping_error(hq[t], hq[t + 1], forward, backward, border=border))
+        flows = estimate_flows(guide[t], guide[t + 1], estimator)
+        errors.append(warping_error(hq[t], hq[t + 1], flows.forward, flows.backward, border=border))
     return np.array(errors, np.float64)
 
 
@@ -153,3 +154,24 @@ def _lands_inside(flow: FloatArray) -> BoolArray:
     rows, columns = np.mgrid[:height, :width]
     x, y = columns + flow[..., 0], rows + flow[..., 1]
     return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
+
+
+def _compute(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:
+    before: ByteArray | None = None
+    for frame in frames:
+        flows = frame.flow_pair
+        if before is None or flows is None:
+            yield float("nan")
+        else:
+            yield warping_error(before, frame.hq, flows.forward, flows.backward)
+        before = frame.hq
+
+
+WARPING_ERROR = Metric(
+    name="warping_error_x1e3",
+    unit="1e-3",
+    higher_is_better=False,
+    needs=frozenset({"flow"}),
+    protocol="mean squared error of the next frame warped back, mask of Lai et al., border clamped",
+    compute=_compute,
+)

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from starvsr.errors import OptionError
+from starvsr.metrics.metric import ByteArray, Metric, per_frame
 
-ByteArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -127,3 +127,34 @@ def _luma(frames: ByteArray, crop_px: int) -> torch.Tensor:
 
 def _rms(planes: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt((planes**2).mean((1, 2))))
+
+
+_DETAIL = "full-range BT.601 luma minus its copy made a quarter as large (bicubic, antialiased) and enlarged again"
+
+DETAIL_SHARE = Metric(
+    name="detail_share",
+    unit="",
+    higher_is_better=True,
+    needs=frozenset({"gt"}),
+    protocol=f"RMS of the detail over that of the ground truth's; detail: {_DETAIL}",
+    compute=per_frame(lambda frame: float(detail_share(frame.gt[None], frame.hq[None])[0])),
+    best=1.0,
+)
+
+DETAIL_CORRELATION = Metric(
+    name="detail_correlation",
+    unit="",
+    higher_is_better=True,
+    needs=frozenset({"gt"}),
+    protocol=f"correlation of the detail with the ground truth's; detail: {_DETAIL}",
+    compute=per_frame(lambda frame: float(detail_correlation(frame.gt[None], frame.hq[None])[0])),
+)
+
+WEAVE = Metric(
+    name="weave",
+    unit="",
+    higher_is_better=False,
+    needs=frozenset(),
+    protocol="power at 1/4 cycle per pixel over that at 12 to 20 of 64 cycles, smoother half of 64x64 windows",
+    compute=per_frame(lambda frame: float(weave(frame.hq[None])[0])),
+)

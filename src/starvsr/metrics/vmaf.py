@@ -20,11 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from starvsr.errors import OptionError, ResourceError
+from starvsr.metrics.metric import ByteArray, FrameSet, Metric
 
 NEG_MODEL = "vmaf_v0.6.1neg"
 _SMALLEST_PX = 32
-
-ByteArray = npt.NDArray[np.uint8]
 
 
 def vmaf(
@@ -51,7 +50,10 @@ def vmaf(
         OptionError: imageio-ffmpeg is missing, a clip is empty, or frames differ in number or size.
         ResourceError: FFmpeg failed (its last message is told).
     """
-    pairs = _paired(gt, hq, crop_px)
+    return _scores(_paired(gt, hq, crop_px), model, num_threads)
+
+
+def _scores(pairs: Iterator[tuple[ByteArray, ByteArray]], model: str, num_threads: int) -> npt.NDArray[np.float64]:
     try:
         first = next(pairs)
     except StopIteration:
@@ -149,3 +151,24 @@ def _run(command: list[str], folder: str, pairs: Iterator[tuple[ByteArray, ByteA
             process.wait()
         errors.seek(0)
         return errors.read().decode(errors="replace").strip().splitlines()
+
+
+def _compute(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:
+    scores = _scores(_paired_sets(frames), NEG_MODEL, num_threads=1)
+    yield from scores.tolist()
+
+
+def _paired_sets(frames: Iterator[FrameSet]) -> Iterator[tuple[ByteArray, ByteArray]]:
+    for frame in frames:
+        yield _inner(frame.gt, 0), _inner(frame.hq, 0)
+
+
+VMAF_NEG = Metric(
+    name="vmaf_neg",
+    unit="",
+    higher_is_better=True,
+    needs=frozenset({"gt"}),
+    protocol="libvmaf vmaf_v0.6.1neg, 8-bit yuv420p BT.709, mean over frames",
+    compute=_compute,
+    weights="built into libvmaf",
+)

@@ -98,7 +98,7 @@ class CausalSR(nn.Module):
         return result[:, :, 0], state
 
     def advance(self, frame: Tensor, state: State | None = None) -> State:
-        """Return the state after a frame [B, 3, h, w] whose result is not wanted: :meth:`step` without its head."""
+        """Return the state after a frame [B, 3, h, w] whose result is not needed: :meth:`step` without its head."""
         return self._features(frame[:, :, None], state)[2]
 
     def _run(self, clip: Tensor, state: State | None) -> tuple[Tensor, State]:

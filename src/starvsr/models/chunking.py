@@ -1,4 +1,4 @@
-"""Work on a large map piece by piece, so that what lies between two layers stays small. Inference only.
+"""How large maps are cut into pieces, so that what lies between two layers stays small. Inference only.
 
 Frames are independent in the spatial layers, pixels in the temporal ones: the first are cut between frames, the second
 between rows. Norms over a whole clip take their statistics first and are then applied strip by strip.
@@ -13,44 +13,36 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WHOLE = 1 << 62
-"""So many values at once: never cut."""
+"""As the largest number of elements: never cut."""
 
 Norm = Callable[[Tensor], Tensor]
 
 
-def set_at_once(network: nn.Module, values: int) -> None:
-    """Let every layer that can work in pieces take about ``values`` values of its map at once."""
-    for module in network.modules():
-        if hasattr(module, "at_once"):
-            module.at_once = values  # type: ignore[assignment]
-
-
-def set_chunk(network: nn.Module, tokens: int) -> None:
-    """Let every feed-forward take so many tokens at once."""
-    for module in network.modules():
-        if hasattr(module, "chunk") and isinstance(module.chunk, int):
-            module.chunk = tokens  # type: ignore[assignment]
-
-
-def cuts(length: int, values_each: int, at_once: int) -> list[slice]:
-    """Cut an axis into slices of about ``at_once`` values, at least one index each."""
-    step = min(length, max(1, at_once // max(1, values_each)))
+def cuts(length: int, elements_each: int, max_elements: int) -> list[slice]:
+    """Cut an axis into slices of at most ``max_elements`` elements, but one index at least."""
+    step = min(length, max(1, max_elements // max(1, elements_each)))
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
-def frame_cuts(frames: Tensor, num_frames: int, values_each: int, at_once: int) -> list[tuple[slice, slice]]:
-    """Cut merged frames [B*T, ...] between frames; pieces never reach from one clip into the next, unless all is one.
+def frame_cuts(total: int, num_frames: int, elements_each: int, max_elements: int) -> list[tuple[slice, slice]]:
+    """Cut the frames of clips that lie one after the other; a piece is of one clip, unless it is all of them.
+
+    Args:
+        total: Frames of all B clips, B*T.
+        num_frames: T.
+        elements_each: Elements of a frame.
+        max_elements: Elements of a piece, at most, but one frame at least.
 
     Returns:
         For each piece its frames, and the clips [0, B) that they belong to.
     """
-    clips = len(frames) // num_frames
-    if len(frames) * values_each <= at_once:
-        return [(slice(0, len(frames)), slice(0, clips))]
+    clips = total // num_frames
+    if total * elements_each <= max_elements:
+        return [(slice(0, total), slice(0, clips))]
     return [
         (slice(clip * num_frames + part.start, clip * num_frames + part.stop), slice(clip, clip + 1))
         for clip in range(clips)
-        for part in cuts(num_frames, values_each, at_once)
+        for part in cuts(num_frames, elements_each, max_elements)
     ]
 
 
@@ -69,19 +61,19 @@ def by_pieces(layer: Callable[[slice], Tensor], pieces: list[slice]) -> Tensor:
     return out
 
 
-def row_cuts(clip: Tensor, at_once: int) -> list[slice]:
+def row_cuts(clip: Tensor, max_elements: int) -> list[slice]:
     """Cut the rows of a clip [B, C, T, h, w]."""
-    return cuts(clip.shape[3], clip[:, :, :, 0].numel(), at_once)
+    return cuts(clip.shape[3], clip[:, :, :, 0].numel(), max_elements)
 
 
-def settled(norm: nn.Module, clip: Tensor, at_once: int) -> Norm:
-    """Return a norm that gives strips [B, C, T, r, w] of rows of a clip [B, C, T, h, w] what the whole would give them.
+def frozen_norm(norm: nn.Module, clip: Tensor, max_elements: int) -> Norm:
+    """Return a norm for strips [B, C, T, r, w] of a clip's rows with the statistics of the whole clip [B, C, T, h, w].
 
     The statistics of a GroupNorm are taken now; the result is fresh memory.
     """
-    if not isinstance(norm, nn.GroupNorm) or len(row_cuts(clip, at_once)) == 1:
+    if not isinstance(norm, nn.GroupNorm) or len(row_cuts(clip, max_elements)) == 1:
         return norm
-    mean, variance = _statistics(clip, norm.num_groups, at_once)
+    mean, variance = _statistics(clip, norm.num_groups, max_elements)
     weight, bias = norm.weight.float(), norm.bias.float()
 
     def apply(strip: Tensor) -> Tensor:
@@ -102,12 +94,12 @@ def autocasts(part: Tensor) -> bool:
     return part.device.type != "meta" and torch.is_autocast_enabled(part.device.type)
 
 
-def _statistics(clip: Tensor, groups: int, at_once: int) -> tuple[Tensor, Tensor]:
+def _statistics(clip: Tensor, groups: int, max_elements: int) -> tuple[Tensor, Tensor]:
     """Mean and variance of each channel's group over frames and pixels, in float32, [B, C] each."""
     batch, channels, num_frames = clip.shape[:3]
     frames = clip.transpose(1, 2)  # [B, T, C, h, w]
     means = torch.empty(2, batch, num_frames, groups, device=clip.device)
-    for piece in cuts(num_frames, frames[:, 0].numel(), at_once):
+    for piece in cuts(num_frames, frames[:, 0].numel(), max_elements):
         part = frames[:, piece].float().unflatten(2, (groups, -1))
         means[1, :, piece], means[0, :, piece] = torch.var_mean(part, dim=(3, 4, 5), correction=0)
     mean = means[0].mean(1)

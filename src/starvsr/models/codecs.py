@@ -34,7 +34,7 @@ class PixelUnshuffleCodec:
     At scale 4 with factor 4 the latent grid is the grid of the low-quality input. The pixels of a square are
     written in the basis of the discrete cosine transform, means and details scaled apart. Nearly all of a picture's
     energy is in the means and all that upscaling adds is in the details: with plain pixels the first layers see
-    little but brightness (docs/training.md tells what was tried).
+    little but brightness (docs/training.md has what was tried).
     """
 
     def __init__(self, factor: int = 4, *, mean_scale: float = 0.25, detail_scale: float = 8.0) -> None:

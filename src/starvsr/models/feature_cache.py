@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class FeatureCache:
-    """What one clip with one context left behind in its last whole step.
+    """Features of one clip with one context from its last whole step.
 
     Args:
         every: Steps from one whole computation to the next; 1 keeps nothing.
@@ -31,14 +31,20 @@ class FeatureCache:
         """Input of the last ``num_blocks`` decoder blocks, [B*T, C, h, w]; None when all blocks have to run."""
         return self._features
 
-    def keep(self, features: Tensor) -> None:
-        """Take over what a whole computation made; the caller must not change it any more."""
-        self._age = 0
-        if self.every > 1:
-            self._features = features
+    def see(self, features: Tensor, num_left: int) -> None:
+        """Look at the input of a decoder block, and keep that of the last ``num_blocks`` in a whole computation.
+
+        Args:
+            features: The input; nobody may overwrite it any more.
+            num_left: Decoder blocks that have not run yet.
+        """
+        if self._features is None and num_left == self.num_blocks:
+            self._age = 0
+            if self.every > 1:
+                self._features = features
 
     def next_step(self) -> None:
-        """Tell that a sampling step is over; what is too old for the next one is let go."""
+        """Advance by one sampling step; features too old for the next one are freed."""
         self._age += 1
         if self._age >= self.every:
             self._features = None
@@ -63,6 +69,6 @@ class FeatureCaches:
         return self._caches.setdefault(name, FeatureCache(self._every, self._num_blocks))
 
     def next_step(self) -> None:
-        """Tell all caches that a sampling step is over."""
+        """Advance all caches by one sampling step."""
         for cache in self._caches.values():
             cache.next_step()

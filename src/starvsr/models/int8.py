@@ -2,13 +2,16 @@
 
 Each output channel has one scale, and its weights are whole numbers from -127 to 127 times it; they are multiplied out
 to the layer's number type when it runs, so activations lose nothing. Packages for this (torchao) leave convolutions
-alone, which hold more than half of STAR's weights.
+alone, which hold more than half of STAR's weights. The mechanism is torch's own, `torch.nn.utils.parametrize`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 KEPT_VALUES = 4096
@@ -16,28 +19,22 @@ KEPT_VALUES = 4096
 
 
 class Int8Weight(nn.Module):
-    """Stands in for the weight of a layer: 8-bit numbers and one scale for each output channel."""
+    """Parametrization of a layer's weight: from 8-bit codes and one scale for each output channel, and back."""
 
-    codes: Tensor
-    scales: Tensor
-
-    def __init__(self, weight: Tensor) -> None:
-        """Round a weight [out, ...], scale by scale.
-
-        Args:
-            weight: Float weights; the number type is that of what is computed with them.
-        """
+    def __init__(self, dtype: torch.dtype) -> None:
+        """Build for weights of a number type."""
         super().__init__()
-        codes, scales = quantize(weight)
-        self.register_buffer("codes", codes)
-        self.register_buffer("scales", scales)
-        self.dtype = weight.dtype
+        self.dtype = dtype
 
-    def forward(self) -> Tensor:
+    def forward(self, codes: Tensor, scales: Tensor) -> Tensor:
         """Return the weight multiplied out, laid out in memory as the codes are."""
-        shape = (-1, *([1] * (self.codes.ndim - 1)))
-        out = torch.empty_like(self.codes, dtype=self.dtype)  # scales are too small for float16, products are not
-        return torch.mul(self.codes, self.scales.view(shape), out=out)
+        shape = (-1, *([1] * (codes.ndim - 1)))
+        out = torch.empty_like(codes, dtype=self.dtype)  # scales are too small for float16, products are not
+        return torch.mul(codes, scales.view(shape), out=out)
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return codes and scales of a weight [out, ...]."""
+        return quantize(weight)
 
 
 def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,10 +63,9 @@ def to_int8(network: nn.Module) -> int:
     for layer in [module for module in network.modules() if isinstance(module, Layer)]:
         if layer.weight.numel() < KEPT_VALUES:
             continue
-        stored = Int8Weight(layer.weight)
-        del layer.weight
-        layer.add_module("int8_weight", stored)
-        layer.__class__ = _int8_class(type(layer))  # type: ignore[assignment]
+        layer.weight.requires_grad_(False)
+        weight = Int8Weight(layer.weight.dtype)
+        parametrize.register_parametrization(layer, "weight", weight, unsafe=True)  # unsafe: the codes are integers
     return weight_bytes(network)
 
 
@@ -78,18 +74,23 @@ def weight_bytes(network: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in [*network.parameters(), *network.buffers()])
 
 
+def computing_dtype(network: nn.Module) -> torch.dtype:
+    """Return the number type that a network computes in, which its 8-bit weights are multiplied out to."""
+    for module in network.modules():
+        if isinstance(module, Int8Weight):
+            return module.dtype
+    return next(network.parameters()).dtype
+
+
 def largest_unpacked(network: nn.Module) -> int:
     """Return the bytes of the largest weight once it is multiplied out; 0 for a network without any in 8 bits."""
-    stored = [module for module in network.modules() if isinstance(module, Int8Weight)]
-    return max((module.codes.numel() * module.dtype.itemsize for module in stored), default=0)
+    return max((codes.numel() * dtype.itemsize for codes, dtype in packed_weights(network)), default=0)
 
 
-_classes: dict[type[nn.Module], type[nn.Module]] = {}
-
-
-def _int8_class(plain: type[nn.Module]) -> type[nn.Module]:
-    """Return a layer class whose ``weight`` is multiplied out each time it is read."""
-    if plain not in _classes:
-        weight = property(lambda self: self.int8_weight())
-        _classes[plain] = type(f"Int8{plain.__name__}", (plain,), {"weight": weight})
-    return _classes[plain]
+def packed_weights(network: nn.Module) -> Iterator[tuple[Tensor, torch.dtype]]:
+    """Yield the codes of each weight in 8 bits, and the number type that it is multiplied out to."""
+    for module in network.modules():
+        if isinstance(module, parametrize.ParametrizationList) and isinstance(module[0], Int8Weight):
+            codes = module.original0
+            assert isinstance(codes, Tensor)
+            yield codes, module[0].dtype

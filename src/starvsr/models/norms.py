@@ -21,7 +21,7 @@ class GroupNormLast(nn.GroupNorm):
 
 
 def _suits(features: Tensor) -> bool:
-    """Whether maps are in half precision, one position's channels side by side, and nobody wants gradients or autocast.
+    """Whether maps are in half precision, one position's channels side by side, without gradients or autocast.
 
     Float32 is left to torch's kernel, which finds the variance in a way that loses less.
     """

@@ -1,7 +1,7 @@
 """Two ends of one training in one file of weights: faithful and vivid, and everything between them.
 
-A network that goes on being trained for looks stays near where it was, so that weights on the line between the two
-give results between theirs, at no extra time.
+A network that is trained further for perceptual quality stays near where it was, so that weights between the two give
+results between theirs, at no extra time.
 
 Source: network interpolation as in ESRGAN (arXiv 1809.00219).
 """

@@ -25,7 +25,7 @@ MOST = 16
 
 
 class Workers:
-    """Threads that each compute one piece at a time; made by :func:`workers`. None of them: the caller's thread."""
+    """Threads that each compute one piece at a time; made by :func:`workers`. Without a pool: the caller's thread."""
 
     def __init__(self, pool: ThreadPoolExecutor | None, count: int) -> None:
         self.count = count
@@ -42,7 +42,7 @@ class Workers:
             for future in waiting:
                 future.result()
         finally:
-            _settle(waiting)
+            _cancel_and_wait(waiting)
 
     def in_order(self, groups: Iterable[tuple[Result, Iterable[Piece]]], ahead: int) -> Iterator[Result]:
         """Yield each group's result when its pieces are computed, while up to ``ahead`` later groups are under way."""
@@ -61,7 +61,7 @@ class Workers:
                 yield _first(under_way)
         finally:
             for _, waiting in under_way:
-                _settle(waiting)
+                _cancel_and_wait(waiting)
 
     def _submit(self, piece: Piece) -> Future[object]:
         assert self._pool is not None
@@ -87,7 +87,7 @@ def workers(device: torch.device) -> Iterator[Workers]:
 
 
 def _prepare(ready: threading.Barrier) -> None:
-    """Make a thread of the pool compute by itself; waits for the others, so that each one comes here."""
+    """Limit a thread of the pool to one thread of its own; waits for the others, so that each one is set up."""
     torch.get_num_threads()  # a thread's first question sets its number to that of the process: before, not after
     torch.set_num_threads(1)
     ready.wait()
@@ -104,7 +104,7 @@ def _first(under_way: deque[tuple[Result, list[Future[object]]]]) -> Result:
     return under_way.popleft()[0]
 
 
-def _settle(waiting: list[Future[object]]) -> None:
+def _cancel_and_wait(waiting: list[Future[object]]) -> None:
     """Drop what has not begun and wait for what has: memory that pieces write to is in use until then."""
     for future in waiting:
         future.cancel()

@@ -49,7 +49,7 @@ class MemoryManager(Generic[PlanT]):
         self._placement: Placement | None = None
 
     def apply_plan(self, plan: PlanT) -> None:
-        """Follow this plan from now on; weights move when they are needed next."""
+        """Use this plan from now on; weights move when they are needed next."""
         if plan == self.plan:
             return
         if self._placement is not None and self._placement.place != plan.place:
@@ -133,7 +133,7 @@ class MemoryManager(Generic[PlanT]):
             self._placement = None
         self.apply_plan(smaller)
         empty_cache(self.device)
-        note = f"out of memory ({reason}): goes on with {smaller.describe()}"
+        note = f"out of memory ({reason}): continues with {smaller.describe()}"
         self.notes.append(note)
         _LOG.warning("note: %s", note)
         if self.on_smaller_plan is not None:

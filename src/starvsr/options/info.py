@@ -1,4 +1,4 @@
-"""How one option is told and checked: help, heading, kind of value, range. The words of the headings.
+"""How one option is described and checked: help, heading, kind of value, range; the headings.
 
 Loads no torch: the command line reads this to print its help.
 """
@@ -61,7 +61,7 @@ class OptionInfo:
         return number
 
     def wanted(self) -> str:
-        """Say which values are right, for messages."""
+        """Describe which values are valid, for messages."""
         numbers = {"int": "a whole number", "float": "a number"}.get(self.kind)
         words = ", ".join(self.choices)
         return " or ".join(part for part in (numbers, words) if part)

@@ -43,5 +43,5 @@ class OutputOptions:
     )
     overwrite: bool = option(False, "Replace an output that is already there.", FILE, "flag")
     restart: bool = option(
-        False, "Begin anew where an interrupted job has left finished parts, rather than go on with it.", FILE, "flag"
+        False, "Start over where an interrupted job has left finished parts, rather than resume it.", FILE, "flag"
     )

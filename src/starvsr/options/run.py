@@ -22,7 +22,7 @@ class RunOptions:
     )
     on_error: str = option(
         "stop",
-        "With several inputs, when one fails: stop, or skip it and go on.",
+        "With several inputs, when one fails: stop, or skip it and continue.",
         RUN,
         "text",
         choices=("stop", "skip"),

@@ -37,7 +37,7 @@ class SizeOptions:
 
     @property
     def target(self) -> tuple[str, int | None, int | None] | None:
-        """The size that was asked for: words for messages, width and height in pixels; None where a factor holds."""
+        """The size asked for: its option (for messages), width and height in pixels; None where a factor holds."""
         if self.height is not None:
             return f"--height {self.height}", None, self.height
         if self.width is not None:
@@ -49,7 +49,7 @@ class SizeOptions:
 
 
 def check_size(options: SizeOptions, scale: float, default_scale: float) -> None:
-    """Refuse more than one word on the size.
+    """Refuse options that contradict each other on the size.
 
     Raises:
         OptionError: two were given.

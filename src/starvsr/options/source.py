@@ -33,8 +33,8 @@ class SourceOptions:
     )
     images: str = option(
         "auto",
-        "A folder of images is one film, or photos, each by itself under its own name (default: auto, a film where the "
-        "names are alike but for a number and the sizes the same, or the output is a video).",
+        "A folder of images is one film, or photos, each independent, under its own name (default: auto, a film where "
+        "the names are alike but for a number and the sizes the same, or the output is a video).",
         RANGE,
         "text",
         choices=("auto", "film", "photos"),

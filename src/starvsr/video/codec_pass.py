@@ -7,6 +7,7 @@ and it is no streaming reader: everything here is held in memory at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -114,22 +115,30 @@ def read_clip(path: str | Path, start: int = 0, num_frames: int | None = None, s
         InputNotFoundError: there is no such file.
         UnreadableInputError: not a video, or no frame from `start` on.
     """
+    return np.stack(list(iter_clip(path, start, num_frames, step)))
+
+
+def iter_clip(path: str | Path, start: int = 0, num_frames: int | None = None, step: int = 1) -> Iterator[np.ndarray]:
+    """Decode the frames that :func:`read_clip` returns one after another, uint8 [H, W, 3]; holds no more than one.
+
+    Arguments and errors are those of :func:`read_clip`; errors are raised when the first frame is asked for.
+    """
     if not Path(path).is_file():
         raise InputNotFoundError(f"there is no file {path}; check the path")
-    frames: list[np.ndarray] = []
+    count = 0
     try:
         with open_input(Path(path)) as container:
             stream = container.streams.video[0]
             for index, frame in enumerate(container.decode(stream)):
                 if index >= start and (index - start) % step == 0:
-                    frames.append(_to_rgb(frame))
-                if num_frames is not None and len(frames) >= num_frames:
+                    count += 1
+                    yield _to_rgb(frame)
+                if num_frames is not None and count >= num_frames:
                     break
     except (av.FFmpegError, IndexError) as error:
         raise UnreadableInputError(f"{path} cannot be decoded as video ({error})") from error
-    if not frames:
+    if not count:
         raise UnreadableInputError(f"{path} has no frame from index {start} on; ask for an earlier one")
-    return np.stack(frames)
 
 
 def hdr_transfer(path: str | Path) -> str | None:

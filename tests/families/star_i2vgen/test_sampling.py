@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from starvsr.diffusion.noise import FrameNoise
+from starvsr.diffusion.samplers import SAMPLERS
 from starvsr.errors import OptionError
+from starvsr.families.options import option_infos
 from starvsr.families.star_i2vgen.pipeline import PublishedStar
 from starvsr.families.star_i2vgen.sampling import Sampling
 from starvsr.models.star.config import StarUNetConfig
@@ -131,3 +133,19 @@ def test_an_interval_without_guidance_is_refused() -> None:
     with pytest.raises(OptionError, match="--guidance-interval"):
         Sampling(guidance=1.0, guidance_interval=(0, 500))
     assert dataclasses.replace(Sampling(), guidance_interval=(0, 500)).feature_cache == 1
+
+
+@torch.no_grad()
+def test_samplers_by_name(network: StarUNet) -> None:
+    runs = {name: Run(network, sampler=name) for name in ("dpmpp-2m-sde", "ddim", "heun")}
+    assert torch.equal(runs["dpmpp-2m-sde"].latents, Run(network).latents)
+    calls = {name: run.calls for name, run in runs.items()}
+    # two prompts; heun evaluates twice in each step but the last
+    assert calls == {"dpmpp-2m-sde": 2 * STEPS, "ddim": 2 * STEPS, "heun": 2 * (2 * STEPS - 1)}
+    assert runs["heun"].far_from(runs["ddim"]) < runs["dpmpp-2m-sde"].far_from(runs["ddim"])  # it alone adds noise
+    with pytest.raises(OptionError, match="unknown sampler 'euler': use dpmpp-2m-sde, ddim, heun"):
+        Sampling(sampler="euler")
+
+
+def test_the_samplers_are_those_of_the_option() -> None:
+    assert dict(option_infos())["sampler"].choices == tuple(SAMPLERS)

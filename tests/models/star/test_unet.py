@@ -10,6 +10,7 @@ import torch
 
 from starvsr.families.star_small.spec import STAR_SMALL
 from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.encoder import Condition, run_block
 from starvsr.models.star.small.model import StarSmall, keep_brightness
 from starvsr.models.star.unet import StarUNet
 
@@ -105,7 +106,7 @@ def test_star_small_result_does_not_depend_on_distant_pixels() -> None:
     changed[..., 12:, :] += 5.0
     embedding, context = torch.zeros(1, 4 * config.width), torch.zeros(1, 1, config.context_dim)
     with torch.no_grad():
-        a, b = (network.run_block(block, f, embedding, context, 2) for f in (features, changed))
+        a, b = (run_block(block, f, Condition(embedding, context, 2)) for f in (features, changed))
     assert torch.equal(a[..., :8, :], b[..., :8, :])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from starvsr.errors import WeightsError
-from starvsr.models.text.clip_tokenizer import END, ROOM, START, Tokenizer, clean, split_words
+from starvsr.models.text.clip_tokenizer import END, MAX_TOKENS, START, Tokenizer, clean, split_words
 
 MERGES = Path(__file__).parents[2] / "parity" / "data" / "clip_merges.txt.gz"
 
@@ -51,7 +51,7 @@ def test_any_text_can_be_encoded(tokenizer: Tokenizer) -> None:
 
 def test_a_long_text_is_cut_and_ends(tokenizer: Tokenizer) -> None:
     ids = tokenizer.context_ids("cat " * 200)
-    assert len(ids) == 77 and ids[-1] == END and len(tokenizer.encode("cat " * 200)) == 200 > ROOM
+    assert len(ids) == 77 and ids[-1] == END and len(tokenizer.encode("cat " * 200)) == 200 > MAX_TOKENS
 
 
 def test_plain_and_old_tables_are_read_alike(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def test_full_disk_is_told_before_the_download(
     hub: StandInHub, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("starvsr.models.weights.hub.shutil.disk_usage", lambda path: type("U", (), {"free": 1000}))
-    with pytest.raises(ResourceError, match="make room"):
+    with pytest.raises(ResourceError, match="free some space"):
         fetch(PART, places)
     assert not hub.sent
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,19 +14,39 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from starvsr.errors import OutputExistsError, OutputNotWritableError, WeightsError
-from starvsr.families.star_i2vgen.spec import STAR_LIGHT
+from starvsr.families.star_i2vgen.model_folder import load_network
+from starvsr.families.star_i2vgen.spec import STAR_HEAVY, STAR_LIGHT
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig, tower_weights
-from starvsr.models.weights import ModelFiles, build_empty, digest, find_model, fit, from_pretrained, read_tensors
+from starvsr.models.weights import ModelFiles, build_empty, components, digest, find_model, fit, read_tensors
 from starvsr.models.weights.cache import Places
-from starvsr.models.weights.model_folder import convert, describe_folder, plan_shards
+from starvsr.models.weights.components import HubFile, get_component
+from starvsr.models.weights.model_folder import plan_shards, write_folder
 
 SMALL = StarUNetConfig(
     width=32, multipliers=(1,), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(1.0,), context_dim=24,
     temporal_stages=(2,), dropout=0.0,
 )  # fmt: skip
 TOWER = TextTowerConfig(width=16, heads=2, blocks=1, context_length=4, vocabulary=10)
+
+
+def convert(
+    files: ModelFiles,
+    out: Path,
+    *,
+    config: StarUNetConfig,
+    name: str | None = None,
+    published: bool = False,
+    **how: Any,
+) -> dict[str, str]:
+    entry = dataclasses.replace(STAR_HEAVY if name == "star-heavy" else STAR_LIGHT, unet=config)
+    parts = entry.folder_parts(files, are_published=published)
+    return write_folder(parts, out, pipeline=entry.folder_class, name=name, **how)
+
+
+def from_pretrained(folder: Path, dtype: torch.dtype | None = None) -> StarUNet:
+    return load_network(folder / "unet", StarUNetConfig(), dtype)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +87,6 @@ def test_what_is_converted_opens_exactly(
     network = from_pretrained(out)
     assert network.config == SMALL
     assert _same(network, weights)
-    assert _same(from_pretrained(out / "unet"), weights)
     shards = sorted((out / "unet").glob("*.safetensors"))
     if shard_bytes > 10**6:
         assert [path.name for path in shards] == ["diffusion_pytorch_model.safetensors"]
@@ -81,7 +103,7 @@ def test_folder_says_what_each_file_is(files: ModelFiles, tmp_path: Path) -> Non
     out = tmp_path / "model"
     told = convert(files, out, name="star-light", config=SMALL)
     there = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    assert describe_folder(out) == told
+    assert json.loads((out / "model_index.json").read_text())["_files"] == {**told, "model_index.json": "this list"}
     assert told.keys() == there
     assert digest(files["unet"]) in told["unet/diffusion_pytorch_model.safetensors"]
     index = json.loads((out / "model_index.json").read_text())
@@ -90,6 +112,46 @@ def test_folder_says_what_each_file_is(files: ModelFiles, tmp_path: Path) -> Non
     assert index["text_encoder"] == ["transformers", "CLIPTextModel"]
     assert (out / "vae" / "config.json").read_text() == '"vae.json"'
     assert (out / "tokenizer" / "merges.txt").read_text() == '"merges.txt"'
+
+
+def test_parts_of_two_releases_are_refused_with_both_names(files: ModelFiles, tmp_path: Path) -> None:
+    light, heavy = tmp_path / "own" / "star-light", tmp_path / "own" / "star-heavy"
+    for name, out in (("star-light", light), ("star-heavy", heavy)):
+        convert(files, out, name=name, config=SMALL, published=True, shard_bytes=200_000)
+    places = Places(folder=tmp_path / "own", cache=tmp_path / "none")
+    assert find_model(STAR_HEAVY, places=places)["unet"] == heavy / "unet"
+    with pytest.raises(
+        WeightsError, match=r"is a model folder of star-heavy, and the model is star-light: give --model"
+    ):
+        find_model(STAR_LIGHT, heavy, places)
+    shutil.copytree(light / "vae", heavy / "vae", dirs_exist_ok=True)  # the same component in both
+    find_model(STAR_HEAVY, places=places)
+    kept = tmp_path / "kept"
+    shutil.copytree(heavy, kept)
+    shutil.rmtree(heavy / "unet")
+    shutil.copytree(light / "unet", heavy / "unet")
+    with pytest.raises(WeightsError, match=r"unet is star-light-unet, and star-heavy is made of star-heavy-unet"):
+        find_model(STAR_HEAVY, places=places)
+    one, *_ = sorted((light / "unet").glob("*-00001-of-*"))
+    shutil.copy(one, kept / "unet")
+    with pytest.raises(WeightsError, match=r"mixes parts of two releases \(.*-heavy-unet and .* of star-light"):
+        find_model(STAR_HEAVY, kept, places)
+
+
+def test_a_published_file_is_known_by_its_digest(
+    files: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = HubFile("I2VGen-XL-based/heavy_deg.pt", sha256=digest(files["unet"]))
+    heavy = dataclasses.replace(get_component("star-heavy-unet"), files=(known,))
+    monkeypatch.setattr(components, "COMPONENTS", {**components.COMPONENTS, "star-heavy-unet": heavy})
+    refused = r"is star-heavy-unet, and star-light is made of star-light-unet"
+    with pytest.raises(WeightsError, match=refused):
+        STAR_LIGHT.load(files=files)
+    with pytest.raises(WeightsError, match=refused):
+        find_model(STAR_LIGHT, files["unet"], Places(cache=tmp_path))  # its digest is noted now
+    convert(files, tmp_path / "model", config=SMALL)
+    with pytest.raises(WeightsError, match=refused):
+        find_model(STAR_LIGHT, tmp_path / "model", Places(cache=tmp_path))
 
 
 def test_number_type_is_changed_on_request(weights: dict[str, torch.Tensor], files: ModelFiles, tmp_path: Path) -> None:
@@ -118,10 +180,10 @@ def test_converted_folder_serves_as_the_model(files: ModelFiles, tmp_path: Path)
 def test_text_tower_of_openclip_is_kept_in_its_own_layout(
     files: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("starvsr.models.weights.model_folder.TextTowerConfig", lambda: TOWER)
+    monkeypatch.setattr("starvsr.families.star_i2vgen.model_folder.TextTowerConfig", lambda: TOWER)
     tower = TextTower(TOWER).state_dict()
     monkeypatch.setattr(
-        "starvsr.models.weights.model_folder.tower_weights", lambda tensors: tower_weights(tensors, TOWER)
+        "starvsr.families.star_i2vgen.model_folder.tower_weights", lambda tensors: tower_weights(tensors, TOWER)
     )
     rest = {"visual.proj": torch.ones(2), "text_projection": torch.ones(2), "logit_scale": torch.ones(())}
     torch.save({**tower, **rest}, tmp_path / "open_clip_pytorch_model.bin")
@@ -169,7 +231,7 @@ def test_nothing_is_left_half_written(files: ModelFiles, tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (None, "cannot read"),
+        (None, "does not fit this model"),
         ("{", "cannot read"),
         ('{"_class_name": "UNet2DConditionModel"}', "describes a UNet2DConditionModel"),
         ('{"_class_name": "StarUNet", "heads_of_hydra": 9}', "heads_of_hydra"),
@@ -184,9 +246,6 @@ def test_other_folders_are_refused(config: str | None, words: str, files: ModelF
         (out / "unet" / "config.json").write_text(config)
     with pytest.raises(WeightsError, match=words):
         from_pretrained(out)
-    (out / "model_index.json").write_text("[]")
-    with pytest.raises(WeightsError, match="no model folder"):
-        describe_folder(out)
 
 
 def test_shards_hold_every_tensor_once_and_stay_below_the_limit() -> None:

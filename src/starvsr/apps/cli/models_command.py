@@ -13,7 +13,6 @@ from starvsr.errors import OptionError, WeightsError
 
 if TYPE_CHECKING:
     from starvsr.families.entry import Entry
-    from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
     from starvsr.models.weights.cache import Places
     from starvsr.models.weights.components import Component
 
@@ -52,9 +51,8 @@ def _place_flags(function: Function) -> Function:
 @_place_flags
 def list_models(folder: Path | None, cache: Path | None) -> None:
     """List the models and the weights they are made of, and say what is on this machine."""
-    from starvsr.families.registry import MODELS
+    from starvsr.families.registry import MODELS, all_components
     from starvsr.models.weights.cache import Places, locate
-    from starvsr.models.weights.components import COMPONENTS
 
     places = Places(folder, cache)
     rows = [(name, f"x{e.scale}", e.licence, _state(e, places), e.summary) for name, e in MODELS.items()]
@@ -69,7 +67,7 @@ def list_models(folder: Path | None, cache: Path | None) -> None:
                 "here" if locate(part, places) else "not here",
                 f"{part.summary}; {part.repos[0]}",
             )
-            for part in COMPONENTS.values()
+            for part in all_components().values()
         ]
     )
 
@@ -164,54 +162,38 @@ def path(name: str, folder: Path | None, cache: Path | None) -> None:
 def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | None, cache: Path | None) -> None:
     """Write a model folder of safetensors, laid out as diffusers does.
 
-    Of a model's NAME come all its parts, of a FILE (.pt or .safetensors) with STAR's weights the network alone. Give
+    Of a model's NAME come all its parts, of a FILE (.pt or .safetensors) the network alone. Give
     the folder to `starvsr upscale --weights`, or put it under the model's name into the folder STARVSR_MODELS.
     """
     import torch
 
-    from starvsr.families.registry import MODELS, names_of
-    from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
+    from starvsr.families.recognize import entry_with_folder
+    from starvsr.families.registry import MODELS
     from starvsr.models.weights import find_model
     from starvsr.models.weights.cache import Places
-    from starvsr.models.weights.model_folder import convert as write_folder
+    from starvsr.models.weights.model_folder import write_folder
 
     number_type = None if _TYPES[dtype] is None else getattr(torch, str(_TYPES[dtype]))
-    entry = MODELS.get(what)
-    spec = entry if isinstance(entry, StarI2VGenSpec) else None
-    fetched = names_of(StarI2VGenSpec)
-    if spec is not None:
-        files, config = find_model(spec, places=Places(folder, cache)), spec.unet
+    with_folder = {name: entry for name, entry in MODELS.items() if entry.folder is not None}
+    entry = with_folder.get(what)
+    name = None if entry is None else entry.name
+    if entry is not None:
+        parts = entry.folder_parts(find_model(entry, places=Places(folder, cache)), are_published=True)
     elif Path(what).exists():
-        files, config = {"unet": Path(what)}, _published_like(Path(what)).unet
+        entry = entry_with_folder(Path(what))
+        parts = entry.folder_parts({entry.weights_role: Path(what)})
     else:
-        raise OptionError(f"{what} is neither a file nor a model that is fetched ({', '.join(fetched)})")
-    told = write_folder(
-        files, out, name=spec.name if spec else None, config=config, dtype=number_type, overwrite=overwrite
-    )
+        raise OptionError(f"{what} is neither a file nor a model that is fetched ({', '.join(with_folder)})")
+    told = write_folder(parts, out, pipeline=entry.folder_class, name=name, dtype=number_type, overwrite=overwrite)
     for file, words in told.items():
         click.echo(f"{out / file}: {words}")
 
 
-def _published_like(path: Path) -> StarI2VGenSpec:
-    """Return an entry whose network a bare file of weights fits.
-
-    Raises:
-        WeightsError: the file is of another family.
-    """
-    from starvsr.families.recognize import check_weights
-    from starvsr.families.registry import get_spec, names_of
-    from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
-
-    like = get_spec(names_of(StarI2VGenSpec)[0], StarI2VGenSpec)
-    check_weights(like, path)
-    return like
-
-
 def _components(name: str, in_place_of_alternatives: Places | None = None) -> list[Component]:
     """Return the weights that a name stands for; where several could serve, the ones that are here, else the first."""
-    from starvsr.families.registry import MODELS
+    from starvsr.families.registry import MODELS, all_components
     from starvsr.models.weights.cache import locate
-    from starvsr.models.weights.components import COMPONENTS, get_component
+    from starvsr.models.weights.components import get_component
 
     spec = MODELS.get(name)
     if spec is not None and not spec.is_trained:
@@ -219,10 +201,11 @@ def _components(name: str, in_place_of_alternatives: Places | None = None) -> li
     if spec is not None and not spec.parts:
         raise OptionError(f"{name} comes with the package: there is nothing to do")
     if spec is None:
-        if name not in COMPONENTS:
-            known = [*MODELS, *COMPONENTS]
+        components = all_components()
+        if name not in components:
+            known = [*MODELS, *components]
             raise OptionError(f"unknown model {name!r}: known are {', '.join(known)}; see `starvsr models list`")
-        return [get_component(name)]
+        return [components[name]]
     if in_place_of_alternatives is None:
         return spec.components()
     chosen = []

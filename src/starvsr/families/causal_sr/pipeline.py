@@ -6,15 +6,14 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from starvsr.engine.allocator import keep_freed_memory
-from starvsr.engine.clip_upscaler import ClipUpscaler
+from starvsr.engine.clip_upscaler import ClipArguments, ClipUpscaler
 from starvsr.engine.traits import Traits
-from starvsr.engine.upscaler import StepCallback
 from starvsr.errors import OptionError, WeightsError
 from starvsr.families.causal_sr.settings import CausalSRSettings
 from starvsr.families.causal_sr.spec import CausalSRSpec
@@ -25,6 +24,9 @@ from starvsr.models.causal_sr_config import CausalSRConfig
 from starvsr.models.weight_ends import DEFAULT_DETAIL, between_ends, has_ends
 from starvsr.models.weights import digest, read_metadata, read_tensors
 from starvsr.models.weights.assign import check_fit
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 TILE_OVERLAP = 40
 """Input pixels: 18 convolutions at half the input's resolution reach 36, the head a few more."""
@@ -67,29 +69,12 @@ class CausalPipeline(ClipUpscaler):
             digest=digest,
         )
 
-    def upscale_clip(
-        self,
-        lq: Tensor,
-        *,
-        seed: int = 0,
-        first_frame: int = 0,
-        num_steps: int = 1,
-        on_step: StepCallback | None = None,
-    ) -> Tensor:
+    def upscale_clip(self, lq: Tensor, **arguments: Unpack[ClipArguments]) -> Tensor:
         """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, 4H, 4W]; see `ClipUpscaler`. Draws no noise."""
-        return torch.stack(list(self.upscale_frames(lq, slice(None))), 1)[None]
+        return torch.stack(list(self.upscale_frames(lq, slice(None), **arguments)), 1)[None]
 
     @torch.inference_mode()
-    def upscale_frames(
-        self,
-        lq: Tensor,
-        keep: slice,
-        *,
-        seed: int = 0,
-        first_frame: int = 0,
-        num_steps: int = 1,
-        on_step: StepCallback | None = None,
-    ) -> Iterator[Tensor]:
+    def upscale_frames(self, lq: Tensor, keep: slice, **_: Unpack[ClipArguments]) -> Iterator[Tensor]:
         """Yield the enlarged frames that are kept; holds no more than one at a time."""
         kept = range(lq.shape[2])[keep]
         state: State | None = None
@@ -115,7 +100,7 @@ def load(
     Args:
         spec: The entry.
         device: Where the network computes.
-        weights: What ``starvsr export`` wrote; its metadata hold the sizes that differ from the entry's.
+        weights: What ``starvsr export`` wrote; its metadata have the sizes that differ from the entry's.
         precision: "fp32", "fp16", "bf16", or "auto" (None) for what is fast and safe on the device.
         detail: Place between the two ends that the weights hold, 0 faithful to 1 vivid; None is halfway.
 
@@ -161,7 +146,7 @@ def chosen_tensors(path: Path, detail: float | None) -> dict[str, Tensor]:
 
 
 def stored_config(base: CausalSRConfig, path: Path) -> CausalSRConfig:
-    """Return the sizes that a file of weights tells, ``base`` where it tells none.
+    """Return the network's sizes: those in the metadata of a file of weights, else those of ``base``.
 
     Raises:
         WeightsError: The file is missing or damaged, or its sizes make no sense.
@@ -171,4 +156,4 @@ def stored_config(base: CausalSRConfig, path: Path) -> CausalSRConfig:
     try:
         return dataclasses.replace(base, **json.loads(read_metadata(path).get("network", "{}")))
     except (TypeError, ValueError) as error:
-        raise WeightsError(f"{path} tells sizes that causal-sr has not ({error}): export it again") from error
+        raise WeightsError(f"{path} names sizes that causal-sr does not have ({error}): export it again") from error

@@ -1,7 +1,7 @@
-"""The same sums by other kernels: which attention kernel torch takes, and blocks compiled by torch.compile.
+"""Kernels: which attention kernel torch takes, and blocks compiled by torch.compile; the sums are the same.
 
-Both are the user's wish, since which one is fastest depends on the device. What a device does not have is refused
-(attention) or left out with a note (compiling), never worked around in silence.
+Both are options, since which one is fastest depends on the device. What a device does not support is refused
+(attention) or left out with a note (compiling), never silently replaced.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ def attention_scope(word: str, device: torch.device | str, dtype: torch.dtype, h
     trial = torch.zeros(1, 1, 8, head_dim, device=device, dtype=dtype)
     try:
         with warnings.catch_warnings(), sdpa_kernel(backend):
-            warnings.simplefilter("ignore")  # torch tells of every kernel why it cannot be used
+            warnings.simplefilter("ignore")  # torch warns why each kernel cannot be used
             F.scaled_dot_product_attention(trial, trial, trial)
     except RuntimeError as error:
         raise OptionError(
-            f"--attention {word} is not to be had on {device} with {str(dtype).removeprefix('torch.')}: use auto"
+            f"--attention {word} is not available on {device} with {str(dtype).removeprefix('torch.')}: use auto"
         ) from error
     return lambda: sdpa_kernel(backend)
 
@@ -72,7 +72,7 @@ def attention_scope(word: str, device: torch.device | str, dtype: torch.dtype, h
 class CompiledNetwork:
     """A network whose blocks are compiled at their first call; called like the network itself.
 
-    When compiling fails, the blocks go back to what they were, the call is made again, and :attr:`notes` says so.
+    When compiling fails, the blocks are restored, the call is repeated, and :attr:`notes` says so.
 
     Args:
         network: The network; compiled in place.
@@ -90,11 +90,6 @@ class CompiledNetwork:
             if isinstance(module, COMPILED):
                 module.forward = torch.compile(module.forward, backend=backend, dynamic=False, **settings)  # type: ignore[method-assign]
                 self._compiled.append(module)
-
-    @property
-    def is_compiled(self) -> bool:
-        """Whether the blocks are compiled, or will be at their first call."""
-        return bool(self._compiled)
 
     def __call__(self, *inputs: Any, **named: Any) -> Tensor:
         """Call the network."""
@@ -117,7 +112,7 @@ class CompiledNetwork:
         self._compiled.clear()
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
         self.notes.append(
-            f"--compile {self.mode} does not work here ({reason[:120]}): went on without, with the same result"
+            f"--compile {self.mode} does not work here ({reason[:120]}): continued without it, with the same result"
         )
 
 

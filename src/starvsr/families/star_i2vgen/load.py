@@ -1,4 +1,4 @@
-"""Get the published STAR ready: find its files, fill its networks, encode the prompts, let the text tower go."""
+"""Load the published STAR: find its files, fill its networks, encode the prompts, free the text tower."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from starvsr.engine.allocator import keep_freed_memory
 from starvsr.errors import WeightsError
 from starvsr.families.precision import choose_dtype
+from starvsr.families.star_i2vgen.model_folder import load_network
 from starvsr.families.star_i2vgen.prompts import encode_prompts
 from starvsr.families.star_i2vgen.reference import Choices
 from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
@@ -19,9 +20,11 @@ from starvsr.models.int8 import to_int8
 from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig, tower_weights
 from starvsr.models.text.clip_tokenizer import Tokenizer
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
-from starvsr.models.weights import build_empty, fit, known_digest, load_star_unet, read_tensors
+from starvsr.models.weights import build_empty, fit, known_digest, read_tensors
 from starvsr.models.weights.assign import release_pages
+from starvsr.models.weights.components import get_component
 from starvsr.models.weights.locate import ModelFiles, find_model
+from starvsr.models.weights.releases import check_component
 
 TEXT_TOWER = TextTowerConfig()
 
@@ -38,7 +41,7 @@ def load(
 ) -> StarI2VGen:
     """Load a published model.
 
-    The prompts among ``defaults`` are encoded first and the text tower is let go, so that it is never in memory beside
+    The prompts among ``defaults`` are encoded first and the text tower is freed, so that it is never in memory beside
     the network; other prompts load it again when a job asks for them.
 
     Args:
@@ -59,12 +62,13 @@ def load(
     in_8_bits = precision == "int8"
     dtype = choose_dtype(_number_type("auto" if in_8_bits or precision is None else precision, device), device)
     files = files or find_model(spec, None if weights is None else Path(weights))
+    check_component(files["unet"], spec.name, [get_component(part).name for part in spec.parts["unet"]], may_read=True)
     if device == "cpu":
         keep_freed_memory()
     prompts = PromptEncoder(files, device)
     prompts(defaults.get("prompt"), defaults.get("negative_prompt"), chosen.prompt_join)
     vae = load_vae(files.get("vae"), files.get("vae/config.json")).to(device)
-    network = load_star_unet(files["unet"], spec.unet, dtype=dtype).requires_grad_(False)
+    network = load_network(files["unet"], spec.unet, dtype).requires_grad_(False)
     arrange_weights(network)
     if in_8_bits:
         to_int8(network)
@@ -81,7 +85,7 @@ def load(
 
 
 class PromptEncoder:
-    """Encodes prompts; loads the text tower for it, lets it go, and keeps what was encoded last.
+    """Encodes prompts: loads the text tower, frees it afterwards, and keeps the last result.
 
     Args:
         files: Where the text tower and the tokenizer lie.

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from starvsr.diffusion.denoiser import Denoise, in_windows
-from starvsr.diffusion.samplers import dpmpp_2m_sde, released_start
+from starvsr.diffusion.samplers import SAMPLERS, released_start
 from starvsr.diffusion.schedules import star_schedule
 from starvsr.diffusion.tiling import in_tiles
 from starvsr.engine.chunk_plan import ChunkPlan, PlanInput
+from starvsr.engine.clip_upscaler import ClipArguments
 from starvsr.engine.traits import Traits
 from starvsr.engine.upscaler import StepCallback
 from starvsr.errors import OptionError
@@ -29,9 +31,8 @@ from starvsr.families.star_i2vgen.reference import Source
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling, Text
 from starvsr.imaging.color import adain
 from starvsr.imaging.frames import crop, enlarge, pad_reflect, pad_white, truncate_to_bytes
-from starvsr.models.chunking import set_at_once, set_chunk
 from starvsr.models.feature_cache import FeatureCache, FeatureCaches
-from starvsr.models.int8 import largest_unpacked, weight_bytes
+from starvsr.models.int8 import computing_dtype, largest_unpacked, weight_bytes
 from starvsr.models.star.attention import Context, TextContext
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.codec import TemporalVaeCodec
@@ -42,6 +43,9 @@ from starvsr.offload.planning import PlanRequest, plan_job
 from starvsr.offload.weights import Component
 from starvsr.padding import Padding
 from starvsr.windows import Window
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["FAST_STEPS", "SCALE", "PublishedStar", "Sampling"]
 
@@ -91,8 +95,8 @@ class PublishedStar:
         self.traits = traits or Traits(num_steps=FAST_STEPS)
         self.schedule = star_schedule()
         self._autocast = autocast
-        weight = next(network.parameters())
-        self.device, self.dtype = torch.device(device or weight.device), weight.dtype
+        self.device = torch.device(device or next(network.parameters()).device)
+        self.dtype = computing_dtype(network)
         self.contexts = tuple(context.to(self.device, self.dtype) for context in contexts)
         self._compiled = CompiledNetwork(self.network, compile) if isinstance(compile, str) else compile
         components = {"network": Component(network, network.modules_as_run()), "vae": Component(codec.vae)}
@@ -103,8 +107,7 @@ class PublishedStar:
     def _apply(self, plan: StarPlan) -> None:
         """Set the network's and the autoencoder's part of a memory plan."""
         self.codec.tiles = plan.coding_tiles
-        set_at_once(self.network, plan.at_once)
-        set_chunk(self.network, plan.chunk)
+        self.network.budget.max_elements, self.network.budget.max_tokens = plan.at_once, plan.chunk
 
     def _footprint(self) -> StarFootprint:
         sampling, network = self.sampling, self.network
@@ -162,41 +165,22 @@ class PublishedStar:
         return plan_job(memory.footprint, request, memory.places, memory.free(), wanted.before)
 
     def work_by(self, plan: ChunkPlan) -> None:
-        """Follow a plan that `plan` made from now on."""
+        """Apply a plan that `plan` made."""
         assert isinstance(plan.memory_plan, StarPlan)
         self.memory.apply_plan(plan.memory_plan)
 
     @torch.inference_mode()
-    def upscale_clip(
-        self,
-        lq: Tensor,
-        *,
-        seed: int = 0,
-        first_frame: int = 0,
-        num_steps: int = FAST_STEPS,
-        on_step: StepCallback | None = None,
-    ) -> Tensor:
-        """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, 4H, 4W]; see `starvsr.engine.upscaler.Session`."""
-        frames = self.upscale_frames(
-            lq, slice(None), seed=seed, first_frame=first_frame, num_steps=num_steps, on_step=on_step
-        )
-        return torch.stack(list(frames), dim=1)[None]
+    def upscale_clip(self, lq: Tensor, **arguments: Unpack[ClipArguments]) -> Tensor:
+        """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, 4H, 4W]."""
+        return torch.stack(list(self.upscale_frames(lq, slice(None), **arguments)), dim=1)[None]
 
     @torch.inference_mode()
-    def upscale_frames(
-        self,
-        lq: Tensor,
-        keep: slice,
-        *,
-        seed: int = 0,
-        first_frame: int = 0,
-        num_steps: int = FAST_STEPS,
-        on_step: StepCallback | None = None,
-    ) -> Iterator[Tensor]:
+    def upscale_frames(self, lq: Tensor, keep: slice, **arguments: Unpack[ClipArguments]) -> Iterator[Tensor]:
         """Yield the kept frames of the enlarged clip, float32 [3, 4H, 4W] each; see ``Session``."""
         if lq.shape[0] != 1:
             raise OptionError(f"one clip at a time, not {lq.shape[0]}")
-        levels = self.sampling.levels(self.schedule, num_steps)
+        seed, first_frame, on_step = arguments.get("seed", 0), arguments.get("first_frame", 0), arguments.get("on_step")
+        levels = self.sampling.levels(self.schedule, arguments.get("num_steps", FAST_STEPS))
         padding = self.padding(lq.shape[-2] * self.scale, lq.shape[-1] * self.scale)
         shape = self._latent_shape(lq, padding)
         latents = self._restored(lq, padding, levels, self.noise(shape, levels, seed, first_frame), on_step)
@@ -259,7 +243,8 @@ class PublishedStar:
             if on_step is not None:
                 on_step(step + 1, num_steps)
 
-        return dpmpp_2m_sde(denoise, start, levels, noise=lambda step: noise(step).to(start.device), on_step=after_step)
+        sampler = SAMPLERS[self.sampling.sampler]
+        return sampler(denoise, start, levels, noise=lambda step: noise(step).to(start.device), on_step=after_step)
 
     def _denoiser(self, hint: Tensor, part: tuple[Window, Window, Window], caches: FeatureCaches) -> Denoise:
         """Return the denoiser of a part of the clip: a time window, rows and columns."""

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from starvsr.errors import OptionError
 from starvsr.models.text.clip_encoder import TextTower
-from starvsr.models.text.clip_tokenizer import ROOM, Tokenizer
+from starvsr.models.text.clip_tokenizer import MAX_TOKENS, Tokenizer
 
 USER_PROMPT = "a good video"
-"""What stands for the user's words when there are none."""
+"""The prompt when the user gives none."""
 
 # the checkpoints were run with exactly these, the double spaces included
 POSITIVE_PROMPT = (
@@ -46,7 +46,7 @@ def join_prompts(user: str, tokenizer: Tokenizer, join: PromptJoin = "fit") -> s
         return user + POSITIVE_PROMPT
     phrases = [phrase.strip() for phrase in POSITIVE_PROMPT.rstrip(".").split(",")]
     check_length(user, tokenizer, "--prompt")
-    while phrases and len(tokenizer.encode(", ".join([user, *phrases]))) > ROOM:
+    while phrases and len(tokenizer.encode(", ".join([user, *phrases]))) > MAX_TOKENS:
         phrases.pop()
     return ", ".join([user, *phrases])
 
@@ -58,8 +58,8 @@ def check_length(text: str, tokenizer: Tokenizer, name: str) -> None:
         OptionError: it has more tokens than fit.
     """
     count = len(tokenizer.encode(text))
-    if count > ROOM:
-        raise OptionError(f"{name} has {count} tokens, but the text encoder reads {ROOM}: shorten it")
+    if count > MAX_TOKENS:
+        raise OptionError(f"{name} has {count} tokens, but the text encoder reads {MAX_TOKENS}: shorten it")
 
 
 def encode_prompts(

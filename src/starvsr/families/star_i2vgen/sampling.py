@@ -1,6 +1,6 @@
 """How the published networks are sampled: steps, guidance, windows, and what is left out to save time.
 
-From a network that answers to texts to the denoiser of one time window; knows no weights and no media.
+Builds the denoiser of one time window from a network that reads texts; knows no weights and no media.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from starvsr.diffusion.denoiser import Denoise, Predict, from_velocity, guided, guided_pair, in_interval
+from starvsr.diffusion.samplers import SAMPLERS
 from starvsr.diffusion.schedules import NoiseSchedule
 from starvsr.errors import OptionError
 from starvsr.families.star_i2vgen.reference import Choices
@@ -35,6 +36,7 @@ class Sampling:
         guidance: Weight of the prompt against the negative prompt; 1 asks the network once instead of twice.
         rescale: Share of the contrast that guidance may not change.
         window: Frames that the network sees at once.
+        sampler: Name of the solver, one of ``SAMPLERS``; the released code's is dpmpp-2m-sde.
         step_list: "fast" (14 evaluations), "normal" (evenly spaced), None for fast at 14 and normal otherwise.
         choices: The released code's way or ours.
         guidance_pair: "together" asks the network for both prompts in one call, which computes what comes before the
@@ -46,6 +48,7 @@ class Sampling:
     guidance: float = 7.5
     rescale: float = 0.2
     window: int = 32
+    sampler: str = "dpmpp-2m-sde"
     step_list: Literal["fast", "normal"] | None = None
     choices: Choices = field(default_factory=Choices)
     guidance_pair: Literal["apart", "together"] = "apart"
@@ -53,7 +56,9 @@ class Sampling:
     feature_cache: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse an interval of guidance where there is none."""
+        """Refuse an unknown solver, and an interval of guidance where there is none."""
+        if self.sampler not in SAMPLERS:
+            raise OptionError(f"unknown sampler {self.sampler!r}: use {', '.join(SAMPLERS)}")
         if self.guidance_interval is not None and self.guidance == 1:
             raise OptionError("--guidance-interval has no use with --guidance 1: leave out one of the two")
 
@@ -74,7 +79,7 @@ class Sampling:
         Args:
             ask: The network, with the control of this clip bound.
             schedule: Its noise schedule.
-            caches: Deep features of all clips; the sampler tells them when a step is over.
+            caches: Deep features of all clips; the sampler advances them after each step.
             clip: Any name of this clip, by which its features are kept.
         """
 

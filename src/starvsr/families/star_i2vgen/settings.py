@@ -22,7 +22,7 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class GuidanceSettings:
-    """How strongly the prompt is followed, and where the steps lie."""
+    """How strongly the prompt is followed, which solver samples, and where its steps lie."""
 
     negative_prompt: str | None = option(
         None, "What the result must not look like, for models that read text.", MODEL, "text"
@@ -34,6 +34,13 @@ class GuidanceSettings:
         "float",
         minimum=1,
         maximum=50,
+    )
+    sampler: str | None = option(
+        None,
+        "Solver: dpmpp-2m-sde (default, adds noise in each step), ddim (none), heun (none; two evaluations a step).",
+        MODEL,
+        "text",
+        choices=("dpmpp-2m-sde", "ddim", "heun"),
     )
     step_list: str | None = option(
         None,

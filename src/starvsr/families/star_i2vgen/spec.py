@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from starvsr.families.entry import Entry
 from starvsr.families.star_i2vgen.settings import StarI2VGenSettings
 from starvsr.models.star.config import StarUNetConfig
+
+if TYPE_CHECKING:
+    from starvsr.models.weights.components import PartName
 
 LAYOUT = {
     "unet": "unet",
@@ -26,6 +30,8 @@ class StarI2VGenSpec(Entry):
 
     settings: type = StarI2VGenSettings
     loader: str = "starvsr.families.star_i2vgen.load:load"
+    folder: str | None = "starvsr.families.star_i2vgen.model_folder:folder_parts"
+    folder_class: str = "StarPipeline"
     marks: tuple[str, ...] = ("VideoControlNet.input_blocks.0.0.weight", "input_blocks.0.0.weight")
     layout: Mapping[str, str] = field(default_factory=lambda: LAYOUT)
     scale: int = 4
@@ -38,7 +44,11 @@ class StarI2VGenSpec(Entry):
 
 
 def _published(name: str, summary: str) -> StarI2VGenSpec:
-    parts = {"unet": (f"{name}-unet",), "vae": ("svd-vae",), "text": ("sd2-text", "openclip-text")}
+    parts: dict[str, tuple[PartName, ...]] = {
+        "unet": (f"{name}-unet",),
+        "vae": ("svd-vae",),
+        "text": ("sd2-text", "openclip-text"),
+    }
     return StarI2VGenSpec(name=name, summary=summary, parts=parts)
 
 

@@ -22,7 +22,7 @@ from starvsr.families.star_i2vgen.pipeline import SCALE, PublishedStar
 from starvsr.families.star_i2vgen.reference import Choices
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling
 from starvsr.families.star_i2vgen.settings import StarI2VGenSettings
-from starvsr.models.int8 import weight_bytes
+from starvsr.models.int8 import computing_dtype, weight_bytes
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.codec import RELEASED_GROUP, TemporalVaeCodec
 from starvsr.models.vae.temporal import TemporalVae
@@ -82,7 +82,7 @@ class StarI2VGen:
         self._parts = parts
         self._compiled = CompiledNetwork(parts.network.eval(), compile) if compile else None
         self._fixed_bytes = weight_bytes(parts.network) + weight_bytes(parts.vae)
-        self._working: PublishedStar | None = None  # the pipeline whose plan the networks follow
+        self._working: PublishedStar | None = None  # the pipeline whose memory plan is applied
 
     def traits_for(self, values: Mapping[str, Any]) -> Traits:
         """Return the traits with these job options; the released choices see the whole clip."""
@@ -104,14 +104,14 @@ class StarI2VGen:
         )
 
     def pipeline(self, values: Mapping[str, Any] | None = None) -> PublishedStar:
-        """Return a pipeline with these job options in the place of those that the model was loaded with.
+        """Return a pipeline with these job options, which replace those that the model was loaded with.
 
         Raises:
             OptionError: The options contradict each other or cannot be honoured.
         """
         values = {**{n: v for n, v in self.loaded_with.items() if n in ACCEPTED}, **(values or {})}
         choices, parts = _choices(values), self._parts
-        dtype = next(parts.network.parameters()).dtype
+        dtype = computing_dtype(parts.network)
         half = dtype if dtype == torch.float16 else None  # the decoder stays in float32 beside a bfloat16 network
         groups = {"group": RELEASED_GROUP, "overlap": 0} if choices.decode_groups == "released" else {}
         given = {name: values[name] for name in SAMPLING if name in values}
@@ -150,13 +150,13 @@ class StarI2VGen:
             pipeline.memory.end()
 
     def take_turn(self, pipeline: PublishedStar) -> None:
-        """Let the networks follow the plan of this pipeline from now on."""
+        """Apply the memory plan of this pipeline to the networks."""
         if self._working is pipeline:
             return
         if self._working is not None:
             self._working.memory.end()
             plan = pipeline.memory.plan
-            pipeline.memory.plan = None  # the networks follow another plan, whatever this one said last
+            pipeline.memory.plan = None  # another plan is applied to the networks, so this one must be applied again
             if plan is not None:
                 pipeline.memory.apply_plan(plan)
         self._working = pipeline

@@ -1,6 +1,6 @@
-"""STAR: enlarge, encode, start from the low-quality latents, denoise under their control, decode.
+"""star-small: enlarge, encode, start from the low-quality latents, denoise under their control, decode.
 
-One class for every checkpoint of the family. Knows clips in memory only; streaming cuts videos into them.
+Knows clips in memory only; the engine cuts videos into them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,9 +18,8 @@ from starvsr.diffusion.noise import FrameNoise
 from starvsr.diffusion.samplers import dpmpp_2m_sde
 from starvsr.diffusion.schedules import NoiseSchedule, star_schedule
 from starvsr.engine.allocator import keep_freed_memory
-from starvsr.engine.clip_upscaler import ClipUpscaler
+from starvsr.engine.clip_upscaler import ClipArguments, ClipUpscaler
 from starvsr.engine.traits import Traits
-from starvsr.engine.upscaler import StepCallback
 from starvsr.errors import OptionError
 from starvsr.families.precision import choose_dtype
 from starvsr.families.registry import get_spec
@@ -32,6 +31,9 @@ from starvsr.models.codecs import Codec, PixelUnshuffleCodec
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.star.small.one_step import OneStep
 from starvsr.models.weights import digest, load_weights, read_metadata
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class StarPipeline(ClipUpscaler):
@@ -131,51 +133,27 @@ class StarPipeline(ClipUpscaler):
         return enlarge(lq, lq.shape[-2] * self.scale, lq.shape[-1] * self.scale, self.spec.enlarge)
 
     @torch.inference_mode()
-    def upscale_clip(
-        self,
-        lq: Tensor,
-        *,
-        seed: int = 0,
-        first_frame: int = 0,
-        num_steps: int = 1,
-        on_step: StepCallback | None = None,
-    ) -> Tensor:
+    def upscale_clip(self, lq: Tensor, **arguments: Unpack[ClipArguments]) -> Tensor:
         """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, scale*H, scale*W]; see `ClipUpscaler`."""
-        if num_steps == 1:  # no noise, no steps: seed and frame numbers play no part
+        if arguments.get("num_steps", 1) == 1:  # no noise, no steps: seed and frame numbers play no part
             return torch.stack([frame.clamp_(-1, 1) for frame in self.one_step(lq)], 1)[None]
         hint = self.codec.encode(self._enlarge(lq))  # [1, C, T, H, W]
-        return self.codec.decode(self._sample(hint, seed, first_frame, num_steps, on_step)).clamp_(-1, 1)
+        return self.codec.decode(self._sample(hint, arguments)).clamp_(-1, 1)
 
     @torch.inference_mode()
-    def upscale_frames(
-        self,
-        lq: Tensor,
-        keep: slice,
-        *,
-        seed: int = 0,
-        first_frame: int = 0,
-        num_steps: int = 1,
-        on_step: StepCallback | None = None,
-    ) -> Iterator[Tensor]:
+    def upscale_frames(self, lq: Tensor, keep: slice, **arguments: Unpack[ClipArguments]) -> Iterator[Tensor]:
         """Yield the enlarged frames that are kept; see `ClipUpscaler`. One step holds no more than one at a time."""
-        if num_steps == 1:
+        if arguments.get("num_steps", 1) == 1:
             yield from self.one_step(lq, keep)
         else:
-            options: dict[str, Any] = {
-                "seed": seed,
-                "first_frame": first_frame,
-                "num_steps": num_steps,
-                "on_step": on_step,
-            }
-            yield from self.upscale_clip(lq, **options)[0, :, keep].unbind(1)
+            yield from self.upscale_clip(lq, **arguments)[0, :, keep].unbind(1)
 
-    def _sample(
-        self, hint: Tensor, seed: int, first_frame: int, num_steps: int, on_step: StepCallback | None
-    ) -> Tensor:
-        network = self.network
+    def _sample(self, hint: Tensor, arguments: ClipArguments) -> Tensor:
+        network, num_steps, on_step = self.network, arguments["num_steps"], arguments.get("on_step")
         if network is None:
             raise OptionError(f"{self.name} works in one step: it cannot take {num_steps}")
         sigmas = self.schedule.normal(num_steps)
+        seed, first_frame = arguments.get("seed", 0), arguments.get("first_frame", 0)
         noise = FrameNoise(tuple(hint.shape), seed=seed, first_frame=first_frame, device=hint.device)
         top = self.schedule.integer_timestep_at(sigmas[:1])
         start = self.schedule.add_noise(hint, noise("start"), top)

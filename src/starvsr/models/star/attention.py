@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from starvsr.models.inference import Budget, multiply, over_tokens
+
 LARGEST_BATCH = 65_535
 """Kernels on CUDA number the batch along an axis of their grid that ends here (torch's issues 142228 and 146704)."""
 
@@ -69,7 +71,7 @@ class Attention(nn.Module):
 
 
 class TextContext:
-    """Encoded texts [B, M, E] that remember what each attention made of them: its keys and values, computed once.
+    """Encoded texts [B, M, E] with the keys and values of each attention that reads them, computed once.
 
     Stands in for the plain tensor where the same texts are read in many steps. The weights must not change meanwhile.
     """
@@ -97,7 +99,7 @@ class TextContext:
 
 
 class _SomeTexts(TextContext):
-    """Some of the texts of another context, which does the remembering."""
+    """Some of the texts of another context, which keeps their keys and values."""
 
     def __init__(self, whole: TextContext, texts: slice) -> None:
         super().__init__(whole.tokens[texts])
@@ -148,31 +150,21 @@ class GatedLinear(nn.Module):
         (value_weight, gate_weight), (value_bias, gate_bias) = self.proj.weight.chunk(2), self.proj.bias.chunk(2)
         gate = F.gelu(F.linear(tokens, gate_weight, gate_bias))
         value = F.linear(tokens, value_weight, value_bias)
-        return value * gate if torch.is_grad_enabled() else value.mul_(gate)
+        return multiply(value, gate)
 
 
 class FeedForward(nn.Module):
     """Transform each token on its own: gated projection to four times the width and back."""
 
-    CHUNK = 4096
-    """Tokens done at once when no gradient is wanted: the wide features in between then stay small."""
-
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, budget: Budget | None = None) -> None:
         """Build for tokens of ``width`` features."""
         super().__init__()
-        self.chunk = self.CHUNK
+        self.budget = budget or Budget()
         self.net = nn.Sequential(GatedLinear(width, 4 * width), nn.Dropout(0.0), nn.Linear(4 * width, width))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return a tensor of the shape of ``tokens`` [..., width]."""
-        if torch.is_grad_enabled():
-            whole: Tensor = self.net(tokens)
-            return whole
-        flat = tokens.flatten(0, -2)
-        out = torch.empty_like(flat)
-        for part, result in zip(flat.split(self.chunk), out.split(self.chunk), strict=True):
-            result.copy_(self.net(part))
-        return out.view_as(tokens)
+        return over_tokens(self.net, tokens, self.budget)
 
 
 def sinusoidal_embedding(timesteps: Tensor, width: int) -> Tensor:

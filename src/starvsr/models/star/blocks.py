@@ -2,10 +2,8 @@
 
 Inside the network a clip [B, C, T, h, w] is kept with batch and frames merged, [B*T, C, h, w] in channels-last
 memory, so that going between the spatial and the temporal view costs nothing. Attribute names follow the
-published checkpoints (``temopral_conv`` included), which is what lets those load strictly.
-
-Without gradients the blocks are careful with memory: each works on about ``at_once`` values of its map at a time
-(models/chunking.py), and those that are told that a map is ``fresh`` write their result into it.
+published checkpoints (``temopral_conv`` included), which is what lets those load strictly. How inference saves memory
+is in models/inference.py.
 """
 
 from __future__ import annotations
@@ -19,7 +17,21 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from starvsr.models.chunking import WHOLE, by_pieces, cuts, frame_cuts, row_cuts, settled
+from starvsr.models.inference import (
+    Budget,
+    InPlaceSiLU,
+    Maps,
+    add,
+    add_over_frames,
+    add_over_rows,
+    in_turn,
+    keeps_gradients,
+    over_frames,
+    over_pieces,
+    over_texts,
+    owned,
+    writable,
+)
 from starvsr.models.star.attention import Attention, Context, FeedForward, attend_in_windows
 from starvsr.models.star.config import Position
 from starvsr.models.star.liem import SpaceGate, TimeGate, gated_residual
@@ -50,14 +62,6 @@ class ChannelNorm(nn.Module):
         return F.layer_norm(last, last.shape[-1:], self.weight, self.bias, self.eps).movedim(-1, 1)
 
 
-class FreshSiLU(nn.Module):
-    """SiLU of a tensor nobody else holds, such as a norm's result: in place when no gradient is wanted."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return x * sigmoid(x), shape as given."""
-        return F.silu(features, inplace=not torch.is_grad_enabled())
-
-
 def clip_view(features: Tensor, num_frames: int) -> Tensor:
     """View [B*T, C, h, w] as [B, C, T, h, w] without copying."""
     return features.unflatten(0, (-1, num_frames)).transpose(1, 2)
@@ -80,105 +84,83 @@ class TemporalConv(nn.Conv3d):
 class TemporalConvBlock(nn.Module):
     """Mix neighbouring frames: norm, SiLU, (3,1,1) convolution, several times, with a residual."""
 
-    def __init__(self, channels: int, stages: int, norm: NormMaker, dropout: float) -> None:
+    def __init__(
+        self, channels: int, stages: int, norm: NormMaker, dropout: float, budget: Budget | None = None
+    ) -> None:
         """Build ``stages`` convolutions ``conv1`` .. ``conv<stages>``; the last one starts at zero."""
         super().__init__()
-        self.stages, self.at_once = stages, WHOLE
+        self.stages, self.budget = stages, budget or Budget()
         for stage in range(1, stages + 1):
             conv = TemporalConv(channels, channels, (3, 1, 1), padding=(1, 0, 0))
             if stage == stages:
                 _zeroed(conv)
             drop = [nn.Dropout(dropout)] if stage > 1 else []
-            self.add_module(f"conv{stage}", nn.Sequential(norm(channels, 1e-5), FreshSiLU(), *drop, conv))
+            self.add_module(f"conv{stage}", nn.Sequential(norm(channels, 1e-5), InPlaceSiLU(), *drop, conv))
 
-    def forward(self, clip: Tensor, *, fresh: bool = False) -> Tensor:
-        """Return a clip of the shape [B, C, T, h, w] given, in its place if it is ``fresh``."""
-        if not torch.is_grad_enabled():
-            return self._in_strips(clip if fresh else clip.clone())
-        mixed = clip
-        for stage in range(1, self.stages + 1):
-            mixed = self.get_submodule(f"conv{stage}")(mixed)
-        return clip + mixed
-
-    def _in_strips(self, clip: Tensor) -> Tensor:
-        """Add the mixed frames to a clip, strip by strip: pixels are independent, so maps can be overwritten."""
-        mixed = clip
-        for stage in range(1, self.stages + 1):
-            norm, *rest = self.get_submodule(f"conv{stage}").children()
-            normed = settled(norm, mixed, self.at_once)
-            source, last = mixed, stage == self.stages
-            if stage == 1 and not last:
-                mixed = torch.empty_like(clip)
-            for rows in row_cuts(clip, self.at_once):
-                change = normed(source[..., rows, :])
-                for layer in rest:
-                    change = layer(change)
-                if last:
-                    clip[..., rows, :] += change
-                else:
-                    mixed[..., rows, :] = change
-        return clip
+    def forward(self, clip: Maps) -> Tensor:
+        """Return a clip of the shape [B, C, T, h, w] given."""
+        stages = []
+        for number in range(1, self.stages + 1):
+            norm, *layers = self.get_submodule(f"conv{number}").children()
+            stages.append((norm, in_turn(layers)))
+        return add_over_rows(writable(clip), stages, self.budget)
 
 
 class ResBlock(nn.Module):
     """Two 3x3 convolutions with the time embedding added between them, then a temporal block."""
 
     def __init__(
-        self, cin: int, cout: int, emb_dim: int, norm: NormMaker, temporal_stages: int = 4, dropout: float = 0.1
+        self,
+        cin: int,
+        cout: int,
+        emb_dim: int,
+        norm: NormMaker,
+        temporal_stages: int = 4,
+        dropout: float = 0.1,
+        budget: Budget | None = None,
     ) -> None:
         """Build for ``cin`` -> ``cout`` channels; ``temporal_stages`` 0 leaves the frames apart."""
         super().__init__()
-        self.in_layers = nn.Sequential(norm(cin, 1e-5), FreshSiLU(), nn.Conv2d(cin, cout, 3, padding=1))
+        self.in_layers = nn.Sequential(norm(cin, 1e-5), InPlaceSiLU(), nn.Conv2d(cin, cout, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_dim, cout))
         self.out_layers = nn.Sequential(
-            norm(cout, 1e-5), FreshSiLU(), nn.Dropout(dropout), _zeroed(nn.Conv2d(cout, cout, 3, padding=1))
+            norm(cout, 1e-5), InPlaceSiLU(), nn.Dropout(dropout), _zeroed(nn.Conv2d(cout, cout, 3, padding=1))
         )
         self.skip_connection = nn.Identity() if cin == cout else nn.Conv2d(cin, cout, 1)
-        self.at_once = WHOLE
+        self.budget = budget or Budget()
         if temporal_stages:
-            self.temopral_conv = TemporalConvBlock(cout, temporal_stages, norm, dropout)
+            self.temopral_conv = TemporalConvBlock(cout, temporal_stages, norm, dropout, self.budget)
         self.has_temporal = temporal_stages > 0
 
-    def forward(self, features: Tensor | list[Tensor], embedding: Tensor, num_frames: int) -> Tensor:
-        """Return [B*T, cout, h, w] for features [B*T, cin, h, w] and embedding [B, D], or [1, D] for all.
-
-        A list of maps is joined along the channels; it is emptied as soon as they have been read, so that the caller
-        need not hold them.
-        """
-        maps = features if isinstance(features, list) else [features]
-        shift = self.emb_layers(embedding)
-        shift = shift.repeat(len(maps[0]) // (num_frames * len(shift)), 1)  # an embedding may serve several clips
-        shift = shift.repeat_interleave(num_frames, 0)[:, :, None, None]
-        if torch.is_grad_enabled():
-            hidden = self._spatial(_joined(maps), shift)
-        else:
-            values = sum(part[0].numel() for part in maps)
-            pieces = [piece for piece, _ in frame_cuts(maps[0], num_frames, values, self.at_once)]
-            hidden = by_pieces(lambda piece: self._spatial(_joined([m[piece] for m in maps]), shift[piece]), pieces)
-        maps.clear()
+    def forward(self, features: Maps, embedding: Tensor, num_frames: int) -> Tensor:
+        """Return [B*T, cout, h, w] for features [B*T, cin, h, w] and embedding [B, D], or [1, D] for all."""
+        maps = owned(features)
         del features
+        shift = self.emb_layers(embedding)
+        shift = shift.repeat(maps.num_frames // (num_frames * len(shift)), 1)  # an embedding may serve several clips
+        shift = shift.repeat_interleave(num_frames, 0)[:, :, None, None]
+        hidden = over_frames(maps, num_frames, self.budget, lambda part, frames: self._each_frame(part, shift[frames]))
         if not self.has_temporal:
             return hidden
-        return frame_view(self.temopral_conv(clip_view(hidden, num_frames), fresh=True))
+        return frame_view(self.temopral_conv(owned(clip_view(hidden, num_frames))))
 
-    def _spatial(self, features: Tensor, shift: Tensor) -> Tensor:
+    def _each_frame(self, features: Tensor, shift: Tensor) -> Tensor:
         """Run the layers that look at single frames, on [N, cin, h, w] with ``shift`` [N, cout, 1, 1]."""
-        if torch.is_grad_enabled():
-            hidden = self.in_layers(features) + shift
-            return self.out_layers(hidden) + self.skip_connection(features)
-        hidden = self.in_layers(features).add_(shift)
-        return self.out_layers(hidden).add_(self.skip_connection(features))
+        hidden = add(self.in_layers(features), shift)
+        return add(self.out_layers(hidden), self.skip_connection(features))
 
 
 class SpatialBlock(nn.Module):
     """Gate and self-attend within a frame, attend to the text, feed forward."""
 
-    def __init__(self, width: int, head_dim: int, context_dim: int, window: int = 0) -> None:
+    def __init__(
+        self, width: int, head_dim: int, context_dim: int, window: int = 0, budget: Budget | None = None
+    ) -> None:
         """Build for ``width`` features and a context of ``context_dim``; ``window`` 0 attends to the whole frame."""
         super().__init__()
         self.window = window
         self.attn1 = Attention(width, head_dim)
-        self.ff = FeedForward(width)
+        self.ff = FeedForward(width, budget)
         self.attn2 = Attention(width, head_dim, context_dim)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
         self.local1 = SpaceGate()
@@ -195,23 +177,19 @@ class SpatialBlock(nn.Module):
         return gated_residual(grid, self.local1, self.norm1, attend, self.gate_position).flatten(1, 2)
 
     def read(self, tokens: Tensor, context: Context) -> Tensor:
-        """Mix what :meth:`look` made with context [B, L, E], in its place when no gradient is wanted."""
-        if torch.is_grad_enabled():
-            tokens = tokens + self.attn2(self.norm2(tokens), context)
-            return tokens + self.ff(self.norm3(tokens))
-        tokens += self.attn2(self.norm2(tokens), context)
-        tokens += self.ff(self.norm3(tokens))
-        return tokens
+        """Mix what :meth:`look` made, which nobody else reads, with context [B, L, E]."""
+        tokens = add(tokens, self.attn2(self.norm2(tokens), context))
+        return add(tokens, self.ff(self.norm3(tokens)))
 
 
 class TemporalBlock(nn.Module):
     """Gate and self-attend over the frames of a pixel, twice, then feed forward."""
 
-    def __init__(self, width: int, head_dim: int) -> None:
+    def __init__(self, width: int, head_dim: int, budget: Budget | None = None) -> None:
         """Build for ``width`` features."""
         super().__init__()
         self.attn1 = Attention(width, head_dim)
-        self.ff = FeedForward(width)
+        self.ff = FeedForward(width, budget)
         self.attn2 = Attention(width, head_dim)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
         self.local1, self.local2 = TimeGate(), TimeGate()
@@ -221,52 +199,48 @@ class TemporalBlock(nn.Module):
         """Return tokens [B*h*w, T, D] mixed along T."""
         tokens = gated_residual(tokens, self.local1, self.norm1, self.attn1, self.gate_position)
         tokens = gated_residual(tokens, self.local2, self.norm2, self.attn2, self.gate_position)
-        if torch.is_grad_enabled():
-            return tokens + self.ff(self.norm3(tokens))
-        tokens += self.ff(self.norm3(tokens))  # what the gated attention has just made
-        return tokens
+        return add(tokens, self.ff(self.norm3(tokens)))
 
 
 class SpatialTransformer(nn.Module):
     """Attention within each frame and to the text, as a residual on the feature map."""
 
-    def __init__(self, channels: int, head_dim: int, context_dim: int, norm: NormMaker, window: int = 0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        head_dim: int,
+        context_dim: int,
+        norm: NormMaker,
+        window: int = 0,
+        budget: Budget | None = None,
+    ) -> None:
         """Build for ``channels`` channels, which is also the inner width, and windows of ``window`` (0: none)."""
         super().__init__()
+        self.budget = budget or Budget()
         self.norm = norm(channels, 1e-6)
         self.proj_in = nn.Linear(channels, channels)
-        self.transformer_blocks = nn.ModuleList([SpatialBlock(channels, head_dim, context_dim, window)])
+        self.transformer_blocks = nn.ModuleList([SpatialBlock(channels, head_dim, context_dim, window, self.budget)])
         self.proj_out = _zeroed(nn.Linear(channels, channels))
-        self.at_once = WHOLE
 
-    def forward(self, features: Tensor, context: Context, *, fresh: bool = False, each_text: bool = False) -> Tensor:
-        """Return [B*T, C, h, w] for features of that shape and context [B, L, E], in place if they are ``fresh``.
+    def forward(self, features: Maps, context: Context, *, each_text: bool = False) -> Tensor:
+        """Return [B*T, C, h, w] for features of that shape and context [B, L, E].
 
         With ``each_text`` the features are of one clip, [T, C, h, w], and read with each of the B texts.
         """
         if each_text:
-            return self._for_each_text(features, context)
-        if torch.is_grad_enabled():
-            return features + self._change(features, context)
-        out = features if fresh else features.clone()
-        num_frames = len(features) // context.shape[0]
-        for frames, clips in frame_cuts(out, num_frames, out[0].numel(), self.at_once):
-            out[frames] += self._change(out[frames], context[clips])
-        return out
+            return self._for_each_text(owned(features).take(), context)
+        frames = writable(features)
+        num_frames = len(frames) // context.shape[0]
+        return add_over_frames(frames, num_frames, self.budget, lambda part, clips: self._change(part, context[clips]))
 
-    def _for_each_text(self, features: Tensor, context: Context) -> Tensor:
+    def _for_each_text(self, clip: Tensor, context: Context) -> Tensor:
         """Return [K*T, C, h, w] for one clip [T, C, h, w] read with K texts [K, L, E]; looks at the frames once."""
-        num_texts, num_frames = context.shape[0], len(features)
-        out = torch.cat([features] * num_texts)
-        if torch.is_grad_enabled():
-            return self(out, context)
-        for frames, _ in frame_cuts(features, num_frames, features[0].numel(), self.at_once):
-            looked = self._enter(features[frames])
-            for text in range(num_texts):
-                tokens = looked.clone() if text + 1 < num_texts else looked
-                change = self._leave(tokens, context[text : text + 1], features.shape[-2])
-                out[text * num_frames + frames.start : text * num_frames + frames.stop] += change
-        return out
+        num_texts, height = context.shape[0], clip.shape[-2]
+        if keeps_gradients():
+            return self(torch.cat([clip] * num_texts), context)
+        return over_texts(
+            clip, num_texts, self.budget, self._enter, lambda seen, text: self._leave(seen, context[text], height)
+        )
 
     def _change(self, features: Tensor, context: Context) -> Tensor:
         return self._leave(self._enter(features), context, features.shape[-2])
@@ -290,25 +264,19 @@ class SpatialTransformer(nn.Module):
 class TemporalTransformer(nn.Module):
     """Attention along time for each pixel, as a residual on the feature map; no positions, no mask."""
 
-    def __init__(self, channels: int, inner: int, head_dim: int, norm: NormMaker) -> None:
+    def __init__(self, channels: int, inner: int, head_dim: int, norm: NormMaker, budget: Budget | None = None) -> None:
         """Build for ``channels`` channels with ``inner`` features inside."""
         super().__init__()
+        self.budget = budget or Budget()
         self.norm = norm(channels, 1e-6)
         self.proj_in = nn.Conv1d(channels, inner, 1)
-        self.transformer_blocks = nn.ModuleList([TemporalBlock(inner, head_dim)])
+        self.transformer_blocks = nn.ModuleList([TemporalBlock(inner, head_dim, self.budget)])
         self.proj_out = _zeroed(nn.Conv1d(inner, channels, 1))
-        self.at_once = WHOLE
 
-    def forward(self, features: Tensor, num_frames: int, *, fresh: bool = False) -> Tensor:
-        """Return [B*T, C, h, w] for features of that shape, in their place if they are ``fresh``."""
-        clip = clip_view(features, num_frames)
-        if torch.is_grad_enabled():
-            return features + frame_view(self._change(self.norm(clip)))
-        out = clip if fresh else clip.clone()
-        normed = settled(self.norm, out, self.at_once)
-        for rows in row_cuts(out, self.at_once):
-            out[..., rows, :] += self._change(normed(out[..., rows, :]))
-        return frame_view(out)
+    def forward(self, features: Maps, num_frames: int) -> Tensor:
+        """Return [B*T, C, h, w] for features of that shape."""
+        clip = clip_view(writable(features), num_frames)
+        return frame_view(add_over_rows(clip, [(self.norm, self._change)], self.budget))
 
     def _change(self, clip: Tensor) -> Tensor:
         """Return what is added to rows [B, C, T, r, w], given their normed form."""
@@ -337,26 +305,19 @@ class Downsample(nn.Module):
 class Upsample(nn.Module):
     """Double height and width by repetition, drop the first and last row, convolve."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, budget: Budget | None = None) -> None:
         """Build for ``channels`` channels."""
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.at_once = WHOLE
+        self.budget = budget or Budget()
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [N, C, 2h - 2, 2w]."""
-        at_once = WHOLE if torch.is_grad_enabled() else self.at_once
-        return by_pieces(
-            lambda piece: self._enlarged(features[piece]), cuts(len(features), 4 * features[0].numel(), at_once)
-        )
+        return over_pieces(self._enlarged, features, self.budget, growth=4)
 
     def _enlarged(self, features: Tensor) -> Tensor:
         out: Tensor = self.conv(F.interpolate(features, scale_factor=2, mode="nearest")[..., 1:-1, :])
         return out
-
-
-def _joined(maps: list[Tensor]) -> Tensor:
-    return maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
 
 
 def _zeroed(layer: Layer) -> Layer:

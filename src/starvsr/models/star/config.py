@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Position = Literal["before", "after", "stream", "acting"]
 """Where the gates stand around a self attention:
@@ -62,19 +61,3 @@ class StarUNetConfig:
     def row_step(self) -> int:
         """Latent heights must be 2 modulo this; latent widths 0 modulo this."""
         return int(2 ** (len(self.multipliers) - 1))
-
-    @classmethod
-    def from_reference(cls, names: Mapping[str, Any]) -> StarUNetConfig:
-        """Translate the constructor arguments of the published code (dim, dim_mult, num_heads, ...)."""
-        return cls(
-            in_channels=names["in_dim"],
-            out_channels=names["out_dim"],
-            width=names["dim"],
-            multipliers=tuple(names["dim_mult"]),
-            num_res_blocks=names["num_res_blocks"],
-            head_dim=names["head_dim"],
-            first_heads=names["num_heads"],
-            attn_scales=tuple(names["attn_scales"]),
-            context_dim=names["context_dim"],
-            temporal_stages=(4,) * len(names["dim_mult"]),
-        )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 
+from starvsr.models.inference import Budget, OwnedMaps, add
 from starvsr.models.star.attention import Context
 from starvsr.models.star.config import StarUNetConfig
-from starvsr.models.star.encoder import StarEncoder
+from starvsr.models.star.encoder import Condition, StarEncoder
 
 
 class StarControlNet(StarEncoder):
@@ -18,9 +18,9 @@ class StarControlNet(StarEncoder):
     Source: STAR (arXiv 2501.02976); part ``VideoControlNet`` of the published checkpoints.
     """
 
-    def __init__(self, config: StarUNetConfig) -> None:
+    def __init__(self, config: StarUNetConfig, budget: Budget | None = None) -> None:
         """Build with zero output convolutions: a fresh ControlNet changes nothing."""
-        super().__init__(config)
+        super().__init__(config, budget)
         self.input_hint_block = nn.Conv2d(config.in_channels, config.width, 3, padding=1)
         self.zero_convs = nn.ModuleList(
             nn.ModuleList([nn.Conv2d(channels, channels, 1)]) for channels in self.skip_channels
@@ -49,25 +49,22 @@ class StarControlNet(StarEncoder):
     def one_by_one(
         self, x: Tensor, timesteps: Tensor, context: Context, hint: Tensor | None, num_frames: int
     ) -> Iterator[Tensor]:
-        """Yield the control maps, each as soon as its block has run."""
-        embedding = self.embed(timesteps, x.dtype)
+        """Yield the control maps, each as soon as its block has run; whoever takes one may overwrite it."""
+        condition = Condition(self.embed(timesteps, x.dtype), context, num_frames)
         first, *blocks = self.input_blocks
         assert isinstance(first, nn.ModuleList)
-        features: Tensor = first[0](x)
-        if hint is not None:
-            features = _sum(features, self.input_hint_block(hint))
-        held = [features]
-        del features
-        outs = [*map(_only, self.zero_convs), _only(self.middle_block_out)]
-        held = [self.run_on(first[1:], held, embedding, context, num_frames, fresh=True)]
-        yield outs[0](held[0])
-        for block, out in zip([*blocks, self.middle_block], outs[1:], strict=True):
-            held = [self.run_on(block, held, embedding, context, num_frames)]
-            yield out(held[0])
+        features = OwnedMaps(self._enter(first[0], x, hint))
+        features = self.run(first[1:], features, condition)
+        zero_convs = [*self.zero_convs, self.middle_block_out]
+        yield _only(zero_convs[0])(features.tensor)
+        for block, zero_conv in zip([*blocks, self.middle_block], zero_convs[1:], strict=True):
+            features = self.run(block, features, condition)
+            yield _only(zero_conv)(features.tensor)
 
-
-def _sum(one: Tensor, other: Tensor) -> Tensor:
-    return one + other if torch.is_grad_enabled() else one.add_(other)
+    def _enter(self, first: nn.Module, x: Tensor, hint: Tensor | None) -> Tensor:
+        """Return the first maps: those of the noisy latents plus those of the low-quality ones."""
+        features: Tensor = first(x)
+        return features if hint is None else add(features, self.input_hint_block(hint))
 
 
 def _only(modules: nn.Module) -> nn.Module:

@@ -7,12 +7,14 @@ those of the published checkpoints.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from starvsr.models.inference import Budget, Maps, OwnedMaps, keeps_gradients, owned
 from starvsr.models.norms import GroupNormLast
 from starvsr.models.star.attention import Context, sinusoidal_embedding
 from starvsr.models.star.blocks import (
@@ -26,6 +28,26 @@ from starvsr.models.star.blocks import (
 )
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.liem import place_gates
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What every block is given beside its maps.
+
+    Args:
+        embedding: Time embedding [B, 4*width].
+        context: Text features [B, L, D].
+        num_frames: T.
+    """
+
+    embedding: Tensor
+    context: Context
+    num_frames: int
+
+    def has_more_texts_than(self, features: Maps) -> bool:
+        """Whether one clip is to be read with several texts, and these maps [T, C, h, w] are before the first."""
+        return owned(features).num_frames < self.context.shape[0] * self.num_frames
+
 
 Checkpoint = Callable[..., Any]
 """``torch.utils.checkpoint.checkpoint``, or what stands in its place: (function, *its arguments, use_reentrant)."""
@@ -41,10 +63,10 @@ def norm_maker(config: StarUNetConfig) -> NormMaker:
 class StarEncoder(nn.Module):
     """Time embedding, encoder blocks and middle; base of :class:`StarUNet` and :class:`StarControlNet`."""
 
-    def __init__(self, config: StarUNetConfig) -> None:
-        """Build encoder and middle."""
+    def __init__(self, config: StarUNetConfig, budget: Budget | None = None) -> None:
+        """Build encoder and middle; all layers share one ``budget``."""
         super().__init__()
-        self.config = config
+        self.config, self.budget = config, budget or Budget()
         self.activation_checkpointing = False
         self.checkpoint: Checkpoint = checkpoint
         """How a block is recomputed; something else may stand here to watch it."""
@@ -64,7 +86,7 @@ class StarEncoder(nn.Module):
         first: list[nn.Module] = [nn.Conv2d(config.in_channels, config.width, 3, padding=1)]
         if config.first_heads:
             inner = config.first_heads * config.head_dim
-            first.append(TemporalTransformer(config.width, inner, config.head_dim, norm))
+            first.append(TemporalTransformer(config.width, inner, config.head_dim, norm, self.budget))
         yield nn.ModuleList(first)
         self.skip_channels.append(config.width)
         current, scale, last = config.width, 1.0, len(config.channels) - 1
@@ -80,58 +102,46 @@ class StarEncoder(nn.Module):
 
     def _level_block(self, cin: int, cout: int, level: int, scale: float) -> nn.ModuleList:
         """One ResBlock, with both transformers where this scale has attention."""
-        config, norm = self.config, norm_maker(self.config)
-        stages = config.temporal_stages[level]
-        block: list[nn.Module] = [ResBlock(cin, cout, 4 * config.width, norm, stages, config.dropout)]
-        if scale in config.attn_scales:
-            block.append(SpatialTransformer(cout, config.head_dim, config.context_dim, norm, config.attn_window))
-            block.append(TemporalTransformer(cout, cout, config.head_dim, norm))
+        block: list[nn.Module] = [self._res_block(cin, cout, self.config.temporal_stages[level])]
+        if scale in self.config.attn_scales:
+            block += self._transformers(cout)
         return nn.ModuleList(block)
 
     def _middle_blocks(self) -> Iterator[nn.Module]:
+        channels, stages = self.config.channels[-1], self.config.temporal_stages[-1]
+        yield self._res_block(channels, channels, stages)
+        yield from self._transformers(channels)
+        yield self._res_block(channels, channels, stages)
+
+    def _res_block(self, cin: int, cout: int, stages: int) -> ResBlock:
+        config = self.config
+        return ResBlock(cin, cout, 4 * config.width, norm_maker(config), stages, config.dropout, self.budget)
+
+    def _transformers(self, channels: int) -> list[nn.Module]:
         config, norm = self.config, norm_maker(self.config)
-        channels, stages = config.channels[-1], config.temporal_stages[-1]
-        yield ResBlock(channels, channels, 4 * config.width, norm, stages, config.dropout)
-        yield SpatialTransformer(channels, config.head_dim, config.context_dim, norm, config.attn_window)
-        yield TemporalTransformer(channels, channels, config.head_dim, norm)
-        yield ResBlock(channels, channels, 4 * config.width, norm, stages, config.dropout)
+        return [
+            SpatialTransformer(channels, config.head_dim, config.context_dim, norm, config.attn_window, self.budget),
+            TemporalTransformer(channels, channels, config.head_dim, norm, self.budget),
+        ]
 
     def embed(self, timesteps: Tensor, dtype: torch.dtype) -> Tensor:
         """Return the time embedding [B, 4*width] of timesteps [B]."""
         out: Tensor = self.time_embed(sinusoidal_embedding(timesteps, self.config.width).to(dtype))
         return out
 
-    def run_block(
-        self, block: nn.Module, features: Tensor, embedding: Tensor, context: Context, num_frames: int
-    ) -> Tensor:
-        """Run one block, recomputing it in the backward pass if ``activation_checkpointing`` is set."""
-        args = (block, features, embedding, context, num_frames)
-        if self.activation_checkpointing and torch.is_grad_enabled():
-            out: Tensor = self.checkpoint(_run, *args, use_reentrant=False)
-            return out
-        return _run(*args)
+    def run(self, block: nn.Module, features: OwnedMaps, condition: Condition) -> OwnedMaps:
+        """Run one block; it is recomputed in the backward pass if ``activation_checkpointing`` is set."""
+        if keeps_gradients():
+            recompute = self.checkpoint if self.activation_checkpointing else _directly
+            return OwnedMaps(recompute(run_block, block, features.joined(), condition, use_reentrant=False))
+        for module in modules_of(block):
+            features = OwnedMaps(run_module(module, features, condition))
+        return features
 
-    def run_on(
-        self,
-        block: nn.Module,
-        held: list[Tensor],
-        embedding: Tensor,
-        context: Context,
-        num_frames: int,
-        *,
-        fresh: bool = False,
-    ) -> Tensor:
-        """Run one block on maps that are handed over, joined along the channels.
 
-        Without gradients the list is emptied as soon as its maps have been read, so that those which only the list
-        holds are let go of; ``fresh`` ones may be overwritten.
-        """
-        if torch.is_grad_enabled():
-            features = held.pop() if len(held) == 1 else torch.cat(held, dim=1)
-            return self.run_block(block, features, embedding, context, num_frames)
-        for number, module in enumerate(modules_of(block)):
-            held[:] = [_advance(module, held, embedding, context, num_frames, fresh=fresh or number > 0)]
-        return held.pop()
+def _directly(function: Callable[..., Tensor], *arguments: Any, use_reentrant: bool) -> Tensor:
+    """Stands in for a checkpoint that recomputes nothing."""
+    return function(*arguments)
 
 
 def modules_of(block: nn.Module) -> list[nn.Module]:
@@ -139,25 +149,20 @@ def modules_of(block: nn.Module) -> list[nn.Module]:
     return list(block.children()) if isinstance(block, nn.ModuleList) else [block]
 
 
-def _run(block: nn.Module, features: Tensor, embedding: Tensor, context: Context, num_frames: int) -> Tensor:
-    """Hand each kind of module the inputs it needs."""
+def run_block(block: nn.Module, features: Tensor, condition: Condition) -> Tensor:
+    """Run one block on maps [B*T, C, h, w], which stay as they are."""
     for module in modules_of(block):
-        features = _advance(module, [features], embedding, context, num_frames)
+        features = run_module(module, features, condition)
     return features
 
 
-def _advance(
-    module: nn.Module, held: list[Tensor], embedding: Tensor, context: Context, num_frames: int, fresh: bool = False
-) -> Tensor:
-    """Run one module on the maps held; ``fresh`` ones may be overwritten."""
+def run_module(module: nn.Module, features: Maps, condition: Condition) -> Tensor:
+    """Hand a module the inputs that its kind needs."""
     if isinstance(module, ResBlock):
-        return module(held, embedding, num_frames)
-    (features,) = held
+        return module(features, condition.embedding, condition.num_frames)
     if isinstance(module, SpatialTransformer):
-        if len(features) < context.shape[0] * num_frames:  # one clip, several texts, and this is the first to read them
-            return module(features, context, each_text=True)
-        return module(features, context, fresh=fresh)
+        return module(features, condition.context, each_text=condition.has_more_texts_than(features))
     if isinstance(module, TemporalTransformer):
-        return module(features, num_frames, fresh=fresh)
+        return module(features, condition.num_frames)
     assert isinstance(module, nn.Conv2d | Downsample | Upsample)
-    return module(features)
+    return module(owned(features).take())

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from starvsr.models.inference import add
 from starvsr.models.star.config import Position
 
 
@@ -60,7 +61,7 @@ def gated_residual(
 ) -> Tensor:
     """Add attention ``mix`` to tokens [..., D] (a grid [N, h, w, D] for a space gate), the gate at its position.
 
-    Without gradients the tokens are overwritten.
+    Nobody else may read the tokens: without gradients they are overwritten.
     """
 
     def gated(features: Tensor) -> Tensor:
@@ -68,18 +69,14 @@ def gated_residual(
         return out
 
     if position == "before":
-        return _sum(tokens, mix(norm(gated(tokens))))
+        return add(tokens, mix(norm(gated(tokens))))
     if position == "after":
-        return _sum(tokens, gated(mix(norm(tokens))))
+        return add(tokens, gated(mix(norm(tokens))))
     if position == "stream":
         tokens = gated(tokens)
-        return _sum(tokens, mix(norm(tokens)))
+        return add(tokens, mix(norm(tokens)))
     factor = 1 if isinstance(gate, NoGate) else 2
-    return _sum(tokens, mix(factor * gated(norm(tokens))))
-
-
-def _sum(tokens: Tensor, change: Tensor) -> Tensor:
-    return tokens + change if torch.is_grad_enabled() else tokens.add_(change)
+    return add(tokens, mix(factor * gated(norm(tokens))))
 
 
 def place_gates(module: nn.Module, position: Position, *, space: bool = True, time: bool = True) -> None:

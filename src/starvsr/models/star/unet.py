@@ -13,13 +13,13 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from starvsr.models.chunking import WHOLE, by_pieces, cuts
 from starvsr.models.feature_cache import FeatureCache
+from starvsr.models.inference import InPlaceSiLU, OwnedMaps, add, over_pieces
 from starvsr.models.star.attention import Context
-from starvsr.models.star.blocks import FreshSiLU, Upsample
+from starvsr.models.star.blocks import Upsample
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.control import StarControlNet
-from starvsr.models.star.encoder import StarEncoder, modules_of, norm_maker
+from starvsr.models.star.encoder import Condition, StarEncoder, modules_of, norm_maker
 
 __all__ = ["StarUNet", "StarUNetConfig"]
 
@@ -34,15 +34,14 @@ class StarUNet(StarEncoder):
     def __init__(self, config: StarUNetConfig) -> None:
         """Build encoder, middle, decoder, head and ControlNet."""
         super().__init__(config)
-        self.at_once = WHOLE
         self.output_blocks = nn.ModuleList(self._decoder_blocks())
         self.place_gates()
         head = nn.Conv2d(config.width, config.out_channels, 3, padding=1)
         nn.init.zeros_(head.weight)
         if head.bias is not None:
             nn.init.zeros_(head.bias)
-        self.out = nn.Sequential(norm_maker(config)(config.channels[0], 1e-5), FreshSiLU(), head)
-        self.VideoControlNet = StarControlNet(config)
+        self.out = nn.Sequential(norm_maker(config)(config.channels[0], 1e-5), InPlaceSiLU(), head)
+        self.VideoControlNet = StarControlNet(config, self.budget)
 
     def modules_as_run(self) -> list[nn.Module]:
         """Return the modules that hold nearly all weights, in the order in which a call runs them."""
@@ -66,7 +65,7 @@ class StarUNet(StarEncoder):
                 block = self._level_block(current + skips.pop(), channels, level, scale)
                 current = channels
                 if level and index == config.res_blocks[level]:
-                    block.append(Upsample(current))
+                    block.append(Upsample(current, self.budget))
                     scale *= 2
                 yield block
 
@@ -92,51 +91,25 @@ class StarUNet(StarEncoder):
         num_frames = x.shape[2]
         frames = _merge(x)
         hint_frames = None if hint is None else _merge(hint)
+        condition = Condition(self.embed(timesteps, frames.dtype), context, num_frames)
         controls = self.VideoControlNet.one_by_one(frames, timesteps, context, hint_frames, num_frames)
-        velocity = self.decode(frames, timesteps, context, controls, num_frames, cache)
-        return rearrange(velocity, "(b t) c h w -> b c t h w", t=num_frames)
 
-    def decode(
-        self,
-        frames: Tensor,
-        timesteps: Tensor,
-        context: Context,
-        controls: Iterator[Tensor],
-        num_frames: int,
-        cache: FeatureCache | None = None,
-    ) -> Tensor:
-        """Run the UNet proper on merged frames [B*T, C, h, w].
-
-        The encoder goes in step with the ControlNet that yields ``controls``: each of its maps is added at once to the
-        skip that it belongs to, so that only the sums are held.
-        """
-        embedding = self.embed(timesteps, frames.dtype)
-        held, skips = [frames], []
-        deep = None if cache is None else cache.features
-        num_blocks = len(self.input_blocks) if cache is None or deep is None else cache.num_blocks
+        cache = cache or FeatureCache(every=1)
+        num_blocks = len(self.input_blocks) if cache.features is None else cache.num_blocks
+        features, skips = OwnedMaps(frames), []
         for block in self.input_blocks[:num_blocks]:
-            held = [self.run_on(block, held, embedding, context, num_frames)]
-            skips.append(_sum(next(controls), held[0]))
-        if deep is None:
-            held = [self.run_on(self.middle_block, held, embedding, context, num_frames)]
-            held = [_sum(next(controls), held.pop())]
+            features = self.run(block, features, condition)
+            skips.append(add(next(controls), features.tensor))
+        if cache.features is None:
+            features = self.run(self.middle_block, features, condition)
+            features = OwnedMaps(add(next(controls), features.take()))
         else:
-            held = [deep]
+            features = OwnedMaps(cache.features)
         for block in self.output_blocks[-num_blocks:]:
-            if cache is not None and deep is None and len(skips) == cache.num_blocks:
-                cache.keep(held[0])
-            skip = skips.pop()
-            held.append(skip if len(skip) == len(held[0]) else torch.cat([skip] * (len(held[0]) // len(skip))))
-            del skip
-            held = [self.run_on(block, held, embedding, context, num_frames)]
-        at_once = WHOLE if torch.is_grad_enabled() else self.at_once
-        features = held.pop()
-        return by_pieces(lambda piece: self.out(features[piece]), cuts(len(features), features[0].numel(), at_once))
-
-
-def _sum(control: Tensor, features: Tensor) -> Tensor:
-    """Add features to a control map, which nobody else holds."""
-    return control + features if torch.is_grad_enabled() else control.add_(features)
+            cache.see(features.tensor, num_left=len(skips))
+            features = self.run(block, features.with_skip(skips.pop()), condition)
+        velocity = over_pieces(self.out, features.take(), self.budget)
+        return rearrange(velocity, "(b t) c h w -> b c t h w", t=num_frames)
 
 
 def _merge(clip: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from starvsr.errors import WeightsError
 CONTEXT_LENGTH = 77
 NUM_MERGES = 48_894
 START, END = 49_406, 49_407
-ROOM = CONTEXT_LENGTH - 2
+MAX_TOKENS = CONTEXT_LENGTH - 2
 """Tokens of text that fit between start and end."""
 
 _WORD_END = "</w>"
@@ -77,7 +77,7 @@ class Tokenizer:
 
     def context_ids(self, text: str) -> list[int]:
         """Return what the text encoder reads: 77 ids; start, text, end, then zeros. A longer text is cut."""
-        ids = [START, *self.encode(text)[:ROOM], END]
+        ids = [START, *self.encode(text)[:MAX_TOKENS], END]
         return ids + [0] * (CONTEXT_LENGTH - len(ids))
 
     def _merge(self, word: str) -> tuple[str, ...]:

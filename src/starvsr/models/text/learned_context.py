@@ -1,7 +1,4 @@
-"""Where the context of the cross attentions comes from.
-
-star-small has no text encoder: its context is learned with the network.
-"""
+"""The learned context of the cross attentions: star-small has no text encoder."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from torch import Tensor, nn
 
 
 class LearnedContext(nn.Module):
-    """A context that is trained like any other weight, in the place of an encoded prompt."""
+    """A context that is trained like any other weight, instead of an encoded prompt."""
 
     def __init__(self, num_tokens: int, width: int) -> None:
         """Build ``num_tokens`` tokens of ``width`` features."""

@@ -1,13 +1,11 @@
 """The temporal autoencoder of Stable Video Diffusion: frames to latents one by one, groups of frames back.
 
-Holds the network; temporal_vae_codec.py cuts clips into what it is given here. Attribute names are those of
-diffusers' AutoencoderKLTemporalDecoder, so the published files load strictly.
+Holds the network; codec.py cuts clips into what it is given here. Attribute names are those of diffusers'
+AutoencoderKLTemporalDecoder, so the published files load strictly.
 
-Without gradients it is careful with memory: frames pass the spatial layers one at a time and large ones in strips of
-rows (models/row_chunks.py); the temporal layers run in strips and change their input in place, computing what lies
-between
-their two convolutions twice rather than holding it. Peak of a decode: one map of the widest layer for all frames, and
-about four for one frame.
+Maps of a clip are a list: without gradients of single frames, which pass the spatial layers one at a time, large ones
+in strips of rows; with gradients of one tensor [T, C, H, W]. models/row_chunks.py has what saves memory. Peak of a
+decode: one map of the widest layer for all frames, and about four for one frame.
 
 Source: Stable Video Diffusion (arXiv 2311.15127); latent diffusion (arXiv 2112.10752) for the image half.
 """
@@ -23,14 +21,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from starvsr.models.chunking import cuts
+from starvsr.models.inference import keeps_gradients
 from starvsr.models.row_chunks import (
-    group_statistics,
-    in_strips,
-    joined_statistics,
+    add_over_time,
+    add_pixelwise,
+    each_frame,
+    frame_by_frame,
     norm_silu_conv,
-    settled_frames,
-    statistics,
+    over_rows,
+    separate_frames,
 )
 
 QUERIES_AT_ONCE = 2048
@@ -84,7 +83,7 @@ class TemporalVae(nn.Module):
 
     def moments(self, frames: Tensor) -> Tensor:
         """Return mean and log variance [N, 2C, h, w] of frames [N, 3, h*factor, w*factor] in [-1, 1]."""
-        out: Tensor = self.quant_conv(_frame_by_frame(self.encoder, frames))
+        out: Tensor = self.quant_conv(frame_by_frame(self.encoder, frames))
         return out
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -127,7 +126,7 @@ class Encoder(nn.Module):
         features = self.mid_block.resnets[0](features)
         features = self.mid_block.attentions[0](features)
         features = self.mid_block.resnets[1](features)
-        return _norm_silu_conv(features, self.conv_norm_out, self.conv_out)
+        return norm_silu_conv(features, self.conv_norm_out, self.conv_out, SPATIAL_VALUES)
 
 
 class TemporalDecoder(nn.Module):
@@ -165,12 +164,11 @@ class TemporalDecoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return frames [T, 3, H, W] of the latents [T, C, h, w] of T consecutive frames."""
-        frames = [latents] if torch.is_grad_enabled() else list(latents.split(1))  # on their own when nothing is kept
-        frames = _each(self.conv_in, frames)
+        frames = each_frame(self.conv_in, separate_frames(latents))
         first, *others = self.mid_block.resnets
         frames = self._run(first, frames)
         for attention, block in zip(self.mid_block.attentions, others, strict=False):  # one attention, any blocks
-            frames = self._run(block, _each(attention, frames))
+            frames = self._run(block, each_frame(attention, frames))
         enlarge: nn.Module | None = None
         for level in self.up_blocks:
             assert isinstance(level, nn.ModuleDict)
@@ -178,12 +176,12 @@ class TemporalDecoder(nn.Module):
                 frames = self._run(block, frames, enlarge)
                 enlarge = None
             enlarge = next(level["upsamplers"].children()) if "upsamplers" in level else None
-        clip = torch.cat(_each(self._to_pixels, frames)).transpose(0, 1)[None]
+        clip = torch.cat(each_frame(self._to_pixels, frames)).transpose(0, 1)[None]
         out: Tensor = self.time_conv_out(clip)[0].transpose(0, 1)
         return out
 
     def _run(self, block: nn.Module, frames: list[Tensor], before: nn.Module | None = None) -> list[Tensor]:
-        if self.activation_checkpointing and torch.is_grad_enabled():
+        if self.activation_checkpointing and keeps_gradients():
             (clip,) = frames
             return [self.checkpoint(self.run_block, block, clip, before, use_reentrant=False)]
         made: list[Tensor] = block(frames, before=before)
@@ -197,7 +195,7 @@ class TemporalDecoder(nn.Module):
         return made
 
     def _to_pixels(self, features: Tensor) -> Tensor:
-        return _norm_silu_conv(features, self.conv_norm_out, self.conv_out)
+        return norm_silu_conv(features, self.conv_norm_out, self.conv_out, SPATIAL_VALUES)
 
 
 class SpatioTemporalBlock(nn.Module):
@@ -218,7 +216,7 @@ class SpatioTemporalBlock(nn.Module):
             before: Enlarges each map first: only one enlarged map of the wider input is then held at a time.
         """
         spatial = self.spatial_res_block
-        made = _each(lambda frame: spatial(frame if before is None else before(frame)), frames)
+        made = each_frame(lambda frame: spatial(frame if before is None else before(frame)), frames)
         return self.temporal_res_block(made, torch.sigmoid(self.time_mixer["mix_factor"]))
 
 
@@ -232,44 +230,8 @@ class _TemporalResBlock(nn.Module):
 
     def forward(self, frames: list[Tensor], share: Tensor) -> list[Tensor]:
         """Return the frames plus ``share`` times what the convolutions make of them; in place without gradients."""
-        if torch.is_grad_enabled():
-            (clip,) = frames
-            mixed = self._stage(clip, self.norm1, self.conv1)
-            return [clip + share * self._stage(mixed, self.norm2, self.conv2)]
-        groups = self.norm1.num_groups
-        first = settled_frames(self.norm1, *statistics(frames, groups, STRIP_VALUES))
-        strips = cuts(frames[0].shape[2], len(frames) * frames[0][0, :, 0].numel(), STRIP_VALUES)
-
-        def between(rows: slice) -> Tensor:
-            return _over_time(first(torch.cat([frame[:, :, rows] for frame in frames])), self.conv1)
-
-        kept = between(strips[0]) if len(strips) == 1 else None
-        sizes, pairs = [], []
-        for rows in strips:
-            inner = between(rows) if kept is None else kept
-            pairs.append(group_statistics(inner.float(), groups))
-            sizes.append(inner[:, 0].numel())
-            del inner
-        second = settled_frames(self.norm2, *joined_statistics(pairs, sizes, frames[0].shape[1]))
-        for rows in strips:  # each strip depends on itself alone, so it can be overwritten
-            change = _over_time(second(between(rows) if kept is None else kept), self.conv2).mul_(share)
-            for frame, added in zip(frames, change.split(1), strict=True):
-                frame[:, :, rows] += added
-        return frames
-
-    @staticmethod
-    def _stage(frames: Tensor, norm: nn.GroupNorm, conv: nn.Conv3d) -> Tensor:
-        clip = frames.transpose(0, 1)[None]
-        out: Tensor = conv(F.silu(norm(clip)))
-        return out[0].transpose(0, 1)
-
-
-def _over_time(normed: Tensor, conv: nn.Conv3d) -> Tensor:
-    """SiLU, in place, and (3,1,1) convolution of normed rows [T, C, r, W]."""
-    active = F.silu(normed, inplace=True)
-    flat = active.transpose(0, 1).flatten(2)[None]  # [1, C, T, r*W]: the convolution is 2-D with a flat kernel
-    out = F.conv2d(flat, conv.weight[..., 0], conv.bias, padding=(1, 0))
-    return out[0].unflatten(2, normed.shape[2:]).transpose(0, 1)
+        stages = (self.norm1, self.conv1), (self.norm2, self.conv2)
+        return add_over_time(frames, *stages, share, STRIP_VALUES)
 
 
 class _ResBlock(nn.Module):
@@ -283,15 +245,9 @@ class _ResBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [N, cout, H, W] of features [N, cin, H, W]."""
-        hidden = _norm_silu_conv(features, self.norm1, self.conv1)
-        hidden = _norm_silu_conv(hidden, self.norm2, self.conv2)
-        if torch.is_grad_enabled():
-            return hidden + (features if self.conv_shortcut is None else self.conv_shortcut(features))
-        if self.conv_shortcut is None:
-            return hidden.add_(features)
-        for rows in cuts(features.shape[2], features[:, :, 0].numel(), SPATIAL_VALUES):
-            hidden[:, :, rows] += self.conv_shortcut(features[:, :, rows])
-        return hidden
+        hidden = norm_silu_conv(features, self.norm1, self.conv1, SPATIAL_VALUES)
+        hidden = norm_silu_conv(hidden, self.norm2, self.conv2, SPATIAL_VALUES)
+        return add_pixelwise(hidden, features, self.conv_shortcut, SPATIAL_VALUES)
 
 
 class _Middle(nn.Module):
@@ -348,39 +304,8 @@ class _Upsample(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [N, C, 2H, 2W]."""
-        strips = cuts(features.shape[2], 4 * features[:, :, 0].numel(), SPATIAL_VALUES)
-        if torch.is_grad_enabled() or len(strips) == 1:
-            return self._enlarged(features)
-        return in_strips(features, strips, 1, 2, self._enlarged)
+        return over_rows(self._enlarged, features, SPATIAL_VALUES, halo=1, scale=2)
 
     def _enlarged(self, features: Tensor) -> Tensor:
         out: Tensor = self.conv(F.interpolate(features, scale_factor=2.0, mode="nearest"))
         return out
-
-
-def _norm_silu_conv(features: Tensor, norm: nn.GroupNorm, conv: nn.Conv2d) -> Tensor:
-    if torch.is_grad_enabled():
-        out: Tensor = conv(F.silu(norm(features)))
-        return out
-    return norm_silu_conv(features, norm, conv, SPATIAL_VALUES)
-
-
-def _each(layer: Callable[[Tensor], Tensor], frames: list[Tensor]) -> list[Tensor]:
-    """Apply a layer to each map of a list, which is emptied as they are read."""
-    made = []
-    while frames:
-        made.append(layer(frames.pop(0)))
-    return made
-
-
-def _frame_by_frame(layer: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
-    """Apply a layer to [N, ...]: one frame at a time without gradients, all at once with them."""
-    if torch.is_grad_enabled() or len(frames) == 1:
-        return layer(frames)
-    first = layer(frames[:1])
-    out = first.new_empty((len(frames), *first.shape[1:]))
-    out[:1] = first
-    del first
-    for index in range(1, len(frames)):
-        out[index : index + 1] = layer(frames[index : index + 1])
-    return out

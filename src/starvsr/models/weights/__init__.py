@@ -1,9 +1,10 @@
 """Weights on disk: find, fetch, check, read, convert, and fit them into networks.
 
 Files are safetensors, or `.pt` files that hold tensors and nothing that could run. Modules, from the disk up:
-``pickles`` and ``tensors`` read, ``digests`` checks, ``places`` finds, ``hub`` downloads a file (``hub_errors`` says
-why it could not), ``fetching`` gets and verifies the files of a component, ``fitting`` fills networks, ``star`` knows
-STAR's checkpoints, ``finding`` puts a model's files together, ``folders`` writes and opens model folders.
+``pickles`` and ``tensors`` read, ``digests`` checks, ``components`` lists what is published, ``releases`` tells which
+component a file is, ``cache`` finds files, ``hub`` downloads one (``hub_errors`` says why it could not), ``download``
+gets and verifies the files of a component, ``assign`` fills networks, ``star`` knows STAR's checkpoints, ``locate``
+puts a model's files together, ``model_folder`` writes model folders.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from starvsr.errors import WeightsError
 from starvsr.models.weights.assign import build_empty, check_fit, fit
 from starvsr.models.weights.digests import check_digest, digest, known_digest
 from starvsr.models.weights.locate import ModelFiles, find_model
-from starvsr.models.weights.model_folder import from_pretrained
 from starvsr.models.weights.star import liem_names, load_star_unet, load_training_start
 from starvsr.models.weights.tensors import read_metadata, read_tensors
 
@@ -32,7 +32,6 @@ __all__ = [
     "digest",
     "find_model",
     "fit",
-    "from_pretrained",
     "known_digest",
     "liem_names",
     "load_star_unet",

@@ -1,7 +1,7 @@
 """Tensors into a network: every name accounted for, and the tensors themselves become the parameters.
 
 The network is built on torch's meta device, so it has no memory of its own; nothing is held twice. Where the number
-type changes, each tensor is converted alone and the pages of the file behind it are given back.
+type changes, each tensor is converted alone and the pages of the file behind it are released.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def adopt(network: nn.Module, tensors: dict[str, Tensor], dtype: torch.dtype | N
 
 
 def release_pages(tensor: Tensor) -> None:
-    """Give back the memory of a tensor mapped from a file; reading it again would read the file again.
+    """Release the memory of a tensor mapped from a file; reading it again would read the file again.
 
     Only whole pages inside the tensor, and only on Linux; elsewhere the system takes them when it needs memory.
     """

@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
 from starvsr.errors import OptionError
-
-Layout = Literal["star", "venhancer", "diffusers", "transformers", "open_clip"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Component:
         files: The files.
         bytes: About how much there is to download.
         licence: Under which terms its authors give it away.
-        layout: How its tensors are named.
+        layout: How its tensors are named: by which code ("star", "diffusers", "transformers" ...).
     """
 
     name: str
@@ -53,7 +50,7 @@ class Component:
     files: tuple[HubFile, ...]
     bytes: int
     licence: str
-    layout: Layout
+    layout: str
 
     @property
     def folder(self) -> str:
@@ -167,12 +164,18 @@ COMPONENTS: Mapping[str, Component] = MappingProxyType(
 )
 
 
-def get_component(name: str) -> Component:
-    """Return a component by name.
+PartName = str | Component
+"""A component by its name in `COMPONENTS`, or one that only its family knows."""
+
+
+def get_component(name: PartName) -> Component:
+    """Return a component by name, or the one that is given.
 
     Raises:
-        OptionError: there is none of that name.
+        OptionError: There is none of that name.
     """
+    if isinstance(name, Component):
+        return name
     if name not in COMPONENTS:
         raise OptionError(f"unknown weights {name!r}: known are {', '.join(COMPONENTS)}; see `starvsr models list`")
     return COMPONENTS[name]

@@ -59,11 +59,16 @@ def known_digest(path: Path) -> str:
     Raises:
         WeightsError: the file has changed since its digest was noted.
     """
+    return current_digest(path) or check_digest(path, None)
+
+
+def current_digest(path: Path) -> str | None:
+    """Return the digest in the note beside a file that is as it was then; None without one. Does not read the file."""
     match = _read_note(path)
     now = path.stat()
     if match and (int(match["size"]), int(match["time"])) == (now.st_size, now.st_mtime_ns):
         return str(match["digest"])
-    return check_digest(path, None)
+    return None
 
 
 def check_digest(path: Path, expected: str | None, on_bytes: ByteCallback | None = None) -> str:

@@ -50,8 +50,8 @@ def fetch(
         Where each file lies, by its path in the repository.
 
     Raises:
-        WeightsError: not to be had, or not what it should be; the message says why and what next.
-        ResourceError: the disk has no room for it.
+        WeightsError: not available, or not what it should be; the message says why and what next.
+        ResourceError: the disk has no space for it.
     """
     places = places or Places()
     found = {}

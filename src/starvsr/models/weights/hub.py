@@ -1,8 +1,8 @@
 """One file from the Hugging Face Hub into the cache of `huggingface_hub`.
 
 All settings of that library hold (``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HUB_OFFLINE``). The download is done here with
-its parts, because its own forgets what it has when it is interrupted: ours goes on from there, also in another run, and
-a file enters the cache only when its digest is right.
+its parts, because its own starts over when it is interrupted: ours continues, also in another run, and a file enters
+the cache only when its digest is right.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def download(component: Component, file: HubFile, cache: Path, on_progress: Fetc
     Args:
         component: What the file is of.
         file: The file.
-        cache: Where it goes; a download that was interrupted goes on from what lies there.
+        cache: Where it goes; a download that was interrupted continues from what is there.
         on_progress: Called often.
 
     Returns:
         Where it lies, with a note of its digest beside it.
 
     Raises:
-        WeightsError: not to be had, or not what it should be; the message says why and what next.
-        ResourceError: the disk has no room for it.
+        WeightsError: not available, or not what it should be; the message says why and what next.
+        ResourceError: the disk has no space for it.
     """
     hub = _hub()
     for repo in component.repos:
@@ -77,7 +77,7 @@ def _download_from(repo: str, file: HubFile, cache: Path, on_progress: FetchCall
     for folder in (blob.parent, lock.parent):
         folder.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(lock):
-        _check_room(partial, size)
+        _check_space(partial, size)
         _get(hf_hub_url(repo, file.path, revision=facts.commit_hash), partial, size, file, on_progress)
         found = _check_partial(partial, facts.etag, repo, file, on_progress)
         os.replace(partial, blob)
@@ -144,13 +144,13 @@ def _check_partial(partial: Path, etag: str, repo: str, file: HubFile, on_progre
     return found
 
 
-def _check_room(partial: Path, size: int | None) -> None:
+def _check_space(partial: Path, size: int | None) -> None:
     there = partial.stat().st_size if partial.exists() else 0
     free = shutil.disk_usage(partial.parent).free
     if size is not None and size - there > free:
         raise ResourceError(
-            f"{partial.parent} has {free / 1e9:.1f} GB free and {(size - there) / 1e9:.1f} GB are to come: make room, "
-            "or give another cache with --cache or HF_HOME"
+            f"{partial.parent} has {free / 1e9:.1f} GB free and {(size - there) / 1e9:.1f} GB are to come: free some "
+            "space, or give another cache with --cache or HF_HOME"
         )
 
 

@@ -1,4 +1,4 @@
-"""Why a file could not be had from the Hugging Face Hub, in one line, with what to do."""
+"""Why a file could not be fetched from the Hugging Face Hub, in one line, with what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from starvsr.models.weights.components import HubFile
 
 
 def explain(error: Exception, repo: str, file: HubFile) -> str:
-    """Say in one line why a file could not be had and what to do."""
+    """Explain in one line why a file could not be fetched, and what to do."""
     from huggingface_hub import errors
 
     page = f"{endpoint()}/{repo}"
@@ -28,9 +28,7 @@ def explain(error: Exception, repo: str, file: HubFile) -> str:
     if status is not None:
         return f"{page} answers with error {status} for {file.path}: try again later; what is there will be kept"
     reason = " ".join(str(error).split())[:160] or type(error).__name__
-    return (
-        f"cannot fetch {file.path} from {page} ({reason}): check the connection and fetch again; it goes on from there"
-    )
+    return f"cannot fetch {file.path} from {page} ({reason}): check the connection and fetch again, which continues it"
 
 
 def endpoint() -> str:

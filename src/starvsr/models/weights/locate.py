@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from starvsr.errors import WeightsError
 from starvsr.models.weights.cache import Places, locate
-from starvsr.models.weights.components import Component, get_component
+from starvsr.models.weights.components import Component, PartName, get_component
+from starvsr.models.weights.model_folder import name_of
+from starvsr.models.weights.releases import check_component
 
 
 class FetchedModel(Protocol):
@@ -20,8 +22,8 @@ class FetchedModel(Protocol):
         ...
 
     @property
-    def parts(self) -> Mapping[str, tuple[str, ...]]:
-        """Names of the components that can play each role."""
+    def parts(self) -> Mapping[str, tuple[PartName, ...]]:
+        """The components that can play each role."""
         ...
 
     @property
@@ -29,12 +31,17 @@ class FetchedModel(Protocol):
         """Where each of its files lies in a model folder."""
         ...
 
+    @property
+    def weights_role(self) -> str:
+        """The role that a bare file of weights plays."""
+        ...
+
 
 ModelFiles = Mapping[str, Path]
 """The files of a model: the tensors of each role by its name ("vae"), a file or folder that `read_tensors` takes; other
 files by role and file name ("vae/config.json", "text/merges.txt")."""
 
-TENSORS = (".safetensors", ".pt", ".bin")
+TENSORS = (".safetensors", ".pt", ".pth", ".bin")
 """Suffixes of files of tensors."""
 
 
@@ -53,11 +60,12 @@ def find_model(spec: FetchedModel, weights: Path | None = None, places: Places |
     own = places.own_folder()
     folder = weights if weights is not None and weights.is_dir() else own / spec.name if own and not weights else None
     found: dict[str, Path] = _parts_of_folder(folder, spec.layout) if folder is not None else {}
-    if weights is not None and "unet" not in found:
+    if weights is not None and spec.weights_role not in found:
         if not weights.is_file():
             raise WeightsError(f"no weights at {weights}: give a .pt or .safetensors file, or a converted model folder")
-        found["unet"] = weights
-    missing = _find_parts(spec.parts, found, places)
+        found[spec.weights_role] = weights
+    _check_releases(spec, found, folder)
+    missing = _find_parts(spec.parts, found, places, _tensorless(spec))
     if missing:
         verb, size = "is" if len(missing) == 1 else "are", sum(part.bytes for part in missing)
         raise WeightsError(
@@ -68,18 +76,18 @@ def find_model(spec: FetchedModel, weights: Path | None = None, places: Places |
 
 
 def find_start(
-    start: str, model: FetchedModel, weights: Path | None = None, places: Places | None = None
+    start: PartName, model: FetchedModel, weights: Path | None = None, places: Places | None = None
 ) -> dict[str, Path]:
     """Return where the training of a published model finds what it starts from, and the parts that stay as they are.
 
     Args:
-        start: Name of the weights of the network ("venhancer", "star-light-unet"); "" for none, or with ``weights``.
+        start: Weights of the network ("venhancer", "star-light-unet"); "" for none, or with ``weights``.
         model: The model that is trained.
-        weights: A file or a model folder with the weights of the network in the place of ``start``.
+        weights: A file or a model folder with the weights of the network instead of ``start``.
         places: Where to look; its own folder may also be one that `starvsr models convert` wrote.
 
     Returns:
-        Paths as in `ModelFiles`; no "unet" without a start.
+        Paths as in `ModelFiles`; none of the network's role without a start.
 
     Raises:
         WeightsError: something is not on this machine; the message names the commands that get it.
@@ -87,15 +95,16 @@ def find_start(
     places = places or Places()
     own = places.own_folder()
     found: dict[str, Path] = _parts_of_folder(own, model.layout) if own is not None else {}
-    found.pop("unet", None)
+    found.pop(model.weights_role, None)
+    _check_releases(model, found)
     if weights is not None:
         if not weights.exists():
             raise WeightsError(f"no weights at {weights}: give a .pt or .safetensors file, or the name of a start")
-        found["unet"] = _parts_of_folder(weights, model.layout).get("unet", weights)
-    wanted: dict[str, tuple[str, ...]] = {role: names for role, names in model.parts.items() if role != "unet"}
+        found[model.weights_role] = _parts_of_folder(weights, model.layout).get(model.weights_role, weights)
+    wanted: dict[str, tuple[PartName, ...]] = {r: names for r, names in model.parts.items() if r != model.weights_role}
     if start:
-        wanted["unet"] = (start,)
-    missing = _find_parts(wanted, found, places)
+        wanted[model.weights_role] = (start,)
+    missing = _find_parts(wanted, found, places, _tensorless(model))
     if missing:
         commands = "; ".join(f"starvsr models fetch {part.name}" for part in missing)
         raise WeightsError(
@@ -105,11 +114,31 @@ def find_start(
     return found
 
 
-def _find_parts(parts: Mapping[str, tuple[str, ...]], found: dict[str, Path], places: Places) -> list[Component]:
+def _check_releases(model: FetchedModel, found: Mapping[str, Path], folder: Path | None = None) -> None:
+    """Refuse a folder of another model, and files that are known to be parts of another one."""
+    name = None if folder is None else name_of(folder)
+    if name is not None and name != model.name:
+        raise WeightsError(
+            f"{folder} is a model folder of {name}, and the model is {model.name}: give --model {name}, or weights of "
+            f"{model.name}"
+        )
+    for role, names in model.parts.items():
+        if role in found:
+            check_component(found[role], model.name, [get_component(name).name for name in names])
+
+
+def _tensorless(model: FetchedModel) -> set[str]:
+    """Return the roles that are files without tensors, such as a tokenizer or the settings of a scheduler."""
+    return {key.partition("/")[0] for key in model.layout} - model.layout.keys()
+
+
+def _find_parts(
+    parts: Mapping[str, tuple[PartName, ...]], found: dict[str, Path], places: Places, tensorless: Collection[str]
+) -> list[Component]:
     """Add the files of the roles that nothing was found for yet; return the components that are not there."""
     missing = []
     for role, names in parts.items():
-        if role in found:
+        if role in found or (role in tensorless and any(key.startswith(f"{role}/") for key in found)):
             continue
         options = [get_component(name) for name in names]
         files = next((paths for part in options if (paths := _parts_of(part, places))), None)

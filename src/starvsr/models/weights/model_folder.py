@@ -1,6 +1,6 @@
 """Model folders: safetensors and plain JSON, laid out as `diffusers` does, written once and opened by name.
 
-::
+A family says what its folders consist of (`FolderPart`). STAR's, for example::
 
     DIR/model_index.json                 which part is of which class, and what each file is
     DIR/unet/config.json                 the architecture
@@ -14,8 +14,9 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from starvsr.errors import OutputExistsError, OutputNotWritableError, WeightsError
-from starvsr.models.star.config import StarUNetConfig
-from starvsr.models.star.unet import StarUNet
-from starvsr.models.text.clip_encoder import TextTowerConfig, tower_weights
-from starvsr.models.weights.assign import build_empty, check_fit
+from starvsr.errors import OutputExistsError, OutputNotWritableError
 from starvsr.models.weights.digests import known_digest
-from starvsr.models.weights.locate import ModelFiles
-from starvsr.models.weights.star import load_star_unet
+from starvsr.models.weights.releases import COMPONENT_KEY, component_of
 from starvsr.models.weights.tensors import read_tensors
 from starvsr.version import __version__
 
@@ -38,15 +34,45 @@ SHARD_BYTES = 5_000_000_000
 """Largest file that is written; more is split."""
 
 INDEX = "model_index.json"
-_UNET, _TEXT = "diffusion_pytorch_model", "model"
 
 
-def convert(
-    files: ModelFiles,
+@dataclass(frozen=True, kw_only=True)
+class FolderPart:
+    """One folder of a model folder.
+
+    Args:
+        role: Which part of the model it is.
+        folder: Its name, also in the index.
+        made_by: Library and class that open it.
+        summary: What its tensors are.
+        source: The file or folder that they come from.
+        tensors: Returns them; None reads ``source`` as it is.
+        stem: Name of their file, without suffix.
+        config: Its ``config.json``: values, or a file to copy; None for none.
+        config_summary: What that is.
+        copies: Files to copy and what they are, by the names they get.
+        component: The published component that the tensors are; None asks the source.
+    """
+
+    role: str
+    folder: str
+    made_by: tuple[str, str]
+    summary: str = ""
+    source: Path | None = None
+    tensors: Callable[[], Mapping[str, Tensor]] | None = None
+    stem: str = "diffusion_pytorch_model"
+    config: Mapping[str, Any] | Path | None = None
+    config_summary: str = ""
+    copies: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
+    component: str | None = None
+
+
+def write_folder(
+    parts: Sequence[FolderPart],
     out: Path,
     *,
+    pipeline: str,
     name: str | None = None,
-    config: StarUNetConfig | None = None,
     dtype: torch.dtype | None = None,
     overwrite: bool = False,
     shard_bytes: int = SHARD_BYTES,
@@ -54,10 +80,10 @@ def convert(
     """Write a model folder; it appears under its name only when whole.
 
     Args:
-        files: Where the parts lie; only the network is needed.
+        parts: What it consists of.
         out: The folder.
+        pipeline: Class that opens it as a whole, for the index.
         name: Name of the model, if it has one.
-        config: Sizes of the network; None is the published one.
         dtype: Number type to write; None keeps the files'.
         overwrite: Replace a folder that is there.
         shard_bytes: Largest file to write.
@@ -66,79 +92,32 @@ def convert(
         What each file is, by its path in the folder.
 
     Raises:
-        WeightsError: a part is damaged or not what it should be.
-        OutputExistsError: the folder is there.
-        OutputNotWritableError: the folder cannot be written.
+        WeightsError: A part is damaged or not what it should be.
+        OutputExistsError: The folder is there.
+        OutputNotWritableError: The folder cannot be written.
     """
-    config = config or StarUNetConfig()
-    tensors = read_tensors(files["unet"])
-    check_fit(build_empty(lambda: StarUNet(config)).state_dict(), tensors, files["unet"])
     with _new_folder(out, overwrite=overwrite) as folder:
-        book = _Book(folder, dtype, shard_bytes)
-        book.add_json("unet/config.json", _config("StarUNet", config), "architecture of the network")
-        book.add_tensors("unet", _UNET, tensors, f"UNet and ControlNet of STAR{_origin(files['unet'])}")
-        classes = {"unet": ["starvsr", "StarUNet"]}
-        if "vae" in files and "vae/config.json" in files:
-            classes["vae"] = ["diffusers", "AutoencoderKLTemporalDecoder"]
-            book.add_copy("vae/config.json", files["vae/config.json"], "architecture of the VAE")
-            book.add_tensors("vae", _UNET, read_tensors(files["vae"]), f"temporal VAE{_origin(files['vae'])}")
-        if "text" in files:
-            classes["text_encoder"] = _add_text(book, files)
-        if "text/merges.txt" in files:
-            classes["tokenizer"] = ["starvsr", "Tokenizer"]
-            book.add_copy("tokenizer/merges.txt", files["text/merges.txt"], "merges of the byte-pair encoding")
-        index = {"_class_name": "StarPipeline", "_starvsr_version": __version__, "_name": name, **classes}
-        book.add_json(INDEX, {**index, "_files": book.words}, "this list")
-    return book.words
+        writer = _Writer(folder, dtype, shard_bytes)
+        for part in parts:
+            writer.add(part)
+        classes = {part.folder: list(part.made_by) for part in parts}
+        index = {"_class_name": pipeline, "_starvsr_version": __version__, "_name": name, **classes}
+        writer.add_json(INDEX, {**index, "_files": writer.summaries}, "this list")
+    return writer.summaries
 
 
-def from_pretrained(folder: Path, *, dtype: torch.dtype | None = None) -> StarUNet:
-    """Open the network of a model folder that :func:`convert` wrote; its parameters are mapped from the files.
-
-    Args:
-        folder: The model folder, or its ``unet`` folder.
-        dtype: Number type of the parameters; None keeps the files'.
-
-    Raises:
-        WeightsError: it is no such folder, or damaged.
-    """
-    if (folder / INDEX).is_file():
-        folder = folder / "unet"
-    return load_star_unet(folder, read_config(folder), dtype=dtype)
+def architecture(name: str, config: Any) -> dict[str, Any]:
+    """Return the values of a ``config.json`` for a class of ours with a dataclass of settings."""
+    return {"_class_name": name, "_starvsr_version": __version__, **dataclasses.asdict(config)}
 
 
-def read_config(folder: Path) -> StarUNetConfig:
-    """Read the architecture of a ``unet`` folder.
-
-    Raises:
-        WeightsError: there is none, or it is of another class.
-    """
-    path = folder / "config.json"
+def name_of(folder: Path) -> str | None:
+    """Return the name of the model in a model folder; None for a network alone, or for what is no model folder."""
     try:
-        values = json.loads(path.read_text())
-        if values.get("_class_name") != "StarUNet":
-            raise WeightsError(f"{path} describes a {values.get('_class_name')}, not a StarUNet: give a folder of STAR")
-        known = {field.name for field in dataclasses.fields(StarUNetConfig)}
-        given = {key: value for key, value in values.items() if not key.startswith("_")}
-        if unknown := sorted(given.keys() - known):
-            raise WeightsError(f"{path} has settings unknown here ({', '.join(unknown)}): use a newer starvsr")
-        settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
-        return StarUNetConfig(**settings)
-    except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(f"cannot read {path}: {error}; give a folder written by `starvsr models convert`") from error
-
-
-def describe_folder(folder: Path) -> dict[str, str]:
-    """Return what each file of a model folder is, by its path in the folder.
-
-    Raises:
-        WeightsError: it is no model folder.
-    """
-    try:
-        words = json.loads((folder / INDEX).read_text())["_files"]
-        return {str(path): str(text) for path, text in words.items()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{folder} is no model folder: it has no {INDEX} that lists its files") from error
+        name = json.loads((folder / INDEX).read_text())["_name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) else None
 
 
 def plan_shards(tensors: Mapping[str, Tensor], dtype: torch.dtype | None, limit: int) -> list[list[str]]:
@@ -155,37 +134,54 @@ def plan_shards(tensors: Mapping[str, Tensor], dtype: torch.dtype | None, limit:
     return shards
 
 
-class _Book:
+class _Writer:
     """Writes the files of a folder and keeps a list of what each one is."""
 
     def __init__(self, folder: Path, dtype: torch.dtype | None, shard_bytes: int) -> None:
-        self.words: dict[str, str] = {}
+        self.summaries: dict[str, str] = {}
         self._folder, self._dtype, self._limit = folder, dtype, shard_bytes
 
-    def add_json(self, path: str, values: Mapping[str, Any], words: str) -> None:
-        self.words[path] = words
+    def add(self, part: FolderPart) -> None:
+        """Write a part: configuration, tensors, copies."""
+        if isinstance(part.config, Path):
+            self.add_copy(f"{part.folder}/config.json", part.config, part.config_summary)
+        elif part.config is not None:
+            self.add_json(f"{part.folder}/config.json", part.config, part.config_summary)
+        if part.source is not None:
+            self._add_tensors(part, part.source)
+        for name, (source, summary) in part.copies.items():
+            self.add_copy(f"{part.folder}/{name}", source, summary)
+
+    def add_json(self, path: str, values: Mapping[str, Any], summary: str) -> None:
+        """Write a JSON file."""
+        self.summaries[path] = summary
         self._place(path).write_text(json.dumps(values, indent=2) + "\n")
 
-    def add_copy(self, path: str, source: Path, words: str) -> None:
-        self.words[path] = words
+    def add_copy(self, path: str, source: Path, summary: str) -> None:
+        """Copy a file."""
+        self.summaries[path] = summary
         shutil.copyfile(source, self._place(path))
 
-    def add_tensors(self, part: str, stem: str, tensors: Mapping[str, Tensor], words: str) -> None:
+    def _add_tensors(self, part: FolderPart, source: Path) -> None:
         """Write tensors to one file, or to several and an index."""
+        tensors = read_tensors(source) if part.tensors is None else part.tensors()
+        component = part.component or component_of(source, may_read=True)
+        metadata = {"format": "pt"} if component is None else {"format": "pt", COMPONENT_KEY: component}
         shards = plan_shards(tensors, self._dtype, self._limit)
         places: dict[str, str] = {}
         for number, keys in enumerate(shards, 1):
             count = f"-{number:05d}-of-{len(shards):05d}" if len(shards) > 1 else ""
-            name = f"{stem}{count}.safetensors"
+            name = f"{part.stem}{count}.safetensors"
             share = f", part {number} of {len(shards)}" if count else ""
-            self.words[f"{part}/{name}"] = f"{words}{share}"
+            self.summaries[f"{part.folder}/{name}"] = f"{part.summary}{_origin(source)}{share}"
             block = {key: self._as_written(tensors[key]) for key in keys}
-            save_file(block, self._place(f"{part}/{name}"), metadata={"format": "pt"})
+            save_file(block, self._place(f"{part.folder}/{name}"), metadata=metadata)
             places |= dict.fromkeys(keys, name)
         if len(shards) > 1:
             total = sum(tensor.numel() * (self._dtype or tensor.dtype).itemsize for tensor in tensors.values())
             index = {"metadata": {"total_size": total}, "weight_map": places}
-            self.add_json(f"{part}/{stem}.safetensors.index.json", index, "which tensor is in which part")
+            path = f"{part.folder}/{part.stem}.safetensors.index.json"
+            self.add_json(path, index, "which tensor is in which part")
 
     def _as_written(self, tensor: Tensor) -> Tensor:
         tensor = tensor.contiguous()
@@ -195,23 +191,6 @@ class _Book:
         place = self._folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         return place
-
-
-def _add_text(book: _Book, files: ModelFiles) -> list[str]:
-    """Keep the layout of `transformers` where it comes with its configuration; OpenCLIP's becomes our own."""
-    tensors, words = read_tensors(files["text"]), f"text tower{_origin(files['text'])}"
-    config = files.get("text/config.json")
-    if config is not None and "TextTower" not in config.read_text():  # that is our own layout
-        book.add_copy("text_encoder/config.json", config, "architecture of the text tower")
-        book.add_tensors("text_encoder", _TEXT, tensors, words)
-        return ["transformers", "CLIPTextModel"]
-    book.add_json("text_encoder/config.json", _config("TextTower", TextTowerConfig()), "architecture of the text tower")
-    book.add_tensors("text_encoder", _TEXT, tower_weights(tensors), words)
-    return ["starvsr", "TextTower"]
-
-
-def _config(name: str, config: Any) -> dict[str, Any]:
-    return {"_class_name": name, "_starvsr_version": __version__, **dataclasses.asdict(config)}
 
 
 def _origin(path: Path) -> str:
@@ -234,6 +213,6 @@ def _new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
             shutil.rmtree(out)
         os.replace(partial, out)
     except OSError as error:
-        raise OutputNotWritableError(f"cannot write {out}: {error}; give another folder, or make room") from error
+        raise OutputNotWritableError(f"cannot write {out}: {error}; give another folder, or free some space") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""How far the fetching or checking of a file is."""
+"""Progress of fetching or checking a file."""
 
 from __future__ import annotations
 

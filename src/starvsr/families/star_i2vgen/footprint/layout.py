@@ -1,6 +1,6 @@
 """The STAR network as a list of parts with their sizes: what the count of bytes goes through. No torch.
 
-Mirrors models/star/encoder.py, star_unet.py and star_control.py; a test compares the numbers of parameters.
+Mirrors models/star/encoder.py, unet.py and control.py; a test compares the numbers of parameters.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Layout:
     def block_parameters(self) -> list[int]:
         """Return the parameters of the blocks in the order in which they run, the ControlNet's in step with the UNet's.
 
-        Convolutions that the ControlNet hands its maps out by count with its blocks.
+        The ControlNet's output convolutions count with its blocks.
         """
         sizes = []
         for number, block in enumerate(self.encoder):

@@ -107,7 +107,7 @@ class _Walk:
         return count
 
     def block(self, block: Block, given: int, out: int, *, hint: bool = False, joined: bool = False) -> int:
-        """Go through a block whose input holds ``given`` bytes, which are let go; returns the bytes of its output."""
+        """Go through a block whose input has ``given`` bytes, which it frees; returns the bytes of its output."""
         held = given
         for part in block:
             made = self.map(part.cout, part.level + {"down": 1, "up": -1}.get(part.kind, 0))

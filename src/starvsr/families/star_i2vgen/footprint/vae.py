@@ -44,7 +44,7 @@ class Coding:
 
 
 def tile_side(cells: int, count: int) -> int:
-    """Return the longest tile of an axis cut by `temporal_vae_codec.axis_tiles`."""
+    """Return the longest tile of an axis cut by `starvsr.models.vae.codec.axis_tiles`."""
     overlap = min(TILE_OVERLAP, cells // 2)
     return cells if count == 1 else min(cells, max(-(-(cells + (count - 1) * overlap) // count), overlap + 1))
 

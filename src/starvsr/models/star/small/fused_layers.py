@@ -36,7 +36,7 @@ HALO = 2
 LAST = torch.channels_last
 
 
-class Residual(nn.Module):
+class FusedResBlock(nn.Module):
     """A ResBlock with its time embedding in the biases; its spatial and temporal halves can run apart."""
 
     def __init__(self, block: ResBlock, embedding: Tensor) -> None:
@@ -47,14 +47,14 @@ class Residual(nn.Module):
         bias_of(self.conv1).data.add_(block.emb_layers(embedding)[0])
         self.norm2, self.conv2 = copied(block.out_layers[0]), copied(cast(nn.Conv2d, block.out_layers[3]))
         self.skip = None if isinstance(block.skip_connection, nn.Identity) else copied(block.skip_connection)
-        self.temporal = Temporal(block.temopral_conv if block.has_temporal else None)
+        self.temporal = FusedTemporalConv(block.temopral_conv if block.has_temporal else None)
 
     def spatial(self, features: Tensor) -> Tensor:
         """Return [N, cout, h, w] for [N, cin, h, w]: the layers that look at single frames."""
         hidden = self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(features), inplace=True))), inplace=True))
         return hidden.add_(features if self.skip is None else self.skip(features))
 
-    def forward(self, crew: Workers, *parts: Tensor) -> Tensor:
+    def forward(self, pool: Workers, *parts: Tensor) -> Tensor:
         """Return [T, cout, h, w] for one clip's maps [T, ., h, w], which are taken side by side."""
         count, _, height, width = parts[0].shape
         hidden = new_maps(parts[0], (count, self.conv2.out_channels, height, width))
@@ -65,8 +65,8 @@ class Residual(nn.Module):
             made = self.spatial(part[0] if len(part) == 1 else torch.cat(part, 1))
             hidden[frames, :, rows] = made[:, :, inside(rows, around)]
 
-        crew.run(partial(piece, *cut) for cut in pieces_of(count, height, width))
-        return self.temporal(crew, hidden)
+        pool.run(partial(piece, *cut) for cut in pieces_of(count, height, width))
+        return self.temporal(pool, hidden)
 
 
 def new_maps(like: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -114,7 +114,7 @@ def inside(rows: slice, around: slice) -> slice:
     return slice(rows.start - around.start, rows.stop - around.start)
 
 
-class Temporal(nn.Module):
+class FusedTemporalConv(nn.Module):
     """The temporal half of a ResBlock. Pixels are apart, so that a few rows of all frames go through at once."""
 
     def __init__(self, block: TemporalConvBlock | None) -> None:
@@ -130,7 +130,7 @@ class Temporal(nn.Module):
         """How many frames before and behind a frame its result depends on."""
         return len(self.convs)
 
-    def forward(self, crew: Workers, frames: Tensor) -> Tensor:
+    def forward(self, pool: Workers, frames: Tensor) -> Tensor:
         """Change [T, C, h, w] in place, and return it."""
         count, channels, height, width = frames.shape
 
@@ -142,7 +142,7 @@ class Temporal(nn.Module):
             strip += mixed
 
         if self.reach:
-            crew.run(partial(piece, rows) for rows in even_parts(height, STRIP_VALUES // (count * channels * width)))
+            pool.run(partial(piece, rows) for rows in even_parts(height, STRIP_VALUES // (count * channels * width)))
         return frames
 
 
@@ -188,7 +188,7 @@ class FixedAttention(nn.Module):
         return out
 
 
-class Rise(nn.Module):
+class FusedUpsample(nn.Module):
     """Upsample by 2: repetition and convolution as four 2x2 convolutions, one for each place in a 2x2 square."""
 
     def __init__(self, upsample: Upsample) -> None:
@@ -210,13 +210,13 @@ class Rise(nn.Module):
         """Channels of the result."""
         return self.plain.conv.out_channels
 
-    def forward(self, crew: Workers, features: Tensor) -> Tensor:
+    def forward(self, pool: Workers, features: Tensor) -> Tensor:
         """Return [T, C, 2h - 2, 2w] for features [T, C, h, w]."""
         count, _, height, width = features.shape
         out = new_maps(features, (count, self.channels, 2 * height - 2, 2 * width))
         whole = slice(0, out.shape[2])
         parts = frame_parts(features, CHUNK_PX)
-        crew.run(partial(self.rows, features[part], out[part], whole) for part in parts)
+        pool.run(partial(self.rows, features[part], out[part], whole) for part in parts)
         return out
 
     def rows(self, features: Tensor, out: Tensor, rows: slice) -> None:

@@ -33,7 +33,7 @@ _SMALL = 4 * _STRIP
 """Frames with a shorter side go through layer by layer as a whole."""
 
 
-class Entrance(nn.Module):
+class FusedStem(nn.Module):
     """The finest level's encoders.
 
     Args:
@@ -82,26 +82,25 @@ class Entrance(nn.Module):
         height, width = frames.shape[-2:]
         return height + (2 - height) % self.row_step, width + -width % self.row_step
 
-    def forward(self, crew: Workers, frames: Tensor, room: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, pool: Workers, frames: Tensor, spare: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Return the skip and the two nets' maps of the second level.
 
         Args:
-            crew: who computes.
+            pool: Computes the pieces.
             frames: [T, 3, h, w] float32 in [-1, 1].
-            room: so many frames of the skip's memory stay empty, before the others.
+            spare: so many frames of the skip's memory stay empty, before the others.
 
         Returns:
-            [room + T, C, h', w'] and twice [T, C, (h'+1)//2 + 1, (w'+1)//2] in the network's type, channels last;
+            [spare + T, C, h', w'] and twice [T, C, (h'+1)//2 + 1, (w'+1)//2] in the network's type, channels last;
             h' and w' are the sizes that the network takes.
         """
         full, count, channels = self.full_size(frames), len(frames), self.first.out_channels
         half = ((full[0] + 1) // 2 + 1, (full[1] + 1) // 2)
         like = torch.empty(0, dtype=self.first.weight.dtype, device=frames.device)
-        maps = [
-            new_maps(like, (room * first + count, channels, *size)) for first, size in ((1, full), (0, half), (0, half))
-        ]
+        sizes = (spare + count, full), (count, half), (count, half)
+        maps = [new_maps(like, (frames_held, channels, *size)) for frames_held, size in sizes]
         ends = [map_[-count:] for map_ in maps]
-        crew.run(partial(self._fill, frames[cut], *(end[cut] for end in ends)) for cut in frame_parts(frames, CHUNK_PX))
+        pool.run(partial(self._fill, frames[cut], *(end[cut] for end in ends)) for cut in frame_parts(frames, CHUNK_PX))
         return maps[0], maps[1], maps[2]
 
     def _fill(self, frames: Tensor, *maps: Tensor) -> None:

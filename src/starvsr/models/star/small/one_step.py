@@ -26,6 +26,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from starvsr.models.codecs import Codec
+from starvsr.models.inference import OwnedMaps
 from starvsr.models.star.blocks import (
     Downsample,
     ResBlock,
@@ -41,8 +42,8 @@ from starvsr.models.star.small.fused_layers import (
     HALO,
     LAST,
     FixedAttention,
-    Residual,
-    Rise,
+    FusedResBlock,
+    FusedUpsample,
     SelfAttention,
     are_whole,
     bias_of,
@@ -55,11 +56,11 @@ from starvsr.models.star.small.fused_layers import (
     pieces_of,
     with_halo,
 )
-from starvsr.models.star.small.fused_stem import REACH, Entrance
+from starvsr.models.star.small.fused_stem import REACH, FusedStem
 from starvsr.models.star.small.model import BRIGHTNESS_WINDOW, StarSmall
 from starvsr.models.workers import Piece, Workers, workers
 
-_ROOM = 2
+_SPARE = 2
 """Frames of memory beside the finest level's map, for results that must not overwrite what is still read."""
 _PIXELS_AHEAD = 4 * CHUNK_PX
 """Input pixels of enlarged frames that are made ahead of the one that is taken, one frame at least."""
@@ -93,7 +94,7 @@ class OneStep(nn.Module):
             squares = _unshuffle(codec.factor)
             self.enlarge = _as_convolution(lambda clip: squares(enlarge(clip)), 3 * codec.factor**2)
             own, low = _scaled(_conv(control.input_blocks[0]), 1 / alpha), control.input_hint_block
-            self.entrance = Entrance(
+            self.stem = FusedStem(
                 hint=_as_convolution(lambda clip: codec.encode(enlarge(clip)), codec.channels),
                 first=_scaled(_conv(unet.input_blocks[0]), 1 / alpha),
                 control_first=convolution(own.weight + low.weight, bias_of(own) + bias_of(low)),
@@ -115,8 +116,8 @@ class OneStep(nn.Module):
                 copied(_conv(out)) for out in [*control.zero_convs[1:], control.middle_block_out]
             )
             *coarse, fine = (_parts(block, embedding, context) for block in unet.output_blocks)
-            self.rise = cast(Rise, coarse[-1].pop(-1))  # from the second level to the finest
-            self.decoder, self.fine = nn.ModuleList(coarse), cast(Residual, fine[0])
+            self.upsample = cast(FusedUpsample, coarse[-1].pop(-1))  # from the second level to the finest
+            self.decoder, self.fine = nn.ModuleList(coarse), cast(FusedResBlock, fine[0])
             self.head = nn.Sequential(copied(unet.out[0]), _pixel_head(cast(nn.Conv2d, unet.out[2]), codec, sigma))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -128,8 +129,8 @@ class OneStep(nn.Module):
     def to_network_type(self, dtype: torch.dtype) -> OneStep:
         """Convert all but what reads and makes pixels, which stays in float32; returns itself."""
         for module in self.children():
-            if module is self.entrance:
-                self.entrance.to_network_type(dtype)
+            if module is self.stem:
+                self.stem.to_network_type(dtype)
             elif module is not self.enlarge:
                 module.to(dtype)
         return self
@@ -147,73 +148,73 @@ class OneStep(nn.Module):
             keep: which frames are wanted; the others serve as context.
         """
         frames = lq[0].transpose(0, 1)  # [T, 3, h, w]
-        with workers(lq.device) as crew:
-            room = 0 if are_whole(*self.entrance.full_size(frames)) else _ROOM
-            skip, *lows = self.entrance(crew, frames, room)
-            features = self._coarse(crew, lows)
-            skip = self._last_block(crew, features, skip)
+        with workers(lq.device) as pool:
+            spare = 0 if are_whole(*self.stem.full_size(frames)) else _SPARE
+            skip, *lows = self.stem(pool, frames, spare)
+            features = self._coarse(pool, lows)
+            skip = self._last_block(pool, features, skip)
             del features
             start, stop, _ = keep.indices(len(frames))
             around = self.fine.temporal.reach
-            self.fine.temporal(crew, skip[max(0, start - around) : stop + around])  # right where its frames are wanted
+            self.fine.temporal(pool, skip[max(0, start - around) : stop + around])  # right where its frames are wanted
             height, width = frames.shape[-2:]
             ahead = max(1, _PIXELS_AHEAD // (height * width))
-            yield from crew.in_order((self._picture(frames[i], skip[i]) for i in range(start, stop)), ahead)
+            yield from pool.in_order((self._picture(frames[i], skip[i]) for i in range(start, stop)), ahead)
 
-    def _coarse(self, crew: Workers, lows: list[Tensor]) -> Tensor:
+    def _coarse(self, pool: Workers, lows: list[Tensor]) -> Tensor:
         """Run all levels but the finest; the result is the second level's, before it rises. Empties ``lows``."""
         control, low = lows.pop(), lows.pop()
         skips, features = [low], low
         for part in self.encoder:
-            features = _run(crew, part, features)
+            features = _run(pool, part, features)
             skips.append(features)
-        features = _run(crew, self.middle, features.clone())
+        features = _run(pool, self.middle, features.clone())
         outs = iter(self.control_outs)  # the control is added to each map as it is made
-        _add(crew, skips[0], next(outs), control)
+        _add(pool, skips[0], next(outs), control)
         for skip, part in zip(skips[1:], self.control_encoder, strict=True):
-            control = _run(crew, part, control)
-            _add(crew, skip, next(outs), control)
-        _add(crew, features, next(outs), _run(crew, self.control_middle, control))
+            control = _run(pool, part, control)
+            _add(pool, skip, next(outs), control)
+        _add(pool, features, next(outs), _run(pool, self.control_middle, control))
         del control, skip
         for part in self.decoder:
             first, *rest = cast(nn.ModuleList, part)
-            features = first(crew, features, skips.pop())
+            features = first(pool, features, skips.pop())
             for module in rest:
-                features = _run(crew, module, features)
+                features = _run(pool, module, features)
         return features
 
-    def _last_block(self, crew: Workers, features: Tensor, skip: Tensor) -> Tensor:
-        """Rise to the finest level and run its residual block, into the memory of ``skip``.
+    def _last_block(self, pool: Workers, features: Tensor, skip: Tensor) -> Tensor:
+        """Upsample to the finest level and run its residual block, into the memory of ``skip``.
 
         Where frames are cut into strips of rows, a result goes two frames before its input, so that no strip overwrites
         what its neighbours read while one later frame at most is under way.
 
         Args:
-            crew: who computes.
+            pool: Computes the pieces.
             features: [T, C, h, w] of the second level.
-            skip: [_ROOM + T, C, h', w'] of the finest level, the inputs last; [T, C, h', w'] where frames stay whole.
+            skip: [_SPARE + T, C, h', w'] of the finest level, the inputs last; [T, C, h', w'] where frames stay whole.
 
         Returns:
             [T, C, h', w'], the first frames of ``skip``.
         """
-        count, rising = len(features), self.rise.channels
-        room, (channels, height, width) = len(skip) - count, skip.shape[1:]
+        count, rising = len(features), self.upsample.channels
+        spare, (channels, height, width) = len(skip) - count, skip.shape[1:]
 
         def piece(frames: slice, rows: slice) -> None:
             around = with_halo(rows, HALO, height)
-            source = skip[frames.start + room : frames.stop + room, :, around]
+            source = skip[frames.start + spare : frames.stop + spare, :, around]
             joined = new_maps(skip, (len(source), rising + channels, *source.shape[2:]))
-            self.rise.rows(features[frames], joined[:, :rising], around)
+            self.upsample.rows(features[frames], joined[:, :rising], around)
             joined[:, rising:] = source
             skip[frames, :, rows] = self.fine.spatial(joined)[:, :, inside(rows, around)]
 
         cuts = pieces_of(count, height, width)
-        if not room:
-            crew.run(partial(piece, *cut) for cut in cuts)
+        if not spare:
+            pool.run(partial(piece, *cut) for cut in cuts)
         else:
             by_frame = itertools.groupby(cuts, key=lambda cut: cut[0].start)
             frames = ((start, [partial(piece, *cut) for cut in own]) for start, own in by_frame)
-            for _ in crew.in_order(frames, ahead=_ROOM - 1):
+            for _ in pool.in_order(frames, ahead=_SPARE - 1):
                 pass
         return skip[:count]
 
@@ -256,26 +257,26 @@ class OneStep(nn.Module):
         )
 
 
-def _run(crew: Workers, part: nn.Module, features: Tensor) -> Tensor:
+def _run(pool: Workers, part: nn.Module, features: Tensor) -> Tensor:
     """Run a list of folded modules on all frames [T, C, h, w] of a clip; ``features`` may be overwritten."""
     if isinstance(part, nn.ModuleList):
         for module in part:
-            features = _run(crew, module, features)
+            features = _run(pool, module, features)
         return features
     if isinstance(part, SpatialTransformer):  # frames are apart
         pieces = [features[frames] for frames in frame_parts(features, CHUNK_TOKENS)]
-        crew.run(partial(part, frames, frames[:1], fresh=True) for frames in pieces)  # its context is folded in
+        pool.run(partial(part, OwnedMaps(frames), frames[:1]) for frames in pieces)  # its context is folded in
         return features
     if isinstance(part, TemporalTransformer):  # pixels are apart
         cuts = even_parts(features.shape[2], CHUNK_TOKENS // (len(features) * features.shape[-1]))
-        crew.run(partial(part, features[:, :, rows], len(features), fresh=True) for rows in cuts)
+        pool.run(partial(part, OwnedMaps(features[:, :, rows]), len(features)) for rows in cuts)
         return features
     if isinstance(part, Downsample):
         count, channels, height, width = features.shape
         out = new_maps(features, (count, channels, (height + 1) // 2 + 1, (width + 1) // 2))
-        crew.run(partial(_fill, out[cut], features[cut], part) for cut in frame_parts(features, CHUNK_PX))
+        pool.run(partial(_fill, out[cut], features[cut], part) for cut in frame_parts(features, CHUNK_PX))
         return out
-    result: Tensor = part(crew, features)
+    result: Tensor = part(pool, features)
     return result
 
 
@@ -283,10 +284,10 @@ def _fill(out: Tensor, features: Tensor, layer: nn.Module) -> None:
     out.copy_(layer(features))
 
 
-def _add(crew: Workers, out: Tensor, layer: nn.Module, features: Tensor) -> None:
+def _add(pool: Workers, out: Tensor, layer: nn.Module, features: Tensor) -> None:
     """Add what a layer makes of maps to others of the same size."""
     cuts = frame_parts(features, CHUNK_PX)
-    crew.run(partial(lambda to, of: to.add_(layer(of)), out[cut], features[cut]) for cut in cuts)
+    pool.run(partial(lambda to, of: to.add_(layer(of)), out[cut], features[cut]) for cut in cuts)
 
 
 def _parts(block: nn.Module, embedding: Tensor, context: Tensor) -> nn.ModuleList:
@@ -297,9 +298,9 @@ def _parts(block: nn.Module, embedding: Tensor, context: Tensor) -> nn.ModuleLis
 
 def _part(block: nn.Module, embedding: Tensor, context: Tensor) -> nn.Module:
     if isinstance(block, ResBlock):
-        return Residual(block, embedding)
+        return FusedResBlock(block, embedding)
     if isinstance(block, Upsample):
-        return Rise(block)
+        return FusedUpsample(block)
     assert isinstance(block, Downsample | SpatialTransformer | TemporalTransformer)
     result = copied(block)
     for owner in [module for module in result.modules() if isinstance(module, SpatialBlock | TemporalBlock)]:

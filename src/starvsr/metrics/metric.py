@@ -1,0 +1,136 @@
+"""What a metric is: a name, what it needs, how it is stated, and a function from frames to one value per frame.
+
+A new metric is one module with one :class:`Metric`, and a line in :mod:`starvsr.metrics.registry`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from starvsr.errors import OptionError
+
+ByteArray = npt.NDArray[np.uint8]
+FlowArray = npt.NDArray[np.float32]
+Need = Literal["gt", "lq", "flow"]
+
+
+@dataclass(frozen=True)
+class FlowPair:
+    """Optical flow between the frame before and this one, each float32 [H, W, 2], (x, y) in pixels."""
+
+    forward: FlowArray
+    """From the frame before to this one."""
+    backward: FlowArray
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """A frame of a result and what belongs to it, all uint8 [H, W, 3] RGB with the border already cut off.
+
+    Args:
+        hq: The result.
+        ground_truth: Of the same shape; None where there is none.
+        low_quality: What the result was made from, [h, w, 3]; None where no metric asked for it.
+        flow_pair: Flow of the ground truth (without one, of the enlarged input) from the frame before; None at the
+            first frame and where no metric asked for it.
+    """
+
+    hq: ByteArray
+    ground_truth: ByteArray | None = None
+    low_quality: ByteArray | None = None
+    flow_pair: FlowPair | None = None
+
+    @property
+    def gt(self) -> ByteArray:
+        """The ground truth.
+
+        Raises:
+            OptionError: there is none.
+        """
+        if self.ground_truth is None:
+            raise OptionError("this metric compares with a ground truth and there is none: leave it out")
+        return self.ground_truth
+
+    @property
+    def lq(self) -> ByteArray:
+        """The low-quality frame.
+
+        Raises:
+            OptionError: there is none.
+        """
+        if self.low_quality is None:
+            raise OptionError('this metric looks at the low-quality input: put "lq" among its needs and give it')
+        return self.low_quality
+
+
+class Compute(Protocol):
+    """Measures a clip, frame after frame."""
+
+    def __call__(self, frames: Iterator[FrameSet], /, *, device: str) -> Iterator[float]:
+        """Yield one value for each frame, in order; NaN for a frame that has none of its own.
+
+        A metric of pairs has no value for the first frame, one of a whole clip none but for the last. Values may come
+        later than their frames: a metric may read the whole stream first. No frame needs to be kept.
+
+        Args:
+            frames: a clip in presentation order.
+            device: where networks compute, as torch names it.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One way to measure results.
+
+    Attributes:
+        name: What tables and files call it, with the unit where it is not SI ("psnr_y_db").
+        unit: What values are counted in; "" for plain numbers.
+        higher_is_better: Direction.
+        needs: What it looks at beside the result: "gt", "lq", "flow".
+        protocol: What has to be known beside the name before a value can be compared with another one.
+        compute: Measures a clip.
+        weights: Weights of networks that it computes with, and where they come from; "" for none.
+        best: Value of a perfect result where values may lie on both sides of it; the worst ones are the furthest.
+        digits: Digits behind the point in tables.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    needs: frozenset[Need]
+    protocol: str
+    compute: Compute
+    weights: str = ""
+    best: float | None = None
+    digits: int = 3
+
+    def loss(self, value: float) -> float:
+        """Return how bad a value is: larger is worse, whatever the direction; NaN stays NaN."""
+        if self.best is not None:
+            return abs(value - self.best)
+        return -value if self.higher_is_better else value
+
+    def text(self, value: float) -> str:
+        """Write a value as tables show it."""
+        return f"{value:.{self.digits}f}"
+
+
+def per_frame(function: Callable[[FrameSet], float]) -> Compute:
+    """Make a metric's ``compute`` of a function of single frames."""
+
+    def compute(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:
+        return (function(frame) for frame in frames)
+
+    return compute
+
+
+def mean(values: npt.ArrayLike) -> float:
+    """Average the values of a clip's frames; frames without a value do not count, and a clip without any is NaN."""
+    known = [value for value in np.asarray(values, np.float64).tolist() if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan

@@ -1,0 +1,46 @@
+"""All metrics, in one list: a new one is a line here and a module beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starvsr.errors import OptionError
+from starvsr.metrics.fidelity import PSNR_Y, SSIM_Y
+from starvsr.metrics.metric import Metric
+from starvsr.metrics.temporal import WARPING_ERROR
+from starvsr.metrics.texture import DETAIL_CORRELATION, DETAIL_SHARE, WEAVE
+from starvsr.metrics.vgg_distance import VGG_DISTANCE
+from starvsr.metrics.vmaf import VMAF_NEG
+
+METRICS: list[Metric] = [
+    PSNR_Y,
+    SSIM_Y,
+    VMAF_NEG,
+    WARPING_ERROR,
+    VGG_DISTANCE,
+    DETAIL_SHARE,
+    DETAIL_CORRELATION,
+    WEAVE,
+]
+
+DEFAULT_METRICS = (PSNR_Y, SSIM_Y, VMAF_NEG, WARPING_ERROR)
+"""What an evaluation measures unless told otherwise."""
+
+
+def choose_metrics(wanted: Sequence[str | Metric]) -> list[Metric]:
+    """Return metrics by their names; metrics themselves may stand among them.
+
+    Raises:
+        OptionError: an unknown name, or one name twice.
+    """
+    known = {metric.name: metric for metric in METRICS}
+    chosen: list[Metric] = []
+    for one in wanted:
+        if isinstance(one, str) and one not in known:
+            raise OptionError(f"unknown metric {one!r}: choose from {', '.join(known)}")
+        chosen.append(known[one] if isinstance(one, str) else one)
+    names = [metric.name for metric in chosen]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise OptionError(f"the metric {twice[0]} is asked for twice: name it once")
+    return chosen
