@@ -11,6 +11,7 @@ from tests.parity.__main__ import main
 from tests.parity.golden import Case, fill, read_folder
 
 DATA = Path(__file__).parent / "data" / "star"
+CASES = sorted(path for family in ("star", "stablevsr") for path in (DATA.parent / family).glob("*.json"))
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +27,10 @@ def copy_case(stem: str, folder: Path) -> tuple[Path, Path]:
     return copies[0], copies[1]
 
 
-@pytest.mark.parametrize("stem", [path.stem for path in sorted(DATA.glob("*.json"))])
-def test_the_package_gives_the_recorded_numbers(stem, capsys):
-    code = main([str(DATA), "--only", stem])
+@pytest.mark.parametrize("path", CASES, ids=[path.stem for path in CASES])
+def test_the_package_gives_the_recorded_numbers(path, capsys):
+    stem = path.stem
+    code = main([str(path.parent), "--only", stem])
     report = capsys.readouterr().out
     assert code == 0, report
     assert f"{stem}/" in report and " ok" in report

@@ -9,6 +9,7 @@ from typing import Any
 from starvsr.errors import OptionError
 from starvsr.families.causal_sr.settings import DetailSettings
 from starvsr.families.settings import PrecisionSettings, SamplingSettings, WeightsSettings
+from starvsr.families.stablevsr.settings import FlowSettings
 from starvsr.families.star_i2vgen.settings import (
     GuidanceSettings,
     ReferenceSettings,
@@ -44,6 +45,7 @@ class UpscaleOptions(  # the fields of the last one come first: the order of hel
     PrecisionSettings,
     TextSettings,
     DetailSettings,
+    FlowSettings,
     SamplingSettings,
     WeightsSettings,
     ModelOptions,

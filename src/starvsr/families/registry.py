@@ -11,6 +11,7 @@ from starvsr.errors import OptionError
 from starvsr.families.causal_sr.spec import CAUSAL_SR
 from starvsr.families.entry import Entry
 from starvsr.families.settings import NoSettings
+from starvsr.families.stablevsr.spec import STABLEVSR
 from starvsr.families.star_i2vgen.spec import STAR_HEAVY, STAR_LIGHT
 from starvsr.families.star_small.spec import STAR_SMALL
 
@@ -26,7 +27,9 @@ BICUBIC = Entry(
     loader="starvsr.families.bicubic:load",
 )
 
-MODELS: dict[str, Entry] = {entry.name: entry for entry in (STAR_SMALL, STAR_LIGHT, STAR_HEAVY, CAUSAL_SR, BICUBIC)}
+MODELS: dict[str, Entry] = {
+    entry.name: entry for entry in (STAR_SMALL, STAR_LIGHT, STAR_HEAVY, STABLEVSR, CAUSAL_SR, BICUBIC)
+}
 
 Spec = TypeVar("Spec", bound=Entry)
 

@@ -5,6 +5,7 @@ Loads no torch: the command line reads this to print its help.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -104,6 +105,8 @@ def _check_number(info: OptionInfo, value: object) -> int | float | str:
 
 
 def _check_text(info: OptionInfo, value: object) -> str:
+    if isinstance(value, os.PathLike):  # a file or folder that has a name
+        value = os.fspath(value)
     if not isinstance(value, str):
         raise ValueError("give text")
     if info.choices and value not in info.choices:

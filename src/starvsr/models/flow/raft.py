@@ -1,0 +1,62 @@
+"""RAFT-large by torchvision, which StableVSR was trained with.
+
+Source: Teed and Deng 2020 (arXiv 2003.12039); weights C_T_SKHT_V2 of torchvision.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from starvsr.errors import OptionError
+
+MIN_SIDE_PX, MULTIPLE_PX = 128, 8
+NUM_UPDATES = 12
+
+
+class RaftFlow:
+    """A :class:`~starvsr.models.flow.estimator.FlowEstimator`.
+
+    Args:
+        network: [B, 3, H, W] twice and ``num_flow_updates`` -> list of flows, the last one counts.
+    """
+
+    name = "torchvision RAFT-large C_T_SKHT_V2, 12 updates"
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+
+    @torch.no_grad()
+    def __call__(self, frames: Tensor, others: Tensor) -> Tensor:
+        """Return the flow [B, 2, H, W] from frames to others, see the protocol.
+
+        Raises:
+            OptionError: a side is below 128 pixels, or no multiple of 8.
+        """
+        height, width = frames.shape[-2:]
+        if min(height, width) < MIN_SIDE_PX or height % MULTIPLE_PX or width % MULTIPLE_PX:
+            raise OptionError(
+                f"RAFT needs frames of at least {MIN_SIDE_PX}x{MIN_SIDE_PX} px in multiples of {MULTIPLE_PX}, got "
+                f"{width}x{height}: use --flow dis"
+            )
+        flow: Tensor = self.network(frames, others, num_flow_updates=NUM_UPDATES)[-1]
+        return flow
+
+
+def load_raft(device: str = "cpu") -> RaftFlow:
+    """Load RAFT-large; torchvision downloads its weights (20 MB) once.
+
+    Raises:
+        OptionError: torchvision is not installed or does not import.
+    """
+    try:
+        flow = import_module("torchvision.models.optical_flow")
+    except Exception as error:  # beside a torch of another kind it fails in many ways
+        raise OptionError(
+            "optical flow by RAFT needs torchvision: pip install torchvision, or use --flow dis, which needs OpenCV"
+        ) from error
+    network = flow.raft_large(weights=flow.Raft_Large_Weights.C_T_SKHT_V2, progress=False)
+    return RaftFlow(network.eval().to(device))
