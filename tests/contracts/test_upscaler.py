@@ -199,6 +199,7 @@ SAMPLES: dict[str, Any] = {
     "prompt": "a red barn",
     "window": 3,
     "precision": "bf16",
+    "flow": "dis",
     "negative_prompt": "fog",
     "guidance": 2.0,
     "sampler": "ddim",

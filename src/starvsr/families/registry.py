@@ -27,9 +27,15 @@ BICUBIC = Entry(
     loader="starvsr.families.bicubic:load",
 )
 
-MODELS: dict[str, Entry] = {
-    entry.name: entry for entry in (STAR_SMALL, STAR_LIGHT, STAR_HEAVY, STABLEVSR, CAUSAL_SR, BICUBIC)
-}
+_ENTRIES: tuple[Entry, ...] = (
+    STAR_SMALL,
+    STAR_LIGHT,
+    STAR_HEAVY,
+    STABLEVSR,
+    CAUSAL_SR,
+    BICUBIC,
+)
+MODELS: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 
 Spec = TypeVar("Spec", bound=Entry)
 

@@ -70,6 +70,12 @@ class StableVSRSpec(Entry):
     loader: str = "starvsr.families.stablevsr.load:load"
     layout: Mapping[str, str] = field(default_factory=lambda: LAYOUT)
     folder_class: str = "StableVSRPipeline"
+    marks: tuple[str, ...] = (
+        "conv_in.weight",
+        "time_embedding.linear_1.weight",
+        "mid_block.attentions.0.proj_in.weight",
+    )
+    """Of its UNet and TCM, as of others that diffusers saves."""
 
 
 STABLEVSR = StableVSRSpec(
