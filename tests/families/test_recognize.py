@@ -65,6 +65,23 @@ def test_tensors_of_two_models_in_one_file_are_refused_with_both_names(published
             starvsr.load_upscaler(name, weights=path)
 
 
+def test_a_part_of_another_model_is_enough(published: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mixed.safetensors"
+    some = dict(list(read_tensors(published).items())[::2])
+    save_file({**some, "input_blocks.0.0.weight": torch.zeros(1), "context.tokens": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match=r"mixes tensors of star-light and star-small"):
+        starvsr.load_upscaler("star-light", weights=path)
+
+
+def test_metadata_that_contradict_the_tensors_are_refused_with_both_names(published: Path, tmp_path: Path) -> None:
+    path = tmp_path / "tuned.safetensors"
+    save_file(read_tensors(published), path, metadata={"model": "star-small"})
+    with pytest.raises(
+        WeightsError, match=r"says that it is star-small and has the tensors of star-light or star-heavy"
+    ):
+        starvsr.load_upscaler("star-light", weights=path)
+
+
 def test_a_file_that_tells_its_model_is_refused_by_its_sibling(published: Path, tmp_path: Path) -> None:
     path = tmp_path / "tuned.safetensors"
     save_file(read_tensors(published), path, metadata={"model": "star-heavy"})

@@ -51,18 +51,29 @@ def entry_with_folder(path: Path) -> Entry:
 
 
 def _models_in(path: Path) -> list[str]:
-    """Return the models of one family that a file may be of: by the name that it tells, or by those of its tensors.
+    """Return the models of one family that a file may be of: by the name in its metadata, or by those of its tensors.
 
     Raises:
-        WeightsError: the file has tensors of two families, or is damaged.
+        WeightsError: the file has tensors of two families, names another model than its tensors do, or is damaged.
     """
-    found = models_of(read_tensors(path))
-    families = {MODELS[name].marks: name for name in reversed(found)}
+    tensors = read_tensors(path)
+    found, told = models_of(tensors), read_metadata(path).get("model")
+    families = {MODELS[name].marks: name for name in reversed(_touched_by(tensors))}
     if len(families) > 1:
         names = " and ".join(sorted(families.values()))
         raise WeightsError(f"{path} mixes tensors of {names}: give a file with the weights of one model")
-    told = read_metadata(path).get("model")
-    return [told] if told in found else found
+    if told in MODELS and found and told not in found:
+        raise WeightsError(
+            f"{path} says that it is {told} and has the tensors of {' or '.join(found)}: give a file with the weights "
+            "of one model"
+        )
+    return [told] if told is not None and told in found else found
+
+
+def _touched_by(tensor_names: Collection[str]) -> list[str]:
+    """Return the models that have at least one of their marks among these names."""
+    names = {name.removeprefix(FAITHFUL) for name in tensor_names}
+    return [entry.name for entry in MODELS.values() if not names.isdisjoint(entry.marks)]
 
 
 def model_for(path: Path) -> str:

@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from starvsr.models.chunking import WHOLE, by_pieces, cuts, frame_cuts, frozen_norm, row_cuts
+from starvsr.models.chunking import (
+    WHOLE,
+    by_pieces,
+    clip_view,
+    cuts,
+    frame_cuts,
+    frame_view,
+    frozen_norm,
+    row_cuts,
+)
 
 Layer = Callable[[Tensor], Tensor]
+Parts = TypeVar("Parts", bound=Any)
+WHOLE_AXIS = slice(None)
 
 
 @dataclass
@@ -54,9 +66,9 @@ class OwnedMaps:
         """Forget the maps."""
         self._maps.clear()
 
-    def joined(self, frames: slice = slice(None)) -> Tensor:
+    def joined(self, frames: slice = WHOLE_AXIS) -> Tensor:
         """Return some frames of all maps in one tensor."""
-        parts = [each[frames] for each in self._maps]
+        parts = [part_of(each, frames) for each in self._maps]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def with_skip(self, skip: Tensor) -> OwnedMaps:
@@ -78,6 +90,12 @@ class OwnedMaps:
 
 Maps = Tensor | OwnedMaps
 """What a layer reads: a tensor, which stays as it is, or maps that it owns from then on."""
+
+
+def part_of(whole: Parts, piece: slice) -> Parts:
+    """Return a piece along the first axis; all of it is the tensor itself, so that autograd records no slice."""
+    part: Parts = whole if piece == WHOLE_AXIS else whole[piece]
+    return part
 
 
 def keeps_gradients() -> bool:
@@ -125,7 +143,7 @@ def over_frames(maps: OwnedMaps, num_frames: int, budget: Budget, layer: Callabl
         layer: Called with some frames of the maps and their place among all.
     """
     if keeps_gradients():
-        return layer(maps.joined(), slice(None))
+        return layer(maps.joined(), WHOLE_AXIS)
     pieces = [frames for frames, _ in frame_cuts(maps.num_frames, num_frames, maps.frame_elements, budget.max_elements)]
     out = by_pieces(lambda frames: layer(maps.joined(frames), frames), pieces)
     maps.free()
@@ -144,27 +162,31 @@ def add_over_frames(
         layer: Called with some frames and the clips that they belong to, a slice of 0 .. B.
     """
     if keeps_gradients():
-        return features + layer(features, slice(None))
+        return features + layer(features, WHOLE_AXIS)
     for frames, clips in frame_cuts(len(features), num_frames, features[0].numel(), budget.max_elements):
         features[frames] += layer(features[frames], clips)
     return features
 
 
-def add_over_rows(clip: Tensor, stages: Sequence[tuple[nn.Module, Layer]], budget: Budget) -> Tensor:
+def add_over_rows(
+    total: Tensor, stages: Sequence[tuple[nn.Module, Layer]], budget: Budget, num_frames: int | None = None
+) -> Tensor:
     """Return a clip plus what stages make of it, each a norm over the clip and a layer that looks at single pixels.
 
     Without gradients pixels go through strip by strip, and the clip is overwritten.
 
     Args:
-        clip: [B, C, T, h, w].
+        total: [B, C, T, h, w], or [B*T, C, h, w] with ``num_frames``.
         stages: Norms, whose statistics are over the whole clip, and layers from [B, C, T, r, w] to the same.
         budget: What goes through at once.
+        num_frames: T.
     """
+    clip = total if num_frames is None else clip_view(total, num_frames)
     mixed = clip
     if keeps_gradients():
         for norm, layer in stages:
             mixed = layer(norm(mixed))
-        return clip + mixed
+        return total + (mixed if num_frames is None else frame_view(mixed))
     for number, (norm, layer) in enumerate(stages, 1):
         normed = frozen_norm(norm, mixed, budget.max_elements)
         source, is_last = mixed, number == len(stages)
@@ -176,7 +198,7 @@ def add_over_rows(clip: Tensor, stages: Sequence[tuple[nn.Module, Layer]], budge
                 clip[..., rows, :] += change
             else:
                 mixed[..., rows, :] = change
-    return clip
+    return total
 
 
 def over_pieces(layer: Layer, features: Tensor, budget: Budget, growth: int = 1) -> Tensor:

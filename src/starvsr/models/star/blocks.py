@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from starvsr.models.chunking import clip_view, frame_view
 from starvsr.models.inference import (
     Budget,
     InPlaceSiLU,
@@ -30,6 +31,7 @@ from starvsr.models.inference import (
     over_pieces,
     over_texts,
     owned,
+    part_of,
     writable,
 )
 from starvsr.models.star.attention import Attention, Context, FeedForward, attend_in_windows
@@ -60,16 +62,6 @@ class ChannelNorm(nn.Module):
         """Return normalised features [N, C, ...]."""
         last = features.movedim(1, -1)
         return F.layer_norm(last, last.shape[-1:], self.weight, self.bias, self.eps).movedim(-1, 1)
-
-
-def clip_view(features: Tensor, num_frames: int) -> Tensor:
-    """View [B*T, C, h, w] as [B, C, T, h, w] without copying."""
-    return features.unflatten(0, (-1, num_frames)).transpose(1, 2)
-
-
-def frame_view(features: Tensor) -> Tensor:
-    """View [B, C, T, h, w] as [B*T, C, h, w]; no copy for what :func:`clip_view` made."""
-    return features.transpose(1, 2).flatten(0, 1)
 
 
 class TemporalConv(nn.Conv3d):
@@ -139,7 +131,9 @@ class ResBlock(nn.Module):
         shift = self.emb_layers(embedding)
         shift = shift.repeat(maps.num_frames // (num_frames * len(shift)), 1)  # an embedding may serve several clips
         shift = shift.repeat_interleave(num_frames, 0)[:, :, None, None]
-        hidden = over_frames(maps, num_frames, self.budget, lambda part, frames: self._each_frame(part, shift[frames]))
+        hidden = over_frames(
+            maps, num_frames, self.budget, lambda part, frames: self._each_frame(part, part_of(shift, frames))
+        )
         if not self.has_temporal:
             return hidden
         return frame_view(self.temopral_conv(owned(clip_view(hidden, num_frames))))
@@ -231,7 +225,9 @@ class SpatialTransformer(nn.Module):
             return self._for_each_text(owned(features).take(), context)
         frames = writable(features)
         num_frames = len(frames) // context.shape[0]
-        return add_over_frames(frames, num_frames, self.budget, lambda part, clips: self._change(part, context[clips]))
+        return add_over_frames(
+            frames, num_frames, self.budget, lambda part, clips: self._change(part, part_of(context, clips))
+        )
 
     def _for_each_text(self, clip: Tensor, context: Context) -> Tensor:
         """Return [K*T, C, h, w] for one clip [T, C, h, w] read with K texts [K, L, E]; looks at the frames once."""
@@ -275,8 +271,7 @@ class TemporalTransformer(nn.Module):
 
     def forward(self, features: Maps, num_frames: int) -> Tensor:
         """Return [B*T, C, h, w] for features of that shape."""
-        clip = clip_view(writable(features), num_frames)
-        return frame_view(add_over_rows(clip, [(self.norm, self._change)], self.budget))
+        return add_over_rows(writable(features), [(self.norm, self._change)], self.budget, num_frames)
 
     def _change(self, clip: Tensor) -> Tensor:
         """Return what is added to rows [B, C, T, r, w], given their normed form."""

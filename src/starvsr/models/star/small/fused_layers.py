@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from starvsr.models.chunking import clip_view, frame_view
 from starvsr.models.star.attention import Attention
-from starvsr.models.star.blocks import ResBlock, TemporalConvBlock, Upsample, clip_view, frame_view
+from starvsr.models.star.blocks import ResBlock, TemporalConvBlock, Upsample
 from starvsr.models.workers import Workers
 
 Module = TypeVar("Module", bound=nn.Module)
