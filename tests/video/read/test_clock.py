@@ -146,6 +146,18 @@ def test_a_late_packet_of_the_old_clock_keeps_it() -> None:
     assert found[-5:] == [919200, 918000, 918200, 921120, 921800]
 
 
+def test_a_picture_that_took_the_time_of_the_next_recording_loses_it() -> None:
+    """A parser sees the end of the last picture only where the next recording begins, and takes the time from there."""
+    clock = Clock([stream(0, "video")])
+    taken = 3003 * 20 - 2400
+    times = [*((3003 * (n + 1), 3003 * n) for n in range(19)), (taken, 3003 * 19)]
+    times += [(taken, taken - 3003), (taken + 3003, taken)]
+    packets = [SimpleNamespace(stream_index=0, pts=pts, dts=dts, duration=3003) for pts, dts in times]
+    found = [packet.pts for packet in clock.corrected(packets, 0)]
+    assert clock.num_steps == 1
+    assert found == [*(3003 * n for n in range(1, 20)), None, 3003 * 21, 3003 * 22]
+
+
 def test_uneven_pictures_and_jittering_sound_are_no_step() -> None:
     pictures = [(0, time) for time in (0, 3600, 3601, 9000, 9001, 9002, 30000, 30001)]
     sound = [(1, time) for time in (0, 1920, 1000, 5760, 5000)]

@@ -9,7 +9,7 @@ Packets of the old clock that arrive behind the first of the new one keep the ol
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -46,6 +46,7 @@ class _Line:
         expected: Where the next packet should lie.
         interval: Between the last two decoding times.
         num_even: How many times in a row it was the same.
+        newest: The last packet of pictures, and its presentation time in the file.
     """
 
     factor: int
@@ -58,10 +59,14 @@ class _Line:
     expected: int = 0
     interval: int = 0
     num_even: int = 0
+    newest: tuple[Any, int | None] | None = None
 
 
 class Clock:
     """Moves the times of packets, given in the order of the file, over the steps of its clock.
+
+    A step may show that the packet of pictures before it has a wrong presentation time, which is then taken away
+    (`corrected` waits for that).
 
     Args:
         streams: All streams of the container.
@@ -84,6 +89,7 @@ class Clock:
     def correct(self, packet: Any) -> None:
         """Move the times of the next packet."""
         line = self._lines.get(packet.stream_index)
+        steps, time = self.num_steps, packet.pts
         if line is None or (line.last is None and packet.dts is None):
             offset = self._offset
         elif packet.dts is None:
@@ -99,6 +105,37 @@ class Clock:
             ticks = round(Fraction(offset, factor))
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
+        if line is not None and line.is_video:
+            before, line.newest = line.newest, (packet, time)
+            if self.num_steps > steps and before is not None and time is not None and before[1] == time:
+                before[0].pts = None  # a parser that saw its end only in this packet gave it this one's time
+
+    def corrected(self, packets: Iterable[Any], index: int) -> Iterator[Any]:
+        """Yield the packets of one stream of pictures, each when the next one has been looked at.
+
+        Args:
+            packets: Those of all streams that `followed` gives, in the order of the file.
+            index: The stream.
+        """
+        held = None
+        try:
+            for packet in packets:
+                self.correct(packet)
+                if packet.stream_index == index:
+                    if held is not None:
+                        yield held
+                    held = packet
+        except av.error.FFmpegError:
+            if held is not None:
+                yield held
+            raise
+        if held is not None:
+            yield held
+
+    def interval(self, index: int) -> Fraction | None:
+        """Return the seconds between the last two decoding times of a stream; None where there is no such distance."""
+        line = self._lines[index]
+        return Fraction(line.interval, self._rate) if line.interval > 0 else None
 
     def _line(self, stream: Any) -> _Line:
         context, length = stream.codec_context, Fraction(0)
@@ -170,12 +207,14 @@ class Survey:
         start: Seconds of the earliest packet of sound or pictures; None without any.
         video_end: Seconds at which the last picture is over, steps taken out; None where no picture has a time.
         lengths: How many packets of pictures last so many seconds (a few different ones; others count as 0).
+        interval: Seconds between the last two decoding times of pictures; None where there is none.
     """
 
     num_steps: int
     start: Fraction | None
     video_end: Fraction | None
     lengths: Mapping[Fraction, int]
+    interval: Fraction | None
 
     @property
     def num_packets(self) -> int:
@@ -220,11 +259,11 @@ def _survey(path: Path, limits: Limits, size: int, modified: int) -> Survey:
             clock.correct(packet)
             _extend(extents[packet.stream_index], packet)
         bases = {stream.index: Fraction(stream.time_base) for stream in streams}
-        shown, base = extents[video.index], bases[video.index]
+        shown, base, interval = extents[video.index], bases[video.index], clock.interval(video.index)
     starts = [one.start * bases[index] for index, one in extents.items() if one.start is not None]
     end = None if shown.end is None else shown.end * base
     lengths = {ticks * base: count for ticks, count in shown.lengths.items()}
-    return Survey(clock.num_steps, min(starts, default=None), end, lengths)
+    return Survey(clock.num_steps, min(starts, default=None), end, lengths, interval)
 
 
 def undamaged(container: Any, streams: Sequence[Any]) -> Iterator[Any]:

@@ -158,11 +158,8 @@ class Pictures:
         if not self._info.clock_steps:
             yield from container.demux(stream)
             return
-        clock = Clock(container.streams)
-        for packet in container.demux(followed(container.streams)):
-            clock.correct(packet)
-            if packet.stream_index == stream.index:
-                yield packet
+        packets = container.demux(followed(container.streams))
+        yield from Clock(container.streams).corrected(packets, stream.index)
 
     def _seek(self, container: Any, stream: Any) -> tuple[Any, Any]:
         """Go to the keyframe at or before the start; if the container lands behind it, read from the beginning."""

@@ -137,10 +137,10 @@ def _describe(
     is_raw = is_elementary(container) or _is_motion_jpeg(path, container)
     has_times = frame.pts is not None and frame.time_base is not None and not is_raw
     is_still = _is_still(path, container)
-    native_rate = nominal_rate(stream, raw=is_raw)
+    found = survey(path, limits) if not is_still and (is_raw or may_step(container)) else None
+    native_rate = nominal_rate(stream, raw=is_raw, interval=found.interval if found is not None else None)
     frame_rate = (rate or DEFAULT_IMAGE_RATE) if is_still else (native_rate if has_times else rate or native_rate)
     has_times = has_times and not is_still
-    found = survey(path, limits) if not is_still and (is_raw or may_step(container)) else None
     time_base = Fraction(stream.time_base) if has_times else 1 / frame_rate
     has_fields = found is not None and stream.codec_context.name in _REPEATING and found.repeats(native_rate)
     if has_fields and is_raw:
