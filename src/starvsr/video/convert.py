@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starvsr.errors import UnreadableInputError
+from starvsr.video.chroma import marked
 from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags
 
 # swscale's flags by number (PyAV names them only since 18):
@@ -110,7 +111,7 @@ def from_rgb(pixels: Frame, pixel_format: str, tags: ColorTags) -> av.VideoFrame
         frame = source if source.format.name == pixel_format else _reformat(source, pixel_format, tags, FULL)
     elif not wide and bits <= 8 and _is_exact_in_swscale(pixel_format, bits, tags):
         source = _from_array(pixels)
-        frame = _reformat(source, pixel_format, tags, tags.range)
+        frame = _reformat(marked(source, tags.chroma_location), pixel_format, tags, tags.range)
     else:
         frame = _to_planes(pixels, fmt, bits, tags, has_alpha)
     frame.color_range = marked_range
@@ -327,7 +328,9 @@ def _to_planes(pixels: Frame, fmt: Any, bits: int, tags: ColorTags, has_alpha: b
             parts.append(opacity * np.float32((1 << bits) - 1))
         for target, part in zip(targets, parts, strict=True):
             target[y : y + _BAND] = np.rint(np.clip(part, 0, (1 << bits) - 1))
-    return _resample(work, fmt.name, FULL if is_planar_rgb else tags.range)
+    if is_planar_rgb or fmt.name == work.format.name:
+        return work
+    return _resample(marked(work, tags.chroma_location), fmt.name, tags.range)
 
 
 def _unit_to_codes(band: NDArray[np.float32], name: str, bits: int, tags: ColorTags) -> list[NDArray[Any]]:

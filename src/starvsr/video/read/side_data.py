@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from starvsr.video.chroma import chroma_location
 from starvsr.video.info import FULL, ColorTags, MasteringDisplay
 from starvsr.video.read.exif import Turn, exif_turn
 
@@ -126,6 +127,7 @@ def color_tags(frame: Any, context: Any) -> ColorTags:
         transfer=int(getattr(frame, "color_trc", context.color_trc)),
         mastering=mastering,
         content_light=light,
+        chroma_location=chroma_location(frame),
     )
 
 
