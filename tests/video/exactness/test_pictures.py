@@ -54,7 +54,7 @@ def test_colours_stay_what_they_are(scene: Scene, folder: Path) -> None:
 
 
 def _colour(path: Path, scene: Scene) -> np.ndarray:
-    """Mean red, green, blue (0..255) of the first frame: its samples as FFmpeg decodes them, by the arithmetic of H.273.
+    """Mean red, green, blue (0..255) of the first frame, from its samples by the arithmetic of H.273.
 
     FFmpeg's own conversion of 12 bits to 8-bit RGB is up to two codes away from that.
     """

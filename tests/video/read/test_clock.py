@@ -13,8 +13,11 @@ import av
 import imageio_ffmpeg
 import pytest
 
+from starvsr import upscale
+from starvsr.apps.cli import main
 from starvsr.video import VideoReader, VideoWriter, probe
 from starvsr.video.read.clock import Clock
+from tests.jobs.interrupting import break_at
 
 
 def ffmpeg(*words: str | Path) -> None:
@@ -108,6 +111,32 @@ def test_a_part_across_the_step(pieces: Path, tmp_path: Path) -> None:
     assert abs(sound[-1] + Fraction(1024, 48000) - 1) < Fraction(1, 40)
     late, _ = copied(path, tmp_path / "late.mp4", start=Fraction(6, 5))
     assert len(times(late, "video")) == 20
+
+
+def test_an_interrupted_job_goes_on_over_the_steps(pieces: Path, tmp_path: Path) -> None:
+    """The same bytes as without the interruption, wherever that comes."""
+    source = joined(pieces, tmp_path, "10.ts", "5000.ts", "2.ts", "5000.ts", "2.ts")
+    options: dict[str, Any] = {"model": "bicubic", "scale": 2, "segment": 4}
+    whole, broken = tmp_path / "whole.mp4", tmp_path / "broken.mp4"
+    assert upscale(source, whole, **options).num_frames == 125
+    for frame in (55, 110):
+        break_at(source, broken, frame, **options)
+    result = upscale(source, broken, **options)
+    assert result.num_frames == 125 and result.num_kept >= 50
+    assert any("its clock steps 4 times" in note for note in result.notes)
+    assert broken.read_bytes() == whole.read_bytes()
+
+
+def test_a_long_look_at_a_stream_is_told(
+    pieces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("starvsr.video.read.clock.SURVEY_PATIENCE", 0.0)
+    source = joined(pieces, tmp_path, "2.ts", "5000.ts")
+    words = ["upscale", str(source), "-o", str(tmp_path / "o.mkv"), "--model", "bicubic", "--scale", "1"]
+    assert main(words) == 0
+    assert capfd.readouterr().err.count("joined.ts: reading it once, for its length and the steps of its clock") == 1
+    assert main([*words, "-q", "-y"]) == 0
+    assert "reading it once" not in capfd.readouterr().err
 
 
 def test_a_file_without_steps_is_left_alone(pieces: Path) -> None:

@@ -9,7 +9,10 @@ Packets of the old clock that arrive behind the first of the new one keep the ol
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -28,6 +31,9 @@ _BACK = Fraction(1, 10)  # seconds
 _UNEVEN = Fraction(1, 500)  # seconds by which even steps may differ, as those rounded to whole milliseconds do
 _FEW, _MANY = 4, 16  # even steps after which a picture that does not come later, or much too early, is a step
 _MOST_LENGTHS = 16
+_TICK = 1024  # packets of a survey
+SURVEY_PATIENCE = 2.0
+"""Seconds after which a survey tells that it takes long."""
 _MOST_LATE = 16  # packets of the old clock behind the first of the new one
 
 
@@ -242,8 +248,21 @@ class _Extent:
     lengths: dict[int, int] = field(default_factory=dict)
 
 
+_listener: ContextVar[Callable[[], None] | None] = ContextVar("survey_listener", default=None)
+
+
+@contextmanager
+def survey_told(listener: Callable[[], None]) -> Iterator[None]:
+    """Have a function called once in a while by surveys that take longer than two seconds, within the block."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 def survey(path: Path, limits: Limits) -> Survey:
-    """Read the packets of a file, without decoding; damage ends it."""
+    """Read the packets of a file, without decoding; damage ends it. `survey_told` tells of long ones."""
     stat = path.stat()
     return _survey(path, limits, stat.st_size, stat.st_mtime_ns)
 
@@ -255,7 +274,10 @@ def _survey(path: Path, limits: Limits, size: int, modified: int) -> Survey:
         streams = followed(container.streams)
         clock = Clock(container.streams)
         extents = {stream.index: _Extent() for stream in streams}
-        for packet in undamaged(container, streams):
+        listener, patience = _listener.get(), time.monotonic() + SURVEY_PATIENCE
+        for number, packet in enumerate(undamaged(container, streams)):
+            if listener is not None and number % _TICK == 0 and time.monotonic() >= patience:
+                listener()
             clock.correct(packet)
             _extend(extents[packet.stream_index], packet)
         bases = {stream.index: Fraction(stream.time_base) for stream in streams}

@@ -63,7 +63,7 @@ def try_output(
             refused[index] = f"{form.path.suffix[1:].upper()} refuses its packets ({reason(found)})"
     if refused and form.options.missing_streams == "error":
         told = "; ".join(f"stream {index}: {why}" for index, why in sorted(refused.items()))
-        raise OptionError(f"{form.path.name}: {told}; choose .mkv, or give --missing-streams warn")
+        raise OptionError(f"{form.path.name}: {told}; choose .mkv, or give --missing-streams note")
     problem, notes, _ = _once(form, time_range, comment, refused, tick)
     if problem is not None:
         raise as_output_error(form.path, problem)
