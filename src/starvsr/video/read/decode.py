@@ -20,7 +20,7 @@ from starvsr.video.read.deinterlace import Deinterlacer
 from starvsr.video.read.exif import Turn
 from starvsr.video.read.opening import open_input
 from starvsr.video.read.photo_data import photo_beside
-from starvsr.video.read.side_data import orientation, side_notes
+from starvsr.video.read.side_data import UNSAFE_DECODERS, orientation, side_notes
 from starvsr.video.read.stills import CONTAINER, check_tiles, read_still, rescue, wants_pillow
 from starvsr.video.read.stream_choice import alpha_stream, decoder_for, video_stream
 from starvsr.video.read.stream_facts import is_elementary, nominal_rate
@@ -125,6 +125,7 @@ class Pictures:
         packets = iter(self._packets(container, stream))
         watch = StallWatch(self._path, self._info.limits)
         recent: deque[Any] = deque(maxlen=MOST_UNDER_WAY)
+        size = (0, 0)
         while True:
             try:
                 packet = next(packets, None)
@@ -145,9 +146,12 @@ class Pictures:
                 continue
             for frame in frames:
                 watch.frame()
-                self._info.limits.check_size(self._path, frame.width, frame.height)
-                for note in side_notes(self._path, frame, decoder.name):
-                    self._note(note)
+                if (frame.width, frame.height) != size:
+                    size = (frame.width, frame.height)
+                    self._info.limits.check_size(self._path, *size)
+                if decoder.name not in UNSAFE_DECODERS and _has_side_data(frame):
+                    for note in side_notes(self._path, frame, decoder.name):
+                        self._note(note)
                 if alpha is not None:
                     frame.opaque = Beside(alpha=alpha.of(frame))
                 yield from damage.around(frame)
@@ -272,3 +276,10 @@ class Pictures:
             fields = fields_of(duration * Fraction(frame.time_base), self._raw_rate)
             duration = int(fields / (2 * self._info.frame_rate * self._info.time_base))
         return Picture(frame.pts, duration, frame)
+
+
+def _has_side_data(frame: Any) -> bool:
+    try:
+        return len(frame.side_data) > 0
+    except ValueError:  # a kind that PyAV does not know
+        return True

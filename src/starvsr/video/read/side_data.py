@@ -63,7 +63,8 @@ _UNLISTED = {
     31: "EXIF",
     32: "DYNAMIC_HDR_SMPTE_2094_APP5",
 }
-_UNSAFE_DECODERS = frozenset({"png", "apng", "lscr"})
+UNSAFE_DECODERS = frozenset({"png", "apng", "lscr"})
+"""PyAV frees what it lists of their frames' side data a second time."""
 # x264 and x265 sign their streams with these
 _SIGNATURES = tuple(
     bytes.fromhex(uuid) for uuid in ("dc45e9bde6d948b7962cd820d923eeef", "2ca2de09b51747dbbb55a4fe7fc2fc4e")
@@ -143,7 +144,7 @@ def _side_data(frame: Any, decoder: str) -> tuple[list[Any] | None, str | None]:
     Returns:
         The list, None where it cannot be had; and the name of a kind that PyAV does not know and therefore refuses all.
     """
-    if decoder in _UNSAFE_DECODERS:
+    if decoder in UNSAFE_DECODERS:
         return None, None
     try:
         found = frame.side_data

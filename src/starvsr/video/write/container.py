@@ -376,6 +376,6 @@ class FileSink:
         if is_last and self._muxer in ("mp4", "mov") and packet.dts is not None and self._first_dts is not None:
             rest = self._end - self._first_pts - (packet.dts - self._first_dts)
             packet.duration = max(rest, 1)
-        if self._copier is not None and packet.dts is not None:
+        if self._copier is not None and not self._copier.is_done and packet.dts is not None:
             self._copier.advance(packet.dts * Fraction(packet.time_base))
         self._output.mux_one(packet)
