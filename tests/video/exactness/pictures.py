@@ -262,6 +262,8 @@ def scenes(draw: st.DrawFn) -> Scene:
     )
     content = "neutral" if is_gray else draw(st.sampled_from(["noise", "smooth", "neutral"]))
     stored = {"gbrp": "bgr0", "rgb24": "bgr0", "rgba": "bgra"}.get(pix_fmt, pix_fmt)
+    if codec == "libx264" and pix_fmt == "gray10le":
+        stored = "yuv420p10le"  # what FFmpeg's decoder makes of it; gray itself has all codes
     targets = [Target("out.mkv", (("codec", "ffv1"), ("pixel_format", stored)))]
     if codec == "libx264" and not pix_fmt.endswith("10le"):
         targets.append(

@@ -187,6 +187,16 @@ def test_a_picture_that_took_the_time_of_the_next_recording_loses_it() -> None:
     assert found == [*(3003 * n for n in range(1, 20)), None, 3003 * 21, 3003 * 22]
 
 
+def test_sound_that_came_back_before_the_pictures_follows_their_step() -> None:
+    """The new recording's sound may come first; by itself, 60 ms are no step for it, but they are for the pictures."""
+    old = [(0, 900000 + 3600 * n) for n in range(6)] + [(1, 900000 + 1920 * n) for n in range(10)]
+    early = [(1, 900000 + 1920 * 10 - 5400 + 1920 * n) for n in range(3)]
+    new = [(0, 900000 + 3600 * 6 - 5400), (0, 900000 + 3600 * 7 - 5400), (1, 900000 + 1920 * 13 - 5400)]
+    found, steps = follow([*old, *early, *new])
+    assert steps == 1
+    assert found[-3:] == [900000 + 3600 * 6, 900000 + 3600 * 7, 900000 + 1920 * 13]
+
+
 def test_uneven_pictures_and_jittering_sound_are_no_step() -> None:
     pictures = [(0, time) for time in (0, 3600, 3601, 9000, 9001, 9002, 30000, 30001)]
     sound = [(1, time) for time in (0, 1920, 1000, 5760, 5000)]

@@ -52,7 +52,10 @@ class _Line:
         expected: Where the next packet should lie.
         interval: Between the last two decoding times.
         num_even: How many times in a row it was the same.
-        newest: The last packet of pictures, and its presentation time in the file.
+        newest: The last packet of pictures, and by how much it is shown later than decoded.
+        lead: The same of those before it.
+        num_leads: For how many of them in a row.
+        num_since_jump: Packets of sound since one that came back by more than a packet, which alone is no step.
     """
 
     factor: int
@@ -66,6 +69,9 @@ class _Line:
     interval: int = 0
     num_even: int = 0
     newest: tuple[Any, int | None] | None = None
+    lead: int | None = None
+    num_leads: int = 0
+    num_since_jump: int = _MOST_LATE
 
 
 class Clock:
@@ -95,7 +101,8 @@ class Clock:
     def correct(self, packet: Any) -> None:
         """Move the times of the next packet."""
         line = self._lines.get(packet.stream_index)
-        steps, time = self.num_steps, packet.pts
+        before = line.offset if line is not None else 0
+        lead = packet.pts - packet.dts if packet.pts is not None and packet.dts is not None else None
         if line is None or (line.last is None and packet.dts is None):
             offset = self._offset
         elif packet.dts is None:
@@ -112,9 +119,18 @@ class Clock:
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
         if line is not None and line.is_video:
-            before, line.newest = line.newest, (packet, time)
-            if self.num_steps > steps and before is not None and time is not None and before[1] == time:
-                before[0].pts = None  # a parser that saw its end only in this packet gave it this one's time
+            self._look_back(line, is_step=line.offset != before)
+            line.newest = (packet, lead)
+
+    def _look_back(self, line: _Line, *, is_step: bool) -> None:
+        """Take a time away that came from behind a step: of a parser that saw the picture's end only there."""
+        if line.newest is None:
+            return
+        packet, lead = line.newest
+        if is_step and line.num_leads >= _FEW and lead != line.lead:
+            packet.pts = None
+        line.num_leads = line.num_leads + 1 if lead == line.lead else 1
+        line.lead = lead
 
     def corrected(self, packets: Iterable[Any], index: int) -> Iterator[Any]:
         """Yield the packets of one stream of pictures, each when the next one has been looked at.
@@ -155,7 +171,7 @@ class Clock:
     def _follow(self, line: _Line, raw: int, duration: int) -> int:
         """Choose what is added to a decoding time, and remember it."""
         if line.era != self.num_steps and not self._keeps_old(line, raw):
-            line.offset, line.era, line.num_late = self._offset, self.num_steps, 0
+            line.offset, line.era, line.num_late, line.num_since_jump = self._offset, self.num_steps, 0, _MOST_LATE
         if line.era == self.num_steps and (delta := self._step(line, raw + line.offset)):
             self.num_steps += 1
             self._offset = line.offset - delta
@@ -166,7 +182,7 @@ class Clock:
 
     def _keeps_old(self, line: _Line, raw: int) -> bool:
         """Whether a packet behind another stream's step is still one of before: only few are, and they fit better."""
-        if line.last is None or line.num_late >= _MOST_LATE:
+        if line.last is None or line.num_late >= _MOST_LATE or line.num_since_jump < _MOST_LATE:
             return False
         line.num_late += 1
         return abs(raw + line.offset - line.expected) < abs(raw + self._offset - line.expected)
@@ -190,6 +206,8 @@ class Clock:
             is_even = abs(gap - line.interval) <= min(self._uneven, line.interval // 4)
             line.num_even = line.num_even + 1 if is_even and gap > 0 else 0
             line.interval = line.interval if is_even else gap
+            has_jumped = not line.is_video and line.length and time + line.length < line.expected
+            line.num_since_jump = 0 if has_jumped else line.num_since_jump + 1
         line.last = self._newest = time
         line.expected = time + ((duration or line.length) if line.is_video else (line.length or duration))
 
