@@ -1,14 +1,12 @@
 """Where the samples of subsampled chroma lie between those of luma.
 
 H.264, H.265 and MPEG-2 have them at the left of the pixels that they stand for, JPEG and MPEG-1 in the middle, Ultra HD
-discs at the top left. swscale converts by what a frame is marked with, and takes unmarked ones for "center". PyAV can
-neither read nor set that mark, so it is found by a conversion of known pixels, and set by FFmpeg's filter "setparams".
+discs at the top left. swscale converts by what a frame is marked with, and takes unmarked ones for "center". PyAV does
+not read that mark, so it is found by a conversion of known pixels; `starvsr.video.convert` sets it.
 """
 
 from __future__ import annotations
 
-import threading
-from fractions import Fraction
 from typing import Any
 
 import av
@@ -35,7 +33,6 @@ _IN_STREAM = {  # what the decoder takes for granted, or is told by the stream i
 }
 _TELLING = ("matroska", "webm")  # containers that tell it of every codec
 _TOLD_BY_MATROSKA = ("left", "topleft", "top")
-_local = threading.local()
 
 
 def is_subsampled(pixel_format: str) -> bool:
@@ -83,27 +80,3 @@ def location_in(container: str, codec: str, pixel_format: str, location: str) ->
         return CENTER
     told = _IN_STREAM.get(codec, _TOLD_BY_MATROSKA if container in _TELLING else ())
     return location if location in told else CENTER
-
-
-def marked(frame: Any, location: str) -> Any:
-    """Return a frame with the same samples that swscale converts from, or to, chroma at a location."""
-    if location == CENTER:
-        return frame
-    graphs = _local.__dict__.setdefault("graphs", {})
-    key = (frame.width, frame.height, frame.format.name, location)
-    if key not in graphs:
-        graphs.clear()
-        graphs[key] = _marking(*key)
-    frame.pts, frame.time_base = 0, Fraction(1)
-    graphs[key].push(frame)
-    found = graphs[key].pull()
-    found.pts = None
-    return found
-
-
-def _marking(width: int, height: int, pixel_format: str, location: str) -> Any:
-    graph: Any = av.filter.Graph()
-    source = graph.add_buffer(width=width, height=height, format=pixel_format, time_base=Fraction(1))
-    graph.link_nodes(source, graph.add("setparams", f"chroma_location={location}"), graph.add("buffersink"))
-    graph.configure()
-    return graph

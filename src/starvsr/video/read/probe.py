@@ -13,6 +13,7 @@ from typing import Any
 import av
 
 from starvsr.errors import InputNotFoundError, UnreadableInputError
+from starvsr.video.chroma import chroma_location
 from starvsr.video.convert import is_float, is_rgb
 from starvsr.video.info import FULL, ColorTags, VideoInfo
 from starvsr.video.patterns import is_pattern
@@ -216,7 +217,7 @@ def _surveyed_length(found: Survey | None, start: Fraction) -> Fraction | None:
 
 
 def _color(path: Path, container: Any, frame: Any, packet: Any, context: Any, limits: Limits) -> ColorTags:
-    tags = color_tags(frame, context)
+    tags = replace(color_tags(frame, context), chroma_location=chroma_location(frame))
     if context.name == "jpeg2000" and container.format.name == "j2k_pipe" and not is_rgb(frame.format.name):
         return replace(tags, matrix=5, range=FULL)  # sYCC, as photos are
     if context.name not in ("png", "apng"):

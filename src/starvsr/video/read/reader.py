@@ -20,15 +20,13 @@ from starvsr.errors import OptionError, UnreadableInputError
 from starvsr.video.convert import Frame, resolve_tags, to_rgb
 from starvsr.video.info import VideoInfo
 from starvsr.video.pixels import dtype_for
-from starvsr.video.read.alpha_track import with_alpha
+from starvsr.video.read.alpha_track import Beside, with_alpha
 from starvsr.video.read.completeness import find_missing_part
-from starvsr.video.read.damage import Picture
-from starvsr.video.read.decode import Beside, Pictures
-from starvsr.video.read.frame_times import in_range, with_durations, with_times
+from starvsr.video.read.decode import Pictures
+from starvsr.video.read.frame_times import Picture, in_range, with_durations, with_times, within_limits
 from starvsr.video.read.matroska_faults import find_fault
 from starvsr.video.read.probe import probe
 from starvsr.video.untrusted.limits import DEFAULT_LIMITS, Limits
-from starvsr.video.untrusted.stalls import within_limits
 
 _DEINTERLACE = ("auto", "on", "off")
 _ON_CORRUPT = ("error", "skip", "conceal")
