@@ -13,7 +13,7 @@ from fractions import Fraction
 import av
 
 from starvsr.errors import OptionError
-from starvsr.video.parts.resumable_file import CountedFile
+from starvsr.video.parts.join_file import CountedFile
 from starvsr.video.read.opening import captured_log, reason
 from starvsr.video.write.container import FileSink
 from starvsr.video.write.output_format import OutputFormat
