@@ -25,7 +25,6 @@ from starvsr.video.read.opening import open_input
 from starvsr.video.read.stream_choice import is_cover, video_stream
 from starvsr.video.untrusted.limits import Limits
 
-_STEPPING = 0x0200  # FFmpeg's flag of a container: AVFMT_TS_DISCONT
 _FAR = 10  # seconds
 _BACK = Fraction(1, 10)  # seconds
 _UNEVEN = Fraction(1, 500)  # seconds by which even steps may differ, as those rounded to whole milliseconds do
@@ -215,11 +214,6 @@ class Clock:
 def followed(streams: Sequence[Any]) -> list[Any]:
     """Choose the streams that steps are found in: sound and moving pictures."""
     return [s for s in streams if s.type in ("video", "audio") and s.time_base and not is_cover(s)]
-
-
-def may_step(container: Any) -> bool:
-    """Whether the clock of such a container may step."""
-    return bool(container.format.flags & _STEPPING)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from starvsr.video.read.stream_choice import is_cover
 
 _FIELD_ORDERS = {0: "progressive", 1: "progressive", 2: "top", 3: "bottom", 4: "top", 5: "bottom"}
 _CLOCK = re.compile(r"([0-9]{1,6}):([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]{1,12})?)")
+_STEPPING = 0x0200  # FFmpeg's flag of a container: AVFMT_TS_DISCONT
 _NO_TIMES = 0x0080  # FFmpeg's flag of a container: AVFMT_NOTIMESTAMPS
 _FASTEST = 240  # frames a second, from which on a clock is more likely
 _STRANGEST_ASPECT = Fraction(1000)
@@ -21,6 +22,11 @@ _LARGEST_DENOMINATOR = 1 << 20
 def is_elementary(container: Any) -> bool:
     """Whether a container is none: a raw stream, whose times follow from its rate alone."""
     return bool(container.format.flags & _NO_TIMES)
+
+
+def may_step(container: Any) -> bool:
+    """Whether the clock of such a container may step within a file."""
+    return bool(container.format.flags & _STEPPING)
 
 
 def nominal_rate(stream: Any, *, raw: bool = False, interval: Fraction | None = None) -> Fraction:

@@ -17,7 +17,7 @@ import av
 from starvsr.errors import OptionError
 from starvsr.video.chroma import CENTER, location_in
 from starvsr.video.convert import is_gray, is_rgb, resolve_tags
-from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags, VideoInfo
+from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags, PhotoData, VideoInfo
 from starvsr.video.read.opening import captured_log, reason
 from starvsr.video.write.encoder_settings import keeps_hdr10, special_settings
 from starvsr.video.write.photo_metadata import photo_notes
@@ -160,7 +160,8 @@ def plan_encoding(
         notes.append(
             f"{name}: the input tells a part of the mastering display (HDR10), which av1 cannot; hevc and h264 do"
         )
-    notes += photo_notes(name, source, profile=False, metadata=False)
+    if source is not None and source.photo != PhotoData():
+        notes += photo_notes(name, source, profile=False, metadata=False)
     if width > 4096 or height > 2304:
         notes.append(f"{width}x{height} is larger than most phones and browsers play; .mkv with hevc or av1 may help")
     return EncodePlan(
