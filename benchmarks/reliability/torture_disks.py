@@ -25,7 +25,7 @@ from benchmarks.reliability.torture_bench import (
 )
 from starvsr.jobs.folder import job_path
 from starvsr.jobs.joiner import Join
-from starvsr.video.parts.resumable_file import JoinFile
+from starvsr.video.parts.join_file import JoinFile
 
 
 def kill_at_random(bench: Bench, kills: int) -> Row:

@@ -17,7 +17,7 @@ from starvsr.jobs import work
 from starvsr.jobs.folder import job_path
 from starvsr.jobs.joiner import Join
 from starvsr.video import VideoReader
-from starvsr.video.write.output_format import PictureEncoder
+from starvsr.video.parts.part_writer import PictureEncoder
 
 
 def crash_a_worker(bench: Bench, times: int) -> Row:

@@ -65,3 +65,15 @@ def test_streams_that_are_none(clip: Path, tmp_path: Path, monkeypatch: pytest.M
         for stream in (sys.stdout, sys.stderr):
             stream.close()
     assert (tmp_path / "o.mp4").exists()
+
+
+def test_standard_input_is_no_file(clip: Path, tmp_path: Path) -> None:
+    """A pipe cannot be read twice, whatever the output is called; a file behind it can, but has no folder."""
+    for line in (f"cat {clip} | starvsr upscale /dev/stdin", f"cat {clip} | starvsr upscale /dev/fd/0 -o o.mkv"):
+        done = _run(line, tmp_path)
+        told = done.stderr.decode()
+        assert done.returncode == 1 and told.startswith("error: /dev/") and told.count("\n") == 1
+        assert "a pipe, which cannot be read twice" in told and "write it to a file first" in told
+    done = _run(f"starvsr upscale /dev/stdin < {clip}", tmp_path)
+    assert done.returncode == 1 and b"name one by -o" in done.stderr
+    assert not list(tmp_path.iterdir())

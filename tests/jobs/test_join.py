@@ -16,8 +16,7 @@ from starvsr.jobs.joiner import Join
 from starvsr.jobs.journal import read_journal
 from starvsr.jobs.state import JobState
 from starvsr.video import VideoReader
-from starvsr.video.parts.relocated import MovedPart
-from starvsr.video.parts.resumable_file import JoinFile
+from starvsr.video.parts.join_file import JoinFile, MovedPart
 from tests.video.clips import packets_of
 
 QUICK = {"model": "bicubic", "scale": 4, "segment": 4}

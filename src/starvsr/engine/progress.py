@@ -40,7 +40,8 @@ class Progress:
     """How far a job is.
 
     Args:
-        stage: "checking" (where it takes longer than a moment), "upscaling", "joining", "comparing" or "done".
+        stage: "probing" or "checking" (where these take longer than a moment), "upscaling", "joining", "comparing" or
+            "done".
         num_done: Output frames handed to the encoder.
         num_frames: Frames in all as far as the container tells; None when it does not.
         seconds: Time since the work began.

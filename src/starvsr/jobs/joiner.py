@@ -21,9 +21,8 @@ from starvsr.jobs.published import is_half_published
 from starvsr.jobs.state import JobState, PartRecord
 from starvsr.video import VideoReader, VideoWriter
 from starvsr.video.parts.faststart import index_room
-from starvsr.video.parts.packets import DamagedPartError, StoredPart
-from starvsr.video.parts.part_file import Part, copy_part
-from starvsr.video.parts.relocated import MovedPart, Where
+from starvsr.video.parts.join_file import MovedPart, Where
+from starvsr.video.parts.part_file import DamagedPartError, Part, StoredPart, copy_part
 from starvsr.video.patterns import is_pattern
 from starvsr.video.write.image_names import ImageNames
 from starvsr.video.write.publish import as_output_error, file_sha256, tree_sha256

@@ -7,7 +7,7 @@ from typing import Protocol
 from starvsr.engine.render import Pixels
 from starvsr.engine.segments import Position, Segment
 from starvsr.jobs.state import Gap, PartRecord
-from starvsr.video.parts.part_file import PartWriter
+from starvsr.video.parts.part_writer import PartWriter
 
 
 class PartLog(Protocol):

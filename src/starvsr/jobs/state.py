@@ -8,8 +8,8 @@ from typing import Any
 
 from starvsr.engine.segments import Position
 from starvsr.jobs.journal import Record
+from starvsr.video.parts.join_file import Where
 from starvsr.video.parts.part_file import PartFacts
-from starvsr.video.parts.relocated import Where
 
 
 @dataclass(frozen=True)

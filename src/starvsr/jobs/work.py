@@ -28,8 +28,8 @@ from starvsr.jobs.part_writer import PartSink
 from starvsr.jobs.published import is_published
 from starvsr.jobs.state import Gap, JobState, PartRecord, end_record
 from starvsr.video import SceneDetector, VideoReader
-from starvsr.video.parts.packets import DamagedPartError
-from starvsr.video.parts.part_file import PartWriter
+from starvsr.video.parts.part_file import DamagedPartError
+from starvsr.video.parts.part_writer import PartWriter
 from starvsr.video.write.publish import as_output_error
 
 _SILENT = 2  # seconds that looking through the input may take without a word

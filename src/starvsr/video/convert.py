@@ -12,7 +12,9 @@ leaves the tag of the colour video as it was. Formats of floating-point samples 
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starvsr.errors import UnreadableInputError
+from starvsr.video.chroma import CENTER
 from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags
 
 # swscale's flags by number (PyAV names them only since 18):
@@ -38,6 +41,7 @@ _WEIGHTS = {
 _SWS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _FLOATS = re.compile(r"(gbra?p|gray|ya|rgba?)f(16|32)(le|be)")
 _CHANNELS = {"gray": 1, "ya": 2, "rgb": 3, "rgba": 4}
+_local = threading.local()
 _BAND = 128  # rows converted at once: temporaries stay in the cache
 
 Frame = NDArray[np.uint8] | NDArray[np.uint16]
@@ -110,7 +114,7 @@ def from_rgb(pixels: Frame, pixel_format: str, tags: ColorTags) -> av.VideoFrame
         frame = source if source.format.name == pixel_format else _reformat(source, pixel_format, tags, FULL)
     elif not wide and bits <= 8 and _is_exact_in_swscale(pixel_format, bits, tags):
         source = _from_array(pixels)
-        frame = _reformat(source, pixel_format, tags, tags.range)
+        frame = _reformat(_marked(source, tags.chroma_location), pixel_format, tags, tags.range)
     else:
         frame = _to_planes(pixels, fmt, bits, tags, has_alpha)
     frame.color_range = marked_range
@@ -327,7 +331,9 @@ def _to_planes(pixels: Frame, fmt: Any, bits: int, tags: ColorTags, has_alpha: b
             parts.append(opacity * np.float32((1 << bits) - 1))
         for target, part in zip(targets, parts, strict=True):
             target[y : y + _BAND] = np.rint(np.clip(part, 0, (1 << bits) - 1))
-    return _resample(work, fmt.name, FULL if is_planar_rgb else tags.range)
+    if is_planar_rgb or fmt.name == work.format.name:
+        return work
+    return _resample(_marked(work, tags.chroma_location), fmt.name, tags.range)
 
 
 def _unit_to_codes(band: NDArray[np.float32], name: str, bits: int, tags: ColorTags) -> list[NDArray[Any]]:
@@ -347,3 +353,27 @@ def _unit_to_codes(band: NDArray[np.float32], name: str, bits: int, tags: ColorT
     blue_codes = (blue - luma) * np.float32(scale / (2 * (1 - kb))) + middle
     red_codes = (red - luma) * np.float32(scale / (2 * (1 - kr))) + middle
     return [luma_codes, blue_codes, red_codes]
+
+
+def _marked(frame: Any, location: str) -> Any:
+    """Return a frame of the same samples from which swscale puts chroma at a location: PyAV cannot mark frames."""
+    if location == CENTER:
+        return frame
+    graphs = _local.__dict__.setdefault("graphs", {})
+    key = (frame.width, frame.height, frame.format.name, location)
+    if key not in graphs:
+        graphs.clear()
+        graphs[key] = _marking(*key)
+    frame.pts, frame.time_base = 0, Fraction(1)
+    graphs[key].push(frame)
+    found = graphs[key].pull()
+    found.pts = None
+    return found
+
+
+def _marking(width: int, height: int, pixel_format: str, location: str) -> Any:
+    graph: Any = av.filter.Graph()
+    source = graph.add_buffer(width=width, height=height, format=pixel_format, time_base=Fraction(1))
+    graph.link_nodes(source, graph.add("setparams", f"chroma_location={location}"), graph.add("buffersink"))
+    graph.configure()
+    return graph

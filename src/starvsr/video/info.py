@@ -57,6 +57,7 @@ class ColorTags:
         transfer: 1 BT.709, 16 PQ, 18 HLG, ...
         mastering: HDR10 mastering display, if the stream carries one.
         content_light: HDR10 (MaxCLL, MaxFALL) in cd/m2, if the stream carries them.
+        chroma_location: Where subsampled chroma lies, by FFmpeg's names; ``center`` also where that is not said.
     """
 
     matrix: int = UNSPECIFIED
@@ -65,6 +66,7 @@ class ColorTags:
     transfer: int = UNSPECIFIED
     mastering: MasteringDisplay | None = None
     content_light: tuple[int, int] | None = None
+    chroma_location: str = "center"
 
     @property
     def is_hdr(self) -> bool:

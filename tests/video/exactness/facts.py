@@ -175,7 +175,7 @@ def display_matrix(frame: Any) -> tuple[int, int, int, int]:
 
 
 def _gray(frame: Any) -> np.ndarray:
-    gray = frame.reformat(format="gray", dst_color_range=2)
+    gray = frame.reformat(format="gray", dst_color_range=2, threads=1)
     plane = gray.planes[0]
     return np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : plane.width]
 

@@ -159,6 +159,17 @@ def _luma_and_chroma(scene: Scene, chance: np.random.Generator) -> list[np.ndarr
     return [luma, blue, red]
 
 
+def rgb_of(codes: list[float], tags: Tags, bits: int) -> np.ndarray:
+    """Give red, green and blue (0..255) of luma, blue and red difference in codes of ``bits`` bits."""
+    top, step = (1 << bits) - 1, 1 << (bits - 8)
+    full = tags.range == 2
+    luma = codes[0] / top if full else (codes[0] - 16 * step) / (219 * step)
+    blue, red = ((code - 128 * step) / (top if full else 224 * step) for code in codes[1:3])
+    kr, kb = KR_KB[tags.matrix]
+    r, b = luma + 2 * (1 - kr) * red, luma + 2 * (1 - kb) * blue
+    return 255 * np.array([r, (luma - kr * r - kb * b) / (1 - kr - kb), b])
+
+
 def _shrink(part: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Sample chroma where its positions are taken to lie: in the middle of the luma samples that it stands for."""
     if part.shape == shape:
@@ -251,6 +262,8 @@ def scenes(draw: st.DrawFn) -> Scene:
     )
     content = "neutral" if is_gray else draw(st.sampled_from(["noise", "smooth", "neutral"]))
     stored = {"gbrp": "bgr0", "rgb24": "bgr0", "rgba": "bgra"}.get(pix_fmt, pix_fmt)
+    if codec == "libx264" and pix_fmt == "gray10le":
+        stored = "yuv420p10le"  # what FFmpeg's decoder makes of it; gray itself has all codes
     targets = [Target("out.mkv", (("codec", "ffv1"), ("pixel_format", stored)))]
     if codec == "libx264" and not pix_fmt.endswith("10le"):
         targets.append(

@@ -106,7 +106,8 @@ def _same_stream(one: Copied, other: Copied, origin: Fraction, kind: str, notes:
         wanted = [_without_adts(data) for data in one.content] if one.codec == "aac" else one.content
         assert other.content == wanted
         worst = max(abs(a - b + origin) for a, b in zip(other.times, one.times, strict=True))
-        # FFmpeg's copy gives sound back the samples that a coarse clock rounded away; test_clocks holds them to it
+        # A time that a coarse clock rounded lies up to half its tick from the sample that it stands for; MP4 and MOV
+        # count samples, and get that sample's time, as FFmpeg's own copy gives it (test_clocks compares with that).
         rounded = one.tick / 2 if one.tick > other.tick and kind in ("mp4", "mov") else 0
         assert worst <= other.tick + rounded, f"{float(worst)} s"
     lost = next((n for n in notes if f"tags of stream {one.index} " in n), "")

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starvsr.video import EncodeOptions, SceneDetector, VideoReader, VideoWriter
-from starvsr.video.parts.packets import DamagedPartError, decoding_times, delay_of
-from starvsr.video.parts.part_file import Part, PartWriter
+from starvsr.video.parts.part_file import DamagedPartError, Part, decoding_times, delay_of
+from starvsr.video.parts.part_writer import PartWriter
 from starvsr.video.write.output_format import OutputFormat
 from tests.video.clips import make_clip, moving_bars
 

@@ -13,8 +13,11 @@ import av
 import imageio_ffmpeg
 import pytest
 
+from starvsr import upscale
+from starvsr.apps.cli import main
 from starvsr.video import VideoReader, VideoWriter, probe
 from starvsr.video.read.clock import Clock
+from tests.jobs.interrupting import break_at
 
 
 def ffmpeg(*words: str | Path) -> None:
@@ -110,6 +113,32 @@ def test_a_part_across_the_step(pieces: Path, tmp_path: Path) -> None:
     assert len(times(late, "video")) == 20
 
 
+def test_an_interrupted_job_goes_on_over_the_steps(pieces: Path, tmp_path: Path) -> None:
+    """The same bytes as without the interruption, wherever that comes."""
+    source = joined(pieces, tmp_path, "10.ts", "5000.ts", "2.ts", "5000.ts", "2.ts")
+    options: dict[str, Any] = {"model": "bicubic", "scale": 2, "segment": 4}
+    whole, broken = tmp_path / "whole.mp4", tmp_path / "broken.mp4"
+    assert upscale(source, whole, **options).num_frames == 125
+    for frame in (55, 110):
+        break_at(source, broken, frame, **options)
+    result = upscale(source, broken, **options)
+    assert result.num_frames == 125 and result.num_kept >= 50
+    assert any("its clock steps 4 times" in note for note in result.notes)
+    assert broken.read_bytes() == whole.read_bytes()
+
+
+def test_a_long_look_at_a_stream_is_told(
+    pieces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("starvsr.video.read.clock.SURVEY_PATIENCE", 0.0)
+    source = joined(pieces, tmp_path, "2.ts", "5000.ts")
+    words = ["upscale", str(source), "-o", str(tmp_path / "o.mkv"), "--model", "bicubic", "--scale", "1"]
+    assert main(words) == 0
+    assert capfd.readouterr().err.count("joined.ts: reading it once, for its length and the steps of its clock") == 1
+    assert main([*words, "-q", "-y"]) == 0
+    assert "reading it once" not in capfd.readouterr().err
+
+
 def test_a_file_without_steps_is_left_alone(pieces: Path) -> None:
     info = probe(pieces / "10.ts")
     assert info.clock_steps == 0
@@ -144,6 +173,28 @@ def test_a_late_packet_of_the_old_clock_keeps_it() -> None:
     found, steps = follow([*old, *sound, *new])
     assert steps == 1
     assert found[-5:] == [919200, 918000, 918200, 921120, 921800]
+
+
+def test_a_picture_that_took_the_time_of_the_next_recording_loses_it() -> None:
+    """A parser sees the end of the last picture only where the next recording begins, and takes the time from there."""
+    clock = Clock([stream(0, "video")])
+    taken = 3003 * 20 - 2400
+    times = [*((3003 * (n + 1), 3003 * n) for n in range(19)), (taken, 3003 * 19)]
+    times += [(taken, taken - 3003), (taken + 3003, taken)]
+    packets = [SimpleNamespace(stream_index=0, pts=pts, dts=dts, duration=3003) for pts, dts in times]
+    found = [packet.pts for packet in clock.corrected(packets, 0)]
+    assert clock.num_steps == 1
+    assert found == [*(3003 * n for n in range(1, 20)), None, 3003 * 21, 3003 * 22]
+
+
+def test_sound_that_came_back_before_the_pictures_follows_their_step() -> None:
+    """The new recording's sound may come first; by itself, 60 ms are no step for it, but they are for the pictures."""
+    old = [(0, 900000 + 3600 * n) for n in range(6)] + [(1, 900000 + 1920 * n) for n in range(10)]
+    early = [(1, 900000 + 1920 * 10 - 5400 + 1920 * n) for n in range(3)]
+    new = [(0, 900000 + 3600 * 6 - 5400), (0, 900000 + 3600 * 7 - 5400), (1, 900000 + 1920 * 13 - 5400)]
+    found, steps = follow([*old, *early, *new])
+    assert steps == 1
+    assert found[-3:] == [900000 + 3600 * 6, 900000 + 3600 * 7, 900000 + 1920 * 13]
 
 
 def test_uneven_pictures_and_jittering_sound_are_no_step() -> None:

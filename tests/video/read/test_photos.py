@@ -169,6 +169,63 @@ def test_profiles_travel_through_isolation(tmp_path: Path) -> None:
     assert probe_isolated(tmp_path / "a.png", frame_rate=None, limits=DEFAULT_LIMITS).photo == info.photo
 
 
+def box(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(data)) + kind + data
+
+
+def heic_of(video: Path, width: int, height: int, profile: bytes) -> bytes:
+    """Lay the first frame of an MP4 (H.265, one frame) out as an HEIC file with a colour profile."""
+    data = video.read_bytes()
+    at = data.index(b"hvcC")
+    decoder = data[at - 4 : at - 4 + struct.unpack(">I", data[at - 4 : at])[0]]
+    at = data.index(b"mdat")
+    coded = data[at + 4 : at - 4 + struct.unpack(">I", data[at - 4 : at])[0]]
+    size = box(b"ispe", bytes(4) + struct.pack(">2I", width, height))
+    properties = box(b"ipco", decoder + size + box(b"colr", b"prof" + profile))
+    owned = box(b"ipma", bytes(4) + struct.pack(">IHB", 1, 1, 3) + bytes((0x81, 2, 3)))
+    item = box(b"infe", b"\2\0\0\0" + struct.pack(">2H", 1, 0) + b"hvc1\0")
+
+    def meta(place: int) -> bytes:
+        return box(
+            b"meta",
+            bytes(4)
+            + box(b"hdlr", bytes(8) + b"pict" + bytes(13))
+            + box(b"pitm", bytes(4) + struct.pack(">H", 1))
+            + box(b"iloc", bytes(4) + b"\x44\0" + struct.pack(">4H2I", 1, 1, 0, 1, place, len(coded)))
+            + box(b"iinf", bytes(4) + struct.pack(">H", 1) + item)
+            + box(b"iprp", properties + owned),
+        )
+
+    head = box(b"ftyp", b"heic" + bytes(4) + b"mif1heic")
+    return head + meta(len(head) + len(meta(0)) + 8) + box(b"mdat", coded)
+
+
+def test_profiles_of_heic_and_jpeg_2000_are_carried(tmp_path: Path) -> None:
+    """Pillow writes neither, so the boxes are laid by hand."""
+    video, heic, jp2 = tmp_path / "a.mp4", tmp_path / "a.heic", tmp_path / "a.jp2"
+    source = ["-f", "lavfi", "-i", "testsrc2=s=64x66:r=25", "-frames:v", "1", "-c:v", "libx265"]
+    coding = ["-x265-params", "lossless=1:log-level=none", "-pix_fmt", "yuv444p", "-tag:v", "hvc1"]
+    subprocess.run([FFMPEG, "-v", "error", *source, *coding, video], check=True)
+    heic.write_bytes(heic_of(video, 64, 66, profile_of()))
+    Image.fromarray(picture()).save(jp2)
+    data = jp2.read_bytes()
+    at = data.index(b"jp2h") - 4
+    end = at + struct.unpack(">I", data[at : at + 4])[0]
+    colour = data.index(b"colr") - 4
+    old = data[colour : colour + struct.unpack(">I", data[colour : colour + 4])[0]]
+    header = data[at + 8 : end].replace(old, box(b"colr", b"\2\0\0" + profile_of()))
+    jp2.write_bytes(data[:at] + box(b"jp2h", header) + data[end:])
+    for path in (heic, jp2):
+        assert probe(path).photo.profile == profile_of(), path
+        for out in ("o.png", "o.avif"):
+            result = starvsr.upscale(path, tmp_path / out, model="bicubic", scale=1, threads=1, overwrite=True)
+            with Image.open(tmp_path / out) as image:
+                assert image.info["icc_profile"] == profile_of(), (path, out)
+            assert not [note for note in result.notes if "profile" in note]
+    (seen,), (coded,) = read(heic), read(video)
+    assert seen.shape == (66, 64, 3) and np.array_equal(seen, coded)
+
+
 STRESS = """
 import sys
 from pathlib import Path
@@ -256,9 +313,6 @@ def test_transparency_of_avif_is_kept(tmp_path: Path) -> None:
 
 
 def test_tiles_that_nothing_joins_are_refused(tmp_path: Path) -> None:
-    def box(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", 8 + len(data)) + kind + data
-
     item = box(b"infe", b"\2\0\0\0" + struct.pack(">2H", 1, 0) + b"grid\0")
     meta = box(b"pitm", bytes(4) + struct.pack(">H", 1)) + box(b"iinf", bytes(4) + struct.pack(">H", 1) + item)
     path = tmp_path / "a.heic"

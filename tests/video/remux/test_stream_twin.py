@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from starvsr.video import probe
+from starvsr.video import EncodeOptions, probe
 from starvsr.video.remux.stream_twin import first_packets, why_not_copyable
 from starvsr.video.write.containers import CONTAINERS, muxer_options
 from tests.video.frames import copy
@@ -124,6 +124,21 @@ def test_sound_that_would_be_bytes_of_no_kind_in_a_transport_stream_is_named(tmp
     (note,) = [note for note in notes if "left out" in note]
     assert "a transport stream cannot hold it" in note
     assert "--missing-streams convert codes it anew as AAC" in note
+
+
+def test_truehd_is_no_sound_for_mp4(tmp_path: Path) -> None:
+    """FFmpeg's muxer takes it with -strict -2, and nearly no player then finds it."""
+    source = tmp_path / "in.mkv"
+    sound = ("-f", "lavfi", "-i", "sine=440:r=48000:d=1", "-ac", "2", "-c:a", "truehd", "-strict", "-2")
+    ffmpeg(*PICTURE, *sound, "-c:v", "libx264", source)
+    (note,) = copy(source, tmp_path / "out.mp4").notes
+    assert "(sound, truehd) is left out: hardly a player finds it in MP4" in note
+    assert "(.mkv holds it); --missing-streams convert codes it anew as FLAC" in note
+    converted = EncodeOptions(preset="ultrafast", missing_streams="convert")
+    copy(source, tmp_path / "sound.mp4", options=converted)
+    assert _samples(tmp_path / "sound.mp4") == _samples(source)
+    assert copy(source, tmp_path / "out.mkv").notes == []
+    assert _samples(tmp_path / "out.mkv") == _samples(source)
 
 
 def test_sound_that_no_one_knows_is_named(tmp_path: Path) -> None:

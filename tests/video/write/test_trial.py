@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,10 @@ def test_a_late_fault_of_a_stream_is_found_and_named(
     found = try_output(form(source, tmp_path / "out.mp4"), time_range=None, comment=None)
     assert list(found.refused) == [1]
     assert any("stream 1" in note and "MP4 refuses its packets" in note for note in found.notes)
-    with pytest.raises(OptionError, match="stream 1: MP4 refuses its packets"):
+    with pytest.raises(OptionError, match="stream 1: MP4 refuses its packets") as caught:
         try_output(form(source, tmp_path / "out.mp4", missing_streams="error"), time_range=None, comment=None)
+    told = re.search(r"give --missing-streams (\w+)$", str(caught.value))
+    assert told and starvsr.UpscaleOptions(missing_streams=told.group(1)).missing_streams == "note"
 
 
 def test_the_job_leaves_it_out_or_refuses_before_the_first_frame(

@@ -96,8 +96,11 @@ def pair_up(sources: Sequence[Path], out: str | None, options: UpscaleOptions) -
         OptionError: Two inputs would get the same output, or ``out`` is none.
     """
     if out is None:
+        from starvsr.video.read.opening import check_file
+
         for source in sources:
             if Path(os.path.abspath(source)).parts[1:2] in (("dev",), ("proc",)):
+                check_file(source)  # what cannot be read needs no place for an output
                 raise OptionError(f"{source}: no place for an output: name one by -o")
         pairs = [Pair(source, source.parent / default_name(source, options)) for source in sources]
     else:

@@ -14,6 +14,7 @@ from starvsr.quantities import format_size, format_time
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 BAR_EVERY = 0.1
 STAGES = {
+    "probing": "reading it once, for its length and the steps of its clock",
     "checking": "checking the other streams",
     "joining": "joining the parts",
     "comparing": "writing the comparison",
@@ -30,6 +31,18 @@ def progress_display(name: str, *, quiet: bool = False) -> Iterator[ProgressCall
             yield show
     else:
         yield PlainLines(name)
+
+
+@contextmanager
+def probing_told(on_progress: ProgressCallback | None) -> Iterator[None]:
+    """Tell where it takes long to find out what an input is: transport streams and raw streams are read once."""
+    from starvsr.video.read.clock import survey_told
+
+    if on_progress is None:
+        yield
+        return
+    with survey_told(lambda: on_progress(Progress("probing", 0, None, 0.0, 0.0, 0))):
+        yield
 
 
 def describe(report: Progress) -> str:
@@ -61,7 +74,7 @@ class PlainLines:
     def __call__(self, report: Progress) -> None:
         """Take a report."""
         now = time.monotonic()
-        if report.stage == "done":
+        if report.stage == "done" or (report.stage == "probing" and report.stage == self._stage):
             return
         if report.stage != self._stage and report.stage in STAGES:
             tell(f"{self._name}: {STAGES[report.stage]}")
@@ -96,6 +109,9 @@ def _bar(name: str) -> Iterator[ProgressCallback]:
             last = now
             words = STAGES.get(report.stage) or describe(report)
             done = report.num_done + report.fraction
+            if report.stage == "probing":
+                bar.update(task, words=words)
+                return
             bar.update(task, total=report.num_frames, completed=done, words=words)
 
         yield show

@@ -132,11 +132,12 @@ class Runner:
 
     def _do(self, pair: Pair) -> None:
         from starvsr.api import prepare_any
-        from starvsr.apps.cli.progress import progress_display
+        from starvsr.apps.cli.progress import probing_told, progress_display
 
         quiet = self._quiet or self._dry_run
         with progress_display(printable(pair.source.name), quiet=quiet) as on_progress:
-            job = prepare_any(pair.source, pair.output, self._options, upscaler=self._upscaler)
+            with probing_told(on_progress):
+                job = prepare_any(pair.source, pair.output, self._options, upscaler=self._upscaler)
             self._upscaler = job.upscaler
             if not self._dry_run:
                 result = self._finish(job, on_progress)

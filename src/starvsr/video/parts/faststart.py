@@ -8,8 +8,8 @@ from fractions import Fraction
 import av
 
 from starvsr.errors import OutputError
-from starvsr.video.parts.packets import StoredPart
-from starvsr.video.parts.resumable_file import CountedFile
+from starvsr.video.parts.join_file import CountedFile
+from starvsr.video.parts.part_file import StoredPart
 from starvsr.video.read.opening import captured_log
 from starvsr.video.write.container import FileSink
 from starvsr.video.write.output_format import OutputFormat

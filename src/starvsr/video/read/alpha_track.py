@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,17 @@ import numpy as np
 from starvsr.video.convert import Frame, resolve_tags, to_rgb
 from starvsr.video.info import ColorTags
 from starvsr.video.read.opening import open_input
+from starvsr.video.read.side_data import Turn
 from starvsr.video.read.stream_choice import alpha_stream
 from starvsr.video.untrusted.limits import Limits
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What belongs to a decoded frame: how it is turned, where frames are turned one by one; its transparency."""
+
+    turn: Turn | None = None
+    alpha: Any = None
 
 
 class AlphaTrack:

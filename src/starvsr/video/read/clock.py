@@ -9,7 +9,10 @@ Packets of the old clock that arrive behind the first of the new one keep the ol
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -22,12 +25,14 @@ from starvsr.video.read.opening import open_input
 from starvsr.video.read.stream_choice import is_cover, video_stream
 from starvsr.video.untrusted.limits import Limits
 
-_STEPPING = 0x0200  # FFmpeg's flag of a container: AVFMT_TS_DISCONT
 _FAR = 10  # seconds
 _BACK = Fraction(1, 10)  # seconds
 _UNEVEN = Fraction(1, 500)  # seconds by which even steps may differ, as those rounded to whole milliseconds do
 _FEW, _MANY = 4, 16  # even steps after which a picture that does not come later, or much too early, is a step
 _MOST_LENGTHS = 16
+_TICK = 1024  # packets of a survey
+SURVEY_PATIENCE = 2.0
+"""Seconds after which a survey tells that it takes long."""
 _MOST_LATE = 16  # packets of the old clock behind the first of the new one
 
 
@@ -46,6 +51,10 @@ class _Line:
         expected: Where the next packet should lie.
         interval: Between the last two decoding times.
         num_even: How many times in a row it was the same.
+        newest: The last packet of pictures, and by how much it is shown later than decoded.
+        lead: The same of those before it.
+        num_leads: For how many of them in a row.
+        num_since_jump: Packets of sound since one that came back by more than a packet, which alone is no step.
     """
 
     factor: int
@@ -58,10 +67,17 @@ class _Line:
     expected: int = 0
     interval: int = 0
     num_even: int = 0
+    newest: tuple[Any, int | None] | None = None
+    lead: int | None = None
+    num_leads: int = 0
+    num_since_jump: int = _MOST_LATE
 
 
 class Clock:
     """Moves the times of packets, given in the order of the file, over the steps of its clock.
+
+    A step may show that the packet of pictures before it has a wrong presentation time, which is then taken away
+    (`corrected` waits for that).
 
     Args:
         streams: All streams of the container.
@@ -84,6 +100,8 @@ class Clock:
     def correct(self, packet: Any) -> None:
         """Move the times of the next packet."""
         line = self._lines.get(packet.stream_index)
+        before = line.offset if line is not None else 0
+        lead = packet.pts - packet.dts if packet.pts is not None and packet.dts is not None else None
         if line is None or (line.last is None and packet.dts is None):
             offset = self._offset
         elif packet.dts is None:
@@ -99,6 +117,46 @@ class Clock:
             ticks = round(Fraction(offset, factor))
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
+        if line is not None and line.is_video:
+            self._look_back(line, is_step=line.offset != before)
+            line.newest = (packet, lead)
+
+    def _look_back(self, line: _Line, *, is_step: bool) -> None:
+        """Take a time away that came from behind a step: of a parser that saw the picture's end only there."""
+        if line.newest is None:
+            return
+        packet, lead = line.newest
+        if is_step and line.num_leads >= _FEW and lead != line.lead:
+            packet.pts = None
+        line.num_leads = line.num_leads + 1 if lead == line.lead else 1
+        line.lead = lead
+
+    def corrected(self, packets: Iterable[Any], index: int) -> Iterator[Any]:
+        """Yield the packets of one stream of pictures, each when the next one has been looked at.
+
+        Args:
+            packets: Those of all streams that `followed` gives, in the order of the file.
+            index: The stream.
+        """
+        held = None
+        try:
+            for packet in packets:
+                self.correct(packet)
+                if packet.stream_index == index:
+                    if held is not None:
+                        yield held
+                    held = packet
+        except av.error.FFmpegError:
+            if held is not None:
+                yield held
+            raise
+        if held is not None:
+            yield held
+
+    def interval(self, index: int) -> Fraction | None:
+        """Return the seconds between the last two decoding times of a stream; None where there is no such distance."""
+        line = self._lines[index]
+        return Fraction(line.interval, self._rate) if line.interval > 0 else None
 
     def _line(self, stream: Any) -> _Line:
         context, length = stream.codec_context, Fraction(0)
@@ -112,7 +170,7 @@ class Clock:
     def _follow(self, line: _Line, raw: int, duration: int) -> int:
         """Choose what is added to a decoding time, and remember it."""
         if line.era != self.num_steps and not self._keeps_old(line, raw):
-            line.offset, line.era, line.num_late = self._offset, self.num_steps, 0
+            line.offset, line.era, line.num_late, line.num_since_jump = self._offset, self.num_steps, 0, _MOST_LATE
         if line.era == self.num_steps and (delta := self._step(line, raw + line.offset)):
             self.num_steps += 1
             self._offset = line.offset - delta
@@ -123,7 +181,7 @@ class Clock:
 
     def _keeps_old(self, line: _Line, raw: int) -> bool:
         """Whether a packet behind another stream's step is still one of before: only few are, and they fit better."""
-        if line.last is None or line.num_late >= _MOST_LATE:
+        if line.last is None or line.num_late >= _MOST_LATE or line.num_since_jump < _MOST_LATE:
             return False
         line.num_late += 1
         return abs(raw + line.offset - line.expected) < abs(raw + self._offset - line.expected)
@@ -147,6 +205,8 @@ class Clock:
             is_even = abs(gap - line.interval) <= min(self._uneven, line.interval // 4)
             line.num_even = line.num_even + 1 if is_even and gap > 0 else 0
             line.interval = line.interval if is_even else gap
+            has_jumped = not line.is_video and line.length and time + line.length < line.expected
+            line.num_since_jump = 0 if has_jumped else line.num_since_jump + 1
         line.last = self._newest = time
         line.expected = time + ((duration or line.length) if line.is_video else (line.length or duration))
 
@@ -154,11 +214,6 @@ class Clock:
 def followed(streams: Sequence[Any]) -> list[Any]:
     """Choose the streams that steps are found in: sound and moving pictures."""
     return [s for s in streams if s.type in ("video", "audio") and s.time_base and not is_cover(s)]
-
-
-def may_step(container: Any) -> bool:
-    """Whether the clock of such a container may step."""
-    return bool(container.format.flags & _STEPPING)
 
 
 @dataclass(frozen=True)
@@ -170,12 +225,14 @@ class Survey:
         start: Seconds of the earliest packet of sound or pictures; None without any.
         video_end: Seconds at which the last picture is over, steps taken out; None where no picture has a time.
         lengths: How many packets of pictures last so many seconds (a few different ones; others count as 0).
+        interval: Seconds between the last two decoding times of pictures; None where there is none.
     """
 
     num_steps: int
     start: Fraction | None
     video_end: Fraction | None
     lengths: Mapping[Fraction, int]
+    interval: Fraction | None
 
     @property
     def num_packets(self) -> int:
@@ -203,8 +260,21 @@ class _Extent:
     lengths: dict[int, int] = field(default_factory=dict)
 
 
+_listener: ContextVar[Callable[[], None] | None] = ContextVar("survey_listener", default=None)
+
+
+@contextmanager
+def survey_told(listener: Callable[[], None]) -> Iterator[None]:
+    """Have a function called once in a while by surveys that take longer than two seconds, within the block."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 def survey(path: Path, limits: Limits) -> Survey:
-    """Read the packets of a file, without decoding; damage ends it."""
+    """Read the packets of a file, without decoding; damage ends it. `survey_told` tells of long ones."""
     stat = path.stat()
     return _survey(path, limits, stat.st_size, stat.st_mtime_ns)
 
@@ -216,15 +286,18 @@ def _survey(path: Path, limits: Limits, size: int, modified: int) -> Survey:
         streams = followed(container.streams)
         clock = Clock(container.streams)
         extents = {stream.index: _Extent() for stream in streams}
-        for packet in undamaged(container, streams):
+        listener, patience = _listener.get(), time.monotonic() + SURVEY_PATIENCE
+        for number, packet in enumerate(undamaged(container, streams)):
+            if listener is not None and number % _TICK == 0 and time.monotonic() >= patience:
+                listener()
             clock.correct(packet)
             _extend(extents[packet.stream_index], packet)
         bases = {stream.index: Fraction(stream.time_base) for stream in streams}
-        shown, base = extents[video.index], bases[video.index]
+        shown, base, interval = extents[video.index], bases[video.index], clock.interval(video.index)
     starts = [one.start * bases[index] for index, one in extents.items() if one.start is not None]
     end = None if shown.end is None else shown.end * base
     lengths = {ticks * base: count for ticks, count in shown.lengths.items()}
-    return Survey(clock.num_steps, min(starts, default=None), end, lengths)
+    return Survey(clock.num_steps, min(starts, default=None), end, lengths, interval)
 
 
 def undamaged(container: Any, streams: Sequence[Any]) -> Iterator[Any]:

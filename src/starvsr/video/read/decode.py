@@ -1,39 +1,35 @@
-"""``Pictures``: what the decoder gives, one picture after the other, before times and pixels are made sense of."""
+"""``Pictures``: what the decoder gives, one picture after the other, before times and pixels are made sense of.
+
+Around damaged packets and frames that is an error, a gap, or the frame before once more.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
 
-from starvsr.errors import CorruptFrameError, UnreadableInputError
-from starvsr.video.info import PhotoData, VideoInfo
-from starvsr.video.read.alpha_track import AlphaTrack
+from starvsr.errors import CorruptFrameError
+from starvsr.video.info import VideoInfo
+from starvsr.video.read.alpha_track import AlphaTrack, Beside
 from starvsr.video.read.clock import Clock, fields_of, followed
-from starvsr.video.read.damage import DamageControl, Picture
 from starvsr.video.read.deinterlace import Deinterlacer
-from starvsr.video.read.exif import Turn
-from starvsr.video.read.opening import open_input
-from starvsr.video.read.photo_data import photo_beside
-from starvsr.video.read.side_data import orientation, side_notes
-from starvsr.video.read.stills import CONTAINER, check_tiles, read_still, rescue, wants_pillow
+from starvsr.video.read.frame_times import Picture
+from starvsr.video.read.images import ImageFiles
+from starvsr.video.read.opening import has_arbitrary_clock, open_input, reason
+from starvsr.video.read.side_data import UNSAFE_DECODERS, side_notes
+from starvsr.video.read.stills import CONTAINER, read_still
 from starvsr.video.read.stream_choice import alpha_stream, decoder_for, video_stream
 from starvsr.video.read.stream_facts import is_elementary, nominal_rate
 from starvsr.video.read.webp import webp_frames
 from starvsr.video.untrusted.stalls import MOST_UNDER_WAY, StallWatch, refusal
 
-
-@dataclass(frozen=True)
-class Beside:
-    """What belongs to a decoded frame: how it is turned, where frames are turned one by one; its transparency."""
-
-    turn: Turn | None = None
-    alpha: Any = None
+_MAX_DAMAGED_PACKETS = 10_000
+# these code pictures that are never shown, so a packet without a frame is no damage
+_HIDDEN_FRAMES = frozenset({"vp8", "vp9", "av1", "libdav1d", "libvpx", "libvpx-vp9"})
 
 
 class Pictures:
@@ -89,7 +85,11 @@ class Pictures:
         if self._info.kind == "image" and self._info.container == CONTAINER:
             yield Picture(0, 1, read_still(self._path, self._info.limits).pixels)
             return
-        frames = self._image_frames() if self._info.kind == "images" else self._video_frames()
+        frames = (
+            ImageFiles(self._info, self._on_corrupt, self._note).pictures()
+            if self._info.kind == "images"
+            else self._video_frames()
+        )
         if self._deinterlace == "off" or self._info.kind != "video":
             yield from (self._picture(frame) for frame in frames)
             return
@@ -125,6 +125,7 @@ class Pictures:
         packets = iter(self._packets(container, stream))
         watch = StallWatch(self._path, self._info.limits)
         recent: deque[Any] = deque(maxlen=MOST_UNDER_WAY)
+        size = (0, 0)
         while True:
             try:
                 packet = next(packets, None)
@@ -145,9 +146,12 @@ class Pictures:
                 continue
             for frame in frames:
                 watch.frame()
-                self._info.limits.check_size(self._path, frame.width, frame.height)
-                for note in side_notes(self._path, frame, decoder.name):
-                    self._note(note)
+                if (frame.width, frame.height) != size:
+                    size = (frame.width, frame.height)
+                    self._info.limits.check_size(self._path, *size)
+                if decoder.name not in UNSAFE_DECODERS and _has_side_data(frame):
+                    for note in side_notes(self._path, frame, decoder.name):
+                        self._note(note)
                 if alpha is not None:
                     frame.opaque = Beside(alpha=alpha.of(frame))
                 yield from damage.around(frame)
@@ -158,11 +162,8 @@ class Pictures:
         if not self._info.clock_steps:
             yield from container.demux(stream)
             return
-        clock = Clock(container.streams)
-        for packet in container.demux(followed(container.streams)):
-            clock.correct(packet)
-            if packet.stream_index == stream.index:
-                yield packet
+        packets = container.demux(followed(container.streams))
+        yield from Clock(container.streams).corrected(packets, stream.index)
 
     def _seek(self, container: Any, stream: Any) -> tuple[Any, Any]:
         """Go to the keyframe at or before the start; if the container lands behind it, read from the beginning."""
@@ -187,78 +188,6 @@ class Pictures:
         self._alpha = AlphaTrack(self._path, self._info.limits) if has_one else None
         return self._alpha
 
-    def _image_frames(self) -> Iterator[Any]:
-        for index, file in enumerate(self._info.files):
-            try:
-                image, size = self._image(file)
-            except (av.error.FFmpegError, UnreadableInputError):
-                yield from self._bad_image(index, file)
-                continue
-            if size != (self._info.width, self._info.height):
-                raise UnreadableInputError(
-                    f"{file}: {size[0]}x{size[1]}, but the first image is {self._info.width}x{self._info.height}:"
-                    " a film has one size; give --images photos to enlarge each by itself"
-                )
-            yield Picture(index, 1, image)
-
-    def _image(self, file: Path) -> tuple[Any, tuple[int, int]]:
-        """Decode one photo: a frame, or pixels, and its upright (width, height)."""
-        limits = self._info.limits
-        if wants_pillow(file):
-            return self._by_pillow(file)
-        check_tiles(file)
-        try:
-            return self._by_ffmpeg(file)
-        except (av.error.FFmpegError, UnreadableInputError):
-            if not rescue(file, limits):
-                raise
-        return self._by_pillow(file)
-
-    def _by_pillow(self, file: Path) -> tuple[Any, tuple[int, int]]:
-        still = read_still(file, self._info.limits)
-        self._compare_profiles(file, still.photo)
-        return still.pixels, (still.pixels.shape[1], still.pixels.shape[0])
-
-    def _by_ffmpeg(self, file: Path) -> tuple[Any, tuple[int, int]]:
-        limits = self._info.limits
-        with open_input(file, limits=limits) as container:
-            stream = video_stream(container, file)
-            decoder = stream.codec_context
-            packets = (packet for packet in container.demux(stream))
-            found = next(((frame, packet) for packet in packets for frame in decoder.decode(packet)), None)
-            if found is None:
-                raise UnreadableInputError(f"{file}: no picture could be decoded; check or convert the file")
-            frame, packet = found
-            photo = photo_beside(file, container, frame, packet, decoder.name, limits)
-            has_alpha = alpha_stream(container, file) is not None
-        self._compare_profiles(file, photo)
-        beside = Beside(orientation(frame, file, decoder.name))
-        if has_alpha:
-            track = AlphaTrack(file, limits)
-            beside = Beside(beside.turn, track.of(frame))
-            track.close()
-        frame.opaque = beside  # each photo may be turned in its own way
-        is_turned = beside.turn is not None and beside.turn[0] == 0
-        return frame, (frame.height, frame.width) if is_turned else (frame.width, frame.height)
-
-    def _compare_profiles(self, file: Path, photo: PhotoData) -> None:
-        first = self._info.photo
-        if photo.profile != first.profile and not (photo.is_srgb and first.is_srgb):
-            self._note(
-                f"{file.name}: another colour profile than that of the first image, which is kept; its colours change"
-            )
-
-    def _bad_image(self, index: int, file: Path) -> Iterator[Picture]:
-        if self._on_corrupt == "error":
-            raise CorruptFrameError(f"{file}: damaged image; replace it, or go on with on-corrupt=skip")
-        self._note(f"{file.name}: damaged image, {'repeated the one before' if self._conceals else 'left out'}")
-        if self._conceals and index > 0:
-            yield Picture(index, 1, None)
-
-    @property
-    def _conceals(self) -> bool:
-        return self._on_corrupt == "conceal"
-
     def _webp_pictures(self) -> Iterator[Picture]:
         pts = 0
         for pixels, duration in webp_frames(self._info, self._on_corrupt):
@@ -275,3 +204,119 @@ class Pictures:
             fields = fields_of(duration * Fraction(frame.time_base), self._raw_rate)
             duration = int(fields / (2 * self._info.frame_rate * self._info.time_base))
         return Picture(frame.pts, duration, frame)
+
+
+def _has_side_data(frame: Any) -> bool:
+    try:
+        return len(frame.side_data) > 0
+    except ValueError:  # a kind that PyAV does not know
+        return True
+
+
+class DamageControl:
+    """Watch the packets and frames of one reading of a video.
+
+    Args:
+        info: The video.
+        mode: ``error``, ``skip`` or ``conceal``.
+        note: Called with what the user should know.
+        fill_to: With ``conceal``: number of frames to end with when the last ones are damaged; None for no filling.
+    """
+
+    def __init__(self, info: VideoInfo, mode: str, note: Callable[[str], None], *, fill_to: int | None) -> None:
+        self._info = info
+        self._mode = mode
+        self._note = note
+        self._fill_to = fill_to
+        self._step = max(1, round(1 / (info.frame_rate * info.time_base)))
+        self._damaged = 0
+        self._emitted = 0
+        self._last_pts: int | None = None
+        self._expected: list[int] = []
+        self._watches = mode == "conceal" and info.has_timestamps and info.codec not in _HIDDEN_FRAMES
+
+    def expect(self, packet: Any) -> None:
+        """Remember a packet that should become a frame."""
+        if self._watches and packet.pts is not None and packet.size and not packet.is_discard:
+            self._expected.append(packet.pts)
+
+    def on_file(self, error: BaseException) -> None:
+        """Meet damage in the container itself: reading ends here.
+
+        Raises:
+            CorruptFrameError: With mode ``error``.
+        """
+        if self._mode == "error":
+            raise CorruptFrameError(self._message(f"the file is damaged after frame {self._emitted}", reason(error)))
+        self._note(f"{self._info.path.name}: damaged after frame {self._emitted}; the rest is missing")
+
+    def on_packet(self, packet: Any, error: BaseException, explain: Callable[[], str | None]) -> None:
+        """Meet a packet that the decoder refuses.
+
+        Args:
+            packet: The packet.
+            error: What the decoder said.
+            explain: Asked for a better reason than the decoder's error before an error is raised.
+
+        Raises:
+            CorruptFrameError: With mode ``error``, or after ten thousand of them.
+        """
+        if self._mode == "error":
+            why = explain() or reason(error)
+            raise CorruptFrameError(self._message(f"frame {self._emitted} cannot be decoded", why))
+        self._damaged += 1
+        if self._damaged > _MAX_DAMAGED_PACKETS:
+            raise CorruptFrameError(f"{self._info.path}: damaged throughout; get another copy")
+
+    def around(self, frame: Any) -> Iterator[Any]:
+        """Yield repeats for frames that went missing before ``frame``, then the frame if it is to be kept.
+
+        Raises:
+            CorruptFrameError: The frame is damaged and the mode is ``error``.
+        """
+        if self._watches and frame.pts is not None:
+            yield from self._missing_before(frame.pts)
+        if frame.is_corrupt:
+            self._on_damaged_frame()
+            if self._mode == "skip" and self._emitted:
+                return
+        self._emitted += 1
+        self._last_pts = frame.pts
+        yield frame
+
+    def rest(self) -> Iterator[Any]:
+        """Yield repeats for what is missing at the end, and report."""
+        if self._watches and self._emitted:
+            yield from self._missing_before(None)
+            most = self._emitted + _MAX_DAMAGED_PACKETS
+            while self._damaged and self._fill_to is not None and self._emitted < min(self._fill_to, most):
+                yield self._repeat((self._last_pts or 0) + self._step)
+        if self._damaged:
+            what = "mended or shown as the frame before" if self._mode == "conceal" else "left out"
+            self._note(f"{self._info.path.name}: {self._damaged} damaged frames, {what}")
+
+    def _missing_before(self, pts: int | None) -> Iterator[Picture]:
+        """Yield repeats for expected frames that can no longer come, unless they are mere fields."""
+        due = sorted(p for p in self._expected if pts is None or p < pts)
+        self._expected = [p for p in self._expected if pts is not None and p > pts]
+        room = Fraction(3, 4) * self._step if self._info.interlaced else 0
+        for missing in due:
+            after_last = self._last_pts is not None and missing - self._last_pts > room
+            if after_last and (pts is None or pts - missing > room):
+                self._damaged += 1
+                yield self._repeat(missing)
+
+    def _repeat(self, pts: int) -> Picture:
+        self._emitted += 1
+        self._last_pts = pts
+        return Picture(pts, 0, None)
+
+    def _on_damaged_frame(self) -> None:
+        """Count a damaged frame, or raise; a broadcast cut out anywhere may begin with some."""
+        is_beginning = self._emitted == 0 and has_arbitrary_clock(self._info.container)
+        if self._mode == "error" and not is_beginning:
+            raise CorruptFrameError(self._message(f"frame {self._emitted} is damaged", "the decoder had to guess"))
+        self._damaged += 1
+
+    def _message(self, what: str, why: str) -> str:
+        return f"{self._info.path}: {what} ({why}); get another copy, or go on with on-corrupt=skip or =conceal"

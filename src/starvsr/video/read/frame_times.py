@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 from starvsr.video.info import VideoInfo
-from starvsr.video.read.damage import Picture
 
 _LONGEST_LAST = 250  # frames: a longer last frame is a wrong header rather than a still
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded frame before conversion; ``image`` None repeats the one before (concealed damage)."""
+
+    pts: int | None
+    duration: int
+    image: Any
 
 
 def with_times(pictures: Iterator[Picture], info: VideoInfo, note: Callable[[str], None]) -> Iterator[Picture]:
@@ -33,6 +42,25 @@ def with_times(pictures: Iterator[Picture], info: VideoInfo, note: Callable[[str
             pts = previous + 1
         previous = pts
         yield replace(picture, pts=pts, duration=duration)
+
+
+def within_limits(pictures: Iterator[Picture], info: VideoInfo) -> Iterator[Picture]:
+    """Pass pictures on until there are too many, or until they lie too far from the first.
+
+    Raises:
+        LimitError: More than ``max_frames``, or later than ``max_duration``.
+    """
+    limits = info.limits
+    first: int | None = None
+    for number, picture in enumerate(pictures, 1):
+        if number > limits.max_frames:
+            limits.refuse(info.path, f"{number} frames or more", "max_frames")
+        pts = picture.pts or 0
+        first = pts if first is None else first
+        seconds = (pts - first) * info.time_base
+        if seconds > limits.max_duration:
+            limits.refuse(info.path, f"frame {number} is {float(seconds):.0f} s behind the first", "max_duration")
+        yield picture
 
 
 def in_range(

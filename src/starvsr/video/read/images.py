@@ -1,14 +1,25 @@
-"""Folders of images and numbered patterns (``frame_%05d.png``) as input: which files, in which order."""
+"""Folders of images and numbered patterns (``frame_%05d.png``) as input: which files, in which order, decoded."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from starvsr.errors import InputNotFoundError, UnreadableInputError
+import av
+
+from starvsr.errors import CorruptFrameError, InputNotFoundError, UnreadableInputError
+from starvsr.video.info import PhotoData, VideoInfo
 from starvsr.video.patterns import is_pattern, matching_files
+from starvsr.video.read.alpha_track import AlphaTrack, Beside
+from starvsr.video.read.frame_times import Picture
+from starvsr.video.read.opening import open_input
+from starvsr.video.read.photo_data import photo_beside
+from starvsr.video.read.side_data import orientation
+from starvsr.video.read.stills import check_tiles, read_still, rescue, wants_pillow
+from starvsr.video.read.stream_choice import alpha_stream, video_stream
 from starvsr.video.suffixes import IMAGE_SUFFIXES
 
 _NUMBER = re.compile(r"(\d+)", re.ASCII)
@@ -86,3 +97,96 @@ def _list_pattern(path: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     if not found:
         raise InputNotFoundError(f"{path}: no file matches this pattern; check the folder and the number of digits")
     return tuple(found.values()), _gaps(path, list(found))
+
+
+class ImageFiles:
+    """The images of a folder or a pattern, one after the other.
+
+    Args:
+        info: The input.
+        on_corrupt: ``error``, ``skip`` or ``conceal``, as in `starvsr.video.VideoReader`.
+        note: Called with what the user should know.
+    """
+
+    def __init__(self, info: VideoInfo, on_corrupt: str, note: Callable[[str], None]) -> None:
+        self._info = info
+        self._on_corrupt = on_corrupt
+        self._note = note
+
+    def pictures(self) -> Iterator[Picture]:
+        """Yield them; ``image`` is a decoded frame, or pixels [H, W, C].
+
+        Raises:
+            CorruptFrameError: One is damaged and ``on_corrupt`` is ``error``.
+            UnreadableInputError: One has another size than the first.
+        """
+        for index, file in enumerate(self._info.files):
+            try:
+                image, size = self._image(file)
+            except (av.error.FFmpegError, UnreadableInputError):
+                yield from self._bad_image(index, file)
+                continue
+            if size != (self._info.width, self._info.height):
+                raise UnreadableInputError(
+                    f"{file}: {size[0]}x{size[1]}, but the first image is {self._info.width}x{self._info.height}:"
+                    " a film has one size; give --images photos to enlarge each by itself"
+                )
+            yield Picture(index, 1, image)
+
+    def _image(self, file: Path) -> tuple[Any, tuple[int, int]]:
+        """Decode one photo: a frame, or pixels, and its upright (width, height)."""
+        limits = self._info.limits
+        if wants_pillow(file):
+            return self._by_pillow(file)
+        check_tiles(file)
+        try:
+            return self._by_ffmpeg(file)
+        except (av.error.FFmpegError, UnreadableInputError):
+            if not rescue(file, limits):
+                raise
+        return self._by_pillow(file)
+
+    def _by_pillow(self, file: Path) -> tuple[Any, tuple[int, int]]:
+        still = read_still(file, self._info.limits)
+        self._compare_profiles(file, still.photo)
+        return still.pixels, (still.pixels.shape[1], still.pixels.shape[0])
+
+    def _by_ffmpeg(self, file: Path) -> tuple[Any, tuple[int, int]]:
+        limits = self._info.limits
+        with open_input(file, limits=limits) as container:
+            stream = video_stream(container, file)
+            decoder = stream.codec_context
+            packets = (packet for packet in container.demux(stream))
+            found = next(((frame, packet) for packet in packets for frame in decoder.decode(packet)), None)
+            if found is None:
+                raise UnreadableInputError(f"{file}: no picture could be decoded; check or convert the file")
+            frame, packet = found
+            photo = photo_beside(file, container, frame, packet, decoder.name, limits)
+            has_alpha = alpha_stream(container, file) is not None
+        self._compare_profiles(file, photo)
+        beside = Beside(orientation(frame, file, decoder.name))
+        if has_alpha:
+            track = AlphaTrack(file, limits)
+            beside = Beside(beside.turn, track.of(frame))
+            track.close()
+        frame.opaque = beside  # each photo may be turned in its own way
+        is_turned = beside.turn is not None and beside.turn[0] == 0
+        return frame, (frame.height, frame.width) if is_turned else (frame.width, frame.height)
+
+    def _compare_profiles(self, file: Path, photo: PhotoData) -> None:
+        first = self._info.photo
+        if photo.profile != first.profile and not (photo.is_srgb and first.is_srgb):
+            self._note(
+                f"{file.name}: another colour profile than that of the first image, which is kept; its colours change"
+            )
+
+    def _bad_image(self, index: int, file: Path) -> Iterator[Picture]:
+        if self._on_corrupt == "error":
+            raise CorruptFrameError(f"{file}: damaged image; replace it, or go on with on-corrupt=skip")
+        self._note(f"{file.name}: damaged image, {'repeated the one before' if self._conceals else 'left out'}")
+        if self._conceals and index > 0:
+            yield Picture(index, 1, None)
+
+    @property
+    def _conceals(self) -> bool:
+        return self._on_corrupt == "conceal"

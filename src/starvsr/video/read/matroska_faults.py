@@ -55,12 +55,24 @@ class _Walk:
         return None
 
     def _in_cluster(self, at: int, end: int, *, is_open: bool) -> tuple[int | None, int]:
-        """Go through a cluster: (fault, end); one of unknown size ends where something else begins."""
+        """Go through a cluster: (fault, end); one of unknown size ends where something else begins.
+
+        It has an element for each frame, so their heads are read in place.
+        """
+        file = self._file
         while at < end and self._left > 0:
-            ident, _, stop = self._element(at)
-            if is_open and ident in _TOP:
+            self._left -= 1
+            file.seek(at)
+            head = file.read(_LONGEST_HEAD)
+            width = 9 - head[0].bit_length() if head and head[0] >= 0x10 else 0
+            length = 9 - head[width].bit_length() if 0 < width < len(head) else 0
+            if is_open and width and int.from_bytes(head[:width], "big") in _TOP:
                 return None, at
-            if ident is None or ident in _TOP or stop is None or stop > end:
+            if not 0 < length <= min(8, len(head) - width) or int.from_bytes(head[:width], "big") in _TOP:
+                return at, end
+            size = int.from_bytes(head[width : width + length], "big") & ((1 << 7 * length) - 1)
+            stop = at + width + length + size
+            if size == (1 << 7 * length) - 1 or stop > end:
                 return at, end
             at = stop
         return None, end

@@ -13,15 +13,16 @@ from typing import Any
 import av
 
 from starvsr.errors import InputNotFoundError, UnreadableInputError
+from starvsr.video.chroma import chroma_location
 from starvsr.video.convert import is_float, is_rgb
-from starvsr.video.info import FULL, ColorTags, VideoInfo
+from starvsr.video.info import FULL, ColorTags, PhotoData, VideoInfo
 from starvsr.video.patterns import is_pattern
 from starvsr.video.read.animations import num_plays
-from starvsr.video.read.clock import Survey, may_step, survey
+from starvsr.video.read.clock import Survey, survey
 from starvsr.video.read.images import list_images
 from starvsr.video.read.opening import check_file, open_input, reason
-from starvsr.video.read.photo_data import photo_beside, png_light
-from starvsr.video.read.side_data import IDENTITY, color_tags, orientation, side_notes
+from starvsr.video.read.photo_data import PHOTO_CODECS, photo_beside, png_light
+from starvsr.video.read.side_data import IDENTITY, color_tags, orientation, profile_beside, side_notes
 from starvsr.video.read.stills import check_tiles, probe_still, rescue, wants_pillow
 from starvsr.video.read.stream_choice import alpha_stream, decoder_for, says_alpha, video_stream
 from starvsr.video.read.stream_facts import (
@@ -31,6 +32,7 @@ from starvsr.video.read.stream_facts import (
     end_time,
     field_order,
     is_elementary,
+    may_step,
     nominal_rate,
     origin_of,
     promised_frames,
@@ -137,10 +139,10 @@ def _describe(
     is_raw = is_elementary(container) or _is_motion_jpeg(path, container)
     has_times = frame.pts is not None and frame.time_base is not None and not is_raw
     is_still = _is_still(path, container)
-    native_rate = nominal_rate(stream, raw=is_raw)
+    found = survey(path, limits) if not is_still and (is_raw or may_step(container)) else None
+    native_rate = nominal_rate(stream, raw=is_raw, interval=found.interval if found is not None else None)
     frame_rate = (rate or DEFAULT_IMAGE_RATE) if is_still else (native_rate if has_times else rate or native_rate)
     has_times = has_times and not is_still
-    found = survey(path, limits) if not is_still and (is_raw or may_step(container)) else None
     time_base = Fraction(stream.time_base) if has_times else 1 / frame_rate
     has_fields = found is not None and stream.codec_context.name in _REPEATING and found.repeats(native_rate)
     if has_fields and is_raw:
@@ -192,11 +194,19 @@ def _describe(
         streams=tuple(stream_info(s) for s in container.streams),
         metadata=dict(container.metadata),
         chapters=chapters_of(container),
-        photo=photo_beside(path, container, frame, packet, context.name, limits),
+        photo=_photo(path, container, frame, packet, context.name, limits),
         num_plays=num_plays(path) if context.name in ("gif", "apng") else None,
         notes=notes,
         limits=limits,
     )
+
+
+def _photo(path: Path, container: Any, frame: Any, packet: Any, decoder: str, limits: Limits) -> PhotoData:
+    """Ask for what a photo carries where there may be one: in Matroska, AVI and others, by the codec alone."""
+    is_video = container.format.name.startswith(("matroska", "avi", "mpeg", "flv", "asf"))
+    if is_video and decoder not in PHOTO_CODECS and profile_beside(frame, decoder) is None:
+        return PhotoData()
+    return photo_beside(path, container, frame, packet, decoder, limits)
 
 
 def _is_still(path: Path, container: Any) -> bool:
@@ -216,7 +226,7 @@ def _surveyed_length(found: Survey | None, start: Fraction) -> Fraction | None:
 
 
 def _color(path: Path, container: Any, frame: Any, packet: Any, context: Any, limits: Limits) -> ColorTags:
-    tags = color_tags(frame, context)
+    tags = replace(color_tags(frame, context), chroma_location=chroma_location(frame))
     if context.name == "jpeg2000" and container.format.name == "j2k_pipe" and not is_rgb(frame.format.name):
         return replace(tags, matrix=5, range=FULL)  # sYCC, as photos are
     if context.name not in ("png", "apng"):

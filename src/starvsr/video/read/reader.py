@@ -20,15 +20,13 @@ from starvsr.errors import OptionError, UnreadableInputError
 from starvsr.video.convert import Frame, resolve_tags, to_rgb
 from starvsr.video.info import VideoInfo
 from starvsr.video.pixels import dtype_for
-from starvsr.video.read.alpha_track import with_alpha
+from starvsr.video.read.alpha_track import Beside, with_alpha
 from starvsr.video.read.completeness import find_missing_part
-from starvsr.video.read.damage import Picture
-from starvsr.video.read.decode import Beside, Pictures
-from starvsr.video.read.frame_times import in_range, with_durations, with_times
+from starvsr.video.read.decode import Pictures
+from starvsr.video.read.frame_times import Picture, in_range, with_durations, with_times, within_limits
 from starvsr.video.read.matroska_faults import find_fault
 from starvsr.video.read.probe import probe
 from starvsr.video.untrusted.limits import DEFAULT_LIMITS, Limits
-from starvsr.video.untrusted.stalls import within_limits
 
 _DEINTERLACE = ("auto", "on", "off")
 _ON_CORRUPT = ("error", "skip", "conceal")
@@ -106,6 +104,7 @@ class VideoReader:
         self._deinterlace = deinterlace
         self._on_corrupt = on_corrupt
         self._tags = resolve_tags(self.info.color, self.info.pixel_format, self.info.width, self.info.height)
+        self._dtype = dtype_for(self.info.bit_depth)
         self._pictures: Pictures | None = None
         self.num_frames_read = 0
         self._end: Fraction | None = None
@@ -273,7 +272,7 @@ class VideoReader:
     def _to_pixels(self, image: Any) -> Frame:
         info = self.info
         if isinstance(image, np.ndarray):
-            return _fitted(image, info)
+            return self._fitted(image)
         beside = image.opaque if isinstance(image.opaque, Beside) else Beside()
         matrix = beside.turn or info.display_matrix
         if info.kind == "video" and (image.width, image.height) != (info.coded_width, info.coded_height):
@@ -285,16 +284,15 @@ class VideoReader:
         pixels = to_rgb(image, tags, alpha=info.has_alpha)
         if beside.alpha is not None and info.has_alpha:
             pixels = with_alpha(pixels, beside.alpha)
-        return _turn(_fitted(pixels, info), matrix)
+        return _turn(self._fitted(pixels), matrix)
 
-
-def _fitted(pixels: Any, info: VideoInfo) -> Any:
-    """Bring pixels to the type and the channels that are promised; what has no transparency is opaque."""
-    if pixels.dtype != dtype_for(info.bit_depth):
-        pixels = (pixels // 257).astype(np.uint8) if info.bit_depth <= 8 else pixels.astype(np.uint16) * 257
-    if info.has_alpha and pixels.shape[2] == 3:
-        return with_alpha(pixels, None)
-    return pixels if info.has_alpha else pixels[..., :3]
+    def _fitted(self, pixels: Any) -> Any:
+        """Bring pixels to the type and the channels that are promised; what has no transparency is opaque."""
+        if pixels.dtype != self._dtype:
+            pixels = (pixels // 257).astype(np.uint8) if self._dtype == np.uint8 else pixels.astype(np.uint16) * 257
+        if self.info.has_alpha and pixels.shape[2] == 3:
+            return with_alpha(pixels, None)
+        return pixels if self.info.has_alpha else pixels[..., :3]
 
 
 def _turn(pixels: Any, matrix: tuple[int, int, int, int]) -> Any:

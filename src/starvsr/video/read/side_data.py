@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 import struct
+import warnings
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from starvsr.video.info import FULL, ColorTags, MasteringDisplay
-from starvsr.video.read.exif import Turn, exif_turn
+
+Turn = tuple[int, int, int, int]
+"""(a, b, c, d): the stored pixel (x, y) is shown at (a x + c y, b x + d y)."""
 
 IDENTITY: Turn = (1, 0, 0, 1)
 # FFmpeg counts counter-clockwise
@@ -62,11 +65,23 @@ _UNLISTED = {
     31: "EXIF",
     32: "DYNAMIC_HDR_SMPTE_2094_APP5",
 }
-_UNSAFE_DECODERS = frozenset({"png", "apng", "lscr"})
+UNSAFE_DECODERS = frozenset({"png", "apng", "lscr"})
+"""PyAV frees what it lists of their frames' side data a second time."""
 # x264 and x265 sign their streams with these
 _SIGNATURES = tuple(
     bytes.fromhex(uuid) for uuid in ("dc45e9bde6d948b7962cd820d923eeef", "2ca2de09b51747dbbb55a4fe7fc2fc4e")
 )
+_ORIENTATION = 0x0112
+_TURNS: dict[int, Turn] = {
+    1: (1, 0, 0, 1),
+    2: (-1, 0, 0, 1),
+    3: (-1, 0, 0, -1),
+    4: (1, 0, 0, -1),
+    5: (0, 1, 1, 0),
+    6: (0, 1, -1, 0),
+    7: (0, -1, -1, 0),
+    8: (0, -1, 1, 0),
+}
 _MASTERING_KIND, _LIGHT_KIND = "MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"
 _MASTERING = struct.Struct("<22i")
 _BRIGHTEST = Fraction(2**32 - 1, 10_000)  # what the 32 bits of H.264 and H.265 hold
@@ -92,6 +107,21 @@ def orientation(frame: Any, path: Path, decoder: str) -> Turn | None:
             is_turn = abs(unit[0] * unit[3] - unit[1] * unit[2]) == 1 and all(abs(v) <= 1 for v in unit)
             return unit if exact and is_turn else None
     return IDENTITY
+
+
+def exif_turn(path: Path) -> Turn | None:
+    """Read how a photo is turned and mirrored (EXIF tag 0x0112); None where Pillow finds nothing."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path) as image:
+                return _TURNS.get(int(image.getexif().get(_ORIENTATION, 0)))
+        except (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, RuntimeError, struct.error):
+            return None
+        except Image.DecompressionBombError:
+            return None
 
 
 def side_notes(path: Path, frame: Any, decoder: str) -> list[str]:
@@ -141,7 +171,7 @@ def _side_data(frame: Any, decoder: str) -> tuple[list[Any] | None, str | None]:
     Returns:
         The list, None where it cannot be had; and the name of a kind that PyAV does not know and therefore refuses all.
     """
-    if decoder in _UNSAFE_DECODERS:
+    if decoder in UNSAFE_DECODERS:
         return None, None
     try:
         found = frame.side_data

@@ -12,6 +12,7 @@ from starvsr.video.read.stream_choice import is_cover
 
 _FIELD_ORDERS = {0: "progressive", 1: "progressive", 2: "top", 3: "bottom", 4: "top", 5: "bottom"}
 _CLOCK = re.compile(r"([0-9]{1,6}):([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]{1,12})?)")
+_STEPPING = 0x0200  # FFmpeg's flag of a container: AVFMT_TS_DISCONT
 _NO_TIMES = 0x0080  # FFmpeg's flag of a container: AVFMT_NOTIMESTAMPS
 _FASTEST = 240  # frames a second, from which on a clock is more likely
 _STRANGEST_ASPECT = Fraction(1000)
@@ -23,16 +24,25 @@ def is_elementary(container: Any) -> bool:
     return bool(container.format.flags & _NO_TIMES)
 
 
-def nominal_rate(stream: Any, *, raw: bool = False) -> Fraction:
+def may_step(container: Any) -> bool:
+    """Whether the clock of such a container may step within a file."""
+    return bool(container.format.flags & _STEPPING)
+
+
+def nominal_rate(stream: Any, *, raw: bool = False, interval: Fraction | None = None) -> Fraction:
     """Choose the frame rate: the guessed one, unless the mean is far from it (variable rate).
 
     A mean that is the clock itself says nothing (raw DV), nor does that of raw streams, where it is a default of 25.
+    FFmpeg guesses no rate from fewer than three frames of raw MPEG-4, whose headers tell the clock alone.
 
     Args:
         stream: The stream.
         raw: Whether `is_elementary` holds for its container.
+        interval: Seconds between the decoding times of two frames, where known.
     """
     mean, guess = stream.average_rate, stream.guessed_rate or stream.base_rate
+    if raw and interval and stream.codec_context.name == "mpeg4" and guess == mean:
+        guess = 1 / interval
     if mean and guess and (raw or _is_clock(mean, stream)):
         mean = None
     coded = stream.codec_context.framerate if raw else None

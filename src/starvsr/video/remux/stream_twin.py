@@ -27,6 +27,7 @@ _CARELESS = ("mpegts", "mov")  # muxers that write what cannot be read
 _READERS = {"mp4": "mov", "webm": "matroska"}
 _TS_SUBTITLES = frozenset({"dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle"})
 _MPEG_AUDIO = frozenset({"mp1", "mp2", "mp3"})  # one number in many containers; their packets tell
+_EXPERIMENTAL = frozenset({("mp4", "truehd")})  # FFmpeg's muxer wants -strict -2 for them
 _SAMPLE_PACKETS, _SAMPLE_BYTES = 2000, 1 << 18
 _MOST_PACKETS = 2000
 _REFUSALS = (av.error.FFmpegError, ValueError, RuntimeError)
@@ -83,6 +84,8 @@ def why_not_copyable(
         fits = _fits(stream, muxer, options or {}, packets)
     if fits:
         return None
+    if (muxer, stream.codec_context and stream.codec_context.name) in _EXPERIMENTAL:
+        return "hardly a player finds it in MP4, where it is experimental (.mkv holds it)"
     better = " (.mkv holds nearly everything)" if muxer != "matroska" else ""
     return f"{muxer_word(muxer)} cannot hold it{better}"
 

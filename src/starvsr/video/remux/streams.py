@@ -59,6 +59,9 @@ class StreamCopier:
         time_range: Seconds (start, stop) on the input's timeline to keep; None keeps all and all times.
         refused: Why streams are left out that look as if they could be copied, by index.
         converts_sound: Whether sound that the container cannot hold is coded anew rather than left out.
+
+    Attributes:
+        is_done: Whether all is copied.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class StreamCopier:
         self._next: Any = None
         self.left_out: list[str] = []
         self.notes: list[str] = []
+        self.is_done = True
         self._input = open_input(source.path, limits=source.limits)
         self._video = video_stream(self._input, source.path)
         self._clock = Clock(self._input.streams) if source.clock_steps else None
@@ -134,6 +138,7 @@ class StreamCopier:
             self._seek_to_start()
             self._packets = self._outgoing(iter(self._input.demux(wanted)))
         self._next = self._fetch()
+        self.is_done = self._next is None
 
     @property
     def copied(self) -> set[int]:
@@ -157,6 +162,7 @@ class StreamCopier:
             except av.error.InvalidDataError:  # it has to be repacked for this container, and is damaged
                 copied.num_refused += 1
             self._next = self._fetch()
+        self.is_done = self._next is None
         self._note_refused()
 
     def _note_refused(self) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import av
 
 from starvsr.errors import InputError
-from starvsr.video.info import VideoInfo
-from starvsr.video.read.damage import Picture
 from starvsr.video.read.opening import captured_log, decoder_options, open_input
 from starvsr.video.untrusted.limits import Limits
 
@@ -50,25 +48,6 @@ class StallWatch:
     def frame(self) -> None:
         """Take note that a frame came out."""
         self._spent = 0.0
-
-
-def within_limits(pictures: Iterator[Picture], info: VideoInfo) -> Iterator[Picture]:
-    """Pass pictures on until there are too many, or until they lie too far from the first.
-
-    Raises:
-        LimitError: More than ``max_frames``, or later than ``max_duration``.
-    """
-    limits = info.limits
-    first: int | None = None
-    for number, picture in enumerate(pictures, 1):
-        if number > limits.max_frames:
-            limits.refuse(info.path, f"{number} frames or more", "max_frames")
-        pts = picture.pts or 0
-        first = pts if first is None else first
-        seconds = (pts - first) * info.time_base
-        if seconds > limits.max_duration:
-            limits.refuse(info.path, f"frame {number} is {float(seconds):.0f} s behind the first", "max_duration")
-        yield picture
 
 
 def refused_size(path: Path, limits: Limits) -> tuple[int, int]:

@@ -20,9 +20,9 @@ import av
 
 from starvsr.errors import OptionError, OutputError, OutputNotWritableError
 from starvsr.video.convert import Frame
-from starvsr.video.parts.packets import DamagedPartError, StoredPart, decoding_times
-from starvsr.video.parts.relocated import Mover, OnMoved
-from starvsr.video.parts.resumable_file import CountedFile, JoinFile
+from starvsr.video.parts.join_file import CountedFile, JoinFile, Mover, OnMoved
+from starvsr.video.parts.part_file import DamagedPartError, StoredPart, decoding_times
+from starvsr.video.parts.part_writer import EncoderFeed
 from starvsr.video.read.opening import reason
 from starvsr.video.remux.lost_metadata import name_losses
 from starvsr.video.remux.matroska_aspect import PLACEHOLDER_DEGREES, write_aspect
@@ -31,7 +31,7 @@ from starvsr.video.remux.tags import needs_free_tags
 from starvsr.video.write.constant_rate import ConstantRate
 from starvsr.video.write.containers import holds_start_times, muxer_options
 from starvsr.video.write.encoders import quiet_encoders
-from starvsr.video.write.output_format import EncoderClock, OutputFormat
+from starvsr.video.write.output_format import OutputFormat
 from starvsr.video.write.publish import discard
 
 _MAX_TIMESCALE = 2**31 - 1
@@ -84,7 +84,7 @@ class FileSink:
         self._num_muxed = 0
         self._is_ending = False
         self._offset = self._first_pts = self._last_pts = self._end = 0
-        self._clock = EncoderClock(form)
+        self._feed = EncoderFeed(form)
         self._rate = ConstantRate(form.path.name, form.nominal_rate) if self._muxer == "avi" else None
         self._copier: StreamCopier | None = None
         self._places: dict[int, int] = {}
@@ -101,10 +101,9 @@ class FileSink:
     def write(self, pixels: Frame, pts: int, duration: int) -> None:
         """Encode the next frame; ``pts`` is its time in the input."""
         pts = self._arrive(pts, duration)
-        picture = self._form.picture(pixels)
-        self._clock.stamp(picture, pts)
+        picture = self._feed.picture(pixels, pts)
         self._durations[pts] = duration
-        self._mux(self._clock.restore(self._stream.encode(picture)))
+        self._mux(self._feed.restore(self._stream.encode(picture)))
 
     def append(self, parts: Sequence[Callable[[], StoredPart]], delay: int, on_moved: OnMoved | None = None) -> None:
         """Lay encoded parts one behind the other.
@@ -135,11 +134,12 @@ class FileSink:
                 mover.look(number, part)
 
     def _timed(self, part: StoredPart, clock: Iterator[int]) -> Iterator[Any]:
+        base = self._form.packet_base
         for stored in part.packets():
             packet = stored.as_av()
             packet.pts -= self._offset
             packet.dts = next(clock) - self._offset
-            packet.time_base = self._form.packet_base
+            packet.time_base = base
             packet.stream = self._stream
             yield packet
 
@@ -211,7 +211,7 @@ class FileSink:
     def write_end(self) -> None:
         """Write what is left and what the container ends with."""
         if self._durations:  # frames are still in the encoder
-            self._mux(self._clock.restore(self._stream.encode(None)))
+            self._mux(self._feed.restore(self._stream.encode(None)))
             if self._num_muxed == 0:
                 self._time_few()
         self._is_ending = True
@@ -376,6 +376,6 @@ class FileSink:
         if is_last and self._muxer in ("mp4", "mov") and packet.dts is not None and self._first_dts is not None:
             rest = self._end - self._first_pts - (packet.dts - self._first_dts)
             packet.duration = max(rest, 1)
-        if self._copier is not None and packet.dts is not None:
+        if self._copier is not None and not self._copier.is_done and packet.dts is not None:
             self._copier.advance(packet.dts * Fraction(packet.time_base))
         self._output.mux_one(packet)

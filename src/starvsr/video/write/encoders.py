@@ -15,8 +15,9 @@ from typing import Any
 import av
 
 from starvsr.errors import OptionError
+from starvsr.video.chroma import CENTER, location_in
 from starvsr.video.convert import is_gray, is_rgb, resolve_tags
-from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags, VideoInfo
+from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags, PhotoData, VideoInfo
 from starvsr.video.read.opening import captured_log, reason
 from starvsr.video.write.encoder_settings import keeps_hdr10, special_settings
 from starvsr.video.write.photo_metadata import photo_notes
@@ -152,13 +153,15 @@ def plan_encoding(
     color = _color_in(container, codec, output_color(source, pixel_format), width, height, name, notes)
     if codec == "prores_ks":  # has no word for full range
         color = replace(color, range=LIMITED)
+    color = replace(color, chroma_location=location_in(container, codec, pixel_format, color.chroma_location))
     if (color.mastering is not None or color.content_light is not None) and not keeps_hdr10(codec):
         notes.append(f"{name}: {codec} keeps no HDR10 data (mastering display, light levels); hevc, av1 and h264 do")
     if color.mastering is not None and not color.mastering.is_whole and codec == "libsvtav1":
         notes.append(
             f"{name}: the input tells a part of the mastering display (HDR10), which av1 cannot; hevc and h264 do"
         )
-    notes += photo_notes(name, source, profile=False, metadata=False)
+    if source is not None and source.photo != PhotoData():
+        notes += photo_notes(name, source, profile=False, metadata=False)
     if width > 4096 or height > 2304:
         notes.append(f"{width}x{height} is larger than most phones and browsers play; .mkv with hevc or av1 may help")
     return EncodePlan(
@@ -366,4 +369,6 @@ def _settings(
     if preset:
         settings["cpu-used" if codec == "libvpx-vp9" else "preset"] = preset
     settings |= special_settings(codec, pixel_format, width * height, color, alpha)
+    if color.chroma_location != CENTER:
+        settings["chroma_sample_location"] = color.chroma_location
     return settings | dict(options.extra)

@@ -15,12 +15,11 @@ import av
 
 from starvsr.errors import OptionError
 from starvsr.processors import at_ordinary_priority
-from starvsr.video.convert import Frame, flatten, from_rgb
 from starvsr.video.info import VideoInfo
 from starvsr.video.patterns import is_pattern
 from starvsr.video.read.opening import captured_log, reason
-from starvsr.video.write.containers import ANIMATION_OUTPUTS, IMAGE_OUTPUTS, container_of, has_global_headers
-from starvsr.video.write.encoders import EncodeOptions, EncodePlan, plan_encoding, quiet_encoders
+from starvsr.video.write.containers import ANIMATION_OUTPUTS, IMAGE_OUTPUTS, container_of
+from starvsr.video.write.encoders import EncodeOptions, EncodePlan, plan_encoding
 
 _DEFAULT_RATE = Fraction(25)
 _MAX_TICKS = 2**31 - 1
@@ -192,80 +191,3 @@ class OutputFormat:
                 return
         detail = log[-1] if log else reason(problem)
         raise OptionError(f"{self.plan.codec} refuses these settings ({detail}); choose another codec or setting")
-
-    def picture(self, pixels: Frame) -> Any:
-        """Convert a frame [H, W, 3 or 4] to a picture that the encoder takes, without a time."""
-        if pixels.shape[2] == 4 and not self.plan.has_alpha:  # transparency that is to be dropped
-            pixels = flatten(pixels)
-        return from_rgb(pixels, self.plan.pixel_format, self.plan.color)
-
-
-class EncoderClock:
-    """Gives pictures the times that an encoder takes, and its packets those of the output.
-
-    Encoders that know nothing but a rate count the pictures; none of ours changes their order.
-
-    Args:
-        form: What is encoded to.
-    """
-
-    def __init__(self, form: OutputFormat) -> None:
-        self._form = form
-        self._num_frames = 0
-        self._times: dict[int, int] = {}
-
-    def stamp(self, picture: Any, pts: int) -> None:
-        """Give a picture its time for the encoder."""
-        if not self._form.counts_frames:
-            picture.pts, picture.time_base = pts, self._form.time_base
-            return
-        picture.pts, picture.time_base = self._num_frames, self._form.encoder_base
-        self._times[self._num_frames] = pts
-        self._num_frames += 1
-
-    def restore(self, packets: list[Any]) -> list[Any]:
-        """Give packets the times of their pictures again."""
-        if self._form.counts_frames:
-            for packet in packets:
-                packet.pts = packet.dts = self._times.pop(packet.pts)
-                packet.time_base = self._form.packet_base
-        return packets
-
-
-class PictureEncoder:
-    """An encoder for a run of frames, without a container.
-
-    Each run begins with a picture that needs none before it, and none after it refers back, so that runs can be
-    laid one behind the other.
-
-    Args:
-        form: What to encode to.
-    """
-
-    def __init__(self, form: OutputFormat) -> None:
-        quiet_encoders()
-        self._form = form
-        context: Any = av.CodecContext.create(form.plan.codec, "w")
-        context.framerate = form.nominal_rate
-        form.set_up(context)
-        if has_global_headers(form.muxer):
-            context.flags |= _GLOBAL_HEADER
-        context.options = dict(form.plan.settings)
-        form.open(context)
-        self._context = context
-        self._clock = EncoderClock(form)
-
-    @property
-    def header(self) -> bytes:
-        """The parameter sets that the container's header must hold."""
-        return bytes(self._context.extradata or b"")
-
-    def encode(self, pixels: Frame, pts: int) -> list[Any]:
-        """Encode the next frame; gives the packets that are ready."""
-        picture = self._form.picture(pixels)
-        self._clock.stamp(picture, pts)
-        return self._clock.restore(self._context.encode(picture))
-
-    def flush(self) -> list[Any]:
-        """End the run; gives the last packets."""
-        return self._clock.restore(self._context.encode(None))

@@ -13,7 +13,7 @@ from fractions import Fraction
 import av
 
 from starvsr.errors import OptionError
-from starvsr.video.parts.resumable_file import CountedFile
+from starvsr.video.parts.join_file import CountedFile
 from starvsr.video.read.opening import captured_log, reason
 from starvsr.video.write.container import FileSink
 from starvsr.video.write.output_format import OutputFormat
@@ -63,7 +63,7 @@ def try_output(
             refused[index] = f"{form.path.suffix[1:].upper()} refuses its packets ({reason(found)})"
     if refused and form.options.missing_streams == "error":
         told = "; ".join(f"stream {index}: {why}" for index, why in sorted(refused.items()))
-        raise OptionError(f"{form.path.name}: {told}; choose .mkv, or give --missing-streams warn")
+        raise OptionError(f"{form.path.name}: {told}; choose .mkv, or give --missing-streams note")
     problem, notes, _ = _once(form, time_range, comment, refused, tick)
     if problem is not None:
         raise as_output_error(form.path, problem)

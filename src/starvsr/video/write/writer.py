@@ -18,9 +18,8 @@ import numpy as np
 from starvsr.errors import OutputError, StarVsrError
 from starvsr.video.convert import Frame
 from starvsr.video.info import VideoInfo
-from starvsr.video.parts.packets import StoredPart
-from starvsr.video.parts.relocated import MovedPart, OnMoved, locate_images
-from starvsr.video.parts.resumable_file import JoinFile
+from starvsr.video.parts.join_file import JoinFile, MovedPart, OnMoved, locate_images
+from starvsr.video.parts.part_file import StoredPart
 from starvsr.video.patterns import is_pattern, numbered_name
 from starvsr.video.write.animation_writer import AnimationWriter
 from starvsr.video.write.container import FileSink

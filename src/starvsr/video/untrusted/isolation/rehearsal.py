@@ -8,7 +8,7 @@ from typing import Any
 import av
 
 from starvsr.video.info import VideoInfo
-from starvsr.video.parts.resumable_file import CountedFile
+from starvsr.video.parts.join_file import CountedFile
 from starvsr.video.remux.streams import StreamCopier
 
 
