@@ -36,7 +36,7 @@ def sharp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SHORT = [f"--override={word}" for word in (
-    "stage.0.steps=1", "stage.1.steps=1", "stage.1.objective=one-step", "stage.1.adversarial_weight=0.0",
+    "stage.0.steps=1", "stage.1.steps=1", "stage.1.objective=one-step", "stage.1.losses.adversarial=0.0",
     "data.workers=0", "run.validate_every=2", "run.validation_samples=1", "run.sample_videos=1",
     "run.tensorboard=true",
 )]  # fmt: skip

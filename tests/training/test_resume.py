@@ -13,8 +13,8 @@ import torch
 from starvsr.errors import DataError, OutputNotWritableError, WeightsError
 from starvsr.families import registry
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
-from starvsr.training.config import load_recipe
 from starvsr.training.loop import Trainer
+from starvsr.training.recipe import load_recipe
 from tests.training.tiny import TINY, forked, write_recipe
 
 
@@ -50,7 +50,7 @@ def test_a_killed_run_goes_on_bit_for_bit(recipe: Path, tmp_path: Path) -> None:
 
 def test_a_changed_recipe_is_told(recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    overrides = ["stage.0.steps=1", "stage.1.objective=one-step", "stage.1.adversarial_weight=0", "data.workers=0"]
+    overrides = ["stage.0.steps=1", "stage.1.objective=one-step", "stage.1.losses.adversarial=0", "data.workers=0"]
     first = load_recipe(recipe, [*overrides, "stage.1.steps=1"])
     Trainer(first, folder).run()
     with pytest.raises(DataError, match=r"data\.batch: 1 -> 2.*--allow-changes"):
