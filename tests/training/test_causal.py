@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from starvsr.data.pool import Batch
-from starvsr.errors import DataError
+from starvsr.errors import DataError, OptionError
 from starvsr.families.causal_sr.spec import CAUSAL_SR
 from starvsr.models.causal_sr import CausalSR
 from starvsr.models.vgg16 import Vgg16
@@ -121,6 +121,12 @@ def test_what_it_has_not_is_refused(tmp_path: Path) -> None:
         with_changes(CAUSAL_SR.network, {"heads": 2})
     with pytest.raises(DataError, match=r"network\.width must be of type int"):
         with_changes(CAUSAL_SR.network, {"width": 1.5})
+
+
+def test_a_last_layer_of_its_own_kind_is_not_there_to_be_set(tmp_path: Path) -> None:
+    trainer = Trainer(recipe(tmp_path, dataclasses.replace(STAGE, zero_head=True)), tmp_path / "run")
+    with pytest.raises(OptionError, match="causal-sr has no last layer of its own kind: leave out zero_head"):
+        trainer.run()
 
 
 def test_a_stage_for_looks_goes_on_as_if_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
