@@ -1,4 +1,4 @@
-"""The networks that stand beside the trained one in a stage: teacher, score, critic, features."""
+"""Auxiliary networks of a stage: teacher, score, critic, features."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starvsr.training.model import TrainingModel
 from starvsr.training.two_heads import TwoHeadCritic
 
 Build = Callable[[TrainingModel, torch.device | str], nn.Module]
-"""(model, device for what does not lie where the network does) -> network."""
+"""(model, device for networks that are not copies of the model's) -> network."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class AuxiliaryNetworks:
     Args:
         model: What trains.
         seed: Of their first weights.
-        device: Where the critic and the features compute; the others lie where the network does.
+        device: Where the critic and the features compute; the others are on the network's device.
     """
 
     def __init__(self, model: TrainingModel, *, seed: int, device: torch.device | str) -> None:

@@ -29,7 +29,7 @@ def model_card(
         folder: the run.
         config: its recipe.
         family: how the model is trained.
-        metadata: what the file tells: "step", "recipe".
+        metadata: of the file: "step", "recipe".
         start: what the run began with, if that is known.
     """
     values = sum(tensor.numel() for tensor in read_tensors(path).values())

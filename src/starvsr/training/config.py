@@ -49,7 +49,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """What all stages have; docs/training.md tells what each objective and loss is for.
+    """What all stages have; docs/training.md explains each objective and loss.
 
     Tables of the stage's objective follow in the recipe (`[stage.losses]`, ...): see
     :mod:`starvsr.training.objectives.tables`.

@@ -1,6 +1,6 @@
-"""Training on several processes: who is who, averaged gradients, split weights.
+"""Training on several processes: the process group, averaged gradients, sharded weights.
 
-Started by torchrun (one host or many), which tells each process its place by environment variables. Plain
+Started by torchrun (one host or many), which sets rank and world size as environment variables. Plain
 torch.distributed: gradients are averaged once a step, after all accumulated batches, so there is nothing to
 configure; a step of the large models takes tens of seconds and sending the gradients a fraction of one.
 """

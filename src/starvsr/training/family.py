@@ -51,7 +51,7 @@ class TrainingFamily(ABC, Generic[Spec]):
         Args:
             config: the recipe, checked.
             device: where it computes. Under FSDP the network stays where its file is mapped until it is split.
-            start_from: weights to begin with, in place of what the recipe says.
+            start_from: weights to begin with, in place of the recipe's.
             begun: what the run that goes on began with.
 
         Raises:
@@ -70,7 +70,7 @@ class TrainingFamily(ABC, Generic[Spec]):
 
     @property
     def upscale_words(self) -> str:
-        """What `starvsr upscale` must be told beside the weights."""
+        """Options that `starvsr upscale` needs beside the weights."""
         return f" --model {self.entry.name}"
 
     def exported(self, tensors: dict[str, Tensor], config: TrainConfig, start: Start | None) -> Mapping[str, Tensor]:

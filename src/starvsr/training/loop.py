@@ -1,7 +1,7 @@
 """The training loop: stages of steps over a stream of samples, with averages, checkpoints and validation.
 
-Everything random in a step is a function of (seed, process, step): samples, noise, dropout. So a run that was
-killed goes on from its checkpoint bit for bit as if it had not been.
+Everything random in a step is a function of (seed, process, step): samples, noise, dropout. So a killed run resumes
+from its checkpoint bit for bit.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class TrainingMemory:
         return split + self.gathered + self.activations + self.fixed + self.decoding
 
     def table(self, device_gib: float) -> str:
-        """Lay the plan out and say whether it fits."""
+        """Format the plan as a table, with a verdict on whether it fits."""
         rows = [
             ("weights", self.weights),
             ("average of what trains", self.average),
@@ -110,7 +110,7 @@ def plan_memory(
 
     Args:
         sketch: the stage on the meta device.
-        stage: tells what trains.
+        stage: which parts train.
         devices: processes that share weights, gradients and optimiser.
         checkpointing: whether blocks are recomputed in the backward pass.
         bytes_per_value: 2 for bfloat16 autocast, 4 for float32.

@@ -17,7 +17,7 @@ Checkpoint = Callable[..., Any]
 
 @dataclass(frozen=True, kw_only=True)
 class StageSketch:
-    """What a family says of a stage, for one clip.
+    """A stage of a family's training for one clip.
 
     Args:
         network: On the meta device.

@@ -40,7 +40,7 @@ _WHOLE_CLIP = 1 << 20
 
 
 class CaptionedStar(nn.Module):
-    """A STAR network that is told what to see by text features instead of a learned context."""
+    """A STAR network conditioned on text features instead of a learned context."""
 
     def __init__(self, config: StarUNetConfig) -> None:
         """Build with fresh weights."""
@@ -90,7 +90,7 @@ class CaptionReader:
 
 
 def find_parts(config: TrainConfig, word: str) -> dict[str, Path]:
-    """Return where the start of the network and the fixed parts lie, by the names of `ModelFiles`.
+    """Return the paths of the network's start and of the fixed parts, by the names of `ModelFiles`.
 
     Args:
         config: The recipe.

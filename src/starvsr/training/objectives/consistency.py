@@ -21,7 +21,7 @@ def consistency(
 ) -> StepOutput:
     """Learn to jump from any noise level to where the teacher's path ends, so that few evaluations suffice.
 
-    The teacher takes one step of its path from t to t - gap; the network's clean estimate at t shall equal its own
+    The teacher takes one step of its path from t to t - gap; the network's clean estimate at t should equal its own
     (without gradient) at t - gap, and near t = 0 the teacher's.
     Source: consistency models (arXiv 2303.01469), distillation with a deterministic step.
     """

@@ -1,4 +1,4 @@
-"""What an objective is: which models train by it, what it computes in a step, and what has to stand beside."""
+"""What an objective is: the models it trains, what a step computes, and its auxiliary networks."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Objective:
         model: Kind of model that it needs, :class:`TrainingModel` or one derived from it.
         tables: Kind of its tables in a recipe.
         compute: Batch in, losses out.
-        auxiliary: Tells the networks that have to stand beside, from the tables.
+        auxiliary: Returns the auxiliary networks it needs, given the tables.
         trains: Parts that learn unless the stage says otherwise, separated by commas.
         teaches_all_levels: Whether what is trained by it can be sampled from noise in several steps.
-        decodes: Tells whether gradients go through the decoder, from the tables.
+        decodes: Returns whether gradients go through the decoder, given the tables.
     """
 
     model: type[Any]
