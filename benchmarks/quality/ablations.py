@@ -31,9 +31,10 @@ from starvsr.errors import StarVsrError
 from starvsr.metrics.evaluate import ByteArray, ClipPair, by_clip, evaluate
 from starvsr.metrics.registry import DEFAULT_METRICS
 from starvsr.models.weights import load_weights
-from starvsr.training.config import load_recipe
+from starvsr.training.families import build_model
+from starvsr.training.model import TrainingModel
+from starvsr.training.recipe import load_recipe
 from starvsr.training.run import train, weights_name
-from starvsr.training.trainee import Trainee, build_trainee
 from starvsr.video.codec_pass import read_clip
 from starvsr.video.pixels import from_unit, to_unit
 
@@ -94,20 +95,20 @@ def train_once(recipe: Path, folder: Path, overrides: Sequence[str], start_from:
     return folder / weights_name(config.model)
 
 
-def load_trainee(recipe: Path, overrides: Sequence[str], weights: Path) -> Trainee:
+def load_model(recipe: Path, overrides: Sequence[str], weights: Path) -> TrainingModel:
     """Load trained weights into the network of a recipe."""
-    trainee = build_trainee(load_recipe(recipe, overrides))
-    load_weights(trainee.network, weights)
-    trainee.network.eval()
-    return trainee
+    model = build_model(load_recipe(recipe, overrides))
+    load_weights(model.network, weights)
+    model.network.eval()
+    return model
 
 
-def measure(trainee: Trainee, pairs: Sequence[ClipPair], metrics: Sequence[str]) -> dict[str, float]:
+def measure(model: TrainingModel, pairs: Sequence[ClipPair], metrics: Sequence[str]) -> dict[str, float]:
     """Score a trained row on all pairs."""
 
     @torch.inference_mode()
     def upscale(lq: ByteArray) -> ByteArray:
-        return np.asarray(from_unit(trainee.one_step(to_unit(lq, 8)[None])[0], 8), np.uint8)
+        return np.asarray(from_unit(model.upscale(to_unit(lq, 8)[None])[0], 8), np.uint8)
 
     table = evaluate(pairs, {"row": by_clip(upscale)}, metrics=metrics)
     return {name: value for name, value in table.mean("row").items() if name in metrics}
@@ -121,7 +122,7 @@ def measure_once(
     if kept.exists() and (told := json.loads(kept.read_text()))["protocol"] == protocol:
         scores: dict[str, float] = told["scores"]
         return scores
-    scores = measure(load_trainee(recipe, overrides, weights), pairs, protocol["metrics"])
+    scores = measure(load_model(recipe, overrides, weights), pairs, protocol["metrics"])
     kept.write_text(json.dumps({"protocol": protocol, "scores": scores}, indent=1) + "\n")
     return scores
 

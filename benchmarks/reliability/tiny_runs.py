@@ -25,8 +25,8 @@ import starvsr
 from starvsr.families import registry
 from starvsr.families.star_i2vgen import load
 from starvsr.training.checkpoints import load_checkpoint
-from starvsr.training.config import load_recipe
 from starvsr.training.loop import Trainer
+from starvsr.training.recipe import load_recipe
 from tests.training import tiny
 
 

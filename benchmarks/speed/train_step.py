@@ -10,7 +10,6 @@ the exact one of star-small, captions are random features.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import resource
 import time
@@ -21,22 +20,25 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from starvsr.data.pool import Batch
-from starvsr.diffusion.schedules import star_schedule
-from starvsr.families.star_small.spec import STAR_SMALL
 from starvsr.models.codecs import PixelUnshuffleCodec
 from starvsr.models.star.config import StarUNetConfig
-from starvsr.models.star.encoder import StarEncoder
-from starvsr.training.config import StageConfig
-from starvsr.training.objectives import OBJECTIVES, choose_trained
-from starvsr.training.trainee import CaptionedStar, Trainee
+from starvsr.training.families.star import STAR_PARTS, recompute_blocks
+from starvsr.training.families.star_i2vgen_parts import CaptionedStar
+from starvsr.training.families.star_small import StarSmallModel
+from starvsr.training.freezing import choose_trained
+from starvsr.training.objectives import OBJECTIVES
+from starvsr.training.recipe import make_stage
 
 
-def read_captions(captions: Sequence[str]) -> Tensor:
-    """Stand in for a text encoder: fixed random features [B, 77, 1024]."""
-    return torch.randn(len(captions), 77, 1024, generator=torch.Generator().manual_seed(0))
+class MidSizeStar(StarSmallModel):
+    """The published network on the exact codec; fixed random features stand in for a text encoder."""
+
+    def context(self, captions: Sequence[str]) -> tuple[Tensor, ...]:
+        """Return features [B, 77, 1024]."""
+        return (torch.randn(len(captions), 77, 1024, generator=torch.Generator().manual_seed(0)),)
 
 
-def build(width: int) -> Trainee:
+def build(width: int) -> MidSizeStar:
     """Build a STAR of this width."""
     torch.manual_seed(0)
     config = StarUNetConfig(in_channels=48, out_channels=48, width=width)
@@ -44,38 +46,36 @@ def build(width: int) -> Trainee:
     for parameter in network.parameters():  # layers that start at zero would stop the gradient of a first step
         if parameter.ndim > 1 and not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)
-    for module in network.modules():
-        if isinstance(module, StarEncoder):
-            module.activation_checkpointing = True
-    spec = dataclasses.replace(STAR_SMALL, unet=config)
-    return Trainee(spec, network, PixelUnshuffleCodec(), star_schedule(), read_captions=read_captions)
+    recompute_blocks(network)
+    codec = PixelUnshuffleCodec()
+    return MidSizeStar(name="star", scale=4, network=network, parts=STAR_PARTS, codec=codec, one_step_timestep=250)
 
 
-def take_step(trainee: Trainee, num_frames: int) -> dict[str, float]:
+def take_step(model: MidSizeStar, num_frames: int) -> dict[str, float]:
     """Take one step on a made clip and tell what it cost and what moved."""
-    stage = StageConfig("star", 1, decode_slice=2)
-    trained = set(choose_trained(trainee.network, stage))
-    before = {name: float(value.detach().double().sum()) for name, value in trainee.network.named_parameters()}
-    optimizer = AdamW([p for p in trainee.network.parameters() if p.requires_grad], lr=1e-3)
+    stage = make_stage("star", 1, velocity={"decode_slice": 2})
+    trained = set(choose_trained(model.network, model.parts, stage))
+    before = {name: float(value.detach().double().sum()) for name, value in model.network.named_parameters()}
+    optimizer = AdamW([p for p in model.network.parameters() if p.requires_grad], lr=1e-3)
     generator = torch.Generator().manual_seed(1)
     gt = torch.rand(1, 3, num_frames, 72, 96, generator=generator) * 2 - 1
     batch = Batch(lq=torch.nn.functional.avg_pool3d(gt, (1, 4, 4)), gt=gt, caption=["noise"], name=["made"])
     began = time.perf_counter()
-    parts = OBJECTIVES["star"].compute(trainee, batch, stage, torch.Generator().manual_seed(2))
-    torch.stack(list(parts.values())).sum().backward()
-    norm = torch.nn.utils.clip_grad_norm_(trainee.network.parameters(), 1.0)
+    losses = OBJECTIVES["star"].compute(model, batch, stage.tables, {}, torch.Generator().manual_seed(2)).losses
+    torch.stack(list(losses.values())).sum().backward()
+    norm = torch.nn.utils.clip_grad_norm_(model.network.parameters(), 1.0)
     optimizer.step()
     seconds = time.perf_counter() - began
-    after = {name: float(value.detach().double().sum()) for name, value in trainee.network.named_parameters()}
+    after = {name: float(value.detach().double().sum()) for name, value in model.network.named_parameters()}
     moved = {name for name in before if before[name] != after[name]}
     assert moved <= trained, "a frozen parameter moved"
-    parameters = list(trainee.network.parameters())
+    parameters = list(model.network.parameters())
     return {
         "parameters": sum(p.numel() for p in parameters),
         "trained": sum(p.numel() for p in parameters if p.requires_grad),
         "tensors_moved": len(moved),
         "gradient_norm": float(norm),
-        **{name: float(value.detach()) for name, value in parts.items()},
+        **{name: float(value.detach()) for name, value in losses.items()},
         "seconds": round(seconds, 2),
         "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }

@@ -36,9 +36,9 @@ def sharp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SHORT = [f"--override={word}" for word in (
-    "stage.0.steps=1", "stage.1.steps=1", "stage.1.objective=one-step", "stage.1.adversarial_weight=0.0",
+    "stage.0.steps=1", "stage.1.steps=1", "stage.1.objective=one-step", "stage.1.losses.adversarial=0.0",
     "data.workers=0", "run.validate_every=2", "run.validation_samples=1", "run.sample_videos=1",
-    "run.tensorboard=true",
+    "run.tensorboard=true", 'run.validation_metrics=["weave"]',
 )]  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def test_train_resume_export(recipe: Path, tmp_path: Path, sharp: Path, capsys: 
     assert capsys.readouterr().out.splitlines()[-1].endswith("star-small.safetensors")
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     found = next(line for line in lines if line.get("event") == "validation")
-    assert {"psnr", "psnr_bicubic", "ssim"} <= found.keys() and 0 < found["ssim"] < 1
+    assert {"psnr", "psnr_bicubic", "ssim"} <= found.keys() and 0 < found["ssim"] < 1 and found["weave"] > 0
     assert read_clip(folder / "samples" / "step-00000002" / "0.mp4").shape == (5, 256, 3 * 256, 3)
     assert list((folder / "tensorboard").iterdir())
     assert run(*words) == 1 and "go on with it by --resume" in capsys.readouterr().err
@@ -80,6 +80,9 @@ def test_train_resume_export(recipe: Path, tmp_path: Path, sharp: Path, capsys: 
         (["train", "RECIPE", "-o", "new", "--resume"], "no run to go on with"),
         (["train", "RECIPE", "-o", "new", "--override=network.depth=3"], "unknown recipe key network.depth"),
         (["train", "RECIPE", "-o", "new", "--override=network.liem_position=atfer"], "must be one of 'before'"),
+        (["train", "RECIPE", "-o", "new", "--override=stage.0.losses.grid=1"], "is for the objective regression"),
+        (["train", "RECIPE", "-o", "new", "--override=model=bicubic"], "bicubic cannot be trained: choose from"),
+        (["train", "RECIPE", "-o", "new", "--override=run.validation_metrics=['nice']"], "unknown metric 'nice'"),
         (["export", "none"], "no such folder"),
         (["export", "."], "no checkpoint"),
         (["export", ".", "-o", "w.pt"], "safetensors"),

@@ -11,16 +11,17 @@ import torch
 from safetensors import safe_open
 
 from starvsr.data.pool import Batch
-from starvsr.errors import DataError
+from starvsr.errors import DataError, OptionError
 from starvsr.families.causal_sr.spec import CAUSAL_SR
 from starvsr.models.causal_sr import CausalSR
 from starvsr.models.vgg16 import Vgg16
 from starvsr.models.weight_ends import between_ends
 from starvsr.models.weights import load_weights, read_tensors
-from starvsr.training.causal import build_causal_trainee, causal_config
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
+from starvsr.training.families import build_model
 from starvsr.training.loop import Trainer
 from starvsr.training.objectives import OBJECTIVES
+from starvsr.training.recipe import make_stage, with_changes
 from starvsr.training.run import export, weights_name
 from tests.training.tiny import write_photo
 
@@ -36,27 +37,28 @@ def recipe(folder: Path, *stages: StageConfig) -> TrainConfig:
     return TrainConfig(stage=stages, model="causal-sr", network=SIZES, data=data, run=run)
 
 
-STAGE = StageConfig(
-    "regression", 6, lr=3e-3, warmup=1, df_weight=0.1, df_separation="none", structure_weight=0.1, temporal_weight=0.1
-)
+STAGE = make_stage(
+    "regression", 6, lr=3e-3, warmup=1,
+    losses={"frequency": 0.1, "structure": 0.1, "temporal": 0.1}, frequency={"separation": "none"},
+)  # fmt: skip
 
 
 def test_the_objective_sharpens_an_edge() -> None:
     config = TrainConfig(stage=(STAGE,), model="causal-sr", network=SIZES, seed=2)
-    trainee = build_causal_trainee(config)
+    model = build_model(config)
     gt = torch.full((1, 3, 2, 48, 48), -0.5)
     gt[..., 23:] = 0.5
     batch = Batch(lq=torch.nn.functional.avg_pool3d(gt, (1, 4, 4)), gt=gt, caption=[""], name=["edge"])
-    optimizer = torch.optim.Adam(trainee.network.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.network.parameters(), lr=3e-3)
     course = []
     for _ in range(25):
-        parts = OBJECTIVES["regression"].compute(trainee, batch, STAGE, torch.Generator())
-        loss = torch.stack(list(parts.values())).sum()
+        losses = OBJECTIVES["regression"].compute(model, batch, STAGE.tables, {}, torch.Generator()).losses
+        loss = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         course.append(loss.item())
-    assert parts.keys() == {"pixel", "df", "structure", "temporal"}
+    assert losses.keys() == {"pixel", "df", "structure", "temporal"}
     assert course[-1] < 0.7 * course[0]
 
 
@@ -68,7 +70,7 @@ def test_a_run_exports_what_loads(tmp_path: Path) -> None:
     with safe_open(file, "pt") as tensors:
         sizes = json.loads(tensors.metadata()["network"])
     assert sizes == SIZES
-    network = CausalSR(causal_config(CAUSAL_SR.network, sizes))
+    network = CausalSR(with_changes(CAUSAL_SR.network, sizes))
     load_weights(network, file)
     both = export(tmp_path / "run", tmp_path / "both.safetensors", raw=True, faithful=file)
     ends = read_tensors(both)
@@ -102,23 +104,29 @@ def test_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
 
 def test_autocast_changes_little_and_results_are_float32(tmp_path: Path) -> None:
     config = recipe(tmp_path, STAGE)
-    exact = build_causal_trainee(config)
-    mixed = build_causal_trainee(dataclasses.replace(config, run=RunConfig(precision="bf16")))
+    exact = build_model(config)
+    mixed = build_model(dataclasses.replace(config, run=RunConfig(precision="bf16")))
     lq = torch.rand(1, 3, 2, 12, 12) * 2 - 1
-    one, other = exact.one_step(lq), mixed.one_step(lq)
+    one, other = exact.upscale(lq), mixed.upscale(lq)
     assert other.dtype == torch.float32 and one.shape == (1, 3, 2, 48, 48)
     assert 0 < (one - other).abs().max() < 0.02
 
 
 def test_what_it_has_not_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="objective = \"regression\" alone, not 'velocity'"):
-        build_causal_trainee(recipe(tmp_path, StageConfig("velocity", 1)))
+        build_model(recipe(tmp_path, StageConfig("velocity", 1)))
     with pytest.raises(DataError, match="--start-from"):
-        build_causal_trainee(dataclasses.replace(recipe(tmp_path, STAGE), init="venhancer"))
+        build_model(dataclasses.replace(recipe(tmp_path, STAGE), init="venhancer"))
     with pytest.raises(DataError, match=r"unknown recipe key network\.heads"):
-        causal_config(CAUSAL_SR.network, {"heads": 2})
+        with_changes(CAUSAL_SR.network, {"heads": 2})
     with pytest.raises(DataError, match=r"network\.width must be of type int"):
-        causal_config(CAUSAL_SR.network, {"width": 1.5})
+        with_changes(CAUSAL_SR.network, {"width": 1.5})
+
+
+def test_a_last_layer_of_its_own_kind_is_not_there_to_be_set(tmp_path: Path) -> None:
+    trainer = Trainer(recipe(tmp_path, dataclasses.replace(STAGE, zero_head=True)), tmp_path / "run")
+    with pytest.raises(OptionError, match="causal-sr has no last layer of its own kind: leave out zero_head"):
+        trainer.run()
 
 
 def test_a_stage_for_looks_goes_on_as_if_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,9 +135,11 @@ def test_a_stage_for_looks_goes_on_as_if_never_stopped(tmp_path: Path, monkeypat
         return Vgg16(((4, 4), (4, 4))).requires_grad_(False)
 
     monkeypatch.setattr("starvsr.training.auxiliary_networks.load_vgg16", tiny_trunk)
-    looks = dataclasses.replace(
-        STAGE, steps=4, perceptual_weight=0.1, adversarial_weight=0.05, adversary="two-head", artefact_weight=0.1,
-        grid_weight=0.1, sharpen_target=0.5, perceptual_side=32,
+    looks = make_stage(
+        "regression", 4, lr=3e-3, warmup=1, frequency={"separation": "none"}, adversarial={"critic": "two-head"},
+        losses={"frequency": 0.1, "structure": 0.1, "temporal": 0.1, "perceptual": 0.1, "adversarial": 0.05,
+                "artefact": 0.1, "grid": 0.1},
+        regression={"sharpen_target": 0.5, "excerpt_side": 32},
     )  # fmt: skip
     config = recipe(tmp_path, dataclasses.replace(STAGE, steps=1), looks)
     Trainer(config, tmp_path / "whole").run()

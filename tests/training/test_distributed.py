@@ -11,11 +11,11 @@ import torch
 from starvsr.errors import OptionError
 from starvsr.families import registry
 from starvsr.training.checkpoints import load_checkpoint
-from starvsr.training.config import load_recipe
 from starvsr.training.loop import Trainer
+from starvsr.training.recipe import load_recipe
 from tests.training.tiny import TINY, forked, write_recipe
 
-SHORT = ("stage.0.steps=2", "stage.1.steps=1", "stage.1.objective=one-step", "stage.1.adversarial_weight=0.0")
+SHORT = ("stage.0.steps=2", "stage.1.steps=1", "stage.1.objective=one-step", "stage.1.losses.adversarial=0.0")
 ADAM = ("run.optimizer=adamw", "data.workers=0", "network={}", *SHORT)
 
 

@@ -10,11 +10,11 @@ import pytest
 from starvsr.apps.cli import main
 from starvsr.families import registry
 from starvsr.models.weights import read_metadata
-from starvsr.training.config import load_recipe
+from starvsr.training.recipe import load_recipe
 from starvsr.video.codec_pass import read_clip, write_lossless
 from tests.training.tiny import TINY, write_recipe
 
-SHORT = ("stage.0.steps=1", "stage.1.steps=1", "stage.1.objective=consistency", "stage.1.adversarial_weight=0.0")
+SHORT = ("stage.0.steps=1", "stage.1.steps=1", "stage.1.objective=consistency", "stage.1.losses.adversarial=0.0")
 
 
 def test_a_student_is_upscaled_with_in_one_step_and_in_four(

@@ -18,7 +18,9 @@ from starvsr.models.star.small.model import StarSmall
 from starvsr.models.weights import liem_names, load_weights
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
 from starvsr.training.loop import Trainer, learning_rate
-from starvsr.training.objectives import OBJECTIVES, Objective
+from starvsr.training.objectives import OBJECTIVES
+from starvsr.training.objectives.objective import StepOutput
+from starvsr.training.recipe import make_stage
 from starvsr.training.run import export
 from tests.training.tiny import TINY, write_photo
 
@@ -44,7 +46,7 @@ def _log(folder: Path) -> list[dict[str, Any]]:
 def test_run_resumes_and_exports(photos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     velocity = StageConfig(objective="velocity", steps=2, warmup=1)
-    one_step = StageConfig(objective="one-step", steps=2, warmup=1, zero_head=True, structure_weight=0.1)
+    one_step = make_stage("one-step", 2, warmup=1, zero_head=True, losses={"structure": 0.1})
     Trainer(_config(photos, velocity), folder).run()
     Trainer(_config(photos, velocity, one_step), folder).run()
     steps = [line["step"] for line in _log(folder) if "lr" in line]
@@ -60,22 +62,22 @@ def test_run_resumes_and_exports(photos: Path, tmp_path: Path) -> None:
 def test_df_loss_changes_training(photos: Path, tmp_path: Path) -> None:
     results = []
     for weight in (0.0, 1.0):
-        stage = StageConfig(objective="velocity", steps=2, warmup=1, df_weight=weight)
+        stage = make_stage("velocity", 2, warmup=1, losses={"frequency": weight})
         trainer = Trainer(_config(photos, stage), tmp_path / f"df{weight}")
-        torch.nn.init.normal_(trainer.trainee.network.unet.out[-1].weight, std=0.1)
+        torch.nn.init.normal_(trainer.model.network.unet.out[-1].weight, std=0.1)
         trainer.run()
-        results.append(trainer.trainee.network.unet.out[-1].weight.detach().clone())
+        results.append(trainer.model.network.unet.out[-1].weight.detach().clone())
     assert not torch.allclose(results[0], results[1], atol=1e-6)
 
 
 def test_zero_head_starts_from_the_enlarged_input(photos: Path, tmp_path: Path) -> None:
     stage = StageConfig(objective="one-step", steps=1, warmup=10**6, zero_head=True, lr=0.0)
     trainer = Trainer(_config(photos, stage), tmp_path / "run")
-    torch.nn.init.normal_(trainer.trainee.network.unet.out[-1].weight, std=0.5)
+    torch.nn.init.normal_(trainer.model.network.unet.out[-1].weight, std=0.5)
     trainer.run()
     lq = torch.rand(1, 3, 2, 8, 8)
-    hint = trainer.trainee.encode_lq(lq)
-    assert torch.allclose(trainer.trainee.one_step(lq), trainer.trainee.codec.decode(hint), atol=1e-5)
+    hint = trainer.model.encode_lq(lq)
+    assert torch.allclose(trainer.model.upscale(lq), trainer.model.codec.decode(hint), atol=1e-5)
 
 
 def test_a_run_starts_from_one_without_liem(photos: Path, tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
 
 def test_bfloat16_training_has_the_gradients_of_float32(photos: Path, tmp_path: Path) -> None:
     """Codec and losses must not be cast: differences of squares in bfloat16 once reversed most gradients."""
-    stage = StageConfig(objective="one-step", steps=1, structure_weight=0.1, temporal_weight=0.5)
+    stage = make_stage("one-step", 1, losses={"structure": 0.1, "temporal": 0.5})
     torch.manual_seed(0)
     gt = torch.nn.functional.interpolate(torch.rand(6, 3, 24, 24), 96, mode="bicubic").unflatten(0, (2, 3))
     gt = gt.transpose(1, 2) * 2 - 1
@@ -119,11 +121,11 @@ def test_bfloat16_training_has_the_gradients_of_float32(photos: Path, tmp_path: 
     for precision in ("fp32", "bf16"):
         trainer = Trainer(_config(photos, stage, precision=precision), tmp_path / precision)
         torch.manual_seed(1)
-        for parameter in trainer.trainee.network.parameters():
+        for parameter in trainer.model.network.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
-        parts = OBJECTIVES["one-step"].compute(trainer.trainee, batch, stage, trainer.rng)
-        torch.stack(list(parts.values())).sum().backward()
-        gradients.append(trainer.trainee.network.unet.out[-1].weight.grad.flatten().clone())
+        output = OBJECTIVES["one-step"].compute(trainer.model, batch, stage.tables, {}, trainer.rng)
+        torch.stack(list(output.losses.values())).sum().backward()
+        gradients.append(trainer.model.network.unet.out[-1].weight.grad.flatten().clone())
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.99
 
 
@@ -135,11 +137,11 @@ def test_constant_learning_rate_stays_after_the_warm_up() -> None:
 def test_stages_choose_the_size_of_their_samples(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = []
 
-    def record(trainee: Any, batch: Any, stage: StageConfig, rng: Any) -> Any:
+    def record(model: Any, batch: Any, *others: Any) -> StepOutput:
         shapes.append((tuple(batch["lq"].shape), tuple(batch["gt"].shape)))
-        return {"loss": trainee.one_step(batch["lq"]).mean()}
+        return StepOutput({"loss": model.upscale(batch["lq"]).mean()})
 
-    monkeypatch.setitem(OBJECTIVES, "one-step", Objective(record))
+    monkeypatch.setitem(OBJECTIVES, "one-step", dataclasses.replace(OBJECTIVES["one-step"], compute=record))
     stages = [StageConfig(objective="one-step", steps=1), StageConfig("one-step", 1, num_frames=1, lq_crop=8)]
     Trainer(_config(photos, *stages), tmp_path / "run").run()
     assert shapes == [((2, 3, 2, 12, 12), (2, 3, 2, 48, 48)), ((2, 3, 1, 8, 8), (2, 3, 1, 32, 32))]

@@ -12,16 +12,18 @@ import torch
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.temporal import TemporalVae
-from starvsr.training.config import RunConfig, StageConfig, TrainConfig, load_recipe
-from starvsr.training.memory import _decoding, plan_memory, plan_recipe
+from starvsr.training.config import DataConfig, StageConfig, TrainConfig
+from starvsr.training.families.star_i2vgen import decoding_bytes, network_sketch
+from starvsr.training.memory import plan_memory, plan_recipe
+from starvsr.training.recipe import load_recipe
 
 SMALL = StarUNetConfig(width=32, multipliers=(1, 2), num_res_blocks=1, head_dim=32, first_heads=1,
                        attn_scales=(1.0,), context_dim=16, temporal_stages=(2, 2))  # fmt: skip
 
 
 def plan(config: StarUNetConfig = SMALL, objective: Any = "star", **options: Any) -> Any:
-    sizes: dict[str, Any] = {"num_frames": 4, "latent_size": (18, 24)}
-    return plan_memory(config, StageConfig(objective, 1), **sizes | options)
+    sizes = {key: options.pop(key, usual) for key, usual in (("num_frames", 4), ("latent_size", (18, 24)))}
+    return plan_memory(network_sketch(config, **sizes), StageConfig(objective, 1), **options)
 
 
 def test_the_published_network_is_counted_right() -> None:
@@ -68,7 +70,7 @@ def test_the_recipe_of_the_published_star_counts_vae_and_text_tower() -> None:
     assert 4 * full.trained + 2 * (full.parameters - full.trained) <= half.weights < full.weights
     assert half.total == sum(getattr(half, name) for name in (
         "weights", "average", "gradients", "optimizer", "gathered", "activations", "fixed", "decoding"))  # fmt: skip
-    (without,) = plan_recipe(load_recipe(recipe, [*short, "stage.0.df_weight=0.0"]), 1)
+    (without,) = plan_recipe(load_recipe(recipe, [*short, "stage.0.losses.frequency=0.0"]), 1)
     assert half.decoding > 0 and without.decoding == 0
 
 
@@ -76,8 +78,7 @@ def test_a_slice_through_the_decoder_is_what_autograd_keeps() -> None:
     """Against the tensors that a real pass at a small width keeps, and less when blocks are recomputed."""
 
     def planned(recomputed: bool, frames: int = 2) -> int:
-        config = TrainConfig((), run=RunConfig(activation_checkpointing=recomputed))
-        return _decoding(config, StageConfig("star", 1), frames, (4, 4))
+        return decoding_bytes(frames, (4, 4), recomputed)
 
     decoder = TemporalVae().requires_grad_(False).decoder
     own = {id(parameter) for parameter in decoder.parameters()}
@@ -94,3 +95,16 @@ def test_a_slice_through_the_decoder_is_what_autograd_keeps() -> None:
     assert planned(False) == pytest.approx(real, rel=0.15)
     assert planned(True) < 0.6 * planned(False)
     assert planned(True, 4) == pytest.approx(2 * planned(True, 2), rel=0.15)
+
+
+@pytest.mark.parametrize(("model", "objective"), [("star-small", "one-step"), ("causal-sr", "regression")])
+def test_every_family_can_be_planned(model: str, objective: str) -> None:
+    """More frames keep more; the weights are those of the network."""
+    plans = []
+    for num_frames in (2, 4):
+        data = DataConfig(num_frames=num_frames, lq_crop=16)
+        (found,) = plan_recipe(TrainConfig((StageConfig(objective, 1),), model, data=data), 1)
+        plans.append(found)
+    assert plans[1].activations == pytest.approx(2 * plans[0].activations, rel=0.2)
+    assert plans[0].trained == plans[0].parameters and plans[0].weights == 4 * plans[0].parameters
+    assert 500_000 < plans[0].parameters < 5_000_000 and plans[0].blocks

@@ -14,9 +14,12 @@ from starvsr.errors import DataError, OptionError
 from starvsr.families import registry
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
 from starvsr.training.discriminator import PatchCritic, adversarial_loss, critic_loss
+from starvsr.training.families import build_model
+from starvsr.training.freezing import choose_trained
 from starvsr.training.loop import Trainer
-from starvsr.training.objectives import OBJECTIVES, choose_trained
-from starvsr.training.trainee import Trainee, build_trainee
+from starvsr.training.objectives import OBJECTIVES
+from starvsr.training.objectives.objective import StepOutput
+from starvsr.training.recipe import make_stage
 from tests.training.tiny import TINY, write_photo
 
 
@@ -33,8 +36,8 @@ def tiny_data(folder: Path) -> DataConfig:
     )  # fmt: skip
 
 
-def trainee(**network: Any) -> Trainee:
-    made = build_trainee(TrainConfig(stage=(), model="tiny", network=network))
+def build(**network: Any) -> Any:
+    made = build_model(TrainConfig(stage=(), model="tiny", network=network))
     generator = torch.Generator().manual_seed(0)
     for parameter in made.network.parameters():
         torch.nn.init.normal_(parameter, std=0.1, generator=generator)
@@ -47,34 +50,39 @@ def batch(num_frames: int = 3) -> Batch:
     return Batch(lq=F.avg_pool3d(gt, (1, 4, 4)), gt=gt, caption=["", ""], name=["a", "b"])
 
 
-def parts(made: Trainee, stage: StageConfig) -> dict[str, torch.Tensor]:
-    return OBJECTIVES[stage.objective].compute(made, batch(), stage, torch.Generator().manual_seed(2))
+def output(made: Any, stage: StageConfig, **auxiliary: torch.nn.Module) -> StepOutput:
+    generator = torch.Generator().manual_seed(2)
+    return OBJECTIVES[stage.objective].compute(made, batch(), stage.tables, auxiliary, generator)
 
 
-def gradient(made: Trainee, loss: torch.Tensor) -> torch.Tensor:
+def losses(made: Any, stage: StageConfig, **auxiliary: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return output(made, stage, **auxiliary).losses
+
+
+def gradient(made: Any, loss: torch.Tensor) -> torch.Tensor:
     made.network.zero_grad()
     loss.backward()
     return made.network.unet.out[-1].weight.grad.flatten().clone()
 
 
 def test_star_trains_control_and_liem_and_nothing_else() -> None:
-    made = trainee()
-    names = choose_trained(made.network, StageConfig("star", 1))
+    made = build()
+    names = choose_trained(made.network, made.parts, StageConfig("star", 1))
     assert names and all("VideoControlNet." in name or ".local" in name for name in names)
     assert any(".local" in name and "VideoControlNet." not in name for name in names)
-    sum(parts(made, StageConfig("star", 1)).values()).backward()
+    sum(losses(made, StageConfig("star", 1)).values()).backward()
     for name, parameter in made.network.named_parameters():
         assert (parameter.grad is not None) == (name in names), name
 
 
 def test_a_stage_may_choose_other_parts() -> None:
-    network = trainee().network
-    assert choose_trained(network, StageConfig("velocity", 1, trains="context")) == ["context.tokens"]
+    made = build()
+    assert choose_trained(made.network, made.parts, StageConfig("velocity", 1, trains="context")) == ["context.tokens"]
     with pytest.raises(OptionError, match="unknown part 'head'"):
-        choose_trained(network, StageConfig("velocity", 1, trains="head"))
-    without = trainee(liem_space=False, liem_time=False).network
+        choose_trained(made.network, made.parts, StageConfig("velocity", 1, trains="head"))
+    without = build(liem_space=False, liem_time=False)
     with pytest.raises(OptionError, match="nothing to train: this network has no liem"):
-        choose_trained(without, StageConfig("velocity", 1, trains="liem"))
+        choose_trained(without.network, without.parts, StageConfig("velocity", 1, trains="liem"))
 
 
 def test_frozen_parts_do_not_move_in_a_run(tmp_path: Path) -> None:
@@ -89,50 +97,65 @@ def test_frozen_parts_do_not_move_in_a_run(tmp_path: Path) -> None:
 
 
 def test_the_released_fault_can_be_had_and_ours_trains() -> None:
-    stage = {"objective": "velocity", "steps": 1, "df_separation": "released"}
-    plain = gradient(made := trainee(), parts(made, StageConfig(**stage))["velocity"])
-    fault = parts(made, StageConfig(**stage, df_gradient=False))
+    released, fault_too = ({"separation": "released", **more} for more in ({}, {"gradient": False}))
+    stage, faulty = (make_stage("velocity", 1, frequency=table) for table in (released, fault_too))
+    plain = gradient(made := build(), losses(made, stage)["velocity"])
+    fault = losses(made, faulty)
     assert float(fault["df"]) > 0 and not fault["df"].requires_grad
     assert torch.equal(gradient(made, sum(fault.values())), plain)
-    ours = parts(made, StageConfig(**stage))
+    ours = losses(made, stage)
     assert torch.equal(ours["df"], fault["df"])
     assert not torch.allclose(gradient(made, sum(ours.values())), plain, rtol=1e-3)
 
 
 @pytest.mark.parametrize("objective", ["one-step", "consistency"])
 def test_without_gradient_the_frequency_loss_is_only_shown_whatever_the_objective(objective: Any) -> None:
-    made = trainee()
-    made.helpers = {"teacher": trainee().network}
-    shown = parts(made, StageConfig(objective, 1, df_gradient=False))["df"]
+    made, teacher = build(), build().network
+    shown = losses(made, make_stage(objective, 1, frequency={"gradient": False}), teacher=teacher)["df"]
     assert not shown.requires_grad and shown > 0
-    trains = parts(made, StageConfig(objective, 1))["df"]
+    trains = losses(made, StageConfig(objective, 1), teacher=teacher)["df"]
     assert gradient(made, trains).norm() > 0 and trains.item() == shown.item()
 
 
 def test_slices_change_memory_and_not_the_gradient() -> None:
-    made = trainee()
-    gradients = [gradient(made, parts(made, StageConfig("one-step", 1, decode_slice=n))["pixel"]) for n in (0, 1, 2)]
+    made = build()
+    stages = [make_stage("one-step", 1, one_step={"decode_slice": n}) for n in (0, 1, 2)]
+    gradients = [gradient(made, losses(made, stage)["pixel"]) for stage in stages]
     torch.testing.assert_close(gradients[1], gradients[0])
     torch.testing.assert_close(gradients[2], gradients[0])
 
 
 @pytest.mark.parametrize("objective", ["consistency", "distribution-matching"])
 def test_distillation_has_every_term_it_names(objective: Any) -> None:
-    made = trainee()
-    made.helpers = {"teacher": trainee().network, "score": trainee().network, "critic": PatchCritic(8)}
-    for parameter in made.helpers["teacher"].parameters():
+    made = build()
+    auxiliary = {"teacher": build().network, "score": build().network, "critic": PatchCritic(8)}
+    for parameter in auxiliary["teacher"].parameters():
         parameter.data.mul_(1.5)  # a teacher that is not the student
-    stage = StageConfig(objective, 1, adversarial_weight=0.1)
-    found = parts(made, stage)
+    stage = make_stage(objective, 1, losses={"adversarial": 0.1})
+    found = losses(made, stage, **auxiliary)
     assert {"pixel", "df", "adversarial"} < found.keys() and len(found) == 4
     for name in found:
-        assert gradient(made, parts(made, stage)[name]).norm() > 0, name
-    assert all(p.grad is None for helper in made.helpers.values() for p in helper.parameters())
+        assert gradient(made, losses(made, stage, **auxiliary)[name]).norm() > 0, name
+    assert all(p.grad is None for network in auxiliary.values() for p in network.parameters())
+
+
+def test_what_auxiliary_networks_learn_reaches_them_and_not_the_network() -> None:
+    made = build()
+    auxiliary = {"teacher": build().network, "score": build().network, "critic": PatchCritic(8)}
+    stage = make_stage("distribution-matching", 1, losses={"adversarial": 0.1})
+    wanted = [one.name for one in OBJECTIVES[stage.objective].auxiliary(stage.tables)]
+    assert wanted == ["teacher", "score", "critic"]
+    learning = output(made, stage, **auxiliary).auxiliary_losses
+    assert list(learning) == ["critic", "score"]
+    for name, compute in learning.items():
+        compute().backward()
+        assert any(p.grad is not None and p.grad.any() for p in auxiliary[name].parameters()), name
+    assert all(p.grad is None for network in (made.network, auxiliary["teacher"]) for p in network.parameters())
 
 
 def test_consistency_is_zero_for_a_network_that_is_consistent_with_its_teacher() -> None:
     """A velocity that leads every point of a clip's path to the clip: here the teacher's and the student's alike."""
-    made = trainee()
+    made = build()
     clean = made.encode(batch()["gt"])
 
     class Perfect(torch.nn.Module):
@@ -140,13 +163,19 @@ def test_consistency_is_zero_for_a_network_that_is_consistent_with_its_teacher()
             return made.schedule.velocity_from_x0(x, clean, t)
 
     made.network = Perfect()
-    made.helpers = {"teacher": Perfect()}
-    stage = StageConfig("consistency", 1, pixel_weight=0, df_weight=0)
-    assert float(parts(made, stage)["consistency"].detach()) == pytest.approx(0, abs=1e-3)
+    stage = make_stage("consistency", 1, losses={"pixel": 0, "frequency": 0})
+    found = losses(made, stage, teacher=Perfect())
+    assert found.keys() == {"consistency"} and float(found["consistency"].detach()) == pytest.approx(0, abs=1e-3)
+
+
+def test_consistency_compares_results_whichever_term_asks_for_it() -> None:
+    made = build()
+    stage = make_stage("consistency", 1, losses={"pixel": 0, "frequency": 0, "structure": 0.5})
+    assert losses(made, stage, teacher=build().network).keys() == {"consistency", "structure"}
 
 
 def test_matching_points_from_the_students_model_to_the_teacher() -> None:
-    made = trainee()
+    made = build()
     target = made.encode(batch()["gt"])
 
     class Certain(torch.nn.Module):
@@ -157,12 +186,12 @@ def test_matching_points_from_the_students_model_to_the_teacher() -> None:
         def forward(self, x: torch.Tensor, t: torch.Tensor, hint: torch.Tensor) -> torch.Tensor:
             return made.schedule.velocity_from_x0(x, self.answer, t)
 
-    stage = StageConfig("distribution-matching", 1, pixel_weight=0, df_weight=0)
+    stage = make_stage("distribution-matching", 1, losses={"pixel": 0, "frequency": 0})
     own = made.one_step_latents(batch()["lq"]).detach()
-    made.helpers = {"teacher": Certain(own), "score": Certain(own)}
-    assert float(parts(made, stage)["matching"].detach()) == pytest.approx(0, abs=1e-5)
-    made.helpers = {"teacher": Certain(target), "score": Certain(own)}
-    assert float(parts(made, stage)["matching"].detach()) > 0.1
+    likely = losses(made, stage, teacher=Certain(own), score=Certain(own))
+    assert float(likely["matching"].detach()) == pytest.approx(0, abs=1e-5)
+    apart = losses(made, stage, teacher=Certain(target), score=Certain(own))
+    assert float(apart["matching"].detach()) > 0.1
 
 
 def test_the_critic_learns_to_tell_and_its_verdict_reaches_the_clip_only() -> None:

@@ -23,13 +23,16 @@ from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.weights import build_empty, read_tensors
 from starvsr.training.checkpoints import load_checkpoint
-from starvsr.training.config import StageConfig, load_recipe
+from starvsr.training.config import StageConfig
+from starvsr.training.families import build_model
+from starvsr.training.families.star import STAR_PARTS
+from starvsr.training.families.star_i2vgen_parts import CaptionedStar
+from starvsr.training.freezing import choose_trained
 from starvsr.training.loop import Trainer
-from starvsr.training.objectives import OBJECTIVES, choose_trained
-from starvsr.training.published import CaptionedStar
+from starvsr.training.objectives import OBJECTIVES
+from starvsr.training.recipe import load_recipe, make_stage
 from starvsr.training.run import export
-from starvsr.training.trainee import Trainee, build_trainee
-from starvsr.training.validation import restored, validate
+from starvsr.training.validation import validate
 from starvsr.video.codec_pass import read_clip, write_lossless
 from tests.training.tiny import TOWER, forked, published_entries, write_published, write_published_recipe
 
@@ -58,9 +61,8 @@ def trains(name: str) -> bool:
 
 
 def parts_of(trainer: Trainer) -> dict[str, torch.nn.Module]:
-    reader: Any = trainer.trainee.read_captions
-    codec: Any = trainer.trainee.codec
-    return {"network": trainer.network, "vae": codec.vae, "text": reader.tower}
+    model: Any = trainer.model
+    return {"network": trainer.network, "vae": model.codec.vae, "text": model.reader.tower}
 
 
 def copies(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -85,20 +87,20 @@ def batch(num_frames: int = 2, caption: str = "a cloud") -> Batch:
     return Batch(lq=torch.nn.functional.avg_pool3d(gt, (1, 4, 4)), gt=gt, caption=[caption], name=["a"])
 
 
-def gradients(made: Trainee, *terms: str, **stage: Any) -> dict[str, torch.Tensor]:
+def gradients(made: Any, *terms: str, **frequency: Any) -> dict[str, torch.Tensor]:
     made.network.zero_grad()
     made.network.train()
-    chosen = StageConfig("star", 1, **stage)
-    choose_trained(made.network, chosen)
+    chosen = make_stage("star", 1, velocity={"decode_slice": 1}, frequency=frequency)
+    choose_trained(made.network, made.parts, chosen)
     torch.manual_seed(0)  # dropout
-    found = OBJECTIVES["star"].compute(made, batch(), chosen, torch.Generator().manual_seed(2))
+    found = OBJECTIVES["star"].compute(made, batch(), chosen.tables, {}, torch.Generator().manual_seed(2)).losses
     sum(found[term] for term in terms).backward()  # type: ignore[union-attr]
     return {n: p.grad.clone() for n, p in made.network.named_parameters() if p.grad is not None}
 
 
 def test_one_step_moves_control_and_liem_and_nothing_else(recipe: Path, tmp_path: Path, models: Path) -> None:
     trainer = Trainer(load_recipe(recipe, [*ONE, "run.weight_decay=0.0"]), tmp_path / "run")
-    before, (start, new) = copies(trainer), (trainer.trainee.start, trainer.trainee.start.new)  # type: ignore[union-attr]
+    before, (start, new) = copies(trainer), (trainer.model.start, trainer.model.start.new)  # type: ignore[union-attr]
     released = read_tensors(models / "venhancer_v2.pt")
     shared = [name for name in released if f"network/unet.{name}" in before]
     assert len(released) - len(shared) == 6 and start is not None and start.path == models / "venhancer_v2.pt"
@@ -115,27 +117,27 @@ def test_one_step_moves_control_and_liem_and_nothing_else(recipe: Path, tmp_path
 
 def test_the_published_size_trains_what_the_paper_trains() -> None:
     network = build_empty(lambda: CaptionedStar(StarUNetConfig()))
-    names = choose_trained(network, StageConfig("star", 1))
+    names = choose_trained(network, STAR_PARTS, StageConfig("star", 1))
     sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
     assert sum(sizes[name] for name in names) == 629_888_050
     assert sum(".local" in name for name in names) == 73
 
 
 def test_the_frequency_loss_trains_through_the_decoder(recipe: Path, tmp_path: Path) -> None:
-    made = build_trainee(load_recipe(recipe))
-    found = gradients(made, "df", decode_slice=1)
+    made: Any = build_model(load_recipe(recipe))
+    found = gradients(made, "df")
     assert found.keys() == {name for name in made.network.state_dict() if trains(name)}
     assert all(bool(value.any()) for value in found.values())
-    assert all(parameter.grad is None for parameter in made.codec.vae.parameters())  # type: ignore[attr-defined]
+    assert all(parameter.grad is None for parameter in made.codec.vae.parameters())
     with pytest.raises(RuntimeError, match="does not require grad"):  # the released fault: shown, and trains nothing
-        gradients(made, "df", df_gradient=False)
-    made.codec.vae.decoder.activation_checkpointing = False  # type: ignore[attr-defined]
-    kept = gradients(made, "df", decode_slice=1)
+        gradients(made, "df", gradient=False)
+    made.codec.vae.decoder.activation_checkpointing = False
+    kept = gradients(made, "df")
     for name, value in found.items():
         torch.testing.assert_close(value, kept[name], msg=lambda text, n=name: f"{n}: {text}")
     ends = []
     for weight in (0.0, 1.0):
-        trainer = Trainer(load_recipe(recipe, [*ONE, f"stage.0.df_weight={weight}"]), tmp_path / str(weight))
+        trainer = Trainer(load_recipe(recipe, [*ONE, f"stage.0.losses.frequency={weight}"]), tmp_path / str(weight))
         trainer.run()
         ends.append(trainer.network.state_dict())
     assert not torch.equal(*(end["unet.VideoControlNet.input_hint_block.weight"] for end in ends))
@@ -164,7 +166,7 @@ def test_another_start_is_refused_when_a_run_goes_on(recipe: Path, tmp_path: Pat
     start.write_bytes((models / "light_deg.pt").read_bytes())
     run = tmp_path / "run"
     Trainer(load_recipe(recipe, ONE), run, start_from=start).run()
-    assert Trainer(load_recipe(recipe, ONE), run).trainee.start.path == start  # type: ignore[union-attr]
+    assert Trainer(load_recipe(recipe, ONE), run).model.start.path == start  # type: ignore[union-attr]
     other = read_tensors(start)
     torch.save({name: value + 1 for name, value in other.items()}, tmp_path / "other.pt")
     (tmp_path / "other.pt").replace(start)
@@ -253,7 +255,7 @@ def test_two_processes_with_split_weights_train_as_one(recipe: Path, tmp_path: P
     forked("pair", recipe, tmp_path / "split", *words, "run.parallel=fsdp")
     _BothRanks(load_recipe(recipe, [*words, "run.accumulate=2"]), tmp_path / "alone").run()
     split, alone = (load_checkpoint(tmp_path / name / "step-00000002.pt") for name in ("split", "alone"))
-    begun = build_trainee(load_recipe(recipe, words)).network.state_dict()
+    begun = build_model(load_recipe(recipe, words)).network.state_dict()
     assert split["network"].keys() == alone["network"].keys()
     moved = torch.cat([(alone["network"][n] - begun[n]).flatten() for n in alone["network"]])
     apart = torch.cat([(alone["network"][n] - split["network"][n]).flatten() for n in alone["network"]])
@@ -272,13 +274,13 @@ def test_missing_weights_name_the_commands_that_get_them(
         assert f"starvsr models fetch {name}" in said
     assert main([*words, "--override=init=nowhere.pt"]) == 1
     assert "no weights at nowhere.pt" in capsys.readouterr().err
-    with pytest.raises(DataError, match="init and models are for star-light"):
-        build_trainee(load_recipe(recipe, ["model=star-small"]))
+    with pytest.raises(DataError, match="init and models are for models with published weights"):
+        build_model(load_recipe(recipe, ["model=star-small"]))
 
 
 def test_a_caption_reaches_the_text_tower_and_a_dropped_one_is_the_empty_text(recipe: Path, tmp_path: Path) -> None:
-    made = build_trainee(load_recipe(recipe))
-    reader: Any = made.read_captions
+    made: Any = build_model(load_recipe(recipe))
+    reader: Any = made.reader
     seen: list[torch.Tensor] = []
     reader.tower.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     features = reader(["a cloud", "", "a cloud", "another"])
@@ -286,13 +288,14 @@ def test_a_caption_reaches_the_text_tower_and_a_dropped_one_is_the_empty_text(re
     assert torch.equal(features[0], features[2]) and not torch.equal(features[0], features[1])
     empty = reader.tower(torch.tensor([reader.tokenizer.context_ids("")]))[0]
     assert torch.equal(features[1], empty)
-    instead: Any = build_trainee(load_recipe(recipe, ["data.dropped_caption=negative"])).read_captions
+    built: Any = build_model(load_recipe(recipe, ["data.dropped_caption=negative"]))
+    instead = built.reader
     assert torch.equal(instead([""]), instead([NEGATIVE_PROMPT])) and not torch.equal(instead([""])[0], empty)
     losses = {}
     for dropout in (0.0, 1.0):
         trainer = Trainer(load_recipe(recipe, [*ONE, f"data.caption_dropout={dropout}"]), tmp_path / str(dropout))
         trainer.run()
-        read = list(trainer.trainee.read_captions._read)  # type: ignore[union-attr]
+        read = list(trainer.model.reader._read)  # type: ignore[union-attr]
         assert read == (["a grey cloud of noise"] if dropout == 0 else [""])
         lines = [json.loads(line) for line in (tmp_path / str(dropout) / "log.jsonl").read_text().splitlines()]
         losses[dropout] = next(line["velocity"] for line in lines if "lr" in line)
@@ -301,7 +304,7 @@ def test_a_caption_reaches_the_text_tower_and_a_dropped_one_is_the_empty_text(re
 
 def test_the_hint_is_what_the_pipeline_encodes(recipe: Path, models: Path) -> None:
     """Enlarged, bordered and encoded alike; a draw from the posterior changes it."""
-    made = build_trainee(load_recipe(recipe))
+    made: Any = build_model(load_recipe(recipe))
     pipeline = loading_published.load(published_entries(), files=_files(models)).pipeline()
     lq = batch()["lq"]
     padding = pipeline.padding(4 * lq.shape[-2], 4 * lq.shape[-1])
@@ -319,7 +322,7 @@ def test_the_hint_is_what_the_pipeline_encodes(recipe: Path, models: Path) -> No
 def test_a_validation_sample_is_what_the_pipeline_makes(
     recipe: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = build_trainee(load_recipe(recipe, ["init=star-light"]))
+    made: Any = build_model(load_recipe(recipe, ["init=star-light"]))
     made.network.eval()
     pipeline = loading_published.load(published_entries(), files=_files(models)).pipeline()
     lq, drawn = batch()["lq"] * 2 - 1, pipeline.noise
@@ -331,8 +334,8 @@ def test_a_validation_sample_is_what_the_pipeline_makes(
     monkeypatch.setattr(pipeline, "noise", without_posterior)
     wanted = pipeline.upscale_clip(lq, seed=0, num_steps=2)
     with torch.inference_mode():
-        found = restored(made, lq, 2)
-        values = validate(made, [{"lq": lq[0], "gt": found[0], "caption": "", "name": "a"}], {}, num_steps=2)
+        found = made.restore(lq, 2)
+        values = validate(made, [{"lq": lq[0], "gt": found[0], "caption": "", "name": "a"}], (), num_steps=2)
     torch.testing.assert_close(found.clamp(-1, 1), wanted, atol=1e-4, rtol=1e-3)
     assert made.validation_steps == 14 and values["psnr"] > values["psnr_bicubic"]
 

@@ -13,8 +13,9 @@ import torch
 from starvsr.errors import DataError, OutputNotWritableError, WeightsError
 from starvsr.families import registry
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
-from starvsr.training.config import load_recipe
 from starvsr.training.loop import Trainer
+from starvsr.training.recipe import load_recipe
+from starvsr.training.run import export
 from tests.training.tiny import TINY, forked, write_recipe
 
 
@@ -50,7 +51,7 @@ def test_a_killed_run_goes_on_bit_for_bit(recipe: Path, tmp_path: Path) -> None:
 
 def test_a_changed_recipe_is_told(recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    overrides = ["stage.0.steps=1", "stage.1.objective=one-step", "stage.1.adversarial_weight=0", "data.workers=0"]
+    overrides = ["stage.0.steps=1", "stage.1.objective=one-step", "stage.1.losses.adversarial=0", "data.workers=0"]
     first = load_recipe(recipe, [*overrides, "stage.1.steps=1"])
     Trainer(first, folder).run()
     with pytest.raises(DataError, match=r"data\.batch: 1 -> 2.*--allow-changes"):
@@ -80,6 +81,30 @@ def test_checkpoints_of_the_first_format_still_load(recipe: Path, tmp_path: Path
     del old["network"], state["helpers"]
     save_checkpoint(tmp_path / "run", 0, {**state, "config": json.dumps(old)})
     assert Trainer(config, tmp_path / "run").step == 0
+
+
+def test_a_run_of_the_last_release_goes_on_and_exports(recipe: Path, tmp_path: Path) -> None:
+    """Its stages were flat and held all keys, those of other objectives at their defaults."""
+    words = ["stage.0.steps=1", "stage.0.losses.frequency=0.5", "stage.0.objective=velocity", "data.workers=0"]
+    config = load_recipe(recipe, [*words, "stage.1.objective=one-step", "stage.1.losses.adversarial=0"])
+    run = tmp_path / "run"
+    trainer = Trainer(config, run)
+    trainer.save()
+    state = load_checkpoint(run / "step-00000000.pt")
+    old = json.loads(state["config"])
+    others = {"df_alpha": 2.0, "grid_weight": 0.0, "teacher": "", "distillation_gap": 50, "velocity_every": 0}
+    for stage, weight in zip(old["stage"], (0.5, 1.0), strict=True):
+        for table in ("losses", "velocity", "frequency", "adversarial", "one_step"):
+            stage.pop(table, None)
+        stage |= {"df_weight": weight, "adversarial_weight": 0.0, **others}
+    save_checkpoint(run, 0, {**state, "config": json.dumps(old)})
+    assert Trainer(config, run).step == 0
+    path = export(run, tmp_path / "old.safetensors")
+    assert "| 0 | velocity | 1 | 0.001 | frequency 0.5 |" in path.with_suffix(".md").read_text()
+    save_checkpoint(run, 1, {**state, "step": 1, "config": json.dumps(old)})
+    changed = load_recipe(recipe, [*words, "stage.1.objective=one-step", "stage.0.losses.frequency=0.7"])
+    with pytest.raises(DataError, match=r"stage\.0\.losses\.frequency: 0\.5 -> 0\.7"):
+        Trainer(changed, run)
 
 
 def test_checkpoints_are_whole_or_absent_and_rotate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

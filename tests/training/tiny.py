@@ -65,7 +65,9 @@ objective = "distribution-matching"
 zero_head = true
 steps = 4
 warmup = 1
-adversarial_weight = 0.1
+
+[stage.losses]
+adversarial = 0.1
 """
 
 
@@ -111,6 +113,8 @@ steps = 3
 warmup = 0
 lr = 1e-3
 schedule = "constant"
+
+[stage.velocity]
 decode_slice = 1
 """
 
@@ -166,7 +170,7 @@ def write_photo(folder: Path) -> Path:
 
 
 def write_recipe(folder: Path) -> Path:
-    """Write a recipe over all that a resumed run must restore: two stages, helpers, dropout, accumulation."""
+    """Write a recipe over all that a resumed run must restore: stages, auxiliary networks, dropout, accumulation."""
     photos = write_photo(folder / "photos")
     path = folder / "tiny.toml"
     path.write_text(RECIPE.format(photos=photos, cache=folder / "cache"))

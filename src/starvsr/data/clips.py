@@ -1,6 +1,6 @@
 """Clips to cut samples from, by number: clip k is the same whoever asks for it, when, and in which process.
 
-Two sources with one face: sharp clips degraded on the fly, and pairs that lie on disk. Nothing here crops samples
+Two sources with one interface: sharp clips degraded on the fly, and pairs stored on disk. Nothing here crops samples
 or decides in which order clips are used (:mod:`starvsr.data.pool` does).
 """
 

@@ -56,8 +56,8 @@ def passed_over(folder: str | Path | None, taken: Collection[Path], hdr: Collect
         _count([p.name for p in rest if p.is_dir()], "folder"),
         _count([p.name for p in sorted(hdr)], "HDR video"),
     ]
-    told = ", ".join(part for part in parts if part)
-    return [f"{folder}: passed over {told}"] if told else []
+    skipped = ", ".join(part for part in parts if part)
+    return [f"{folder}: passed over {skipped}"] if skipped else []
 
 
 def _count(names: list[str], kind: str) -> str:

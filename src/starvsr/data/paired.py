@@ -32,7 +32,7 @@ LAYOUTS = (("gt", "lq"), ("train_sharp", "train_sharp_bicubic/X4"), ("GT", "shar
 
 @dataclass(frozen=True)
 class PairPaths:
-    """Where a pair lies: two videos or folders of images, and a caption that need not exist."""
+    """Paths of a pair: two videos or folders of images, and an optional caption."""
 
     gt: Path
     lq: Path

@@ -1,7 +1,7 @@
 """A stream of training samples that spares the CPU: each clip is cut up many times.
 
 Degrading a clip costs far more than cutting a crop. So a pool of clips is held in memory, every sample is a random
-crop of one of them, and a clip that has given its share makes room for a new one.
+crop of one of them, and a clip is replaced after a fixed number of crops.
 
 Sample i is a function of the seed and of i alone. The pool is a row of lanes; a round visits every lane once, in an
 order drawn for that round; a lane changes its clip after a fixed number of rounds, each lane at another time, so that
@@ -56,7 +56,7 @@ class SampleStream:
         pool_size: clips held in memory (clip_frames * gt_size**2 * 3.2 bytes each).
         crops_per_clip: samples cut from each clip before it is replaced.
         seed: seed of order and crops.
-        first_sample: number of the first sample; a resumed run gives the number of samples it has had.
+        first_sample: number of the first sample; for a resumed run, the number of samples already used.
         rank: which of ``world`` processes this is; each has clips of its own.
         world: number of processes that train together.
         workers: processes that make clips; 0 makes them in this one.
@@ -147,7 +147,7 @@ class SampleStream:
 
     def _clips_from(self, index: int) -> Iterator[Clip]:
         if self.workers:
-            gc.collect()  # or a fork would wait for ever for the threads of scalers whose frames lie in cycles
+            gc.collect()  # a forked worker would deadlock on threads of scalers whose frames are in reference cycles
         loader: DataLoader[Clip] = DataLoader(
             _Clips(self.clips),
             batch_size=None,

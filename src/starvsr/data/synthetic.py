@@ -88,7 +88,7 @@ class SharpSource:
         max_frames: how many frames of each video are used at most.
         captions: folder with `NAME.txt` for `NAME.mp4`; None looks beside the clip.
 
-    ``notes`` says what of the folders is not taken, a sentence for each.
+    ``notes`` lists what of the folders is skipped, a sentence for each.
 
     Raises:
         DataError: nothing usable in the folders.
@@ -131,7 +131,7 @@ class SharpSource:
         return self.draw_named(rng, num_frames, size)[0]
 
     def draw_named(self, rng: np.random.Generator, num_frames: int, size: int) -> tuple[np.ndarray, Path]:
-        """Draw a clip as :meth:`draw` does, and tell which file it is from."""
+        """Draw a clip as :meth:`draw` does, with the name of its file."""
         if rng.random() < self.video_probability:
             return self._draw_video(rng, num_frames, size)
         return self._draw_photo(rng, num_frames, size)

@@ -22,7 +22,7 @@ def draw_sheet(
 
     Args:
         frames: sharp clip, uint8 [T, H, W, 3]; its middle frame is shown, LQ pixels enlarged without smoothing.
-        path: target; the suffix tells the format.
+        path: target; the suffix sets the format.
         presets: names of presets.
         seed: seed of the draws.
         num_draws: rows.

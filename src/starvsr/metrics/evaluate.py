@@ -91,7 +91,7 @@ def evaluate(
         on_result: called with each score.
 
     Returns:
-        The table. Its protocol tells metrics, crop, flow and weights: without them no number can be compared.
+        The table. Its protocol states metrics, crop, flow and weights: without them no number can be compared.
         ``seconds_per_frame`` is the time that methods took, not that of reading frames.
 
     Raises:
@@ -150,7 +150,7 @@ def measure(
 
 
 class _Timed(Iterator[Item]):
-    """An iterator that tells the time its items took to come."""
+    """An iterator that measures the time spent waiting for its items."""
 
     def __init__(self, items: Iterator[Item]) -> None:
         self._items, self.seconds, self.count = items, 0.0, 0
@@ -238,8 +238,8 @@ def _needs(metrics: Sequence[Metric], name: str, *, gt: bool, lq: bool) -> set[N
             need for need, there in (("gt", gt), ("lq", lq), ("flow", gt or lq)) if need in metric.needs and not there
         ]
         if missing:
-            told = {"gt": "a ground truth", "lq": "the low-quality input", "flow": "a ground truth or the input"}
-            raise OptionError(f"the metric {metric.name} needs {told[missing[0]]} and {name} has none: leave it out")
+            named = {"gt": "a ground truth", "lq": "the low-quality input", "flow": "a ground truth or the input"}
+            raise OptionError(f"the metric {metric.name} needs {named[missing[0]]} and {name} has none: leave it out")
     return {need for metric in metrics for need in metric.needs}
 
 

@@ -108,13 +108,13 @@ class _Feed:
             self._changed.wait_for(lambda: self._is_waiting or self._is_closed)
 
     def end(self, *, aborted: bool = False) -> None:
-        """Tell the reader that no frame follows."""
+        """Signal the reader that no frame follows."""
         with self._changed:
             self._is_over, self._is_aborted = True, aborted
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Tell the writer that nothing is read any more."""
+        """Signal the writer that reading has ended."""
         with self._changed:
             self._is_closed, self._frame = True, None
             self._changed.notify_all()

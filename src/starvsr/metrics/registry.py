@@ -24,7 +24,7 @@ METRICS: list[Metric] = [
 ]
 
 DEFAULT_METRICS = (PSNR_Y, SSIM_Y, VMAF_NEG, WARPING_ERROR)
-"""What an evaluation measures unless told otherwise."""
+"""What an evaluation measures by default."""
 
 
 def choose_metrics(wanted: Sequence[str | Metric]) -> list[Metric]:

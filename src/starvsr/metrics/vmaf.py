@@ -48,7 +48,7 @@ def vmaf(
 
     Raises:
         OptionError: imageio-ffmpeg is missing, a clip is empty, or frames differ in number or size.
-        ResourceError: FFmpeg failed (its last message is told).
+        ResourceError: FFmpeg failed (with its last message).
     """
     return _scores(_paired(gt, hq, crop_px), model, num_threads)
 
@@ -62,21 +62,21 @@ def _scores(pairs: Iterator[tuple[ByteArray, ByteArray]], model: str, num_thread
     with tempfile.TemporaryDirectory(prefix="starvsr-vmaf-") as folder:
         log = Path(folder, "vmaf.json")
         command = _command(width, height, model, log.name, num_threads)
-        told = _run(command, folder, itertools.chain([first], pairs))
+        messages = _run(command, folder, itertools.chain([first], pairs))
         if not log.exists():
-            raise ResourceError(f"VMAF was not computed, FFmpeg said: {told[-1] if told else 'nothing'}")
+            raise ResourceError(f"VMAF was not computed, FFmpeg said: {messages[-1] if messages else 'nothing'}")
         scores = json.loads(log.read_text())["frames"]
     return np.array([frame["metrics"]["vmaf"] for frame in scores], np.float64)
 
 
 def has_vmaf() -> bool:
-    """Say whether imageio-ffmpeg is installed and its FFmpeg has the libvmaf filter."""
+    """Return whether imageio-ffmpeg is installed and its FFmpeg has the libvmaf filter."""
     try:
         executable = _ffmpeg()
     except OptionError:
         return False
-    told = subprocess.run([executable, "-hide_banner", "-filters"], capture_output=True, check=False)
-    return b" libvmaf " in told.stdout
+    found = subprocess.run([executable, "-hide_banner", "-filters"], capture_output=True, check=False)
+    return b" libvmaf " in found.stdout
 
 
 def _ffmpeg() -> str:
@@ -135,12 +135,12 @@ def _inner(frame: ByteArray, crop_px: int) -> ByteArray:
 
 
 def _run(command: list[str], folder: str, pairs: Iterator[tuple[ByteArray, ByteArray]]) -> list[str]:
-    """Run FFmpeg in the folder, feed it the pairs, ground truth above result; return its complaints."""
+    """Run FFmpeg in the folder, feed it the pairs, ground truth above result; return its error messages."""
     with Path(folder, "errors.txt").open("w+b") as errors:
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
         assert process.stdin is not None
         try:
-            # a broken pipe means that FFmpeg gave up: its message tells why
+            # a broken pipe means that FFmpeg gave up: its message says why
             with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
                 for gt, hq in pairs:
                     pipe.write(gt.tobytes() + hq.tobytes())

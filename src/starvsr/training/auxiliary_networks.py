@@ -1,9 +1,10 @@
-"""The networks that stand beside the trained one in a stage: teacher, score, critic."""
+"""Auxiliary networks of a stage: teacher, score, critic, features."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +13,71 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from starvsr.models.vgg16 import load_vgg16
-from starvsr.models.weights import load_weights
-from starvsr.training.config import StageConfig
-from starvsr.training.objectives import helper_names, new_critic
-from starvsr.training.trainee import CaptionedStar, Trainee
+from starvsr.training.discriminator import PatchCritic
+from starvsr.training.model import TrainingModel
+from starvsr.training.two_heads import TwoHeadCritic
 
-_FROZEN = ("teacher", "features")
+Build = Callable[[TrainingModel, torch.device | str], nn.Module]
+"""(model, device for networks that are not copies of the model's) -> network."""
 
 
-class HelperNetworks:
-    """Builds the helpers of a stage into the trainee, where its objectives find them, steps and saves them.
-
-    The teacher is the network as the stage found it, or the stage's ``teacher`` file, and is frozen. The score begins
-    as the same; it and the critic learn from what the network makes, each with an optimiser of its own. The features
-    are a VGG16 trunk that never learns and is read anew from its package.
+@dataclass(frozen=True)
+class AuxiliaryNetwork:
+    """What an objective asks for.
 
     Args:
-        trainee: Gets the helpers.
-        seed: Of the critic's first weights.
-        device: Where the critic computes; the others lie where the network does.
+        name: By which objectives and checkpoints know it.
+        build: Makes it, of the model as the stage finds it.
+        lr: Learning rate; None for one that is frozen.
+        is_stored: Whether checkpoints hold it; what is read from a package need not be.
     """
 
-    def __init__(self, trainee: Trainee, *, seed: int, device: torch.device | str) -> None:
-        self.trainee, self.seed, self.device = trainee, seed, device
+    name: str
+    build: Build
+    lr: float | None = None
+    is_stored: bool = True
+
+
+def teacher(weights: str = "") -> AuxiliaryNetwork:
+    """The network as the stage finds it, or with the weights of a file; frozen."""
+    return AuxiliaryNetwork("teacher", lambda model, device: _copied(model, weights).eval())
+
+
+def score(weights: str, lr: float) -> AuxiliaryNetwork:
+    """A model of the student's results, which begins as the teacher does."""
+    return AuxiliaryNetwork("score", lambda model, device: _copied(model, weights), lr)
+
+
+def critic(kind: str, lr: float) -> AuxiliaryNetwork:
+    """The discriminator of the adversarial term: "patch" or "two-head"."""
+    return AuxiliaryNetwork("critic", lambda model, device: new_critic(kind).to(device), lr)
+
+
+def features() -> AuxiliaryNetwork:
+    """A frozen VGG16 trunk, read anew from its package whenever a stage is prepared."""
+    return AuxiliaryNetwork("features", _features, is_stored=False)
+
+
+def new_critic(kind: str = "patch") -> nn.Module:
+    """Build a discriminator with fresh weights."""
+    return TwoHeadCritic() if kind == "two-head" else PatchCritic()
+
+
+class AuxiliaryNetworks:
+    """Builds the auxiliary networks of a stage, takes their steps and saves them.
+
+    Args:
+        model: What trains.
+        seed: Of their first weights.
+        device: Where the critic and the features compute; the others are on the network's device.
+    """
+
+    def __init__(self, model: TrainingModel, *, seed: int, device: torch.device | str) -> None:
+        self.model, self.seed, self.device = model, seed, device
+        self.networks: dict[str, nn.Module] = {}
+        """Of the stage that is prepared, by name."""
         self._optimizers: dict[str, Optimizer] = {}
+        self._unstored: set[str] = set()
         self._state: dict[str, Any] = {}
         """What was loaded, until its stage is prepared; then the number of the stage."""
 
@@ -44,32 +86,33 @@ class HelperNetworks:
         self._state = state
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the stage's number, each helper by its name, and the optimisers as ``NAME_optimizer``."""
+        """Return the stage's number, each stored network by its name, and the optimisers as ``NAME_optimizer``."""
         state = dict(self._state)
-        for name, helper in self.trainee.helpers.items():
-            if name == "features":
-                continue
-            state[name] = helper.state_dict()
+        for name, network in self.networks.items():
+            if name not in self._unstored:
+                state[name] = network.state_dict()
         for name, optimizer in self._optimizers.items():
             state[f"{name}_optimizer"] = optimizer.state_dict()
         return state
 
-    def prepare(self, number: int, stage: StageConfig) -> None:
-        """Replace the helpers by those of a stage, from what was loaded if that is of this stage, else new ones."""
+    def prepare(self, number: int, wanted: Sequence[AuxiliaryNetwork]) -> None:
+        """Replace the networks by those of a stage, from what was loaded if that is of this stage, else new ones."""
         stored = self._state if self._state.get("stage") == number else {}
-        self.trainee.helpers, self._optimizers, self.trainee.made = {}, {}, {}
+        self.networks, self._optimizers = {}, {}
         self._state = {"stage": number}
-        for name in helper_names(stage):
-            helper = self._new(name, stage)
-            if name in stored:
-                helper.load_state_dict(stored[name])
-            helper.requires_grad_(name not in _FROZEN)
-            self.trainee.helpers[name] = helper
-            if name not in _FROZEN:
-                optimizer = AdamW(helper.parameters(), lr=stage.adversary_lr, betas=(0.5, 0.99), weight_decay=0.0)
-                if name in stored:
-                    optimizer.load_state_dict(stored[f"{name}_optimizer"])
-                self._optimizers[name] = optimizer
+        self._unstored = {one.name for one in wanted if not one.is_stored}
+        for one in wanted:
+            torch.manual_seed(self.seed)
+            network = one.build(self.model, self.device)
+            if one.name in stored:
+                network.load_state_dict(stored[one.name])
+            network.requires_grad_(one.lr is not None)
+            self.networks[one.name] = network
+            if one.lr is not None:
+                optimizer = AdamW(network.parameters(), lr=one.lr, betas=(0.5, 0.99), weight_decay=0.0)
+                if one.name in stored:
+                    optimizer.load_state_dict(stored[f"{one.name}_optimizer"])
+                self._optimizers[one.name] = optimizer
 
     def zero_grad(self) -> None:
         """Forget the gradients of all that learn."""
@@ -81,23 +124,23 @@ class HelperNetworks:
 
         Args:
             average_gradients: Makes gradients those of all processes.
-            clip_grad: Norm that the gradient of each helper is cut to.
+            clip_grad: Norm that the gradient of each network is cut to.
         """
         for name, optimizer in self._optimizers.items():
-            parameters = [p for p in self.trainee.helpers[name].parameters() if p.grad is not None]
+            parameters = [p for p in self.networks[name].parameters() if p.grad is not None]
             average_gradients(parameters)
             torch.nn.utils.clip_grad_norm_(parameters, clip_grad)
             optimizer.step()
 
-    def _new(self, name: str, stage: StageConfig) -> nn.Module:
-        torch.manual_seed(self.seed)
-        if name == "critic":
-            return new_critic(stage.adversary).to(self.device)
-        if name == "features":
-            network = load_vgg16().to(self.device)
-            return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        other = copy.deepcopy(self.trainee.network).requires_grad_(True)
-        other.zero_grad(set_to_none=True)
-        if stage.teacher:
-            load_weights(other.unet if isinstance(other, CaptionedStar) else other, Path(stage.teacher))
-        return other.eval() if name == "teacher" else other
+
+def _copied(model: TrainingModel, weights: str) -> nn.Module:
+    other = copy.deepcopy(model.network).requires_grad_(True)
+    other.zero_grad(set_to_none=True)
+    if weights:
+        model.load(other, Path(weights))
+    return other
+
+
+def _features(model: TrainingModel, device: torch.device | str) -> nn.Module:
+    network = load_vgg16().to(device)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -32,7 +32,9 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], *, keep: int
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        raise OutputNotWritableError(f"cannot write the checkpoint {path}: {error}; make room and --resume") from error
+        raise OutputNotWritableError(
+            f"cannot write the checkpoint {path}: {error}; free some space and --resume"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
     _sync_folder(folder)

@@ -1,4 +1,4 @@
-"""A small critic of clips: tells real patches from made ones, for the adversarial term of one-step students."""
+"""A patch discriminator of clips, for the adversarial term."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 class PatchCritic(nn.Module):
     """Four strided convolutions over frames and their neighbours; one verdict per patch, none per clip.
 
-    Spectral norms keep it steady at any learning rate that the network itself stands.
+    Spectral normalisation keeps it stable at any learning rate that the network itself tolerates.
     Source: PatchGAN (arXiv 1611.07004), spectral normalisation (arXiv 1802.05957).
     """
 
@@ -38,7 +38,7 @@ def critic_loss(critic: nn.Module, real: Tensor, made: Tensor) -> Tensor:
 
 
 def adversarial_loss(critic: nn.Module, made: Tensor) -> Tensor:
-    """What the critic's verdict costs the network; the critic's own weights get no gradient."""
+    """Adversarial loss of the network; the critic's weights get no gradient."""
     wanted = [parameter.requires_grad for parameter in critic.parameters()]
     critic.requires_grad_(False)
     try:

@@ -1,6 +1,6 @@
-"""Training on several processes: who is who, averaged gradients, split weights.
+"""Training on several processes: the process group, averaged gradients, sharded weights.
 
-Started by torchrun (one host or many), which tells each process its place by environment variables. Plain
+Started by torchrun (one host or many), which sets rank and world size as environment variables. Plain
 torch.distributed: gradients are averaged once a step, after all accumulated batches, so there is nothing to
 configure; a step of the large models takes tens of seconds and sending the gradients a fraction of one.
 """
@@ -89,25 +89,19 @@ class Processes:
         return dict(zip(values, (flat / self.world).tolist(), strict=True))
 
 
-def split_weights(network: nn.Module, processes: Processes) -> None:
+def split_weights(network: nn.Module, blocks: Iterable[nn.Module], processes: Processes) -> None:
     """Split weights, gradients and optimiser state over the processes (FSDP), block by block.
 
-    Each process keeps its share; a block is whole only while it runs.
+    Each process keeps its share; a block, one of the network's parts that run one after the other, is whole only while
+    it runs.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(torch.device(processes.device).type, (processes.world,))
-    for block in blocks_of(network):
+    for block in blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(network, mesh=mesh)
-
-
-def blocks_of(network: nn.Module) -> list[nn.Module]:
-    """List the parts that run one after the other and can be whole one at a time: blocks with weights of their own."""
-    from starvsr.models.star.blocks import ResBlock, SpatialTransformer, TemporalTransformer
-
-    return [m for m in network.modules() if isinstance(m, ResBlock | SpatialTransformer | TemporalTransformer)]
 
 
 def whole(tensor: Tensor) -> Tensor:

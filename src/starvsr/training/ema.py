@@ -12,7 +12,7 @@ from starvsr.training.distributed import split_like, whole
 
 
 class MovingAverage:
-    """A copy of a network's tensors that follows them slowly.
+    """An exponential moving average of a network's tensors.
 
     Args:
         network: What it follows; it begins as a copy of it. A network split over processes makes a split average.
@@ -41,12 +41,12 @@ class MovingAverage:
         return {name: whole(value) for name, value in self.tensors.items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take whole tensors as the average, each to where its copy lies and split as that is."""
+        """Load whole tensors as the average, on the device and with the sharding of the present ones."""
         self.tensors = {name: split_like(state[name], own).to(own.device) for name, own in self.tensors.items()}
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put the average into the network, and the network's own tensors back at the end."""
+        """Swap the average into the network for the duration of the block."""
         own = {name: value.clone() for name, value in self.network.state_dict().items() if name in self.tensors}
         self._fill(self.tensors)
         try:

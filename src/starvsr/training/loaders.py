@@ -1,4 +1,4 @@
-"""The samples of a recipe: where its clips come from, and the stream of batches that a process takes from them."""
+"""The data loaders of a recipe: its clip source, and the stream of batches of each process."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from starvsr.training.distributed import Processes
 
 
 def training_stream(config: TrainConfig, processes: Processes, step: int) -> SampleStream:
-    """Open the samples of a run as they are from a step on, for one of its processes.
+    """Open the sample stream of one process of a run, from a step on.
 
     Raises:
         DataError: there is nothing to train on, or it cannot be read.
     """
     data = config.data
     return SampleStream(
-        _clips(config, tell=processes.rank == 0),
+        _clips(config, print_notes=processes.rank == 0),
         num_frames=min(data.num_frames, data.clip_frames),
         lq_crop=data.lq_crop,
         pool_size=data.pool_size,
@@ -33,8 +33,8 @@ def training_stream(config: TrainConfig, processes: Processes, step: int) -> Sam
     )
 
 
-def _clips(config: TrainConfig, *, tell: bool) -> ClipSource:
-    """Open stored pairs, or sharp clips that are degraded as they come; tell on standard error what is passed over."""
+def _clips(config: TrainConfig, *, print_notes: bool) -> ClipSource:
+    """Open stored pairs, or sharp clips that are degraded as they come; note skipped files on standard error."""
     data = config.data
     sizes = {"clip_frames": data.clip_frames, "gt_size": data.gt_size}
     if data.pairs:
@@ -47,7 +47,7 @@ def _clips(config: TrainConfig, *, tell: bool) -> ClipSource:
         video_probability=data.video_probability,
         captions=data.captions or None,
     )
-    for note in source.notes if tell else ():
+    for note in source.notes if print_notes else ():
         print(f"note: {note}", file=sys.stderr)
     source.prepare()
     return DegradedClips(source, data.degradation, seed=config.seed, gray_probability=data.gray_probability, **sizes)

@@ -1,7 +1,7 @@
 """The training loop: stages of steps over a stream of samples, with averages, checkpoints and validation.
 
-Everything random in a step is a function of (seed, process, step): samples, noise, dropout. So a run that was
-killed goes on from its checkpoint bit for bit as if it had not been.
+Everything random in a step is a function of (seed, process, step): samples, noise, dropout. So a killed run resumes
+from its checkpoint bit for bit.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,7 @@ from torch import Tensor
 
 from starvsr.data.pool import Batch, SampleStream
 from starvsr.errors import DataError, OptionError
-from starvsr.families.causal_sr.spec import CausalSRSpec
-from starvsr.families.registry import get_entry
-from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
-from starvsr.models.weights import liem_names, load_weights
-from starvsr.training.auxiliary_networks import HelperNetworks
-from starvsr.training.causal import build_causal_trainee
+from starvsr.training.auxiliary_networks import AuxiliaryNetworks
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.distributed import (
@@ -38,14 +32,17 @@ from starvsr.training.distributed import (
     whole_state,
 )
 from starvsr.training.ema import MovingAverage
-from starvsr.training.freezing import HEAD_NAME, choose_trained, constant_names
+from starvsr.training.families import build_model
+from starvsr.training.family import start_of
+from starvsr.training.freezing import choose_trained, constant_names
 from starvsr.training.loaders import training_stream
-from starvsr.training.objectives import OBJECTIVES, Parts, helper_losses, helper_names
+from starvsr.training.objectives import OBJECTIVES
+from starvsr.training.objectives.objective import Losses
 from starvsr.training.optimizer import build_optimizer
+from starvsr.training.recipe import recipe_tree
 from starvsr.training.recipe_diff import check_changes
 from starvsr.training.run_log import RunLog, Tally, peak_memory_gb
-from starvsr.training.trainee import Trainee, build_trainee
-from starvsr.training.validation import Measure, Validation
+from starvsr.training.validation import Validation
 
 
 class Trainer:
@@ -57,7 +54,6 @@ class Trainer:
         start_from: weights to begin with, of the same network, with or without the gates of LIEM, which otherwise
             start afresh; for a published model, in place of the recipe's ``init``.
         processes: the group that trains together; None for this process alone.
-        measures: more numbers for the validation, see :func:`starvsr.training.validation.validate`.
         allow_changes: go on although the recipe differs from the run's in what is already trained.
 
     Raises:
@@ -71,7 +67,6 @@ class Trainer:
         *,
         start_from: Path | None = None,
         processes: Processes | None = None,
-        measures: Mapping[str, Measure] | None = None,
         allow_changes: bool = False,
     ) -> None:
         self.config, self.folder = config, folder
@@ -81,42 +76,28 @@ class Trainer:
         self.records = RunLog(folder, is_first=self.processes.is_first, tensorboard=run.tensorboard, wandb=run.wandb)
         path = latest_checkpoint(folder)
         state = None if path is None else load_checkpoint(path)
-        self.trainee = self._build(start_from, state)
-        self.network = self.trainee.network
-        self.constant = constant_names(self.network, config.stage)
+        self.model = build_model(
+            config, self.processes.device, start_from=start_from, begun=None if state is None else start_of(state)
+        )
+        self.network = self.model.network
+        self.constant = constant_names(self.network, self.model.parts, config.stage)
         """Names of the parameters that no stage trains: they have no average of their own."""
         if run.parallel == "fsdp" and run.optimizer != "adamw":
             raise OptionError('run.parallel = "fsdp" needs run.optimizer = "adamw": Muon needs whole matrices')
         self.is_split = run.parallel == "fsdp" and self.processes.world > 1
         """Whether each process holds a share of the network; alone there is nothing to split."""
         if self.is_split:
-            split_weights(self.network, self.processes)
+            split_weights(self.network, self.model.blocks(), self.processes)
         else:
             self.network.to(self.processes.device)
         self.average = MovingAverage(self.network, but=self.constant)
         self.step = 0
         self.rng = torch.Generator()
-        self.optimizer = build_optimizer(self.network, run)
-        self.helpers = HelperNetworks(self.trainee, seed=config.seed, device=self.processes.device)
-        self._validation = Validation(config, self.trainee, self.average, measures or {})
+        self.optimizer = build_optimizer(self.network, self.model.parts, run)
+        self.auxiliary = AuxiliaryNetworks(self.model, seed=config.seed, device=self.processes.device)
+        self._validation = Validation(config, self.model, self.average)
         if state is not None:
             self._resume(state, allow_changes)
-
-    def _build(self, start_from: Path | None, state: dict[str, Any] | None) -> Trainee:
-        """Build the trainee; a published one that goes on starts from what the run began with."""
-        entry = get_entry(self.config.model)
-        if not isinstance(entry, StarI2VGenSpec):
-            build = build_causal_trainee if isinstance(entry, CausalSRSpec) else build_trainee
-            trainee = build(self.config, self.processes.device)
-            if start_from is not None:
-                load_weights(trainee.network, start_from, may_lack=liem_names(trainee.network.state_dict()))
-            return trainee
-        begun = (state or {}).get("start", {})
-        word = begun.get("word", None if start_from is None else str(start_from.resolve()))
-        trainee = build_trainee(self.config, self.processes.device, start=word, digest=begun.get("digest"))
-        for name in constant_names(trainee.network, self.config.stage):
-            trainee.network.get_parameter(name).requires_grad_(False)  # none of the optimiser's business
-        return trainee
 
     @property
     def num_steps(self) -> int:
@@ -135,12 +116,12 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
         self.average.load(state["average"])
         self.step = step
-        self.helpers.load_state_dict(state.get("helpers", {}))
+        self.auxiliary.load_state_dict(state.get("helpers", {}))
 
     @property
     def _left_out(self) -> frozenset[str]:
         """Names that checkpoints leave out, because the file that the run began with has them."""
-        start = self.trainee.start
+        start = self.model.start
         return self.constant if start is not None and start.path is not None else frozenset()
 
     def save(self) -> Path | None:
@@ -155,10 +136,10 @@ class Trainer:
             "optimizer": optimizer,
             "step": self.step,
             "rng": self._step_rng(0).get_state(),
-            "config": json.dumps(asdict(self.config)),
-            "helpers": self.helpers.state_dict(),
+            "config": json.dumps(recipe_tree(self.config)),
+            "helpers": self.auxiliary.state_dict(),
         }
-        start = self.trainee.start
+        start = self.model.start
         if start is not None:
             state["start"] = {"word": start.word, "path": str(start.path or ""), "digest": start.digest}
         path = None
@@ -183,7 +164,7 @@ class Trainer:
         self.records.close()
 
     def _origin(self) -> dict[str, Any]:
-        start = self.trainee.start
+        start = self.model.start
         if start is None or start.path is None:
             return {}
         return {"from": start.path.name, "sha256": start.digest, "new_tensors": len(start.new)}
@@ -201,9 +182,9 @@ class Trainer:
         tally = Tally(self.step)
         while self.step < first + stage.steps:
             lr = learning_rate(stage, self.step - first)
-            parts, waiting = self._train_step(stage, batches, lr)
+            losses, waiting = self._train_step(stage, batches, lr)
             self.step += 1
-            tally.add(parts, waiting)
+            tally.add(losses, waiting)
             if self.step % run.log_every == 0:
                 pace = tally.pace(self.step, data.batch * run.accumulate * self.processes.world)
                 means = self.processes.mean({name: value / run.log_every for name, value in tally.sums.items()})
@@ -226,21 +207,26 @@ class Trainer:
 
     def _prepare_stage(self, number: int, stage: StageConfig, first: int) -> None:
         self.network.train()
-        trained = choose_trained(self.network, stage)
+        trained = choose_trained(self.network, self.model.parts, stage)
         self.log({"event": "stage", "stage": number, "objective": stage.objective, "trained_tensors": len(trained)})
+        if (stage.zero_head or stage.head_lr_scale != 1) and not self.model.parts.head:
+            raise OptionError(
+                f"{self.model.name} has no last layer of its own kind: leave out zero_head, head_lr_scale"
+            )
         if stage.zero_head and self.step == first:
             self._zero_head()
-        if helper_names(stage) and self.is_split:
+        wanted = OBJECTIVES[stage.objective].auxiliary(stage.tables)
+        if wanted and self.is_split:
             raise OptionError('distillation and adversarial terms need run.parallel = "data"')
-        self.helpers.prepare(number, stage)
+        self.auxiliary.prepare(number, wanted)
 
     def _zero_head(self) -> None:
         """Set the last layer to zero, in the network, its average and the optimiser's memory."""
-        for name, parameter in self.network.named_parameters():
-            if name.startswith(HEAD_NAME):
-                parameter.detach().zero_()
-                self.average.tensors[name].zero_()
-                self.optimizer.state.pop(parameter, None)
+        for name in self.model.parts.head_names(self.network):
+            parameter = self.network.get_parameter(name)
+            parameter.detach().zero_()
+            self.average.tensors[name].zero_()
+            self.optimizer.state.pop(parameter, None)
 
     def _step_rng(self, part: int) -> torch.Generator:
         """Return a generator for one batch of the present step of this process."""
@@ -249,15 +235,13 @@ class Trainer:
         torch.manual_seed(seed)  # dropout
         return self.rng.manual_seed(seed)
 
-    def _train_step(self, stage: StageConfig, batches: Iterator[Batch], lr: float) -> tuple[Parts, float]:
+    def _train_step(self, stage: StageConfig, batches: Iterator[Batch], lr: float) -> tuple[Losses, float]:
         """Add up the gradients of ``accumulate`` batches and take one step; also returns seconds spent waiting."""
-        objective, run = stage.objective, self.config.run
-        if stage.velocity_every and self.step % stage.velocity_every == stage.velocity_every - 1:
-            objective = "velocity"
-        totals: Parts = {}
+        run, (objective, tables) = self.config.run, stage.objective_at(self.step)
+        totals: Losses = {}
         waited = 0.0
         self.optimizer.zero_grad(set_to_none=True)
-        self.helpers.zero_grad()
+        self.auxiliary.zero_grad()
         names: list[str] = []
         for part in range(run.accumulate):
             asked = time.monotonic()
@@ -265,14 +249,15 @@ class Trainer:
             waited += time.monotonic() - asked
             names += batch["name"]
             rng = self._step_rng(part)
-            parts = OBJECTIVES[objective].compute(self.trainee, batch, stage, rng)
-            loss = torch.stack(list(parts.values())).sum()
-            self._check_finite(parts, loss, batch["name"])
+            output = OBJECTIVES[objective].compute(self.model, batch, tables, self.auxiliary.networks, rng)
+            losses = dict(output.losses)
+            loss = torch.stack(list(losses.values())).sum()
+            self._check_finite(losses, loss, batch["name"])
             (loss / run.accumulate).backward()
-            for name, loss in helper_losses(self.trainee, batch, stage, rng):
-                parts[name] = loss
-                (loss / run.accumulate).backward()
-            for name, value in parts.items():
+            for name, compute in output.auxiliary_losses.items():
+                losses[name] = compute()
+                (losses[name] / run.accumulate).backward()
+            for name, value in losses.items():
                 totals[name] = totals.get(name, 0.0) + value.detach() / run.accumulate
         self._take_step(stage, lr, names)
         suffix = "" if objective == stage.objective else "*"
@@ -291,17 +276,17 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr * (stage.head_lr_scale if group["is_head"] else 1.0)
         self.optimizer.step()
-        self.helpers.step(self.processes.average_gradients, self.config.run.clip_grad)
+        self.auxiliary.step(self.processes.average_gradients, self.config.run.clip_grad)
         self.average.update(self.step, self.config.run.ema)
 
     def _to_device(self, batch: Batch) -> Batch:
         device = self.processes.device
         return Batch(lq=batch["lq"].to(device), gt=batch["gt"].to(device), caption=batch["caption"], name=batch["name"])
 
-    def _check_finite(self, parts: Parts, loss: Tensor, names: list[str]) -> None:
+    def _check_finite(self, losses: Losses, loss: Tensor, names: list[str]) -> None:
         if torch.isfinite(loss):
             return
-        named = ", ".join(f"{name} {float(value.detach()):g}" for name, value in parts.items())
+        named = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
         raise DataError(
             f"the loss is not finite at step {self.step} ({named}; clips {', '.join(names)}): lower the learning rate "
             "or look at these clips; the checkpoint before is untouched"

@@ -71,7 +71,7 @@ def dynamic_frequency_loss(
         timesteps: integer timesteps [B].
         alpha: exponent of c(t).
         cutoff: border between low and high, in cycles per pixel (0 .. 0.5).
-        separation: how the bands are told apart; "none" weighs all alike.
+        separation: how the bands are separated; "none" weighs all alike.
         weighting: "direct" as above, "inverse" with the bands' weights exchanged.
         num_timesteps: T + 1.
 
@@ -102,7 +102,7 @@ def low_share(timesteps: Tensor, alpha: float, weighting: Weighting = "direct", 
 def fade(timesteps: Tensor, form: Fade = "linear", num_timesteps: int = 1000) -> Tensor:
     """Return b(t) / beta, the weight of the dynamic frequency loss beside the velocity loss, float32 [B].
 
-    "linear" is 1 - t/T. The paper tells no formula for "exponential"; here it is (e^(1 - t/T) - 1) / (e - 1), which
+    "linear" is 1 - t/T. The paper gives no formula for "exponential"; here it is (e^(1 - t/T) - 1) / (e - 1), which
     has the same ends, 1 without noise and 0 with nothing but noise.
     """
     left = 1 - timesteps.float() / (num_timesteps - 1)

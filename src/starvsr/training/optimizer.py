@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from starvsr.training.config import RunConfig
-from starvsr.training.freezing import HEAD_NAME
-
-ADAM_NAMES = ("context",)
-"""Matrices left to Adam. Not the first and last convolutions: all their inputs move together, so Adam's steps of
-equal size in every weight add up to jumps of the whole picture's brightness."""
+from starvsr.training.parts import NamedParts
 
 
-def build_optimizer(network: nn.Module, run: RunConfig) -> Optimizer:
-    """Build the optimiser that a recipe names, for what of a network is trained; its rate is set at every step."""
-    groups = parameter_groups(network, ADAM_NAMES, HEAD_NAME)
+def build_optimizer(network: nn.Module, parts: NamedParts, run: RunConfig) -> Optimizer:
+    """Build the optimiser that a recipe names, for what of a network is trained; its rate is set at every step.
+
+    The first and last convolutions are Muon's, too: all their inputs move together, so Adam's steps of equal size in
+    every weight would add up to jumps of the whole picture's brightness.
+    """
+    groups = parameter_groups(network, parts.adam, parts.head or None)
     if run.optimizer == "muon":
         return Muon(groups, lr=0.0, weight_decay=run.weight_decay)
     return AdamW(groups, lr=0.0, weight_decay=run.weight_decay)

@@ -40,8 +40,8 @@ def draw_excerpt(clip: Tensor, side: int, num_frames: int, rng: torch.Generator)
     """Draw an excerpt of at most this side and number of frames; its corner is a multiple of four pixels."""
     starts = []
     for size, wanted, step in ((clip.shape[2], num_frames, 1), (clip.shape[3], side, 4), (clip.shape[4], side, 4)):
-        room = max(size - wanted, 0) // step
-        first = int(torch.randint(0, room + 1, (), generator=rng)) * step
+        slack = max(size - wanted, 0) // step
+        first = int(torch.randint(0, slack + 1, (), generator=rng)) * step
         starts.append(slice(first, first + wanted))
     return Excerpt(*starts)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from starvsr.errors import DataError
-from starvsr.training.config import TrainConfig, differences
+from starvsr.training.config import TrainConfig
+from starvsr.training.recipe import current_tree, recipe_tree
 
 _HARMLESS = ("run.log_", "run.save_", "run.keep_", "run.validat", "run.sample_", "run.tensorboard", "run.wandb")
 _HARMLESS_DATA = ("data.workers", "data.cache", "data.validation_videos", "models")
@@ -22,7 +22,7 @@ def check_changes(folder: Path, config: TrainConfig, old: Mapping[str, Any], ste
     Args:
         folder: Folder of the run, for the message.
         config: The recipe now.
-        old: The recipe then, as a plain tree.
+        old: The recipe then, as a plain tree, of this release or an older one.
         step: How far the run is.
         allow: Whether changes in what is already trained are accepted.
 
@@ -32,7 +32,7 @@ def check_changes(folder: Path, config: TrainConfig, old: Mapping[str, Any], ste
     Raises:
         DataError: something changed that may not.
     """
-    new = json.loads(json.dumps(asdict(config)))
+    new, old = json.loads(json.dumps(recipe_tree(config))), current_tree(old)
     notes: list[str] = []
     serious: list[str] = []
     for key, (was, now) in differences(old, new).items():
@@ -59,3 +59,25 @@ def _may_change(config: TrainConfig, key: str, step: int) -> bool:
     stage = config.stage[number]
     grows = key.endswith(".steps") and stage.schedule == "constant" and ends[number] >= step
     return ends[number] - stage.steps >= step or grows
+
+
+def differences(old: Any, new: Any, where: str = "") -> dict[str, tuple[Any, Any]]:
+    """Compare two recipes as plain trees: {dotted key: (old, new)}, None where one has no such entry.
+
+    Keys that only the newer program knows are not differences as long as nobody sets them: pass trees of
+    :func:`~starvsr.training.recipe.recipe_tree` and compare what both have.
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = [key for key in new if key in old] if where != "network" else list(dict.fromkeys((*old, *new)))
+        pairs = [(str(key), old.get(key), new.get(key)) for key in keys]
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and where == "stage":
+        longest = max(len(old), len(new))
+        before, after = ([*stages, *[None] * (longest - len(stages))] for stages in (old, new))
+        pairs = [(str(i), before[i], after[i]) for i in range(longest)]
+    else:
+        same = list(old) == list(new) if isinstance(old, list | tuple) and isinstance(new, list | tuple) else old == new
+        return {} if same else {where: (old, new)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for key, a, b in pairs:
+        found |= differences(a, b, f"{where}.{key}" if where else key)
+    return found

@@ -1,28 +1,25 @@
-"""The door of training: a recipe in, a folder of checkpoints, inference weights and their card out."""
+"""Entry points of training: a recipe in, a folder of checkpoints, inference weights and their card out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from starvsr.errors import DataError
-from starvsr.families.causal_sr.spec import CausalSRSpec
-from starvsr.families.registry import get_entry, get_spec, names_of
-from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
-from starvsr.families.star_small.spec import StarSmallSpec
+from starvsr.families.registry import MODELS
 from starvsr.models.weight_ends import join_ends
-from starvsr.models.weights import digest, read_tensors, save_weights
+from starvsr.models.weights import read_tensors, save_weights
+from starvsr.training.card import model_card
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint
-from starvsr.training.config import load_recipe
 from starvsr.training.distributed import Processes
+from starvsr.training.families import FAMILIES, family_of
+from starvsr.training.family import start_of
 from starvsr.training.loop import Trainer
-from starvsr.training.published import Start, whole_tensors
-from starvsr.training.trainee import network_config
-from starvsr.training.validation import Measure
+from starvsr.training.recipe import load_recipe, print_note, stored_recipe
 
 
 def train(
@@ -32,7 +29,6 @@ def train(
     *,
     start_from: Path | None = None,
     device: str = "cpu",
-    measures: Mapping[str, Measure] | None = None,
     allow_changes: bool = False,
 ) -> Path:
     """Train by a recipe, or go on with a run begun in ``folder``, and export the averaged weights.
@@ -42,18 +38,12 @@ def train(
     Returns:
         Path of the exported weights.
     """
-    config = load_recipe(recipe, overrides)
+    first = os.environ.get("RANK", "0") == "0"
+    config = load_recipe(recipe, overrides, on_note=print_note if first else lambda text: None)
     path = folder / weights_name(config.model)
     processes = Processes.join(device)
     try:
-        trainer = Trainer(
-            config,
-            folder,
-            start_from=start_from,
-            processes=processes,
-            measures=measures,
-            allow_changes=allow_changes,
-        )
+        trainer = Trainer(config, folder, start_from=start_from, processes=processes, allow_changes=allow_changes)
         trainer.run()
         if processes.is_first:
             export(folder, path, recipe=recipe.name)
@@ -85,98 +75,30 @@ def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False, fai
     if newest is None:
         raise DataError(f"no checkpoint in {folder}: train first, or name the folder of a run")
     state = load_checkpoint(newest)
-    config = json.loads(state["config"])
-    metadata = {"format": "pt", "step": str(state["step"]), "recipe": recipe, "model": config["model"]}
-    if config.get("network"):
-        metadata["network"] = json.dumps(config["network"])
-    if can_sample(config["stage"]):
+    config, start = stored_recipe(json.loads(state["config"])), start_of(state)
+    family = family_of(config.model)
+    metadata = {"format": "pt", "step": str(state["step"]), "recipe": recipe, "model": config.model}
+    if config.network:
+        metadata["network"] = json.dumps(config.network)
+    if config.stage[-1].teaches_all_levels:
         metadata["samples"] = "true"
     tensors = state["network"] if raw else {**state["network"], **state["average"]}
-    begun = state.get("start")
-    if begun is not None:
-        start = Start(begun["word"], Path(begun["path"]) if begun["path"] else None, begun["digest"])
-        unet = get_spec(config["model"], StarI2VGenSpec).unet
-        tensors = whole_tensors(start, tensors, network_config(unet, config["network"]))
+    tensors = family.exported(tensors, config, start)
     if faithful is not None:
-        if not isinstance(get_entry(config["model"]), CausalSRSpec):
-            raise DataError(
-                f"{config['model']} has no --detail: leave out --faithful, which is for "
-                f"{', '.join(names_of(CausalSRSpec))}"
+        if not family.has_ends:
+            others = ", ".join(
+                name for name, one in MODELS.items() if type(one) in FAMILIES and family_of(name).has_ends
             )
+            raise DataError(f"{config.model} has no --detail: leave out --faithful, which is for {others}")
         tensors = join_ends(read_tensors(faithful), tensors)
         metadata["ends"] = f"faithful: {faithful.name}; vivid: step {state['step']}"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_weights(tensors, path, dtype=torch.float16, metadata=metadata)
     del tensors
-    path.with_suffix(".md").write_text(_card(path, folder, state, config, metadata), encoding="utf-8")
+    path.with_suffix(".md").write_text(model_card(path, folder, config, family, metadata, start), encoding="utf-8")
     return path
-
-
-def can_sample(stages: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a network can be sampled from noise: its last stage taught it all noise levels, not one step alone."""
-    last = stages[-1]
-    return last["objective"] in ("velocity", "star", "consistency") or bool(last["velocity_every"])
 
 
 def weights_name(model: str) -> str:
     """Return the file name that a model's exported weights get."""
-    entry = get_entry(model)
-    return entry.weights if isinstance(entry, StarSmallSpec | CausalSRSpec) else f"{model}.safetensors"
-
-
-def _card(path: Path, folder: Path, state: dict[str, Any], config: dict[str, Any], metadata: dict[str, str]) -> str:
-    """Describe weights: what they are, how they came about, what was measured."""
-    entry, begun = get_entry(config["model"]), state.get("start")
-    published = isinstance(entry, StarI2VGenSpec)
-    values = sum(tensor.numel() for tensor in read_tensors(path).values())
-    model = f" --model {entry.name}" if published else ""
-    lines = [
-        f"# {path.stem}",
-        "",
-        f"Weights of {config['model']}, {values:,} values in float16, after {state['step']} steps"
-        + (f" of {metadata['recipe']}." if metadata["recipe"] else "."),
-        "",
-        f"    starvsr upscale CLIP{model} --weights {path.name}",
-        "",
-        f"SHA-256 {digest(path)}",
-        "",
-        "## Training",
-        "",
-        "| stage | objective | steps | learning rate | losses |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for number, stage in enumerate(config["stage"]):
-        losses = ", ".join(
-            f"{k.removesuffix('_weight')} {v:g}" for k, v in stage.items() if k.endswith("_weight") and v
-        )
-        lines.append(f"| {number} | {stage['objective']} | {stage['steps']} | {stage['lr']:g} | {losses} |")
-    data = config["data"]
-    source = "stored pairs" if data.get("pairs") else f'degradation "{data["degradation"]}" on the fly'
-    lines += ["", f"Data: {source}; seed {config['seed']}; batches of {data['batch']}."]
-    if config.get("network"):
-        lines += ["", f"Network changes: `{json.dumps(config['network'])}`."]
-    if begun and begun["path"]:
-        lines += ["", f"Started from {Path(begun['path']).name} (SHA-256 {begun['digest'] or 'of a folder'})."]
-    measured = _last_validation(folder)
-    if measured:
-        lines += ["", "## Validation of the averaged weights", "", "| number | value |", "| --- | --- |"]
-        lines += [f"| {name} | {value} |" for name, value in measured.items()]
-    lines += [
-        "",
-        "## Licence",
-        "",
-        f"{entry.licence}, if the data"
-        + (" and what it started from" if published else "")
-        + " allow it: say here what they were.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _last_validation(folder: Path) -> dict[str, Any]:
-    log = folder / "log.jsonl"
-    found: dict[str, Any] = {}
-    for line in log.read_text().splitlines() if log.is_file() else []:
-        entry = json.loads(line)
-        if entry.get("event") == "validation":
-            found = {k: v for k, v in entry.items() if k not in ("event", "time")}
-    return found
+    return family_of(model).weights_name

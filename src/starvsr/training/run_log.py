@@ -1,4 +1,4 @@
-"""What a run tells about itself: a line of JSON per event, and TensorBoard or Weights & Biases on request."""
+"""The log of a run: a line of JSON per event, and TensorBoard or Weights & Biases on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starvsr.errors import OptionError
 
 
 class RunLog:
-    """Writes ``log.jsonl``, prints the same lines, and hands numbers on; silent in all but the first process."""
+    """Writes ``log.jsonl``, prints the lines and passes numbers to the boards; silent in all but the first process."""
 
     def __init__(self, folder: Path, *, is_first: bool = True, tensorboard: bool = False, wandb: str = "") -> None:
         """Open what was asked for.

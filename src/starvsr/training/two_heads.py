@@ -12,8 +12,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 class TwoHeadCritic(nn.Module):
     """Two small patch critics of 2-D convolutions.
 
-    The first sees a frame. The second sees a frame and the change to the next one, so that it can tell motion from
-    flicker; with one frame it is silent. A network that satisfies one cannot do so at the cost of the other.
+    The first sees a frame. The second sees a frame and the change to the next one, so that it tells motion from
+    flicker; with one frame it gives no verdict. A network that satisfies one cannot do so at the cost of the other.
 
     Source: the two heads of AdcVSR (arXiv 2603.00458), PatchGAN (arXiv 1611.07004), spectral normalisation
     (arXiv 1802.05957).

@@ -11,8 +11,8 @@ import torch
 
 from benchmarks.quality import ablations
 from benchmarks.quality.ablations import Row, agreement, main, read_rows, spread
-from starvsr.training.config import load_recipe
-from starvsr.training.trainee import build_trainee
+from starvsr.training.families import build_model
+from starvsr.training.recipe import load_recipe
 from starvsr.video.codec_pass import write_lossless
 
 
@@ -35,7 +35,7 @@ def test_networks_of_the_liem_rows_differ() -> None:
     counts = []
     for row in read_rows(names=names):
         config = load_recipe(ablations.FOLDER / "base.toml", [*row.overrides, "network.width=24", "network.head_dim=8"])
-        counts.append(sum(".local" in name for name in build_trainee(config).network.state_dict()))
+        counts.append(sum(".local" in name for name in build_model(config).network.state_dict()))
     assert counts[0] == 0 and counts[3] == counts[1] + counts[2] and counts[2] == 2 * counts[1] > 2
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from starvsr.errors import WeightsError
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
-from starvsr.models.weights import build_empty, fit, load_star_unet, load_training_start, read_tensors
+from starvsr.models.weights import build_empty, fit, load_star_unet, load_training_start, read_metadata, read_tensors
 from starvsr.models.weights.assign import check_fit
 from starvsr.models.weights.star import VENHANCER_ONLY, liem_names
 
@@ -324,3 +324,19 @@ def test_loading_takes_no_second_copy(width: int, saved: torch.dtype, tmp_path: 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_loading_the_full_size_takes_no_second_copy(tmp_path: Path) -> None:
     assert _measure(tmp_path, 320, torch.float16, "float16") < 1.1  # 2,041 M parameters, 4 GB
+
+
+def test_the_same_weights_are_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    """The library itself writes metadata in another order in each process."""
+    metadata = {"step": "3", "recipe": "größe.toml", "model": "m", "format": "pt", "samples": "true", "ends": "a; b"}
+    code = (
+        "import sys, json, torch; from pathlib import Path; from starvsr.models.weights import save_weights;"
+        "save_weights({'b': torch.ones(3), 'a': torch.zeros(2, 2)}, Path(sys.argv[1]), dtype=torch.float16,"
+        " metadata=json.loads(sys.argv[2]))"
+    )
+    paths = [tmp_path / f"{number}.safetensors" for number in range(3)]
+    for path in paths:
+        subprocess.run([sys.executable, "-c", code, str(path), json.dumps(metadata)], check=True)
+    assert len({path.read_bytes() for path in paths}) == 1
+    assert read_metadata(paths[0]) == metadata
+    assert torch.equal(read_tensors(paths[0])["b"], torch.ones(3, dtype=torch.float16))

@@ -1,19 +1,14 @@
-"""`starvsr train` and `starvsr export`: the doors to training and out of it."""
+"""`starvsr train` and `starvsr export`."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from starvsr.apps.cli.commands import ExampleCommand
 from starvsr.errors import DataError, OptionError, OutputExistsError
-
-if TYPE_CHECKING:
-    from starvsr.training.validation import Measure
-
 
 _TRAIN = (
     ("starvsr train recipes/star-small.toml", "into runs/star-small"),
@@ -77,7 +72,6 @@ def train(
         overrides,
         start_from=start_from,
         device=device,
-        measures=_measures(),
         allow_changes=allow_changes,
     )
     if first:
@@ -85,18 +79,11 @@ def train(
 
 
 def _show_plan(recipe: Path, overrides: tuple[str, ...], devices: int, device_gib: float) -> None:
-    from starvsr.training.config import load_recipe
     from starvsr.training.memory import plan_recipe
+    from starvsr.training.recipe import load_recipe
 
     for number, plan in enumerate(plan_recipe(load_recipe(recipe, overrides), devices)):
         click.echo(f"stage {number}: " + plan.table(device_gib))
-
-
-def _measures() -> dict[str, Measure]:
-    """Return the metrics of the validation that can be had here without more packages."""
-    from starvsr.metrics.fidelity import ssim
-
-    return {"ssim": lambda gt, hq: float(ssim(gt, hq, crop_px=8).mean())}
 
 
 @click.command(cls=ExampleCommand, examples=_EXPORT, short_help="Make weights for `upscale` out of a training run.")

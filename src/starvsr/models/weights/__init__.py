@@ -9,6 +9,7 @@ puts a model's files together, ``model_folder`` writes model folders.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -70,4 +71,17 @@ def save_weights(tensors: Mapping[str, Tensor], path: Path, *, dtype: torch.dtyp
         partial,
         metadata=dict(metadata),
     )
+    _sort_metadata(partial)
     os.replace(partial, path)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a safetensors file in order, in place: the library writes them in another one each time."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(ordered) <= size:
+            file.seek(8)
+            file.write(ordered.ljust(size))

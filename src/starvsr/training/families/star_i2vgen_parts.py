@@ -1,17 +1,14 @@
-"""The published STAR as something that trains: where it starts from, and the parts that stay as they are.
+"""The parts of the published STAR for training: where the network starts from, and what stays as it is.
 
 The network starts from VEnhancer, from a published STAR or from another run; VAE and text tower are those that
-`starvsr upscale` uses. CogVideoX, with LIEM and LoRA, takes a place beside this file: a builder of its own that
-:func:`starvsr.training.trainee.build_trainee` chooses by the model's name.
+`starvsr upscale` uses.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -33,6 +30,7 @@ from starvsr.models.weights.cache import Places
 from starvsr.models.weights.locate import find_start
 from starvsr.models.weights.star import is_venhancer
 from starvsr.training.config import TrainConfig
+from starvsr.training.model import Start
 
 KEPT_CAPTIONS = 1024
 """Captions whose features are held, 0.3 MB each."""
@@ -42,7 +40,7 @@ _WHOLE_CLIP = 1 << 20
 
 
 class CaptionedStar(nn.Module):
-    """A STAR network that is told what to see by text features instead of a learned context."""
+    """A STAR network conditioned on text features instead of a learned context."""
 
     def __init__(self, config: StarUNetConfig) -> None:
         """Build with fresh weights."""
@@ -79,7 +77,7 @@ class CaptionReader:
 
     @torch.no_grad()
     def _features(self, text: str) -> Tensor:
-        """Read one text by itself, so that its features do not depend on the batch."""
+        """Read one text alone, so that its features do not depend on the batch."""
         if text not in self._read:
             ids = torch.tensor([self.tokenizer.context_ids(text)], device=self.tower.positional_embedding.device)
             scope = torch.autocast(ids.device.type, self._autocast) if self._autocast else nullcontext()
@@ -91,25 +89,8 @@ class CaptionReader:
         return self._read[text]
 
 
-@dataclass(frozen=True)
-class Start:
-    """What a network began with.
-
-    Args:
-        word: The recipe's word for it: "venhancer", a model, a path (whole), or "" for fresh weights.
-        path: The file or folder; None for fresh weights.
-        digest: SHA-256 of the file; None for folders and fresh weights.
-        new: Names of tensors that the file did not have.
-    """
-
-    word: str = ""
-    path: Path | None = None
-    digest: str | None = None
-    new: tuple[str, ...] = ()
-
-
 def find_parts(config: TrainConfig, word: str) -> dict[str, Path]:
-    """Return where the start of the network and the fixed parts lie, by the names of `ModelFiles`.
+    """Return the paths of the network's start and of the fixed parts, by the names of `ModelFiles`.
 
     Args:
         config: The recipe.
@@ -165,18 +146,20 @@ def load_network(
     return network.train(), Start(word if is_name else str(path.resolve()), path, found, new)
 
 
-def settle(network: nn.Module, constant: Collection[str], device: torch.device | str, frozen: torch.dtype) -> None:
+def cast_parameters(
+    network: nn.Module, constant: Collection[str], device: torch.device | str, frozen: torch.dtype
+) -> None:
     """Give what trains memory of its own in float32; what never trains stays one copy, matrices in type ``frozen``.
 
     Vectors stay in float32: norms compute in it. Matrices are multiplied in that type anyhow.
     """
-    settled = {}
+    cast = {}
     for name, value in network.state_dict().items():
         dtype = frozen if name in constant and value.ndim > 1 else torch.float32
-        settled[name] = value.to(device, dtype, copy=name not in constant)
-        if settled[name] is not value:
+        cast[name] = value.to(device, dtype, copy=name not in constant)
+        if cast[name] is not value:
             release_pages(value)
-    network.load_state_dict(settled, assign=True)
+    network.load_state_dict(cast, assign=True)
 
 
 def load_codec(files: dict[str, Path], config: TrainConfig, device: torch.device | str) -> TemporalVaeCodec:
@@ -193,8 +176,8 @@ def load_reader(files: dict[str, Path], config: TrainConfig, device: torch.devic
     autocast = None
     if config.run.precision == "bf16":
         autocast = torch.bfloat16
-        settled = {n: v.to(autocast) if is_matrix(n, v) else v for n, v in tower.state_dict().items()}
-        tower.load_state_dict(settled, assign=True)
+        cast = {n: v.to(autocast) if is_matrix(n, v) else v for n, v in tower.state_dict().items()}
+        tower.load_state_dict(cast, assign=True)
     dropped = NEGATIVE_PROMPT if config.data.dropped_caption == "negative" else ""
     return CaptionReader(tokenizer, tower.to(device), dropped=dropped, autocast=autocast)
 
@@ -230,8 +213,3 @@ def whole_tensors(start: Start, own: dict[str, Tensor], unet: StarUNetConfig) ->
         raise DataError(f"the checkpoint lacks {len(lost)} tensors ({lost[0]}, ...): it is damaged; use the one before")
     network, _ = load_network(unet, start.word, start.path, seed=0, digest=start.digest)
     return network.unet.state_dict() | tensors
-
-
-def spec_with(config: TrainConfig, unet: StarUNetConfig) -> StarI2VGenSpec:
-    """Return the registry entry of the recipe's model with the recipe's sizes."""
-    return dataclasses.replace(get_spec(config.model, StarI2VGenSpec), unet=unet)

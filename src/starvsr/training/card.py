@@ -1,0 +1,85 @@
+"""The model card that exported weights get: what they are, how they came about, what was measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from starvsr.models.weights import digest, read_tensors
+from starvsr.training.config import TrainConfig
+from starvsr.training.family import TrainingFamily
+from starvsr.training.model import Start
+
+
+def model_card(
+    path: Path,
+    folder: Path,
+    config: TrainConfig,
+    family: TrainingFamily[Any],
+    metadata: Mapping[str, str],
+    start: Start | None,
+) -> str:
+    """Describe weights in Markdown.
+
+    Args:
+        path: the file of weights.
+        folder: the run.
+        config: its recipe.
+        family: how the model is trained.
+        metadata: of the file: "step", "recipe".
+        start: what the run began with, if that is known.
+    """
+    values = sum(tensor.numel() for tensor in read_tensors(path).values())
+    lines = [
+        f"# {path.stem}",
+        "",
+        f"Weights of {config.model}, {values:,} values in float16, after {metadata['step']} steps"
+        + (f" of {metadata['recipe']}." if metadata["recipe"] else "."),
+        "",
+        f"    starvsr upscale CLIP{family.upscale_words} --weights {path.name}",
+        "",
+        f"SHA-256 {digest(path)}",
+        "",
+        "## Training",
+        "",
+        "| stage | objective | steps | learning rate | losses |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for number, stage in enumerate(config.stage):
+        weights = dataclasses.asdict(stage.tables.losses)
+        losses = ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight)
+        lines.append(f"| {number} | {stage.objective} | {stage.steps} | {stage.lr:g} | {losses} |")
+    data = config.data
+    source = "stored pairs" if data.pairs else f'degradation "{data.degradation}" on the fly'
+    lines += ["", f"Data: {source}; seed {config.seed}; batches of {data.batch}."]
+    if config.network:
+        lines += ["", f"Network changes: `{json.dumps(config.network)}`."]
+    begun = start is not None and start.path is not None
+    if start is not None and start.path is not None:
+        lines += ["", f"Started from {start.path.name} (SHA-256 {start.digest or 'of a folder'})."]
+    measured = _last_validation(folder)
+    if measured:
+        lines += ["", "## Validation of the averaged weights", "", "| number | value |", "| --- | --- |"]
+        lines += [f"| {name} | {value} |" for name, value in measured.items()]
+    lines += [
+        "",
+        "## Licence",
+        "",
+        f"{family.entry.licence}, if the data"
+        + (" and what it started from" if begun else "")
+        + " allow it: say here what they were.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _last_validation(folder: Path) -> dict[str, Any]:
+    log = folder / "log.jsonl"
+    found: dict[str, Any] = {}
+    for line in log.read_text().splitlines() if log.is_file() else []:
+        entry = json.loads(line)
+        if entry.get("event") == "validation":
+            found = {k: v for k, v in entry.items() if k not in ("event", "time")}
+    return found

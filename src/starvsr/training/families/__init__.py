@@ -1,0 +1,63 @@
+"""How each family is trained: one module for each, and this table of them.
+
+A family is added as a module with a :class:`~starvsr.training.family.TrainingFamily` and a line here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from starvsr.errors import OptionError
+from starvsr.families.causal_sr.spec import CausalSRSpec
+from starvsr.families.entry import Entry
+from starvsr.families.registry import MODELS, get_entry
+from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
+from starvsr.families.star_small.spec import StarSmallSpec
+from starvsr.training.config import TrainConfig
+from starvsr.training.families.causal_sr import CausalSRTraining
+from starvsr.training.families.star_i2vgen import StarI2VGenTraining
+from starvsr.training.families.star_small import StarSmallTraining
+from starvsr.training.family import TrainingFamily
+from starvsr.training.model import Start, TrainingModel
+
+FAMILIES: dict[type[Entry], type[TrainingFamily[Any]]] = {
+    StarSmallSpec: StarSmallTraining,
+    StarI2VGenSpec: StarI2VGenTraining,
+    CausalSRSpec: CausalSRTraining,
+}
+"""By the kind of a model's entry in the registry."""
+
+
+def family_of(model: str) -> TrainingFamily[Any]:
+    """Return how a model of the registry is trained.
+
+    Raises:
+        OptionError: an unknown model, or one that has nothing to train.
+    """
+    entry = get_entry(model)
+    if type(entry) not in FAMILIES:
+        known = ", ".join(name for name, other in MODELS.items() if type(other) in FAMILIES)
+        raise OptionError(f"{model} cannot be trained: choose from {known}")
+    return FAMILIES[type(entry)](entry)
+
+
+def build_model(
+    config: TrainConfig,
+    device: torch.device | str = "cpu",
+    *,
+    start_from: Path | None = None,
+    begun: Start | None = None,
+) -> TrainingModel:
+    """Build what a recipe trains, see :meth:`TrainingFamily.build`.
+
+    Raises:
+        OptionError: an unknown model, or one that has nothing to train.
+        DataError: the recipe asks for what the model does not have.
+        WeightsError: weights that are missing, damaged or of another model.
+    """
+    family = family_of(config.model)
+    family.check(config)
+    return family.build(config, device, start_from=start_from, begun=begun)

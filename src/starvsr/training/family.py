@@ -1,0 +1,122 @@
+"""What training asks of a family before a model is built and after it is trained."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from starvsr.errors import DataError
+from starvsr.families.entry import Entry
+from starvsr.training.config import StageConfig, TrainConfig
+from starvsr.training.model import Start, TrainingModel
+from starvsr.training.objectives import OBJECTIVES
+from starvsr.training.sketch import StageSketch
+
+Spec = TypeVar("Spec", bound=Entry)
+
+
+class TrainingFamily(ABC, Generic[Spec]):
+    """How the models of a family are trained: one subclass for each, listed in :mod:`starvsr.training.families`.
+
+    Args:
+        entry: The model's entry in the registry.
+    """
+
+    model: ClassVar[type[TrainingModel]]
+    """Kind of model that :meth:`build` makes; it decides which objectives there are."""
+    reads_published: ClassVar[bool] = False
+    """Whether recipes name published weights (`init`, `models`)."""
+    has_ends: ClassVar[bool] = False
+    """Whether two trainings can be exported into one file, for `upscale --detail`."""
+
+    def __init__(self, entry: Spec) -> None:
+        self.entry = entry
+
+    @abstractmethod
+    def build(
+        self,
+        config: TrainConfig,
+        device: torch.device | str = "cpu",
+        *,
+        start_from: Path | None = None,
+        begun: Start | None = None,
+    ) -> TrainingModel:
+        """Build what a recipe trains.
+
+        Args:
+            config: the recipe, checked.
+            device: where it computes. Under FSDP the network stays where its file is mapped until it is split.
+            start_from: weights to begin with, in place of the recipe's.
+            begun: what the run that goes on began with.
+
+        Raises:
+            DataError: sizes that the network does not have, or a start that has changed.
+            WeightsError: weights that are missing, damaged or of another model.
+        """
+
+    @abstractmethod
+    def sketch(self, config: TrainConfig, stage: StageConfig) -> StageSketch:
+        """Return a stage on the meta device, for a memory plan."""
+
+    @property
+    def weights_name(self) -> str:
+        """File name that exported weights get."""
+        return f"{self.entry.name}.safetensors"
+
+    @property
+    def upscale_words(self) -> str:
+        """Options that `starvsr upscale` needs beside the weights."""
+        return f" --model {self.entry.name}"
+
+    def exported(self, tensors: dict[str, Tensor], config: TrainConfig, start: Start | None) -> Mapping[str, Tensor]:
+        """Return what a file of weights holds.
+
+        Args:
+            tensors: of a checkpoint, by the names of the training network.
+            config: the run's recipe.
+            start: what the run began with, where checkpoints leave out what never trains.
+
+        Raises:
+            WeightsError: the start's file is gone or damaged.
+            DataError: it is another file, or the checkpoint is incomplete.
+        """
+        return tensors
+
+    def check(self, config: TrainConfig) -> None:
+        """Refuse what this family does not have.
+
+        Raises:
+            DataError: published weights, or an objective that needs another kind of model.
+        """
+        if (config.init or config.models) and not self.reads_published:
+            raise DataError(
+                "recipe keys init and models are for models with published weights: begin with --start-from and a file"
+            )
+        objectives = [name for name, one in OBJECTIVES.items() if issubclass(self.model, one.model)]
+        for stage in config.stage:
+            if stage.objective not in objectives:
+                named = " or ".join(f'"{name}"' for name in objectives) + " alone" * (len(objectives) == 1)
+                raise DataError(f"{config.model} is trained by objective = {named}, not {stage.objective!r}")
+
+
+def autocast_of(config: TrainConfig) -> torch.dtype | None:
+    """Return the type that a recipe's network computes in under autocast; None for float32."""
+    return torch.bfloat16 if config.run.precision == "bf16" else None
+
+
+def crop_of(config: TrainConfig, stage: StageConfig) -> tuple[int, int]:
+    """Return the frames and the side of a low-quality crop of a stage."""
+    return stage.num_frames or config.data.num_frames, stage.lq_crop or config.data.lq_crop
+
+
+def start_of(state: Mapping[str, Any]) -> Start | None:
+    """Return what the run of a checkpoint began with; None where its checkpoints hold everything."""
+    begun = state.get("start")
+    if begun is None:
+        return None
+    return Start(begun["word"], Path(begun["path"]) if begun["path"] else None, begun["digest"])

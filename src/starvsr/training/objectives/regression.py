@@ -1,0 +1,60 @@
+"""Regression: the result itself is compared with the ground truth, first to be faithful, then to look right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from starvsr.data.pool import Batch
+from starvsr.models.vgg16 import Vgg16
+from starvsr.training.auxiliary_networks import AuxiliaryNetwork, features, teacher
+from starvsr.training.model import TrainingModel
+from starvsr.training.objectives.objective import Auxiliary, Objective, StepOutput
+from starvsr.training.objectives.tables import RegressionStage
+from starvsr.training.objectives.terms import adversarial_term, critics, pixel_terms
+from starvsr.training.perceptual import artefact_loss, draw_excerpt, grid_loss, perceptual_distance, sharpened
+
+
+def regression(
+    model: TrainingModel, batch: Batch, tables: RegressionStage, auxiliary: Auxiliary, rng: torch.Generator
+) -> StepOutput:
+    """Match the result of one evaluation to the ground truth; networks that have no latents are trained so.
+
+    Pixel terms are computed on all of it; features and the critic's verdict on an excerpt drawn for the step. The
+    frequency loss is that without noise.
+    """
+    hq, gt, weights, own = model.upscale(batch["lq"]), batch["gt"], tables.losses, tables.regression
+    target = sharpened(gt, own.sharpen_target) if own.sharpen_target else gt
+    losses = pixel_terms(hq, target, weights, tables.frequency, torch.full((len(hq),), model.one_step_timestep))
+    if weights.grid:
+        losses["grid"] = weights.grid * grid_loss(hq, target)
+    excerpt = draw_excerpt(hq, own.excerpt_side, own.excerpt_frames, rng)
+    if weights.artefact:
+        with torch.no_grad():
+            reference = model.upscale(batch["lq"], network=auxiliary["teacher"])
+        losses["artefact"] = weights.artefact * artefact_loss(hq, reference, gt)
+    if weights.perceptual:
+        network = cast(Vgg16, auxiliary["features"])
+        distance = perceptual_distance(network, excerpt.of(hq), excerpt.of(target), autocast=model.autocast)
+        losses["perceptual"] = weights.perceptual * distance
+    learning: dict[str, Callable[[], Tensor]] = {}
+    if weights.adversarial:
+        made, real = excerpt.of(hq), excerpt.of(gt)
+        verdict, learning = adversarial_term(auxiliary["critic"], made, real, weights.adversarial)
+        losses |= verdict
+    return StepOutput(losses, learning)
+
+
+def _auxiliary(tables: RegressionStage) -> Sequence[AuxiliaryNetwork]:
+    weights = tables.losses
+    return [
+        *([teacher(tables.regression.teacher)] if weights.artefact else []),
+        *([features()] if weights.perceptual else []),
+        *critics(weights, tables.adversarial),
+    ]
+
+
+REGRESSION = Objective(model=TrainingModel, tables=RegressionStage, compute=regression, auxiliary=_auxiliary)
