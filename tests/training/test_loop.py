@@ -17,9 +17,10 @@ from starvsr.families import registry
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.weights import liem_names, load_weights
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
-from starvsr.training.loop import Trainer, learning_rate
+from starvsr.training.loop import Trainer
 from starvsr.training.objectives import OBJECTIVES
 from starvsr.training.objectives.objective import StepOutput
+from starvsr.training.optimizer import learning_rate
 from starvsr.training.recipe import make_stage
 from starvsr.training.run import export
 from tests.training.tiny import TINY, write_photo

@@ -7,7 +7,6 @@ from its checkpoint bit for bit.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +37,7 @@ from starvsr.training.freezing import choose_trained, constant_names
 from starvsr.training.loaders import training_stream
 from starvsr.training.objectives import OBJECTIVES
 from starvsr.training.objectives.objective import Losses
-from starvsr.training.optimizer import build_optimizer
+from starvsr.training.optimizer import build_optimizer, learning_rate
 from starvsr.training.recipe import recipe_tree
 from starvsr.training.recipe_diff import check_changes
 from starvsr.training.run_log import RunLog, Tally, peak_memory_gb
@@ -300,13 +299,3 @@ class Trainer:
     def log(self, values: dict[str, Any]) -> None:
         """Append a line to the run's log and print it."""
         self.records.write(values)
-
-
-def learning_rate(stage: StageConfig, step: int) -> float:
-    """Rise over the warm-up, then stay or fall to zero along a cosine."""
-    if step < stage.warmup:
-        return stage.lr * (step + 1) / stage.warmup
-    if stage.schedule == "constant":
-        return stage.lr
-    share = (step - stage.warmup) / max(1, stage.steps - stage.warmup)
-    return stage.lr * 0.5 * (1 + math.cos(math.pi * share))

@@ -1,7 +1,8 @@
-"""The optimiser of small models: orthogonalised momentum for weights that mix features, Adam for the rest."""
+"""Optimiser and learning rate: orthogonalised momentum for matrices with Adam for the rest, or AdamW."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from starvsr.training.config import RunConfig
+from starvsr.training.config import RunConfig, StageConfig
 from starvsr.training.parts import NamedParts
 
 
@@ -104,3 +105,13 @@ def parameter_groups(
 
 def _key(item: tuple[tuple[bool, bool], list[nn.Parameter]]) -> tuple[bool, bool]:
     return item[0]
+
+
+def learning_rate(stage: StageConfig, step: int) -> float:
+    """Rise over the warm-up, then stay or fall to zero along a cosine."""
+    if step < stage.warmup:
+        return stage.lr * (step + 1) / stage.warmup
+    if stage.schedule == "constant":
+        return stage.lr
+    share = (step - stage.warmup) / max(1, stage.steps - stage.warmup)
+    return stage.lr * 0.5 * (1 + math.cos(math.pi * share))
