@@ -12,6 +12,7 @@ from starvsr.jobs.folder import SUFFIX, JobFolder, job_path
 from starvsr.jobs.journal import read_journal
 from starvsr.jobs.lock import JobLock, holder_of
 from starvsr.jobs.manifest_file import output_of, read_plan
+from starvsr.jobs.part_plan_file import planned_frames
 from starvsr.jobs.state import JobState
 
 
@@ -47,7 +48,8 @@ class JobSummary:
         """Frames in all, as far as is known."""
         if self.state.end is not None:
             return int(self.state.end["num_frames"])
-        return None if self.plan is None else self.plan["num_frames"]
+        counted = planned_frames(self.folder)
+        return counted if counted is not None or self.plan is None else self.plan["num_frames"]
 
     @property
     def progress(self) -> str:

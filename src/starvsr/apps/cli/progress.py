@@ -15,6 +15,7 @@ LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 BAR_EVERY = 0.1
 STAGES = {
     "checking": "checking the other streams",
+    "planning": "finding scene cuts",
     "joining": "joining the parts",
     "comparing": "writing the comparison",
 }
@@ -95,7 +96,7 @@ def _bar(name: str) -> Iterator[ProgressCallback]:
                 return
             last = now
             words = STAGES.get(report.stage) or describe(report)
-            done = report.num_done + report.fraction
+            done = report.num_done + report.fraction if report.stage != "planning" else report.num_planned
             bar.update(task, total=report.num_frames, completed=done, words=words)
 
         yield show
