@@ -27,9 +27,15 @@ from tests.support.doubles import (
 )
 
 
-def _settings(height, width, *, length=4, overlap=1, crossfade=0, tile=None, tile_overlap=4, scale=4, **finish):
+def chunks(height, width, *, length=4, overlap=1, crossfade=0, tile=None, tile_overlap=4):
     grid = grid_of_tiles(height, width, tile, tile_overlap)
-    cut = ChunkPlan(length, overlap, crossfade, grid, memory=0, budget=0)
+    return ChunkPlan(length, overlap, crossfade, grid, memory=0, budget=0)
+
+
+def _settings(height, width, *, length=4, overlap=1, crossfade=0, tile=None, tile_overlap=4, scale=4, **finish):
+    cut = chunks(
+        height, width, length=length, overlap=overlap, crossfade=crossfade, tile=tile, tile_overlap=tile_overlap
+    )
     return StreamSettings(RenderSettings(cut), Finish(round(width * scale), round(height * scale), **finish))
 
 

@@ -133,8 +133,10 @@ def _load(reference: ModelReference, device: str) -> Upscaler:
 
 def packed_error(error: BaseException) -> tuple[bytes | None, str, str]:
     """Return an error for another process: pickled if that can be undone, in words, and where it arose."""
-    packed: bytes | None = None
-    with contextlib.suppress(Exception):
+    packed: bytes | None
+    try:
         packed = pickle.dumps(error)
         pickle.loads(packed)
+    except Exception:  # whatever its constructor makes of it
+        packed = None
     return packed, f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
