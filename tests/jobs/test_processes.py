@@ -205,6 +205,9 @@ def test_the_command_takes_processes_and_devices(
     assert main([*words, "-o", str(tmp_path / "there.mkv"), "--processes", "2", "--threads", "2"]) == 0
     assert sha256_of(tmp_path / "here.mkv") == sha256_of(tmp_path / "there.mkv")
     capsys.readouterr()
+    assert main([*words, "-o", str(tmp_path / "a.mkv"), "--devices", "cpu, cpu", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "bicubic on 2 processes on cpu" in said and "in each of 2 processes" in said
     assert main([*words, "-o", str(tmp_path / "a.mkv"), "--devices", "cpu,cpu", "--processes", "2"]) == 2
     assert "leave out --processes" in capsys.readouterr().err
     assert main([*words, "-o", str(tmp_path / "a.mkv"), "--devices", "cpu,tpu"]) == 1

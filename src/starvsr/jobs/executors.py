@@ -12,7 +12,6 @@ from starvsr.families.devices import choose_device
 from starvsr.families.options import UpscaleOptions
 from starvsr.jobs.job import Job
 from starvsr.jobs.model_reference import reference_of, refuse_unpicklable
-from starvsr.processors import allowed_processors
 
 if TYPE_CHECKING:
     from starvsr.engine.upscaler import Upscaler
@@ -89,11 +88,6 @@ def open_executor(job: Job, num_segments: int) -> Iterator[Executor]:
         return
     from starvsr.engine.process_executor import ProcessExecutor
 
-    devices = devices[:num_segments]
-    with ProcessExecutor(devices, threads_each(job.options, len(devices))) as executor:
+    # as many threads in each as here: some libraries add up in an order that depends on their number
+    with ProcessExecutor(devices[:num_segments], job.options.threads) as executor:
         yield executor
-
-
-def threads_each(options: UpscaleOptions, num_processes: int) -> int:
-    """Return the processor threads of each of several processes: they share what one would have."""
-    return max(1, (options.threads or allowed_processors()) // num_processes)

@@ -29,7 +29,7 @@ class RunOptions:
     )
     threads: int | None = option(
         None,
-        "Processor threads for the network (default: all cores that the process may use).",
+        "Processor threads for the network, in each process (default: all cores that the process may use).",
         RUN,
         "int",
         minimum=1,
