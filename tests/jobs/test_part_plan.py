@@ -69,7 +69,7 @@ def test_progress_knows_the_number_of_frames_that_the_container_does_not_tell(tm
     assert told[-1].num_frames == 9
 
 
-@pytest.mark.parametrize("damage", ["gone", "cut", "changed"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "changed", "format"])
 def test_a_damaged_plan_is_made_again_and_finished_parts_stay(damage: str, clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "o.mp4"
     upscale(clip, tmp_path / "whole.mp4", **QUICK)
@@ -79,7 +79,10 @@ def test_a_damaged_plan_is_made_again_and_finished_parts_stay(damage: str, clip:
     if damage == "gone":
         path.unlink()
     else:
-        path.write_bytes(content[:-40] if damage == "cut" else content.replace(b"[20, 26", b"[20, 27"))
+        changed = (
+            content.replace(b"[20, 26", b"[20, 27") if damage == "changed" else content.replace(b": 1,", b": 3,", 1)
+        )
+        path.write_bytes(content[:-40] if damage == "cut" else changed)
     break_at(clip, out, 60, **QUICK)
     assert path.read_bytes() == content
     assert run_to_end(clip, out, **QUICK).num_kept >= 48

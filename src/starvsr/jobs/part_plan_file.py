@@ -43,8 +43,10 @@ def read_part_plan(folder: JobFolder, chunks: ChunkPlan, part_frames: int) -> Pa
     """
     try:
         entries = json.loads(folder.part_plan.read_bytes())
+        if entries.pop("checksum") != _checksum(entries):  # all formats have one, so damage is no other format
+            return None
         version = entries["format"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if version != FORMAT:
         raise JobError(
@@ -52,8 +54,6 @@ def read_part_plan(folder: JobFolder, chunks: ChunkPlan, part_frames: int) -> Pa
             f"reads format {FORMAT}: finish the job with the version that began it, or give --restart to begin anew"
         )
     try:
-        if entries.pop("checksum") != _checksum(entries):
-            return None
         plan = PartPlan.of(entries["num_frames"], entries["cuts"], chunks, part_frames, entries["notes"])
     except (KeyError, TypeError, ValueError):
         return None
