@@ -1,4 +1,4 @@
-"""Is it still the same input? Size and content at bounded cost; names and times of files say nothing.
+"""Fingerprints of inputs: size and content at bounded cost; names and times of files do not count.
 
 Up to 64 MB are read whole; of larger files the size, both ends and 62 places between.
 """

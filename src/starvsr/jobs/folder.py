@@ -1,4 +1,4 @@
-"""Where the files of a job lie: ``OUT.job/`` beside the output. Knows nothing of what is in them."""
+"""Layout of a job folder: ``OUT.job/`` beside the output. Knows nothing of what its files hold."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class JobFolder:
         the same command completes it.
 
         Args:
-            lock: The right to do so; let go where the system removes no file that is open.
+            lock: The lock that the caller holds; released where the system removes no file that is open.
         """
         if os.name == "nt":
             lock.release()

@@ -1,4 +1,4 @@
-"""What people want to know of unfinished jobs. Looks, and changes nothing; loads no torch."""
+"""Summaries of unfinished jobs. Read-only but for `remove_job`; loads no torch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class JobSummary:
 
     @property
     def progress(self) -> str:
-        """How far it is, in words."""
+        """Progress in words."""
         total = self.num_frames
         done, what = self.state.num_frames, "frames"
         if self.plan is not None and self.plan["input"]["kind"] == "photos":
@@ -62,14 +62,14 @@ class JobSummary:
 
     @property
     def status(self) -> str:
-        """Who is at it, in words."""
+        """Whether a process works on it, in words."""
         if self.holder is not None:
             return f"running (process {self.holder})" if self.holder else "running"
         return "interrupted" if self.plan is not None else "interrupted, its plan is damaged"
 
 
 def summarize(folder: JobFolder) -> JobSummary:
-    """Look at a job."""
+    """Summarize a job."""
     records, num_damaged = read_journal(folder.journal)
     num_runs = sum(record.get("kind") == "run" for record in records)
     return JobSummary(folder, read_plan(folder), JobState(records), num_runs, num_damaged, holder_of(folder.lock))
@@ -123,7 +123,7 @@ def remove_job(folder: JobFolder) -> int:
 
 
 def kept_words(folder: JobFolder) -> str | None:
-    """Say what an interrupted job has kept; None when it has nothing."""
+    """Describe what an interrupted job has kept; None when it has nothing."""
     if not folder.journal.exists():
         return None
     job = summarize(folder)

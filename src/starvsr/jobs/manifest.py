@@ -101,7 +101,7 @@ def _binding(plan: Plan) -> Plan:
 
 
 def differences(before: Plan, now: Plan) -> list[str]:
-    """Say in words what is not as it was; an empty list when the job can be gone on with."""
+    """Describe what has changed; an empty list when the job can be resumed."""
     if before.get("format") != now["format"]:
         return ["it was begun by another version of starvsr"]
     found = []
@@ -143,7 +143,7 @@ def _word(value: Any) -> str:
 
 
 def refuse_changes(folder: JobFolder, found: list[str]) -> None:
-    """Refuse to go on with a job that is another now.
+    """Refuse to resume a job that has changed.
 
     Raises:
         JobError: ``found`` names differences.
