@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +40,7 @@ class _Worker:
     connection: Connection
     device: str
     task: SegmentTask | None = None
+    render: RenderSettings | None = None  # those that the process has
     place: int = 0
     peak_memory: int = 0
 
@@ -78,7 +78,6 @@ class ProcessExecutor:
         self._workers: list[_Worker] = []
         self._notes: dict[str, None] = {}
         self._peaks: dict[int, int] = {}
-        self._last_render: tuple[RenderSettings, bytes] | None = None
 
     @property
     def most_in_flight(self) -> int:
@@ -154,15 +153,12 @@ class ProcessExecutor:
             assert state.waiting is not None
             worker.task, worker.place, state.waiting = state.waiting, state.num_taken - 1, None
             try:
-                worker.connection.send((self._packed(worker.task), worker.task.segment, worker.task.frames))
+                is_new = worker.render is not worker.task.render
+                worker.render = worker.task.render
+                settings = worker.render if is_new else None
+                worker.connection.send((settings, worker.task.segment, worker.task.frames))
             except (BrokenPipeError, ConnectionResetError):
                 raise self._lost(worker) from None
-
-    def _packed(self, task: SegmentTask) -> bytes:
-        """Return the settings of a task, pickled once for each job."""
-        if self._last_render is None or self._last_render[0] is not task.render:
-            self._last_render = task.render, pickle.dumps(task.render)
-        return self._last_render[1]
 
     def _idle_worker(self) -> _Worker | None:
         """Return a process without a task, a new one while there are fewer than devices."""
@@ -191,11 +187,14 @@ class ProcessExecutor:
         for connection in wait(list(busy), _PATIENCE):
             worker = busy[connection]  # type: ignore[index]
             try:
-                self._take(worker, worker.connection.recv(), state)
+                problem = self._take(worker, worker.connection.recv(), state)
             except (EOFError, ConnectionResetError, BrokenPipeError):
                 raise self._lost(worker) from None
+            if problem is not None:
+                raise problem
 
-    def _take(self, worker: _Worker, message: tuple[Any, ...], state: _UnderWay) -> None:
+    def _take(self, worker: _Worker, message: tuple[Any, ...], state: _UnderWay) -> BaseException | None:
+        """Take a message; return the error that it tells, if any."""
         kind, *content = message
         assert worker.task is not None
         if kind == PROGRESS:
@@ -214,8 +213,10 @@ class ProcessExecutor:
             state.done[worker.place] = worker.task, store
             worker.task = None
         elif kind == ERROR:
-            worker.task = None
-            raise _unpacked(worker, *content)
+            problem = _received_error(worker, *content)
+            worker.task = worker.render = None
+            return problem
+        return None
 
     def _lost(self, worker: _Worker) -> WorkerError:
         """Return the error for a process that ended on its own."""
@@ -241,12 +242,15 @@ def _how(code: int | None) -> str:
     return f"by signal {-code}"
 
 
-def _unpacked(worker: _Worker, packed: bytes | None, words: str, where: str) -> BaseException:
+def _received_error(worker: _Worker, words: str, where: str) -> BaseException:
     """Return the error of another process, with the place where it arose as its cause."""
-    error: BaseException
-    if packed is None:
+    try:
+        error = worker.connection.recv()
+    except (EOFError, OSError):
+        raise
+    except Exception:  # what its constructor makes of what was pickled
+        error = None
+    if not isinstance(error, BaseException):
         error = WorkerError(f"a process that computed on {worker.device} met an error: {words}")
-    else:
-        error = pickle.loads(packed)  # of our own process, which sends nothing from outside
     error.__cause__ = RemoteTraceback(where)
     return error

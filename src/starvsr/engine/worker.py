@@ -1,8 +1,9 @@
 """A process that renders segments for another: loads the model once, keeps a session open, sends frames back.
 
-The other side is `starvsr.engine.process_executor`. A task comes as the pickled `RenderSettings`, which stay the same
-for a job, its segment and its frames. Messages back are tuples that begin with their kind; the frames of a result
-follow it as raw bytes, one after the other, so that neither side holds them twice.
+The other side is `starvsr.engine.process_executor`. A task comes as its `RenderSettings` (None: those of the task
+before), its segment and its frames. Messages back are tuples that begin with their kind; the frames of a result follow
+it as raw bytes, one after the other, so that neither side holds them twice. Messages are pickled by multiprocessing:
+both sides are this program, and frames are decoded before they are sent.
 """
 
 from __future__ import annotations
@@ -59,7 +60,6 @@ class _Renderer:
 
     def __init__(self, connection: Connection, device: str) -> None:
         self._connection, self._device = connection, device
-        self._packed: bytes | None = None  # the settings of the session
         self._render: RenderSettings | None = None
         self._upscaler: Upscaler | None = None
         self._loaded: bytes | None = None  # the reference that the model was loaded by
@@ -73,30 +73,41 @@ class _Renderer:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def render(self, packed: bytes, segment: Segment, frames: tuple[Pixels, ...]) -> None:
+    def render(self, settings: RenderSettings | None, segment: Segment, frames: tuple[Pixels, ...]) -> None:
         """Render one task and send what comes of it."""
         try:
-            render, session = self._opened(packed)
+            render, session = self._opened(settings)
             store = SegmentTask(render, segment, frames).run(session, self._device, self._report)
         except (BrokenPipeError, ConnectionResetError):
             raise
         except BaseException as error:
-            self._connection.send((ERROR, *packed_error(error)))
+            self._send_error(error)
             return
         self._connection.send((RESULT, store.shape, list(session.notes), peak_memory_bytes()))
         for frame in store:
             self._connection.send_bytes(memoryview(frame).cast("B"))
 
-    def _opened(self, packed: bytes) -> tuple[RenderSettings, Session]:
+    def _send_error(self, error: BaseException) -> None:
+        """Send an error in words, and where it arose; then the error itself, or None when it cannot be pickled."""
+        words = f"{type(error).__name__}: {error}"
+        self._connection.send((ERROR, words, "".join(traceback.format_exception(error))))
+        try:
+            self._connection.send(error)
+        except OSError:
+            raise
+        except Exception:  # whatever pickling it raises
+            self._connection.send(None)
+
+    def _opened(self, settings: RenderSettings | None) -> tuple[RenderSettings, Session]:
         """Return settings and the open session for them; a new job gets a session, another model is loaded."""
-        if self._render is None or self._session is None or packed != self._packed:
+        if settings is not None:
             self._open.close()
-            self._session = None
-            render: RenderSettings = pickle.loads(packed)
-            upscaler = self._model_of(render)
-            self._session = self._open.enter_context(upscaler.open(render.settings, render.plan))
+            self._render = self._session = None
+            upscaler = self._model_of(settings)
+            self._session = self._open.enter_context(upscaler.open(settings.settings, settings.plan))
             self._session.on_replan = lambda plan: self._connection.send((REPLAN, plan))
-            self._packed, self._render = packed, render
+            self._render = settings
+        assert self._render is not None and self._session is not None
         return self._render, self._session
 
     def _model_of(self, render: RenderSettings) -> Upscaler:
@@ -129,14 +140,3 @@ def _load(reference: ModelReference, device: str) -> Upscaler:
             f"{kind_of(upscaler)}: give it a name of its own"
         )
     return upscaler
-
-
-def packed_error(error: BaseException) -> tuple[bytes | None, str, str]:
-    """Return an error for another process: pickled if that can be undone, in words, and where it arose."""
-    packed: bytes | None
-    try:
-        packed = pickle.dumps(error)
-        pickle.loads(packed)
-    except Exception:  # whatever its constructor makes of it
-        packed = None
-    return packed, f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
