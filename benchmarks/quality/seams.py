@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 
 from benchmarks.reliability.torture import write_table
 from starvsr.engine.chunk_plan import ChunkPlan, PlanInput, Sizes
+from starvsr.engine.executor import LocalExecutor
 from starvsr.engine.finish import Finish
-from starvsr.engine.segments import Segment
+from starvsr.engine.segment_task import RenderSettings
+from starvsr.engine.segments import plan_segments
 from starvsr.engine.stream import StreamSettings, upscale_stream
 from starvsr.engine.upscaler import Upscaler
 from starvsr.families.job_settings import plain_settings
@@ -81,21 +83,22 @@ def enlarge(
         The enlarged frames, the frames at which segments begin in mid-shot, and those at which shots begin.
     """
     made: list[Any] = []
-    seen: list[Segment] = []
     job = plain_settings(upscaler)
     traits = upscaler.traits_for(job.values)
     size = (frames[0].shape[1] * job.scale, frames[0].shape[0] * job.scale)
+    detector = SceneDetector()
+    cuts = [index for index, pixels in enumerate(frames) if scenes and detector.is_cut(pixels)]
+    segments = plan_segments(len(frames), cut.length, cut.overlap, cut.crossfade, cuts, cut.overlap_after)
     with upscaler.open(job, cut) as session:
         upscale_stream(
             [Shot(pixels, index) for index, pixels in enumerate(frames)],
+            segments,
             lambda pixels, pts, duration: made.append(pixels),
-            session,
-            StreamSettings(cut, Finish(*size, color=traits.color), job.scale, traits),
-            detector=SceneDetector() if scenes else None,
-            on_border=seen.append,
+            LocalExecutor(session),
+            StreamSettings(RenderSettings(cut, job, traits), Finish(*size, color=traits.color)),
         )
-    borders = [segment.keep_start for segment in seen if segment.keep_start > segment.shot_start]
-    return made, borders, sorted({segment.shot_start for segment in seen})
+    borders = [segment.keep_start for segment in segments if segment.keep_start > segment.shot_start]
+    return made, borders, sorted({segment.shot_start for segment in segments})
 
 
 def default_cut(frames: Sequence[Picture], upscaler: Upscaler, **options: Any) -> ChunkPlan:

@@ -45,7 +45,7 @@ MB = 2**20
 class Watched:
     """What was seen of a run: (seconds, frames finished, resident bytes, bytes of disk) at each look.
 
-    ``book_bytes`` are those of plan and journal at most, ``part_bytes`` those of the largest part.
+    ``book_bytes`` are those of plans and journal at most, ``part_bytes`` those of the largest part.
     """
 
     samples: list[tuple[float, int, int, int]] = field(default_factory=list)
@@ -134,7 +134,9 @@ def look(seen: Watched, pid: int, out: Path, seconds: float) -> None:
         return
     sizes = {file.name: size for file in job_path(out).glob("*") if (size := disk(file)) is not None}
     seen.samples.append((round(seconds, 1), finished(out), resident, sum(sizes.values())))
-    seen.book_bytes = max(seen.book_bytes, sum(sizes.get(name, 0) for name in ("journal", "plan.json", "lock")))
+    seen.book_bytes = max(
+        seen.book_bytes, sum(sizes.get(name, 0) for name in ("journal", "plan.json", "parts.json", "lock"))
+    )
     parts = [size for name, size in sizes.items() if name.startswith("part_")]
     seen.part_bytes = max([seen.part_bytes, *parts])
 

@@ -96,7 +96,7 @@ def turn_the_clock(bench: Bench, times: int) -> Row:
 
 
 def spoil_files(bench: Bench, times: int) -> Row:
-    """Kill a job and change one byte of its journal, its plan or a part, cut it off, or remove it."""
+    """Kill a job and change one byte of its journal, one of its plans or a part, cut it off, or remove it."""
     row = Row("spoiled journal, plan or part")
     while row.tried < times:
         out = bench.fresh()
@@ -115,9 +115,9 @@ def spoil_files(bench: Bench, times: int) -> Row:
 
 def _spoil(chance: random.Random, folder: Path, trial: int) -> None:
     files = sorted(p for p in folder.iterdir() if p.name.startswith("part_") and p.suffix == "")
-    file = (chance.choice(files), folder / "journal", folder / "plan.json")[trial % 3]
+    file = (chance.choice(files), *(folder / name for name in ("journal", "plan.json", "parts.json")))[trial % 4]
     content = bytearray(file.read_bytes())
-    how = (trial // 3) % 3
+    how = (trial // 4) % 3
     if how == 0:
         content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
         file.write_bytes(content)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starvsr.engine.chunk_plan import PlanInput, Sizes, whole_clip
+from starvsr.engine.executor import Executor
 from starvsr.engine.progress import CancelToken, ProgressCallback, UpscaleResult
 from starvsr.engine.upscaler import Upscaler
 from starvsr.families.job_settings import complete_options, job_settings
 from starvsr.families.loading import load_for, load_upscaler
 from starvsr.families.options import UpscaleOptions, options_from
+from starvsr.jobs.executors import first_device, worker_devices
 from starvsr.jobs.folder import JobFolder, job_path
 from starvsr.jobs.inputs import expected_frames, look_at, refuse_unused, rehearse_copying
 from starvsr.jobs.job import Job
@@ -66,19 +68,27 @@ def _merge(options: UpscaleOptions | None, values: dict[str, Any]) -> UpscaleOpt
 class UpscaleJob(Job):
     """A job whose input, output, model and plan have been checked; nothing is written yet. Made by `prepare`."""
 
-    def run(self, *, on_progress: ProgressCallback | None = None, cancel: CancelToken | None = None) -> UpscaleResult:
+    def run(
+        self,
+        *,
+        on_progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+        executor: Executor | None = None,
+    ) -> UpscaleResult:
         """Do the job, or what an interrupted run left of it.
 
         Args:
             on_progress: Called with `Progress`, often.
             cancel: Call its ``cancel()`` from another thread to stop; what is finished stays in the job folder.
+            executor: Renders the segments, as `starvsr.engine.executor.Executor` describes, and stays open; None
+                renders where the options say. The output does not depend on it.
 
         Raises:
             StarVsrError: what, why and what next; nothing is left under the output's name.
         """
         from starvsr.jobs.run import run_job
 
-        return run_job(self, on_progress, cancel or CancelToken())
+        return run_job(self, on_progress, cancel or CancelToken(), executor)
 
 
 def prepare(
@@ -113,7 +123,8 @@ def prepare(
     encoding = check_encoding(info, out, width, height, options)
     rehearse_copying(info, out, options)
     if upscaler is None:
-        upscaler = load_for(options)
+        upscaler = load_for(options, device=first_device(options))
+    worker_devices(options, upscaler)
     options = complete_options(upscaler, options, values)
     check_enlargement(info, options, upscaler.name, upscaler.traits_for({}).scales[-1])
     settings, traits = job_settings(upscaler, options, enlargement(info, options))

@@ -14,6 +14,7 @@ A message says what went wrong, why, and what to do next, in one line::
     ├── OptionError              an option has a wrong value, or two contradict each other
     ├── WeightsError             weights missing, damaged, or not of this model
     ├── ResourceError            not enough memory or disk for the plan
+    ├── WorkerError              a process that computed for the job ended
     ├── JobError                 an unfinished job cannot be resumed
     ├── DataError                a dataset or training recipe cannot be used
     └── Cancelled                the user stopped the job
@@ -68,6 +69,10 @@ class WeightsError(StarVsrError):
 
 class ResourceError(StarVsrError):
     """There is not enough memory or disk for the plan."""
+
+
+class WorkerError(StarVsrError):
+    """A process that computed for the job ended, or met an error that cannot be told otherwise."""
 
 
 class JobError(StarVsrError):

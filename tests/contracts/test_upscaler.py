@@ -13,8 +13,10 @@ from torch import Tensor
 
 from starvsr.engine.chunk_plan import PlanInput, Sizes, whole_clip
 from starvsr.engine.clip_upscaler import ClipUpscaler, FunctionUpscaler
+from starvsr.engine.executor import LocalExecutor
 from starvsr.engine.finish import Finish
-from starvsr.engine.segments import Segment
+from starvsr.engine.segment_task import RenderSettings
+from starvsr.engine.segments import Segment, plan_segments
 from starvsr.engine.stream import StreamSettings, upscale_stream
 from starvsr.engine.traits import ClipLengths, Traits
 from starvsr.engine.upscaler import JobSettings, Upscaler
@@ -102,9 +104,11 @@ def run(model: Upscaler, frames: list[Any], options: UpscaleOptions, **steps: in
     plan = model.plan(PlanInput(sizes, options, len(frames)), job)
     out: list[np.ndarray] = []
     finish = Finish(sizes.out_width, sizes.out_height)
+    segments = plan_segments(len(frames), plan.length, plan.overlap, plan.crossfade, (), plan.overlap_after)
     with model.open(job, plan) as session:
-        settings = StreamSettings(plan, finish, job.scale, traits)
-        upscale_stream(frames, lambda pixels, pts, duration: out.append(pixels), session, settings)
+        settings = StreamSettings(RenderSettings(plan, job, traits), finish)
+        sink = lambda pixels, pts, duration: out.append(pixels)  # noqa: E731
+        upscale_stream(frames, segments, sink, LocalExecutor(session), settings)
     return out
 
 

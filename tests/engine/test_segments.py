@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starvsr.engine.segments import SegmentPlanner, group_frames, longest_crossfade, plan_segments
+from starvsr.engine.segments import group_frames, longest_crossfade, plan_segments
+from starvsr.errors import InputError
 
 
 @st.composite
@@ -70,47 +71,38 @@ def test_crossfade_is_split_over_both_sides(crossfade: int, halves: int) -> None
 
 
 @settings(max_examples=40, deadline=None)
-@given(_plans())
-def test_frames_are_handed_out_with_their_segments_and_not_hoarded(plan: tuple[int, int, int, int, list[int]]) -> None:
-    num_frames, length, overlap, crossfade, cuts = plan
-    planner = SegmentPlanner(length, overlap, crossfade)
-    read = 0
+@given(_plans(), st.data())
+def test_frames_are_handed_out_with_their_segments_and_not_hoarded(
+    plan: tuple[int, int, int, int, list[int]], data: st.DataObject
+) -> None:
+    segments = plan_segments(*plan[:4], cuts=plan[4])
+    if not segments:
+        return
+    first = data.draw(st.integers(0, len(segments) - 1))
+    stop = data.draw(st.integers(first + 1, len(segments)))
+    read = segments[first].start
 
     def frames():
         nonlocal read
-        for index in range(num_frames):
+        for index in range(read, plan[0]):
             read = index + 1
-            yield index, index in set(cuts)
+            yield index
 
     grouped = []
-    for segment, members in group_frames(frames(), planner):
+    for segment, members in group_frames(frames(), segments[first:stop]):
         assert members == list(range(segment.start, segment.stop))
-        assert read - segment.keep_start <= planner.lookahead + 1
+        assert read == segment.stop  # no frame is read before its segment is wanted
         grouped.append(segment)
-    assert grouped == plan_segments(num_frames, length, overlap, crossfade, cuts)
+    assert grouped == segments[first:stop]
+
+
+def test_too_few_frames_are_an_error() -> None:
+    segments = plan_segments(10, 4)
+    with pytest.raises(InputError, match="ended after 7 frames"):
+        list(group_frames(range(7), segments))
 
 
 @pytest.mark.parametrize(("length", "overlap", "crossfade"), [(0, 0, 0), (4, -1, 0), (4, 2, 5), (8, 1, 4)])
 def test_impossible_numbers_are_refused(length: int, overlap: int, crossfade: int) -> None:
     with pytest.raises(ValueError, match="needed"):
-        SegmentPlanner(length, overlap, crossfade)
-
-
-@settings(max_examples=40, deadline=None)
-@given(_plans(), st.data())
-def test_a_planner_that_begins_between_segments_gives_the_same_ones(
-    plan: tuple[int, int, int, int, list[int]], data: st.DataObject
-) -> None:
-    num_frames, length, overlap, crossfade, cuts = plan
-    whole = plan_segments(num_frames, length, overlap, crossfade, cuts)
-    if not whole:
-        return
-    last = data.draw(st.sampled_from(whole))
-    planner = SegmentPlanner(length, overlap, crossfade, last.next)
-    frames = ((index, index in cuts) for index in range(planner.first_frame, num_frames))
-    again = list(group_frames(frames, planner))
-    first = last.index + (0 if last.fade_after else 1)
-    assert [segment for segment, _ in again] == whole[first:]
-    for segment, members in again:
-        assert members == list(range(segment.start, segment.stop))
-    assert last.next.frame == last.given_stop
+        plan_segments(9, length, overlap, crossfade)

@@ -10,7 +10,8 @@ import pytest
 
 from starvsr.engine.chunk_plan import ChunkPlan
 from starvsr.engine.finish import Finish
-from starvsr.engine.progress import CancelToken, Meter, Progress
+from starvsr.engine.progress import CancelToken, Progress, ProgressTracker
+from starvsr.engine.segment_task import RenderSettings
 from starvsr.engine.stream import StreamSettings
 from starvsr.engine.tiles import grid_of_tiles
 from starvsr.engine.traits import Traits
@@ -26,10 +27,16 @@ from tests.support.doubles import (
 )
 
 
-def _settings(height, width, *, length=4, overlap=1, crossfade=0, tile=None, tile_overlap=4, scale=4, **finish):
+def chunks(height, width, *, length=4, overlap=1, crossfade=0, tile=None, tile_overlap=4):
     grid = grid_of_tiles(height, width, tile, tile_overlap)
-    cut = ChunkPlan(length, overlap, crossfade, grid, memory=0, budget=0)
-    return StreamSettings(cut, Finish(round(width * scale), round(height * scale), **finish))
+    return ChunkPlan(length, overlap, crossfade, grid, memory=0, budget=0)
+
+
+def _settings(height, width, *, length=4, overlap=1, crossfade=0, tile=None, tile_overlap=4, scale=4, **finish):
+    cut = chunks(
+        height, width, length=length, overlap=overlap, crossfade=crossfade, tile=tile, tile_overlap=tile_overlap
+    )
+    return StreamSettings(RenderSettings(cut), Finish(round(width * scale), round(height * scale), **finish))
 
 
 def _run(frames, upscaler, settings, **details) -> list[np.ndarray]:
@@ -150,22 +157,13 @@ def test_color_transfer_takes_a_tint_back(color: str) -> None:
     assert np.abs(fixed[0].mean((0, 1)) - wanted).max() < 0.3 * np.abs(plain[0].mean((0, 1)) - wanted).max()
 
 
-class _CutAt:
-    def __init__(self, *indices: int) -> None:
-        self._indices, self._seen = indices, -1
-
-    def is_cut(self, pixels: np.ndarray) -> bool:
-        self._seen += 1
-        return self._seen in self._indices
-
-
 def test_nothing_leaks_across_a_scene_cut() -> None:
     frames = [ArrayFrame(np.full((8, 8, 3), 0 if i < 6 else 255, np.uint8), pts=i) for i in range(12)]
     settings = _settings(8, 8, length=4, overlap=2, crossfade=2)
-    out = _run(frames, TemporalMeanUpscaler(), settings, detector=_CutAt(6))
+    out = _run(frames, TemporalMeanUpscaler(), settings, cuts=[6])
     assert [int(p.mean()) for p in out] == [0] * 6 + [255] * 6
     mixed = _run(frames, TemporalMeanUpscaler(), settings)
-    assert any(0 < p.mean() < 255 for p in mixed)  # without the detector it would leak
+    assert any(0 < p.mean() < 255 for p in mixed)  # without the cut it would leak
 
 
 def _steps(out: list[np.ndarray]) -> np.ndarray:
@@ -221,7 +219,7 @@ def test_an_error_of_the_source_comes_through_and_ends_the_threads() -> None:
 
     before = threading.active_count()
     with pytest.raises(CorruptFrameError, match="frame 3"):
-        stream_through(NearestUpscaler(), damaged(), lambda *item: None, _settings(5, 5))
+        stream_through(NearestUpscaler(), damaged(), lambda *item: None, _settings(5, 5), num_frames=9)
     assert threading.active_count() == before
 
 
@@ -268,7 +266,7 @@ def test_reading_stays_a_few_frames_ahead() -> None:
         nonlocal written
         written += 1
 
-    stream_through(NearestUpscaler(), frames(), sink, _settings(4, 4, length=4, overlap=2))
+    stream_through(NearestUpscaler(), frames(), sink, _settings(4, 4, length=4, overlap=2), num_frames=80)
     assert written == 80
     assert furthest < 40
 
@@ -277,7 +275,7 @@ def test_reading_stays_a_few_frames_ahead() -> None:
 def test_a_segment_is_let_go_before_the_next_is_made(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
     import weakref
 
-    from starvsr.engine import stream
+    from starvsr.engine import segment_task
 
     stores: list[weakref.ref] = []
     alive: list[int] = []
@@ -288,8 +286,8 @@ def test_a_segment_is_let_go_before_the_next_is_made(dtype: type, monkeypatch: p
         stores.append(weakref.ref(store))
         return store
 
-    upscale_segment = stream.upscale_segment
-    monkeypatch.setattr(stream, "upscale_segment", watched)
+    upscale_segment = segment_task.upscale_segment
+    monkeypatch.setattr(segment_task, "upscale_segment", watched)
     _run(random_frames(20, 6, 6, dtype=dtype), NearestUpscaler(), _settings(6, 6))
     assert alive == [0] * len(stores) and len(stores) == 5
 
@@ -297,7 +295,7 @@ def test_a_segment_is_let_go_before_the_next_is_made(dtype: type, monkeypatch: p
 def test_progress_counts_up_to_the_last_frame() -> None:
     reports: list[Progress] = []
     frames = random_frames(9, 5, 5)
-    _run(frames, NearestUpscaler(), _settings(5, 5), meter=Meter(reports.append, 9))
+    _run(frames, NearestUpscaler(), _settings(5, 5), tracker=ProgressTracker(reports.append, 9))
     done = [report.num_done + report.fraction for report in reports]
     assert done == sorted(done) and reports[-1].num_done == 9
     assert reports[-1].seconds_left == 0

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from starvsr.engine.segments import Position
 from starvsr.errors import JobError
 from starvsr.jobs.fingerprint import fingerprint, marks
 from starvsr.jobs.journal import Journal, read_journal
@@ -128,27 +127,20 @@ def _at(info, path: Path):
 
 
 def _part(index: int, length: int = 10) -> PartRecord:
-    stop = (index + 1) * length
-    return PartRecord(
-        index, index * length, stop, Position(stop, stop, 0, index + 1), (), PartFacts(length, 2, 99, "x")
-    )
+    return PartRecord(index, index * length, (index + 1) * length, PartFacts(length, 2, 99, "x"))
 
 
 def test_gaps_are_found_at_the_end_and_in_the_middle() -> None:
-    state = JobState([])
-    gap = state.first_gap()
-    assert gap is not None and (gap.index, gap.begin, gap.stop) == (0, Position(), None)
-    state = JobState([_part(i).as_record() for i in range(5)])
-    gap = state.first_gap()
-    assert gap is not None and (gap.index, gap.begin.frame, gap.stop) == (5, 50, None)
-    state = JobState([*(_part(i).as_record() for i in range(5)), end_record(5, 50, ["n"])])
-    assert state.first_gap() is None and state.num_frames == 50
-    del state.parts[2], state.parts[3]
-    gap = state.first_gap()
-    assert gap is not None and (gap.index, gap.begin.frame, gap.stop, gap.stop_index) == (2, 20, 40, 4)
-    lost = [*(_part(i).as_record() for i in range(5)), {"kind": "lost", "index": 4}]
-    gap = JobState(lost).first_gap()
-    assert gap is not None and gap.index == 4
+    assert JobState([]).gaps(2) == [range(0, 2)]
+    made = [_part(i).as_record() for i in range(5)]
+    state = JobState(made)
+    assert state.gaps(7) == [range(5, 7)] and not state.is_complete
+    state = JobState([*made, end_record(5, 50, ["n"])])
+    assert state.is_complete and state.num_frames == 50
+    del state.parts[0], state.parts[2], state.parts[3]
+    assert state.gaps(5) == [range(0, 1), range(2, 4)] and not state.is_complete
+    lost = [*made, end_record(5, 50, []), {"kind": "lost", "index": 4}]
+    assert JobState(lost).gaps(5) == [range(4, 5)]
 
 
 def test_parts_are_about_two_seconds() -> None:

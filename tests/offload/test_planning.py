@@ -12,6 +12,7 @@ from starvsr.errors import ResourceError
 from starvsr.offload.footprint import ClipSize, predict
 from starvsr.offload.memory_plan import PLACES
 from starvsr.offload.planning import GB, PlanRequest, plan_job
+from starvsr.offload.tile_grids import tiles_of_side
 from starvsr.options import JobOptions
 from tests.support.footprints import StripedFootprint, StripedPlan
 
@@ -41,6 +42,32 @@ def test_a_budget_is_kept_and_one_too_small_is_refused() -> None:
 def test_tiles_of_the_user_are_kept() -> None:
     tiled = _plan(8 * GB, tile=24, tile_overlap=4).memory_plan
     assert isinstance(tiled, StripedPlan) and (tiled.tiles, tiled.tile_overlap) == ((3, 3), 4)
+
+
+def test_tiles_smaller_than_their_overlap_leave_short_frames_whole() -> None:
+    for side in (1, 8, 16, 17, 40):
+        for overlap in (1, 16, 40):
+            for height in (1, 8, 12, 16, 17, 90):
+                rows, columns = tiles_of_side(side, overlap, height, 12)
+                assert rows >= 1 and columns == (1 if max(side, overlap) >= 12 else columns)
+                assert rows == 1 or max(side, overlap) < height
+    assert tiles_of_side(8, 16, 12, 16) == (1, 1)
+    assert tiles_of_side(20, 4, 90, 52) == (6, 3)
+
+
+@pytest.mark.parametrize("size", [(32, 24), (64, 16), (17, 33)])
+@pytest.mark.parametrize("tile", [16, 33])
+def test_small_frames_take_small_tiles(size: tuple[int, int], tile: int) -> None:
+    from starvsr.engine.chunk_plan import PlanInput
+    from starvsr.families.job_settings import plain_settings
+    from tests.support.tiny_star import TinyStar
+
+    width, height = size
+    model = TinyStar()
+    sizes = Sizes(height, width, 4, 4 * height, 4 * width)
+    job = plain_settings(model, num_steps=2, feature_cache=2)
+    plan = model.plan(PlanInput(sizes, JobOptions(tile=tile, color="wavelet"), 2), job)
+    assert plan.memory_plan is not None and plan.memory > 0
 
 
 def test_a_manifest_is_followed_unless_it_cannot_be_read() -> None:

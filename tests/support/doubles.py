@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from starvsr.engine.clip_upscaler import ClipUpscaler
+from starvsr.engine.executor import LocalExecutor
+from starvsr.engine.segments import plan_segments
 from starvsr.engine.stream import StreamSettings, upscale_stream
 from starvsr.engine.traits import Traits
 from starvsr.engine.upscaler import StepCallback, Upscaler
@@ -77,9 +79,18 @@ class NoisyUpscaler(NearestUpscaler):
         return hq
 
 
-def stream_through(upscaler: Upscaler, frames, sink, settings: StreamSettings, **details) -> int:  # type: ignore[no-untyped-def]
-    """Run frames through the stream in a job of its own, with the model's traits and scale."""
+def stream_through(upscaler: Upscaler, frames, sink, settings: StreamSettings, *, cuts=(), **details) -> int:  # type: ignore[no-untyped-def]
+    """Run frames through the stream in a job of its own, with the model's traits and scale.
+
+    Args:
+        cuts: First frames of shots.
+        details: Of `upscale_stream`; ``num_frames`` is needed where the frames have no length.
+    """
     job = plain_settings(upscaler)
-    settings = replace(settings, traits=upscaler.traits_for(job.values), scale=job.scale)
-    with upscaler.open(job, settings.plan) as session:
-        return upscale_stream(frames, sink, session, settings, **details)
+    plan = settings.render.plan
+    render = replace(settings.render, settings=job, traits=upscaler.traits_for(job.values))
+    num_frames = details.pop("num_frames", None) or len(frames)
+    segments = plan_segments(num_frames, plan.length, plan.overlap, plan.crossfade, cuts, plan.overlap_after)
+    with upscaler.open(job, plan) as session:
+        executor = LocalExecutor(session)
+        return upscale_stream(frames, segments, sink, executor, replace(settings, render=render), **details)

@@ -50,11 +50,19 @@ class TinyStar(StarI2VGen):
         self.prepared: Callable[[PublishedStar], None] = lambda made: None
         super().__init__("tiny", Parts(self.network, vae, _contexts), loaded_with=loaded_with)
 
+    def __reduce__(self) -> tuple[Callable[..., TinyStar], tuple[dict[str, Any]]]:
+        """Travel to other processes by how it is made."""
+        return _tiny_star, (dict(self.loaded_with),)
+
     def pipeline(self, values: Mapping[str, Any] | None = None) -> PublishedStar:
         made = super().pipeline(values)
         self.made.append(made)
         self.prepared(made)
         return made
+
+
+def _tiny_star(loaded_with: dict[str, Any]) -> TinyStar:
+    return TinyStar(**loaded_with)
 
 
 def _networks() -> tuple[StarUNet, TemporalVae]:

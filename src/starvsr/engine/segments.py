@@ -1,15 +1,17 @@
-"""The cut in time: which frames are held and upscaled together, decided while the frames arrive.
+"""The cut in time: which frames are held and upscaled together.
 
-The plan depends on the number of frames, the scene cuts and three numbers alone: not on workers, memory at
+Segments follow from the number of frames, the scene cuts and four numbers alone: not from workers, memory at
 hand or interruptions. Index arithmetic only: no pixels, no torch.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+
+from starvsr.errors import InputError
 
 Item = TypeVar("Item")
 
@@ -40,164 +42,93 @@ class Segment:
         return self.stop - self.start
 
     @property
-    def given_stop(self) -> int:
-        """End of the frames that are settled once this segment is through: those behind it are still to be blended."""
+    def final_stop(self) -> int:
+        """End of the frames that are final with this segment: those behind it are still to be blended."""
         return self.keep_stop - self.fade_after
-
-    @property
-    def next(self) -> Position:
-        """Where a stream can go on behind this segment.
-
-        With a cross-fade, the segment itself is needed once more for the frames that it shares with the next.
-        """
-        if self.fade_after:
-            return Position(self.given_stop, self.keep_start, self.shot_start, self.index)
-        shot_start = self.keep_stop if self.ends_shot else self.shot_start
-        return Position(self.keep_stop, self.keep_stop, shot_start, self.index + 1)
-
-
-@dataclass(frozen=True)
-class Position:
-    """A place between two segments at which a stream can begin.
-
-    Args:
-        frame: The first frame to hand out.
-        keep_start: The first frame that the next segment keeps.
-        shot_start: The first frame of the shot that it belongs to.
-        num_segments: Segments before it.
-    """
-
-    frame: int = 0
-    keep_start: int = 0
-    shot_start: int = 0
-    num_segments: int = 0
-
-    def first_needed(self, overlap: int) -> int:
-        """Return the first frame that the next segment looks at."""
-        return max(self.shot_start, self.keep_start - overlap)
-
-
-class SegmentPlanner:
-    """Cut a stream of frames into segments, never across a scene cut.
-
-    Push one flag per frame; segments come out once they are certain, at most ``lookahead`` frames later.
-    A shot of more than ``length`` frames is cut into pieces of ``length``; its last two pieces share what is
-    left evenly, so no piece is a lone frame at the end of a shot.
-
-    Args:
-        length: Frames kept per segment.
-        overlap: Frames of context on each side, inside the shot.
-        crossfade: Frames over which neighbours are blended, at most ``2 * overlap``; odd ones are rounded down.
-        begin: Where to begin; the first frame pushed is then ``begin.first_needed(overlap)``.
-        overlap_after: Frames of context after a segment; None is ``overlap``.
-    """
-
-    def __init__(
-        self,
-        length: int,
-        overlap: int = 0,
-        crossfade: int = 0,
-        begin: Position | None = None,
-        overlap_after: int | None = None,
-    ) -> None:
-        after = overlap if overlap_after is None else overlap_after
-        shared = min(overlap, after)
-        if length < 1 or shared < 0 or not 0 <= crossfade <= min(2 * shared, longest_crossfade(length)):
-            raise ValueError("length >= 1, overlap >= 0, crossfade <= 2 * overlap and half a piece are needed")
-        self.length = length
-        self.overlap = overlap
-        self.overlap_after = after
-        self.half_fade = crossfade // 2
-        begin = begin or Position()
-        self.first_frame = begin.first_needed(overlap)
-        self._shot_start = begin.shot_start
-        self._position = begin.keep_start  # first frame of the shot that no segment keeps yet
-        self._num_seen = self.first_frame
-        self._num_segments = begin.num_segments
-
-    @property
-    def lookahead(self) -> int:
-        """Frames beyond ``keep_start`` that must have arrived before a segment in mid-shot is certain."""
-        return max(2 * self.length, self.length + self.overlap_after)
-
-    def push(self, is_cut: bool) -> list[Segment]:
-        """Take the next frame (``is_cut``: a new shot begins with it) and return the segments now certain."""
-        ready = self._close_shot() if is_cut and self._num_seen > self._shot_start else []
-        self._num_seen += 1
-        if self._num_seen - self._position > self.lookahead:
-            ready.append(self._segment(self.length, shot_stop=None))
-        return ready
-
-    def finish(self) -> list[Segment]:
-        """Return the last segments: no more frames come."""
-        return self._close_shot()
-
-    def _close_shot(self) -> list[Segment]:
-        stop = self._num_seen
-        segments = []
-        while self._position < stop:
-            left = stop - self._position
-            keep = left if left <= self.length else self.length if left >= 2 * self.length else -(-left // 2)
-            segments.append(self._segment(keep, shot_stop=stop))
-        self._shot_start = self._position = stop
-        return segments
-
-    def _segment(self, keep: int, shot_stop: int | None) -> Segment:
-        keep_start, keep_stop = self._position, self._position + keep
-        stop = keep_stop + self.overlap_after
-        stop = stop if shot_stop is None else min(stop, shot_stop)
-        segment = Segment(
-            index=self._num_segments,
-            start=max(self._shot_start, keep_start - self.overlap),
-            stop=stop,
-            keep_start=keep_start,
-            keep_stop=keep_stop,
-            fade_before=self.half_fade if keep_start > self._shot_start else 0,
-            fade_after=self.half_fade if keep_stop != shot_stop else 0,
-            shot_start=self._shot_start,
-            ends_shot=keep_stop == shot_stop,
-        )
-        self._position = keep_stop
-        self._num_segments += 1
-        return segment
 
 
 def longest_crossfade(length: int) -> int:
-    """Return the longest cross-fade that has room at both ends of the shortest piece of a shot."""
+    """Return the longest cross-fade that fits at both ends of the shortest piece of a shot."""
     return 2 * ((length + 1) // 4)  # the shortest piece is (length + 1) // 2
 
 
 def plan_segments(
-    num_frames: int, length: int, overlap: int = 0, crossfade: int = 0, cuts: Iterable[int] = ()
+    num_frames: int,
+    length: int,
+    overlap: int = 0,
+    crossfade: int = 0,
+    cuts: Iterable[int] = (),
+    overlap_after: int | None = None,
 ) -> list[Segment]:
-    """Return the segments of a video whose length is known; ``cuts`` are the first frames of shots."""
-    planner = SegmentPlanner(length, overlap, crossfade)
-    starts = set(cuts)
-    segments = [segment for index in range(num_frames) for segment in planner.push(index in starts)]
-    return segments + planner.finish()
+    """Cut a video into segments, never across a scene cut.
 
-
-def group_frames(frames: Iterable[tuple[Item, bool]], planner: SegmentPlanner) -> Iterator[tuple[Segment, list[Item]]]:
-    """Yield each segment with its frames [start, stop), holding no more frames than the planner looks ahead.
+    A shot of more than ``length`` frames is cut into pieces of ``length``; its last two pieces share what is left
+    evenly, so no piece is a lone frame at the end of a shot.
 
     Args:
-        frames: Frames in order, each with whether a new shot begins with it.
-        planner: A fresh planner; the first frame is its ``first_frame``.
+        num_frames: Frames of the video.
+        length: Frames kept per segment.
+        overlap: Frames of context on each side, inside the shot.
+        crossfade: Frames over which neighbours are blended, at most twice the shorter context; odd ones are rounded
+            down.
+        cuts: First frames of shots.
+        overlap_after: Frames of context after a segment; None is ``overlap``.
+
+    Raises:
+        ValueError: The numbers do not fit each other.
     """
+    after = overlap if overlap_after is None else overlap_after
+    shared = min(overlap, after)
+    if length < 1 or shared < 0 or not 0 <= crossfade <= min(2 * shared, longest_crossfade(length)):
+        raise ValueError("length >= 1, overlap >= 0, crossfade <= 2 * overlap and half a piece are needed")
+    starts = sorted({0, *(cut for cut in cuts if 0 < cut < num_frames)})
+    segments: list[Segment] = []
+    for shot_start, shot_stop in zip(starts, [*starts[1:], num_frames], strict=True):
+        keep_start = shot_start
+        while keep_start < shot_stop:
+            left = shot_stop - keep_start
+            keep_stop = keep_start + (left if left <= length else length if left >= 2 * length else -(-left // 2))
+            segments.append(
+                Segment(
+                    index=len(segments),
+                    start=max(shot_start, keep_start - overlap),
+                    stop=min(shot_stop, keep_stop + after),
+                    keep_start=keep_start,
+                    keep_stop=keep_stop,
+                    fade_before=crossfade // 2 if keep_start > shot_start else 0,
+                    fade_after=crossfade // 2 if keep_stop < shot_stop else 0,
+                    shot_start=shot_start,
+                    ends_shot=keep_stop == shot_stop,
+                )
+            )
+            keep_start = keep_stop
+    return segments
+
+
+def group_frames(frames: Iterable[Item], segments: Sequence[Segment]) -> Iterator[tuple[Segment, list[Item]]]:
+    """Yield each segment with its frames [start, stop), holding no more frames than that.
+
+    Args:
+        frames: Frames in order; the first one is that of index ``segments[0].start``.
+        segments: Neighbours, in order.
+
+    Raises:
+        InputError: There are fewer frames than the segments need.
+    """
+    source = iter(frames)
     held: deque[Item] = deque()
-    first = planner.first_frame  # index of the first frame held
-
-    def hand_out(segments: list[Segment]) -> Iterator[tuple[Segment, list[Item]]]:
-        nonlocal first
-        for segment in segments:
-            yield segment, [held[i - first] for i in range(segment.start, segment.stop)]
-            oldest_needed = max(segment.start, segment.keep_stop - planner.overlap)
-            while first < oldest_needed:
-                held.popleft()
-                first += 1
-
-    for frame, is_cut in frames:
-        ready = planner.push(is_cut)
-        held.append(frame)
-        yield from hand_out(ready)
-    yield from hand_out(planner.finish())
+    first = segments[0].start if segments else 0  # index of the first frame held
+    for number, segment in enumerate(segments):
+        while first + len(held) < segment.stop:
+            try:
+                held.append(next(source))
+            except StopIteration:
+                raise InputError(
+                    f"the input ended after {first + len(held)} frames, and more were found when the job was planned: "
+                    "it changed, or its decoder gives other frames each time"
+                ) from None
+        yield segment, [held[index - first] for index in range(segment.start, segment.stop)]
+        needed = segments[number + 1].start if number + 1 < len(segments) else segment.stop
+        while first < needed:
+            held.popleft()
+            first += 1

@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind the network, each in a thread with a small queue: memory stays flat.
+"""Read ahead and write behind the network, each in a thread with a small queue: memory stays flat.
 
 An error in a thread comes out in the caller's thread; leaving the ``with`` block stops and joins the thread.
 """
@@ -15,7 +15,7 @@ from starvsr.engine.progress import CancelToken
 from starvsr.errors import Cancelled
 
 Item = TypeVar("Item")
-_PATIENCE = 0.1  # seconds between looks at the wish to stop
+_PATIENCE = 0.1  # seconds between checks of the cancellation flag
 
 
 class _Worker(Generic[Item]):
@@ -40,7 +40,7 @@ class _Worker(Generic[Item]):
             self._error = error
 
     def _put(self, item: Item | None) -> None:
-        """Queue an item; raise when somebody wishes to stop or the other side is gone."""
+        """Queue an item; raise when the work is cancelled or the other thread has ended."""
         while True:
             self._look_up()
             try:

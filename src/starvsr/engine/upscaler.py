@@ -39,6 +39,21 @@ class JobSettings:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ModelReference:
+    """How a model is loaded once more, in another process. Can be pickled when ``load`` can.
+
+    Args:
+        name: Name of the model.
+        load: Loads it; called as ``load(device=...)``.
+        kind: Its class, as module and name: what is loaded elsewhere must be of the same.
+    """
+
+    name: str
+    load: Callable[..., Upscaler]
+    kind: str
+
+
 class Session(Protocol):
     """One job's use of a model. Not thread-safe; sessions of one model may take turns."""
 
@@ -115,3 +130,8 @@ class Upscaler(Protocol):
     def open(self, settings: JobSettings, plan: ChunkPlan | None = None) -> AbstractContextManager[Session]:
         """Begin a job; None as plan lets a model that plans its own memory choose for each clip."""
         ...
+
+
+def kind_of(upscaler: Upscaler) -> str:
+    """Return the class of a model, as module and name."""
+    return f"{type(upscaler).__module__}.{type(upscaler).__qualname__}"

@@ -47,7 +47,7 @@ def load_upscaler(name: str | None = None, *, device: str = "auto", **settings: 
     return entry.load(device=choose_device(device), **given)
 
 
-def load_for(options: UpscaleOptions) -> Upscaler:
-    """Load the model that the options name."""
+def load_for(options: UpscaleOptions, device: str | None = None) -> Upscaler:
+    """Load the model that the options name, on their device or another one."""
     settings = {name: getattr(options, name) for name, _ in model_options() if name not in ("steps", "seed")}
-    return load_upscaler(options.model, device=options.device, **settings)
+    return load_upscaler(options.model, device=device or options.device, **settings)

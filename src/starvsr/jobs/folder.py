@@ -1,4 +1,4 @@
-"""Where the files of a job lie: ``OUT.job/`` beside the output. Knows nothing of what is in them."""
+"""Layout of a job folder: ``OUT.job/`` beside the output. Knows nothing of what its files hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from starvsr.video.write.file_names import fitting
 
 SUFFIX = ".job"
 _PART = re.compile(r"part_\d{6,}(\.partial)?")
-_OURS = ("lock", "plan.json", "plan.json.partial", "journal", "journal.partial")
+_OWN_FILES = ("plan.json", "parts.json", "journal")
+_OURS = ("lock", *_OWN_FILES, *(f"{name}.partial" for name in _OWN_FILES))
 
 
 def job_path(out: Path) -> Path:
@@ -34,6 +35,7 @@ class JobFolder:
         self.path = path
         self.made_parent = False
         self.plan = path / "plan.json"
+        self.part_plan = path / "parts.json"
         self.journal = path / "journal"
         self.lock = path / "lock"
         self.photos = path / "photos"
@@ -81,7 +83,7 @@ class JobFolder:
     def clear(self) -> None:
         """Remove everything but the lock: a job that begins anew."""
         self.sweep()
-        for path in [*self.path.glob("part_*"), self.photos, self.plan, self.journal]:
+        for path in [*self.path.glob("part_*"), self.photos, self.part_plan, self.plan, self.journal]:
             _remove(path)
 
     def remove(self, lock: JobLock) -> bool:
@@ -91,12 +93,13 @@ class JobFolder:
         the same command completes it.
 
         Args:
-            lock: The right to do so; let go where the system removes no file that is open.
+            lock: The lock that the caller holds; released where the system removes no file that is open.
         """
         if os.name == "nt":
             lock.release()
         self.sweep()
-        gone = [_remove(path) for path in [*self.path.glob("part_*"), self.photos, self.plan, self.lock]]
+        own = [*self.path.glob("part_*"), self.photos, self.part_plan, self.plan, self.lock]
+        gone = [_remove(path) for path in own]
         if not all(gone) or not _remove(self.journal):
             return False
         with contextlib.suppress(OSError):

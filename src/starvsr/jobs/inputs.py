@@ -1,4 +1,4 @@
-"""Look at inputs and open them the way the options say: their part, their limits, in which process."""
+"""Probe inputs and open them as the options say: which part, which limits, in which process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def look_at(path: str | Path, options: UpscaleOptions) -> VideoInfo:
-    """Find out what an input is.
+    """Probe an input.
 
     Raises:
         InputError: It cannot be read, or asks for more than the limits allow.

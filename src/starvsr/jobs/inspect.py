@@ -1,4 +1,4 @@
-"""What people want to know of unfinished jobs. Looks, and changes nothing; loads no torch."""
+"""Summaries of unfinished jobs. Read-only but for `remove_job`; loads no torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from starvsr.jobs.folder import SUFFIX, JobFolder, job_path
 from starvsr.jobs.journal import read_journal
 from starvsr.jobs.lock import JobLock, holder_of
 from starvsr.jobs.manifest_file import output_of, read_plan
+from starvsr.jobs.part_plan_file import planned_frames
 from starvsr.jobs.state import JobState
 
 
@@ -47,11 +48,12 @@ class JobSummary:
         """Frames in all, as far as is known."""
         if self.state.end is not None:
             return int(self.state.end["num_frames"])
-        return None if self.plan is None else self.plan["num_frames"]
+        counted = planned_frames(self.folder)
+        return counted if counted is not None or self.plan is None else self.plan["num_frames"]
 
     @property
     def progress(self) -> str:
-        """How far it is, in words."""
+        """Progress in words."""
         total = self.num_frames
         done, what = self.state.num_frames, "frames"
         if self.plan is not None and self.plan["input"]["kind"] == "photos":
@@ -60,14 +62,14 @@ class JobSummary:
 
     @property
     def status(self) -> str:
-        """Who is at it, in words."""
+        """Whether a process works on it, in words."""
         if self.holder is not None:
             return f"running (process {self.holder})" if self.holder else "running"
         return "interrupted" if self.plan is not None else "interrupted, its plan is damaged"
 
 
 def summarize(folder: JobFolder) -> JobSummary:
-    """Look at a job."""
+    """Summarize a job."""
     records, num_damaged = read_journal(folder.journal)
     num_runs = sum(record.get("kind") == "run" for record in records)
     return JobSummary(folder, read_plan(folder), JobState(records), num_runs, num_damaged, holder_of(folder.lock))
@@ -121,7 +123,7 @@ def remove_job(folder: JobFolder) -> int:
 
 
 def kept_words(folder: JobFolder) -> str | None:
-    """Say what an interrupted job has kept; None when it has nothing."""
+    """Describe what an interrupted job has kept; None when it has nothing."""
     if not folder.journal.exists():
         return None
     job = summarize(folder)

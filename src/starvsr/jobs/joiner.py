@@ -7,6 +7,7 @@ all that lie in the joined file are first put back into files of their own.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -119,7 +120,7 @@ class Join:
         for index in sorted(self._state.moved):
             before = self._state.parts[index]
             facts = copy_part(self._open(index), self._folder.part(index))
-            record = PartRecord(index, before.start, before.stop, before.next, before.cuts, facts)
+            record = dataclasses.replace(before, facts=facts)
             self._journal.append(record.as_record())
             self._state.add(record)
         self._journal.append({"kind": "apart"})

@@ -1,4 +1,4 @@
-"""One process at a time: a lock of the operating system on a file, which dies with its holder.
+"""One process at a time: a file lock of the operating system, released when its holder ends.
 
 The file also holds the holder's number, for messages only: a number left behind by a killed process means nothing.
 """
@@ -15,7 +15,7 @@ _TRIES = 10
 
 
 class JobLock:
-    """The right to work on a job, held until ``release`` or the end of the process.
+    """Exclusive lock on a job, held until ``release`` or the end of the process.
 
     Args:
         path: The lock file; made when it is not there.

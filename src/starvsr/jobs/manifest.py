@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from starvsr.errors import JobError
 from starvsr.families.options import UpscaleOptions, option_infos
+from starvsr.jobs.executors import device_kind
 from starvsr.jobs.fingerprint import fingerprint
 from starvsr.jobs.folder import JobFolder
 from starvsr.jobs.job import Job
@@ -18,12 +18,14 @@ from starvsr.jobs.manifest_file import Plan
 from starvsr.options import LIMITS, flag_name
 from starvsr.version import __version__
 
-FORMAT = 2
+FORMAT = 3
 PART_SECONDS = 2
 _FEWEST_FRAMES, _MOST_FRAMES = 8, 240
 # options that change no byte of the output, or only through what is compared in their place: the digest of the
 # weights, the device that was chosen, the cut that the memory led to
-_FREE = frozenset({"overwrite", "restart", "compare", "on_error", "threads", "weights", "device", "memory"})
+_FREE = frozenset(
+    {"overwrite", "restart", "compare", "on_error", "threads", "processes", "devices", "weights", "device", "memory"}
+)
 # nor do these: the input passes them or is refused
 _FREE |= {name for name, info in option_infos() if info.group == LIMITS}
 
@@ -54,7 +56,7 @@ def plan_of(job: Job) -> Plan:
         "part_frames": part_frames(job.info.frame_rate),
         "encoding": job.encoding,
         "options": options,
-        "device": _device(job.device),
+        "device": device_kind(job.device),
         "versions": versions(),
     }
 
@@ -82,16 +84,6 @@ def versions() -> dict[str, str]:
     }
 
 
-def _device(name: str) -> str:
-    import torch
-
-    if name.startswith("cuda"):
-        return f"cuda, {torch.cuda.get_device_name(name)}"
-    if name == "cpu":
-        return f"cpu, {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    return name
-
-
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Fraction) else value
 
@@ -109,7 +101,7 @@ def _binding(plan: Plan) -> Plan:
 
 
 def differences(before: Plan, now: Plan) -> list[str]:
-    """Say in words what is not as it was; an empty list when the job can be gone on with."""
+    """Describe what has changed; an empty list when the job can be resumed."""
     if before.get("format") != now["format"]:
         return ["it was begun by another version of starvsr"]
     found = []
@@ -151,7 +143,7 @@ def _word(value: Any) -> str:
 
 
 def refuse_changes(folder: JobFolder, found: list[str]) -> None:
-    """Refuse to go on with a job that is another now.
+    """Refuse to resume a job that has changed.
 
     Raises:
         JobError: ``found`` names differences.

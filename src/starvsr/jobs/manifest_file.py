@@ -1,4 +1,4 @@
-"""The file that says what a job is, for people and for the next run. Knows not what the entries mean."""
+"""The file of a job's manifest, for people and for the next run; its entries have no meaning here."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def comparison_paths(out: Path) -> tuple[Path, Path]:
 
 
 def encode_options(options: UpscaleOptions) -> EncodeOptions:
-    """Give the writer's part of the options."""
+    """Return the writer's part of the options."""
     from starvsr.video import EncodeOptions
 
     return EncodeOptions(
@@ -70,6 +70,7 @@ def encode_options(options: UpscaleOptions) -> EncodeOptions:
         pixel_format=options.pixel_format,
         alpha=options.alpha,
         missing_streams=options.missing_streams,
+        threads=options.threads,
     )
 
 

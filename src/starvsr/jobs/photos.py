@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from starvsr.engine.progress import CancelToken, Meter, ProgressCallback, UpscaleResult, peak_memory_bytes
+from starvsr.engine.progress import CancelToken, ProgressCallback, ProgressTracker, UpscaleResult
 from starvsr.errors import InputError, OptionError, OutputError, StarVsrError
 from starvsr.families.options import UpscaleOptions
 from starvsr.jobs.fingerprint import file_fingerprint
@@ -143,6 +143,9 @@ def prepare_photos(
     Raises:
         StarVsrError: no photo can be read, the output not be written, or an option not be honoured.
     """
+    for name in ("processes", "devices"):
+        if getattr(options, name) is not None:
+            raise OptionError(f"{path}: photos are computed one after the other: leave out --{name}")
     files = tuple(images_in(path))
     check_places(out, (path, *files), replace(options, compare=False))
     first = _first_job(files, out, options, prepare, upscaler)
@@ -192,23 +195,23 @@ class _Photos:
         job, folder = self._job, self._folder
         if job.options.restart:
             folder.clear()
-        meter = Meter(on_progress, len(job.files))
+        tracker = ProgressTracker(on_progress, len(job.files))
         if is_published(folder, job.out):
-            return self._result(meter, len(list(job.out.iterdir())))
+            return self._result(tracker, len(list(job.out.iterdir())))
         self._match()
         names = names_like(job.files, job.out)
         with Journal(folder.journal) as journal:
             done = self._kept(JobState(journal.records).photos, dict(zip(names, job.files, strict=True)))
-            meter.keep(len(done))
+            tracker.keep(len(done))
             for file, name in zip(job.files, names, strict=True):
                 if name not in done:
-                    self._do(file, name, journal, meter, cancel)
+                    self._do(file, name, journal, tracker, cancel)
             if not any(self._made.iterdir()):
                 raise OutputError(f"{job.out}: none of the photos could be enlarged; nothing was written")
             journal.append({"kind": "whole", "sha256": tree_sha256(self._made)})
         num_photos = len([name for name in names if (self._made / name).exists()])
         publish(self._made, job.out)
-        return self._result(meter, num_photos)
+        return self._result(tracker, num_photos)
 
     def _match(self) -> None:
         """Hold the plan against the one that the job was begun with."""
@@ -243,9 +246,9 @@ class _Photos:
                 discard(entry)
         return done
 
-    def _do(self, file: Path, name: str, journal: Journal, meter: Meter, cancel: CancelToken) -> None:
+    def _do(self, file: Path, name: str, journal: Journal, tracker: ProgressTracker, cancel: CancelToken) -> None:
         cancel.raise_if_cancelled()
-        meter.tell()
+        tracker.report()
         work = self._made / "photo.png"  # whatever the photo is called: its name may look like a pattern
         try:
             mark = file_fingerprint(file)
@@ -263,14 +266,13 @@ class _Photos:
             comparison_paths(work)[0].replace(self._comparison(name))
         work.replace(self._made / name)
         journal.append({"kind": "photo", "name": name, "input": mark, "sha256": file_sha256(self._made / name)})
-        meter.num_done += 1
-        meter.num_computed = float(meter.num_done)
+        tracker.num_done += 1
 
     def _comparison(self, name: str) -> Path:
         return fitting(self._made / name, Path(name).stem, after="_compare.png")
 
-    def _result(self, meter: Meter, num_photos: int) -> UpscaleResult:
-        meter.tell("done")
+    def _result(self, tracker: ProgressTracker, num_photos: int) -> UpscaleResult:
+        tracker.report("done")
         job = self._job
         width, height = self._largest if any(self._largest) else (job.first.width, job.first.height)
         return UpscaleResult(
@@ -278,12 +280,12 @@ class _Photos:
             num_frames=num_photos,
             width=width,
             height=height,
-            seconds=meter.seconds,
-            peak_memory=peak_memory_bytes(),
+            seconds=tracker.seconds,
+            peak_memory=tracker.peak_memory,
             duration=None,
             notes=tuple(self._notes),
             provenance=provenance_of(job.first),
-            num_kept=meter.num_kept,
+            num_kept=tracker.num_kept,
             kind="photo",
         )
 

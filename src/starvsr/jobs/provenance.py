@@ -11,7 +11,9 @@ from starvsr.options import LIMITS
 from starvsr.version import __version__
 
 # the digest names the weights, and the rest changes no byte
-_LEFT_OUT = frozenset({"overwrite", "restart", "compare", "on_error", "threads", "model", "weights"})
+_LEFT_OUT = frozenset(
+    {"overwrite", "restart", "compare", "on_error", "threads", "processes", "devices", "model", "weights"}
+)
 _LEFT_OUT |= {name for name, info in option_infos() if info.group == LIMITS}
 
 

@@ -1,4 +1,4 @@
-"""Is the output of a job there already, when the job was killed while it gave the output its name or tidied up?"""
+"""Whether a job that was killed while it published its output, or cleaned up, has published it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a job is finished, as its journal says. Knows no video: frames are numbers here."""
+"""What of a job is finished, according to its journal. Knows no video: frames are numbers here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from starvsr.engine.segments import Position
 from starvsr.jobs.journal import Record
 from starvsr.video.parts.join_file import Where
 from starvsr.video.parts.part_file import PartFacts
@@ -20,50 +19,22 @@ class PartRecord:
         index: Its number.
         start: Its first frame.
         stop: The first frame behind it.
-        next: Where the stream goes on behind it.
-        cuts: Frames at which shots begin, of the segments in it.
         facts: Of its file.
     """
 
     index: int
     start: int
     stop: int
-    next: Position
-    cuts: tuple[int, ...]
     facts: PartFacts
 
     def as_record(self) -> Record:
-        """Turn into plain values."""
+        """Return plain values for the journal."""
         return {"kind": "part", **asdict(self)}
 
     @classmethod
     def from_record(cls, record: Record) -> PartRecord:
-        """Turn back."""
-        return cls(
-            index=record["index"],
-            start=record["start"],
-            stop=record["stop"],
-            next=Position(**record["next"]),
-            cuts=tuple(record["cuts"]),
-            facts=PartFacts(**record["facts"]),
-        )
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Parts that are to be made.
-
-    Args:
-        index: Number of the first.
-        begin: Where the stream begins.
-        stop: The first frame that is there again; None when nothing comes behind.
-        stop_index: Number of the part that it belongs to.
-    """
-
-    index: int
-    begin: Position
-    stop: int | None = None
-    stop_index: int | None = None
+        """Return the part of a record."""
+        return cls(record["index"], record["start"], record["stop"], PartFacts(**record["facts"]))
 
 
 class JobState:
@@ -81,6 +52,7 @@ class JobState:
         self.end: Record | None = None
         self.published: str | None = None
         self.plan_digest: str | None = None
+        self.part_plan_digest: str | None = None
         self.photos: dict[str, Record] = {}  # of a folder of photos, by name
         for record in records:
             self._take(record)
@@ -89,6 +61,8 @@ class JobState:
         kind = record.get("kind")
         if kind == "plan":
             self.plan_digest = record["digest"]
+        elif kind == "part plan":
+            self.part_plan_digest = record["digest"]
         elif kind == "part":
             self.add(PartRecord.from_record(record))
         elif kind == "lost":
@@ -128,29 +102,28 @@ class JobState:
         return sum(part.facts.size for part in self.parts.values())
 
     @property
-    def cuts(self) -> frozenset[int]:
-        """Frames at which shots begin, as far as is known."""
-        return frozenset(cut for part in self.parts.values() for cut in part.cuts)
-
-    @property
     def in_order(self) -> list[PartRecord]:
         """The finished parts in the order of frames."""
         return [self.parts[index] for index in sorted(self.parts)]
 
-    def first_gap(self) -> Gap | None:
-        """Return the first parts that are missing; None when all is there."""
-        index = 0
-        while index in self.parts:
-            index += 1
-        if self.end is not None and index == self.end["num_parts"]:
-            return None
-        begin = self.parts[index - 1].next if index else Position()
-        later = [number for number in self.parts if number > index]
-        if not later:
-            return Gap(index, begin)
-        return Gap(index, begin, self.parts[min(later)].start, min(later))
+    @property
+    def is_complete(self) -> bool:
+        """Whether all parts are finished."""
+        return self.end is not None and not self.gaps(self.end["num_parts"])
+
+    def gaps(self, num_parts: int) -> list[range]:
+        """Return the runs of parts that are missing, of so many in all."""
+        gaps: list[range] = []
+        for index in range(num_parts):
+            if index in self.parts:
+                continue
+            if gaps and gaps[-1].stop == index:
+                gaps[-1] = range(gaps[-1].start, index + 1)
+            else:
+                gaps.append(range(index, index + 1))
+        return gaps
 
 
 def end_record(num_parts: int, num_frames: int, notes: list[str]) -> dict[str, Any]:
-    """Make the record that says: the input is read to its end."""
+    """Make the record that says that all parts are finished."""
     return {"kind": "end", "num_parts": num_parts, "num_frames": num_frames, "notes": notes}

@@ -1,4 +1,4 @@
-"""Do a job: make the parts that are missing, join them, leave nothing but the output."""
+"""Do a job: plan its parts, make those that are missing, join them, leave nothing but the output."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from starvsr.engine.chunk_plan import ModelPlan
-from starvsr.engine.progress import CancelToken, Meter
+from starvsr.engine.executor import Executor
+from starvsr.engine.progress import CancelToken, ProgressTracker
 from starvsr.engine.stream import upscale_stream
-from starvsr.engine.upscaler import Session
-from starvsr.errors import InputError, JobError
+from starvsr.errors import JobError
 from starvsr.jobs.disk import check_disk, output_bytes
-from starvsr.jobs.feeding import frames_from, settings_of
-from starvsr.jobs.fingerprint import fingerprint, marks
+from starvsr.jobs.executors import open_executor
+from starvsr.jobs.fingerprint import InputWatch, marks
 from starvsr.jobs.folder import JobFolder
 from starvsr.jobs.inputs import open_reader
 from starvsr.jobs.job import Job
@@ -24,23 +24,27 @@ from starvsr.jobs.lock import JobLock
 from starvsr.jobs.manifest import differences, digest_of, plan_of, refuse_changes
 from starvsr.jobs.manifest_file import Plan, read_plan, write_plan
 from starvsr.jobs.output_spec import output_format
+from starvsr.jobs.part_plan import PartPlan
+from starvsr.jobs.part_plan_file import read_part_plan, write_part_plan
 from starvsr.jobs.part_writer import PartSink
+from starvsr.jobs.planning import plan_job_parts
 from starvsr.jobs.published import is_published
-from starvsr.jobs.state import Gap, JobState, PartRecord, end_record
-from starvsr.video import SceneDetector, VideoReader
+from starvsr.jobs.state import JobState, PartRecord, end_record
+from starvsr.jobs.stream_settings import stream_settings
+from starvsr.video import VideoReader
 from starvsr.video.parts.part_file import DamagedPartError
 from starvsr.video.parts.part_writer import PartWriter
 from starvsr.video.write.publish import as_output_error
 
-_SILENT = 2  # seconds that looking through the input may take without a word
+_SILENT = 2  # seconds that checking the output may take without a report
 _MOST_JOINS = 3  # a disk that spoils what was checked a moment ago is given up
 
 
 @contextlib.contextmanager
 def open_work(job: Job) -> Iterator[JobWork]:
-    """Take a job in hand, or take it up where an interrupted process left it.
+    """Open a job, new or left by an interrupted process.
 
-    When the block ends with an error, the finished parts stay; a job without any goes without a trace.
+    When the block ends with an error, the finished parts stay; a job without any is removed.
 
     Raises:
         JobError: The job is of other settings, or another process works on it.
@@ -57,7 +61,7 @@ def open_work(job: Job) -> Iterator[JobWork]:
         yield work
         work.close()
         if not folder.remove(lock):
-            work.told.append(f"{folder.path} could not be removed, nothing in it is needed: remove it")
+            work.late_notes.append(f"{folder.path} could not be removed, nothing in it is needed: remove it")
     except BaseException as error:
         if work is not None:
             work.close()
@@ -104,14 +108,14 @@ def _open(job: Job, folder: JobFolder) -> JobWork:
 
 
 def _match(folder: JobFolder, journal: Journal, state: JobState, plan: Plan) -> None:
-    """Hold the plan against the one that the job was begun with."""
+    """Compare the manifest with the one that the job was begun with."""
     before = read_plan(folder)
     if before is not None:
         refuse_changes(folder, differences(before, plan))
     elif state.parts and state.plan_digest != digest_of(plan):
         raise JobError(
-            f"{folder.path}: the plan of this unfinished job is damaged, and it was another job than this one: give "
-            "--restart to begin anew"
+            f"{folder.path}: the manifest of this unfinished job is damaged, and it was another job than this one: "
+            "give --restart to begin anew"
         )
     if before != plan:
         write_plan(folder, plan)
@@ -120,7 +124,7 @@ def _match(folder: JobFolder, journal: Journal, state: JobState, plan: Plan) -> 
 
 
 class JobWork:
-    """A job in hand. Made by `open_work`."""
+    """An open job. Made by `open_work`."""
 
     def __init__(self, job: Job, folder: JobFolder, journal: Journal, state: JobState, plan: Plan, before: Any) -> None:
         self._job = job
@@ -128,19 +132,26 @@ class JobWork:
         self._journal = journal
         self._state = state
         self._plan = plan
-        self._marks = before
+        self._input = InputWatch(job.info, plan["input"], before)
         self._join = Join(job, folder, journal, state)
         self._notes: list[str] = []
         self.num_kept = 0
-        self.told: list[str] = []  # notes on what came after the output
+        self.late_notes: list[str] = []  # on what came after the output
         self.model_notes: list[str] = []
 
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
 
-    def run(self, meter: Meter, cancel: CancelToken) -> tuple[int, list[str]]:
+    def run(
+        self, tracker: ProgressTracker, cancel: CancelToken, executor: Executor | None = None
+    ) -> tuple[int, list[str]]:
         """Do what is missing and publish the output.
+
+        Args:
+            tracker: Counts frames and reports progress.
+            cancel: Looked at often.
+            executor: Renders the segments; None opens what the options name.
 
         Returns:
             The number of frames, and notes for the user.
@@ -151,19 +162,14 @@ class JobWork:
         if self._state.published and is_published(self._folder, self._job.out):
             assert self._state.end is not None
             return int(self._state.end["num_frames"]), list(self._state.end["notes"])
-        job = self._job
-        with (
-            job.upscaler.open(job.settings, job.plan) as session,
-            contextlib.closing(open_reader(job.info, job.options)) as reader,
-        ):
-            session.on_replan = self._replanned
-            self._try_output(reader, meter, cancel)
-            self._look_over()
-            meter.keep(self.num_kept)
+        with contextlib.closing(open_reader(self._job.info, self._job.options)) as reader:
+            self._try_output(reader, tracker, cancel)
+            self._verify_parts()
             for attempt in range(_MOST_JOINS):
-                self._make_parts(reader, session, meter, cancel)
-                self._check_input(thoroughly=True)
-                meter.tell("joining")
+                if not self._state.is_complete:
+                    self._make_parts(self._planned(reader, tracker, cancel), reader, tracker, cancel, executor)
+                self._input.check(thoroughly=True)
+                tracker.report("joining")
                 try:
                     notes = self._join.run(reader)
                 except DamagedPartError as error:
@@ -173,32 +179,25 @@ class JobWork:
                 else:
                     assert self._state.end is not None
                     told = [*self._state.end["notes"], *self._notes, *notes]
-                    self.model_notes = list(session.notes)
                     return self._state.num_frames, list(dict.fromkeys(told))
         raise AssertionError("not reached")
 
     # ---- before
 
-    def _replanned(self, plan: ModelPlan) -> None:
-        """Write down which memory plan is followed now: a resumed job begins with the last one."""
-        self._plan = {**self._plan, "cut": {**self._plan["cut"], "room": plan.as_dict()}}
-        with _output_errors(self._job.out):
-            write_plan(self._folder, self._plan)
-
-    def _try_output(self, reader: VideoReader, meter: Meter, cancel: CancelToken) -> None:
+    def _try_output(self, reader: VideoReader, tracker: ProgressTracker, cancel: CancelToken) -> None:
         """Let the writer refuse before any work is done what it would refuse at the end."""
 
         def tick() -> None:
             cancel.raise_if_cancelled()
-            if meter.seconds > _SILENT:
-                meter.tell("checking")
+            if tracker.seconds > _SILENT:
+                tracker.report("checking")
 
         self._notes += self._join.try_output(reader, tick)
 
-    def _look_over(self) -> None:
+    def _verify_parts(self) -> None:
         """Check what an earlier run left."""
         self._lose(self._join.damaged_parts())
-        if self._state.first_gap() is not None:  # a part that was lost may come out otherwise (hardware encoders)
+        if not self._state.is_complete:  # a part that was lost may come out otherwise (hardware encoders)
             with _output_errors(self._job.out):
                 self._join.take_apart()
         self.num_kept = self._state.num_frames
@@ -208,10 +207,10 @@ class JobWork:
         if job.num_frames is not None:
             codec = job.encoding.split(",")[0]
             expected = output_bytes(codec, job.width, job.height, job.num_frames)
-            check_disk(job.out, expected, expected * self.part_frames / job.num_frames, self._folder.num_bytes)
+            check_disk(job.out, expected, expected * self._part_frames / job.num_frames, self._folder.num_bytes)
 
     def _lose(self, indices: list[int]) -> None:
-        """Take parts for unfinished, and those that are joined already apart again."""
+        """Record that parts are not finished, and put those that are joined already into files of their own."""
         if not indices:
             return
         with _output_errors(self._job.out):
@@ -223,77 +222,114 @@ class JobWork:
         if note not in self._notes:
             self._notes.append(note)
 
-    def _check_input(self, *, thoroughly: bool = False) -> None:
-        """Refuse an input that is written to while it is read."""
-        try:
-            now = marks(self._job.info)
-            if now == self._marks and not thoroughly:
-                return
-            same = {**self._plan["input"], **fingerprint(self._job.info)} == self._plan["input"]
-        except OSError as error:
-            raise InputError(f"{self._job.info.path}: gone while it was read ({error.strerror}); put it back") from None
-        if not same:
-            raise InputError(
-                f"{self._job.info.path}: changed while it was read; wait until it is whole, then begin with --restart"
+    # ---- the plan of segments and parts
+
+    def _planned(self, reader: VideoReader, tracker: ProgressTracker, cancel: CancelToken) -> PartPlan:
+        """Return the plan: that of the earlier run, or one that is written before any work on it begins."""
+        plan = read_part_plan(self._folder, self._job.plan, self._part_frames)
+        if plan is None:
+            plan = plan_job_parts(self._job, reader, self._part_frames, tracker, cancel)
+            self._input.check()
+            self._refuse_other_parts(plan)
+            with _output_errors(self._job.out):
+                write_part_plan(self._folder, plan)
+        self._refuse_other_parts(plan)
+        if self._state.part_plan_digest != plan.digest:
+            with _output_errors(self._job.out):
+                self._journal.append({"kind": "part plan", "digest": plan.digest})
+            self._state.part_plan_digest = plan.digest
+        tracker.num_frames = plan.num_frames
+        tracker.keep(self._state.num_frames)
+        return plan
+
+    def _refuse_other_parts(self, plan: PartPlan) -> None:
+        """Refuse parts that were made by another plan."""
+        same = all(
+            part.index < len(plan.parts)
+            and (part.start, part.stop) == (plan.parts[part.index].start, plan.parts[part.index].stop)
+            for part in self._state.parts.values()
+        )
+        if self._state.parts and (not same or self._state.part_plan_digest not in (None, plan.digest)):
+            raise JobError(
+                f"{self._folder.path}: its finished parts were made by another plan of segments and parts: give "
+                "--restart to begin anew"
             )
-        self._marks = now
 
     # ---- parts
 
-    def _make_parts(self, reader: VideoReader, session: Session, meter: Meter, cancel: CancelToken) -> None:
-        while (gap := self._state.first_gap()) is not None:
-            sink = PartSink(self, gap)
-            try:
-                self._stream(reader, session, gap, sink, meter, cancel)
-                sink.finish()
-            except BaseException:
-                sink.abort()
-                raise
-            if gap.stop is None:
-                if self._job.options.on_corrupt == "error":
-                    reader.check_complete()
-                self._finish_reading(reader)
-            elif sink.reached != (gap.stop, gap.stop_index):
-                raise JobError(f"{self._folder.path}: its parts do not fit each other: give --restart to begin anew")
-
-    def _finish_reading(self, reader: VideoReader) -> None:
-        state = self._state
-        record = end_record(len(state.parts), state.num_frames, list(reader.notes))
-        with _output_errors(self._job.out):
-            self._journal.append(record)
-        state.end = record
-
-    def _stream(
-        self, reader: VideoReader, session: Session, gap: Gap, sink: PartSink, meter: Meter, cancel: CancelToken
+    def _make_parts(
+        self,
+        plan: PartPlan,
+        reader: VideoReader,
+        tracker: ProgressTracker,
+        cancel: CancelToken,
+        executor: Executor | None,
     ) -> None:
-        job = self._job
-        detector = SceneDetector() if job.options.scene_cuts else None
-        upscale_stream(
-            frames_from(reader, gap.begin.first_needed(job.plan.overlap), detector, self._state.cuts),
-            sink.write,
-            session,
-            settings_of(job),
-            detector=detector,
-            meter=meter,
-            cancel=cancel,
-            begin=gap.begin,
-            stop=gap.stop,
-            on_border=sink.border,
-        )
+        """Make the parts that are missing."""
+        gaps = self._state.gaps(len(plan.parts))
+        num_segments = sum(len(plan.stretch(gap.start, gap.stop)) for gap in gaps)
+        opened = open_executor(self._job, num_segments) if executor is None else contextlib.nullcontext(executor)
+        with opened as chosen:
+            chosen.on_replan = self._replanned
+            tracker.worker_memory = lambda: chosen.peak_memory
+            for gap in gaps:
+                self._make_gap(plan, gap, reader, chosen, tracker, cancel)
+            self.model_notes = list(chosen.notes)
+            chosen.on_replan = None
+        if self._state.end is None:
+            record = end_record(len(plan.parts), plan.num_frames, list(dict.fromkeys([*plan.notes, *reader.notes])))
+            with _output_errors(self._job.out):
+                self._journal.append(record)
+            self._state.end = record
 
-    def part_done(self, record: PartRecord) -> None:
-        """Write down that a part is finished; called by the thread that writes."""
-        self._check_input()
-        with _output_errors(self._job.out):
-            self._journal.append(record.as_record())
-        self._state.add(record)
+    def _make_gap(
+        self,
+        plan: PartPlan,
+        gap: range,
+        reader: VideoReader,
+        executor: Executor,
+        tracker: ProgressTracker,
+        cancel: CancelToken,
+    ) -> None:
+        """Make neighbouring parts."""
+        parts = plan.parts[gap.start : gap.stop]
+        segments = plan.stretch(gap.start, gap.stop)
+        sink = PartSink(self, parts)
+        try:
+            upscale_stream(
+                reader.read(skip=segments[0].start),
+                segments,
+                sink.write,
+                executor,
+                stream_settings(self._job, self._plan["input"]["sha256"]),
+                first=parts[0].start,
+                tracker=tracker,
+                cancel=cancel,
+            )
+        except BaseException:
+            sink.abort()
+            raise
+        assert sink.is_complete
 
     def part_writer(self, index: int) -> PartWriter:
         """Begin a part."""
         return PartWriter(self._folder.part(index), output_format(self._job))
 
+    def part_done(self, record: PartRecord) -> None:
+        """Record that a part is finished; called by the thread that writes."""
+        self._input.check()
+        with _output_errors(self._job.out):
+            self._journal.append(record.as_record())
+        self._state.add(record)
+
+    def _replanned(self, plan: ModelPlan) -> None:
+        """Write down which memory plan is followed now: a resumed job begins with the last one."""
+        self._plan = {**self._plan, "cut": {**self._plan["cut"], "room": plan.as_dict()}}
+        with _output_errors(self._job.out):
+            write_plan(self._folder, self._plan)
+
     @property
-    def part_frames(self) -> int:
+    def _part_frames(self) -> int:
         """Frames from which on a part is closed."""
         return int(self._plan["part_frames"])
 

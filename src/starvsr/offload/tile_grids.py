@@ -28,8 +28,12 @@ def _counts(cells: int, shortest: int) -> list[int]:
 
 
 def tiles_of_side(side: int, overlap: int, height: int, width: int) -> tuple[int, int]:
-    """Return how many rows and columns of tiles of about ``side`` cells cover a frame."""
+    """Return how many rows and columns of tiles of about ``side`` cells cover a frame.
+
+    An axis that is not longer than the overlap stays whole: tiles that share so much would be as long.
+    """
     rows, columns = (
-        1 if cells <= side else -(-(cells - overlap) // max(1, side - overlap)) for cells in (height, width)
+        1 if cells <= max(side, overlap) else -(-(cells - overlap) // max(1, side - overlap))
+        for cells in (height, width)
     )
     return rows, columns

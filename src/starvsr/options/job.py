@@ -14,7 +14,7 @@ from starvsr.options.limits import LimitOptions
 from starvsr.options.model import ModelOptions
 from starvsr.options.output import OutputOptions
 from starvsr.options.picture import PictureOptions
-from starvsr.options.run import RunOptions
+from starvsr.options.run import RunOptions, check_run
 from starvsr.options.size import SizeOptions, check_size
 from starvsr.options.source import SourceOptions, check_source
 
@@ -49,6 +49,7 @@ class JobOptions(  # the fields of the last one come first
         check_size(self, self.scale, ModelOptions.scale)
         check_source(self)
         check_cuts(self)
+        check_run(self)
 
     def changed(self) -> dict[str, Any]:
         """Return the options that differ from their defaults, by name."""

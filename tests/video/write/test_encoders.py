@@ -14,6 +14,7 @@ import pytest
 
 from starvsr.errors import OptionError
 from starvsr.video import EncodeOptions, VideoReader, VideoWriter, probe
+from starvsr.video.write.output_format import OutputFormat
 from tests.video.clips import make_clip, moving_bars
 from tests.video.frames import QUICK, copy, pixels_of, times, write
 
@@ -137,6 +138,25 @@ def test_larger_frames_give_the_same_bytes_on_one_core_and_on_all(tmp_path: Path
                 os.sched_setaffinity(0, cores)
         digests.add((folder / name).read_bytes())
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "ffv1"), ("a.mov", "prores")])
+def test_threads_bound_encoders_whose_bytes_do_not_depend_on_them(tmp_path: Path, name: str, codec: str) -> None:
+    texture = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8).repeat(32, 0).repeat(32, 1)
+    frames = np.stack([np.roll(texture, (i * 3, i * 2), (0, 1)) for i in range(3)])
+    digests = set()
+    for threads in (None, 1, 3):
+        options = EncodeOptions(codec=codec, threads=threads)
+        plan = OutputFormat.like(tmp_path / name, None, 640, 640, options).plan
+        assert plan.settings.get("threads") == (threads and str(threads))
+        write(tmp_path / name, frames, options)
+        digests.add((tmp_path / name).read_bytes())
+        (tmp_path / name).unlink()
+    assert len(digests) == 1
+    for fixed in ("h264", "hevc", "av1", "vp9"):  # these cut frames by it, or write it down
+        kinds = (EncodeOptions(codec=fixed, threads=threads) for threads in (None, 1))
+        plans = [OutputFormat.like(tmp_path / "a.mkv", None, 640, 640, options).plan for options in kinds]
+        assert plans[0] == plans[1]
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starvsr.apps.cli.info_command import facts
 from starvsr.apps.cli.terminal import echo
 from starvsr.jobs.disk import output_bytes
+from starvsr.jobs.executors import worker_devices
 from starvsr.jobs.job import Job
 from starvsr.jobs.outputs import encode_options
 from starvsr.quantities import format_size, format_time
@@ -35,7 +37,7 @@ def plan_rows(job: Job) -> list[tuple[str, str]]:
         ("output", str(job.out)),
         ("size", f"{job.width}x{job.height} ({job.scale:.4g} times{_asked(job)})"),
         ("encoding", job.encoding),
-        ("model", f"{job.upscaler.name} on {job.device}, {_steps(job.num_steps)}"),
+        ("model", f"{job.upscaler.name} on {_devices(job)}, {_steps(job.num_steps)}"),
         ("cut", job.plan.describe()),
         ("segments", _segments(job)),
         ("memory", _memory(job)),
@@ -47,7 +49,7 @@ def plan_rows(job: Job) -> list[tuple[str, str]]:
 
 def _show_photos(job: PhotosJob) -> None:
     """Print the plan of a folder of photos: of all, then of the first."""
-    echo(f"{'photos:':<12} {len(job.files)} of {job.path}, each by itself (--images film makes one film of them)")
+    echo(f"{'photos:':<12} {len(job.files)} of {job.path}, each independently (--images film makes one film of them)")
     echo(f"{'output:':<12} {job.out}, a folder of PNG files under the names of the photos")
     echo()
     for name, value in [*facts(job.first.info), *(row for row in plan_rows(job.first) if row[0] != "output")]:
@@ -59,7 +61,20 @@ def _asked(job: Job) -> str:
     return "" if target is None else f", for {target[0]}"
 
 
+def _devices(job: Job) -> str:
+    """Name the device, or those of the processes that compute side by side."""
+    counts = Counter(worker_devices(job.options, job.upscaler))
+    words = [f"{n} processes on {name}" if n > 1 else f"a process on {name}" for name, n in counts.items()]
+    return " and ".join(words) or job.device
+
+
 def _memory(job: Job) -> str:
+    """Say what is needed: by each of several processes."""
+    count = len(worker_devices(job.options, job.upscaler))
+    return f"{_memory_of_one(job)}{f', in each of {count} processes' if count else ''}"
+
+
+def _memory_of_one(job: Job) -> str:
     plan = job.plan
     told = f"about {format_size(plan.memory)}"
     if plan.prediction is None:

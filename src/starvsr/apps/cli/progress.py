@@ -16,6 +16,7 @@ BAR_EVERY = 0.1
 STAGES = {
     "probing": "reading it once, for its length and the steps of its clock",
     "checking": "checking the other streams",
+    "planning": "finding scene cuts",
     "joining": "joining the parts",
     "comparing": "writing the comparison",
 }
@@ -108,10 +109,10 @@ def _bar(name: str) -> Iterator[ProgressCallback]:
                 return
             last = now
             words = STAGES.get(report.stage) or describe(report)
-            done = report.num_done + report.fraction
             if report.stage == "probing":
                 bar.update(task, words=words)
                 return
+            done = report.num_done + report.fraction if report.stage != "planning" else report.num_planned
             bar.update(task, total=report.num_frames, completed=done, words=words)
 
         yield show

@@ -7,8 +7,10 @@ from fractions import Fraction
 from starvsr.video.info import ColorTags, MasteringDisplay
 
 _LOOKAHEAD_BYTES = 100 * 2**20
-# a fixed number of threads: encoders cut frames by thread count, and equal input must give equal bytes anywhere
+# a fixed number of threads: encoders cut frames by thread count, or write it into the stream (x265), and equal input
+# must give equal bytes anywhere
 _THREADS = 4
+_FREE_THREADS = ("prores_ks", "ffv1")  # their bytes do not depend on it
 
 
 def keeps_hdr10(codec: str) -> bool:
@@ -16,8 +18,24 @@ def keeps_hdr10(codec: str) -> bool:
     return codec in ("libx264", "libx265", "libsvtav1")
 
 
-def special_settings(codec: str, pixel_format: str, area: int, color: ColorTags, alpha: bool) -> dict[str, str]:
-    """Give the settings of an encoder that follow from the picture and its colours."""
+def special_settings(
+    codec: str, pixel_format: str, area: int, color: ColorTags, alpha: bool, threads: int | None = None
+) -> dict[str, str]:
+    """Return the settings of an encoder that follow from the picture, its colours and the threads allowed.
+
+    Args:
+        codec: FFmpeg's name of the encoder.
+        pixel_format: What is encoded.
+        area: Pixels of a frame.
+        color: What its colours mean.
+        alpha: Whether it has transparency.
+        threads: Most threads, for encoders whose bytes do not depend on their number.
+    """
+    settings = _picture_settings(codec, pixel_format, area, color, alpha)
+    return settings | ({"threads": str(threads)} if threads and codec in _FREE_THREADS else {})
+
+
+def _picture_settings(codec: str, pixel_format: str, area: int, color: ColorTags, alpha: bool) -> dict[str, str]:
     if codec == "libx264":
         # frames it looks ahead over are kept in memory, with what belongs to them about 5 bytes a pixel
         lookahead = max(5, min(40, _LOOKAHEAD_BYTES // (5 * area)))

@@ -77,6 +77,7 @@ class EncodeOptions:
             subtitles always become the container's own kind of text.
         faststart: Put the index of MP4/MOV in front, so that browsers start at once.
         extra: More options for the encoder, by FFmpeg's names.
+        threads: Most threads of encoders whose bytes do not depend on it (ProRes, FFV1); None leaves it to them.
     """
 
     codec: str | None = None
@@ -87,6 +88,7 @@ class EncodeOptions:
     missing_streams: str = "note"
     faststart: bool = True
     extra: Mapping[str, str] = field(default_factory=dict)
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -368,7 +370,7 @@ def _settings(
         raise OptionError(f"{codec} has no preset; leave it out")
     if preset:
         settings["cpu-used" if codec == "libvpx-vp9" else "preset"] = preset
-    settings |= special_settings(codec, pixel_format, width * height, color, alpha)
+    settings |= special_settings(codec, pixel_format, width * height, color, alpha, options.threads)
     if color.chroma_location != CENTER:
         settings["chroma_sample_location"] = color.chroma_location
     return settings | dict(options.extra)
