@@ -81,7 +81,7 @@ def even_parts(count: int, at_most: int) -> list[slice]:
     There are 4, 8, 12 ... of them where there are enough items: two or four threads then end at about the same time.
     """
     parts = -(-count // max(1, at_most))
-    if 2 * count > at_most:
+    if parts > 1:
         parts = min(count, -(-parts // _TOGETHER) * _TOGETHER)
     return [slice(count * number // parts, count * (number + 1) // parts) for number in range(parts)]
 
