@@ -123,8 +123,9 @@ def prepare(
     encoding = check_encoding(info, out, width, height, options)
     rehearse_copying(info, out, options)
     if upscaler is None:
-        upscaler = load_for(options, device=first_device(options))
-    worker_devices(options, upscaler)
+        upscaler = load_for(options, device=first_device(options) if options.devices else None)
+    if options.devices or options.processes:
+        worker_devices(options, upscaler)
     options = complete_options(upscaler, options, values)
     check_enlargement(info, options, upscaler.name, upscaler.traits_for({}).scales[-1])
     settings, traits = job_settings(upscaler, options, enlargement(info, options))

@@ -36,6 +36,7 @@ class PartSink:
         self._log = log
         self._waiting = deque(parts)
         self._writer: PartWriter | None = None
+        self._num_frames = 0  # of the part that is open
 
     @property
     def is_complete(self) -> bool:
@@ -47,8 +48,9 @@ class PartSink:
         part = self._waiting[0]
         if self._writer is None:
             self._writer = self._log.part_writer(part.index)
+            self._num_frames = part.num_frames
         self._writer.write(pixels, pts, duration)
-        if self._writer.num_frames == part.num_frames:
+        if self._writer.num_frames == self._num_frames:
             facts = self._writer.close()
             self._writer = None
             self._waiting.popleft()
