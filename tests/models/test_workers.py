@@ -11,6 +11,7 @@ import torch
 from starvsr.models.star.small.one_step import OneStep
 from starvsr.models.workers import Workers, workers
 from tests.models.star.test_small_one_step import TINY, _folded, _network
+from tests.support.bfloat16 import needs_bfloat16
 
 CPU = torch.device("cpu")
 
@@ -99,7 +100,7 @@ def test_other_devices_have_no_threads() -> None:
 
 
 @pytest.mark.parametrize("strip", [28_000, 500], ids=["whole frames", "strips of rows"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)])
 def test_the_bytes_are_the_same_on_any_number_of_threads(
     strip: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:

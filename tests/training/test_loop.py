@@ -23,6 +23,7 @@ from starvsr.training.objectives.objective import StepOutput
 from starvsr.training.optimizer import learning_rate
 from starvsr.training.recipe import make_stage
 from starvsr.training.run import export
+from tests.support.bfloat16 import needs_bfloat16
 from tests.training.tiny import TINY, write_photo
 
 
@@ -110,6 +111,7 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     assert rates[-1] == pytest.approx(0.0, abs=1e-9)
 
 
+@needs_bfloat16
 def test_bfloat16_training_has_the_gradients_of_float32(photos: Path, tmp_path: Path) -> None:
     """Codec and losses must not be cast: differences of squares in bfloat16 once reversed most gradients."""
     stage = make_stage("one-step", 1, losses={"structure": 0.1, "temporal": 0.5})

@@ -34,6 +34,7 @@ from starvsr.training.recipe import load_recipe, make_stage
 from starvsr.training.run import export
 from starvsr.training.validation import validate
 from starvsr.video.codec_pass import read_clip, write_lossless
+from tests.support.bfloat16 import needs_bfloat16
 from tests.training.tiny import TOWER, forked, published_entries, write_published, write_published_recipe
 
 ONE = ("stage.0.steps=1",)
@@ -179,6 +180,7 @@ def test_another_start_is_refused_when_a_run_goes_on(recipe: Path, tmp_path: Pat
         export(run, tmp_path / "x.safetensors")
 
 
+@needs_bfloat16
 def test_from_a_start_to_an_upscaled_clip(
     recipe: Path, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,7 +251,7 @@ class _BothRanks(Trainer):
         return rng
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bfloat16)])
 def test_two_processes_with_split_weights_train_as_one(recipe: Path, tmp_path: Path, precision: str) -> None:
     words = ("network.dropout=0.0", "stage.0.steps=2", f"run.precision={precision}")
     forked("pair", recipe, tmp_path / "split", *words, "run.parallel=fsdp")

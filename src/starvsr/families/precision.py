@@ -25,7 +25,25 @@ def choose_dtype(precision: str, device: str) -> torch.dtype:
         raise OptionError(f"unknown precision {precision!r}: use auto, {', '.join(_DTYPES)}")
     if precision == "fp16" and device == "cpu":
         raise OptionError("fp16 is slow on CPUs: use fp32 or bf16")
+    if precision == "bf16" and device == "cpu":
+        check_bfloat16()
     return _DTYPES[precision]
+
+
+def check_bfloat16() -> None:
+    """Refuse bfloat16 on the CPU where some of PyTorch's layers would fail in the middle of the work.
+
+    Raises:
+        OptionError: ``ATEN_CPU_CAPABILITY`` forbids the instructions that oneDNN goes on using.
+    """
+    if fails_in_bfloat16():
+        raise OptionError("bf16 fails while ATEN_CPU_CAPABILITY forbids what it needs: use fp32, or unset the variable")
+
+
+def fails_in_bfloat16() -> bool:
+    """Whether attention in bfloat16 fails on this CPU: oneDNN takes it on, and PyTorch may not prepare its input."""
+    in_onednn = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    return bool(in_onednn()) and not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def has_fast_bfloat16() -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from starvsr.errors import DataError
+from starvsr.families.precision import check_bfloat16
 from starvsr.families.registry import MODELS
 from starvsr.models.weight_ends import join_ends
 from starvsr.models.weights import read_tensors, save_weights
@@ -41,6 +42,8 @@ def train(
     first = os.environ.get("RANK", "0") == "0"
     config = load_recipe(recipe, overrides, on_note=print_note if first else lambda text: None)
     path = folder / weights_name(config.model)
+    if config.run.precision == "bf16" and device == "cpu":
+        check_bfloat16()
     processes = Processes.join(device)
     try:
         trainer = Trainer(config, folder, start_from=start_from, processes=processes, allow_changes=allow_changes)
