@@ -27,7 +27,7 @@ HELD = {
     "mov": {"aac", "ac3", "mp3float", "alac", "pcm_s16le", "pcm_s24le", "mov_text"},
     "webm": {"opus", "webvtt"},
 }
-WORDS = {"subrip", "srt", "ass", "webvtt", "mov_text"}
+WORDS = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text"}
 TEXT = {"mkv": ("srt", "subrip"), "mp4": ("mov_text",), "mov": ("mov_text",), "webm": ("webvtt",)}
 MKV_MARKS = {"default", "forced", "comment", "hearing_impaired", "visual_impaired", "original", "dub"}
 MOV_KNOWS = {None, "eng", "fre", "ger", "jpn", "spa", "chi"}
