@@ -16,7 +16,7 @@ from starvsr.families.star_i2vgen.prompts import (
     join_prompts,
 )
 from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig
-from starvsr.models.text.clip_tokenizer import ROOM, Tokenizer
+from starvsr.models.text.clip_tokenizer import MAX_TOKENS, Tokenizer
 
 MERGES = Path(__file__).parents[2] / "parity" / "data" / "clip_merges.txt.gz"
 LONG = "a grey cat with green eyes sits on a red sofa beside a window, soft morning light, dust in the air, close-up"
@@ -30,7 +30,7 @@ def tokenizer() -> Tokenizer:
 def test_released_joins_without_a_separator_and_lets_the_end_be_cut(tokenizer: Tokenizer) -> None:
     assert join_prompts(USER_PROMPT, tokenizer, "released").startswith("a good videoCinematic, High")
     joined = join_prompts(LONG, tokenizer, "released")
-    assert joined == LONG + POSITIVE_PROMPT and len(tokenizer.encode(joined)) > ROOM
+    assert joined == LONG + POSITIVE_PROMPT and len(tokenizer.encode(joined)) > MAX_TOKENS
 
 
 def test_fit_sets_a_comma_and_changes_no_word(tokenizer: Tokenizer) -> None:
@@ -44,14 +44,14 @@ def test_fit_sets_a_comma_and_changes_no_word(tokenizer: Tokenizer) -> None:
 def test_fit_gives_up_praise_before_the_users_words(tokenizer: Tokenizer) -> None:
     joined = join_prompts(LONG, tokenizer)
     assert joined.startswith(LONG + ", Cinematic") and "deformations" not in joined
-    assert len(tokenizer.encode(joined)) <= ROOM
-    full = "cat " * ROOM
+    assert len(tokenizer.encode(joined)) <= MAX_TOKENS
+    full = "cat " * MAX_TOKENS
     assert join_prompts(full.strip(), tokenizer) == full.strip()
 
 
 def test_words_that_do_not_fit_are_refused_not_cut(tokenizer: Tokenizer) -> None:
     with pytest.raises(OptionError, match="76 tokens"):
-        join_prompts("cat " * (ROOM + 1), tokenizer)
+        join_prompts("cat " * (MAX_TOKENS + 1), tokenizer)
 
 
 def test_encoded_prompts(tokenizer: Tokenizer) -> None:
