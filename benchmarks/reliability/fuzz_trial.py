@@ -35,15 +35,15 @@ class Trial:
     It cannot be undone.
 
     Args:
-        folder: Gets ``room``, emptied for every input, ``cwd``, and ``said``, what the last command printed.
+        folder: Gets ``trial``, emptied for every input, ``cwd``, and ``said``, what the last command printed.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._room, self._cwd = folder / "room", folder / "cwd"
+        self._folder, self._cwd = folder / "trial", folder / "cwd"
         self._cwd.mkdir(exist_ok=True)
         os.chdir(self._cwd)
         for name in ("TMPDIR", "HOME", "XDG_CACHE_HOME"):
-            os.environ[name] = str(self._room / "elsewhere")
+            os.environ[name] = str(self._folder / "elsewhere")
         tempfile.tempdir = None
         self._said = os.open(folder / "said", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.dup2(self._said, 1)
@@ -57,16 +57,16 @@ class Trial:
 
     def judge(self, case: Case) -> dict[str, Any]:
         """Give one input to both commands; tell how that ended ("end"), the "findings" and the "megabytes" it took."""
-        room, watch = Room(self._room, case), self._watch
+        trial, watch = TrialFolder(self._folder, case), self._watch
         Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
         before = _status("VmRSS")
         findings: list[str] = []
         corrupt = ("error", "skip", "conceal")[case.number % 3]
         commands: tuple[list[str], ...] = (
-            ["info", str(room.source), *_LIMITS, *(["--json"] if case.number % 2 else [])],
-            ["upscale", str(room.source), "-o", str(room.out), *_WORDS, *_LIMITS, "--on-corrupt", corrupt],
+            ["info", str(trial.source), *_LIMITS, *(["--json"] if case.number % 2 else [])],
+            ["upscale", str(trial.source), "-o", str(trial.out), *_WORDS, *_LIMITS, "--on-corrupt", corrupt],
         )
-        watch.allowed, watch.seen = room.folder.resolve() / "out", []
+        watch.allowed, watch.seen = trial.folder.resolve() / "out", []
         watch.may_start = case.number % _ISOLATE_EACH == 1
         if watch.may_start:
             commands = tuple([*command, "--isolate"] for command in commands)
@@ -76,16 +76,16 @@ class Trial:
         peak = _status("VmHWM") - before
         if peak > EXTRA_BYTES:
             findings.append(f"took {peak >> 20} MB")
-        findings += [f"wrote {stranger}" for stranger in room.strangers()]
-        if ends[1] != 0 and room.out.exists():
-            findings.append(f"left {room.out.name} after a failure")
-        if ends[1] == 0 and not room.out.exists():
+        findings += [f"wrote {stranger}" for stranger in trial.strangers()]
+        if ends[1] != 0 and trial.out.exists():
+            findings.append(f"left {trial.out.name} after a failure")
+        if ends[1] == 0 and not trial.out.exists():
             findings.append("made no output and did not say so")
         findings += [f"wrote {p.name}" for p in self._cwd.iterdir()]
         return {"end": _ENDS.get(ends[1], "refused"), "findings": findings, "megabytes": peak >> 20}
 
 
-class Room:
+class TrialFolder:
     """Where one input is tried: ``in/`` with the input, ``out/``, and places where nothing may appear."""
 
     def __init__(self, folder: Path, case: Case) -> None:

@@ -71,7 +71,7 @@ _LEFT_OUT = (
     "every_instruction_set",  # starts stand-ins of its own
 )
 
-_PIXELS = {"size", "sha256", "where", "room", "comment", "digest"}
+_PIXELS = {"size", "sha256", "where", "moov_bytes", "comment", "digest"}
 """Entries of a journal that follow from encoded bytes, or from the name of the processor."""
 
 BEGIN, END = "<!-- processors:begin -->", "<!-- processors:end -->"

@@ -58,11 +58,11 @@ def limit_the_memory(bench: Bench, times: int) -> Row:
     for trial in range(10 * times):
         if row.tried == times:
             break
-        room = int(2 ** bench.random.uniform(18, 28 - trial // times))
+        limit = int(2 ** bench.random.uniform(18, 28 - trial // times))
 
-        def prepare(room: int = room) -> None:
+        def prepare(limit: int = limit) -> None:
             used = int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE
-            resource.setrlimit(resource.RLIMIT_AS, (used + room, used + room))
+            resource.setrlimit(resource.RLIMIT_AS, (used + limit, used + limit))
 
         _hurt(bench, row, prepare)
     return row

@@ -1,4 +1,4 @@
-"""`jobs`: what was interrupted is listed, shown, gone on with and cleaned up."""
+"""`jobs`: what was interrupted is listed, shown, resumed and cleaned up."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_train_resume_export(recipe: Path, tmp_path: Path, sharp: Path, capsys: 
     assert {"psnr", "psnr_bicubic", "ssim"} <= found.keys() and 0 < found["ssim"] < 1 and found["weave"] > 0
     assert read_clip(folder / "samples" / "step-00000002" / "0.mp4").shape == (5, 256, 3 * 256, 3)
     assert list((folder / "tensorboard").iterdir())
-    assert run(*words) == 1 and "go on with it by --resume" in capsys.readouterr().err
+    assert run(*words) == 1 and "resume it with --resume" in capsys.readouterr().err
     assert run(*words, "--resume", "--override=data.batch=2") == 1
     assert "data.batch: 1 -> 2" in capsys.readouterr().err
     assert run(*words, "--resume", "--override=data.batch=2", "--allow-changes") == 0
@@ -77,7 +77,7 @@ def test_train_resume_export(recipe: Path, tmp_path: Path, sharp: Path, capsys: 
     ("words", "said"),
     [
         (["train", "none.toml"], "no such recipe"),
-        (["train", "RECIPE", "-o", "new", "--resume"], "no run to go on with"),
+        (["train", "RECIPE", "-o", "new", "--resume"], "no run to resume"),
         (["train", "RECIPE", "-o", "new", "--override=network.depth=3"], "unknown recipe key network.depth"),
         (["train", "RECIPE", "-o", "new", "--override=network.liem_position=atfer"], "must be one of 'before'"),
         (["train", "RECIPE", "-o", "new", "--override=stage.0.losses.grid=1"], "is for the objective regression"),

@@ -1,4 +1,4 @@
-"""Jobs that are broken off and gone on with."""
+"""Jobs that are interrupted and resumed."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def test_damage_in_a_half_joined_job_costs_what_is_damaged(where: str, clip: Pat
     with pytest.raises(Seen):
         upscale(clip, out, on_progress=look, **QUICK)
     state = _state(out)
-    assert (len(state.moved), state.room) == (0, None)
+    assert (len(state.moved), state.moov_bytes) == (0, None)
     assert len(state.parts) == num_parts - (4 if where == "gone" else 1)
     assert all((folder / f"part_{index:06}").exists() for index in state.parts)
     assert not (folder / "joined.mp4").exists()

@@ -1,4 +1,4 @@
-"""Interrupted and gone on with: the same bytes as without, and no finished part made twice."""
+"""Interrupted and resumed: the same bytes as without, and no finished part made twice."""
 
 from __future__ import annotations
 

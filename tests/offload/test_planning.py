@@ -74,10 +74,10 @@ def test_a_manifest_is_followed_unless_it_cannot_be_read() -> None:
     first = _plan(1 * GB)
     assert first.memory_plan is not None
     assert (first.length, first.memory_plan) != (8, _plan(8 * GB).memory_plan)
-    manifest = json.loads(json.dumps({"length": first.length, "room": first.memory_plan.as_dict()}))
+    manifest = json.loads(json.dumps({"length": first.length, "memory_plan": first.memory_plan.as_dict()}))
     again = _plan(8 * GB, before=manifest)
     assert (again.length, again.memory_plan) == (first.length, first.memory_plan)
-    assert _plan(8 * GB, before={"length": 8, "room": {"colour": 1}}).memory_plan == _plan(8 * GB).memory_plan
+    assert _plan(8 * GB, before={"length": 8, "memory_plan": {"colour": 1}}).memory_plan == _plan(8 * GB).memory_plan
 
 
 def test_on_a_cpu_frames_in_memory_count_too() -> None:

@@ -101,15 +101,15 @@ def serve(hub: StandInHub) -> Iterator[StandInHub]:
             self.end_headers()
             if not with_body:
                 return
-            room = size
+            left = size
             if hub.cut_after is not None and hub.cuts_left > 0:
                 hub.cuts_left -= 1
-                room = hub.cut_after
+                left = hub.cut_after
                 self.close_connection = True
             for block in blocks(hub.files[key], start):
-                self.wfile.write(block[:room])
-                room -= len(block)
-                if room <= 0:
+                self.wfile.write(block[:left])
+                left -= len(block)
+                if left <= 0:
                     break
 
         def _end(self, status: int, code: str | None = None) -> None:

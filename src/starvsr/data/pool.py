@@ -5,7 +5,7 @@ crop of one of them, and a clip is replaced after a fixed number of crops.
 
 Sample i is a function of the seed and of i alone. The pool is a row of lanes; a round visits every lane once, in an
 order drawn for that round; a lane changes its clip after a fixed number of rounds, each lane at another time, so that
-new clips are wanted evenly. A run that is interrupted goes on with exactly the sample that would have come next, and
+new clips are wanted evenly. A run that is interrupted continues with exactly the sample that would have come next, and
 neither the number of worker processes nor their speed changes anything.
 """
 

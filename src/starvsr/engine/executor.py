@@ -36,7 +36,7 @@ class Executor(Protocol):
     """
 
     on_replan: Callable[[ModelPlan], None] | None
-    """Called when a model goes on with a smaller memory plan."""
+    """Called when a model continues with a smaller memory plan."""
 
     @property
     def most_in_flight(self) -> int:

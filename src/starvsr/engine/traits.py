@@ -49,7 +49,7 @@ class Traits:
         segment: Longest segment worth holding, in frames; None means that memory alone decides.
         num_steps: Sampling steps when the user names none.
         color: Colour transfer when the user names none.
-        write_behind: Frames that may wait to be written while the model goes on with the next segment.
+        write_behind: Frames that may wait to be written while the model continues with the next segment.
         fixed_bytes: Memory of the loaded model (weights and what comes with them).
         bytes_per_pixel: Peak working memory of one call per input pixel and frame.
         bytes_per_tile_pixel: What comes on top of it per input pixel, however many frames.

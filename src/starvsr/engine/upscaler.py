@@ -58,7 +58,7 @@ class Session(Protocol):
     """One job's use of a model. Not thread-safe; sessions of one model may take turns."""
 
     on_replan: Callable[[ModelPlan], None] | None
-    """Called when the model goes on with a smaller plan after running out of memory."""
+    """Called when the model continues with a smaller plan after running out of memory."""
 
     @property
     def notes(self) -> list[str]:

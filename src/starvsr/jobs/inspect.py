@@ -24,7 +24,7 @@ class JobSummary:
         folder: Its files.
         plan: What it is; None when its plan is damaged.
         state: What of it is finished.
-        num_runs: How often it was begun or gone on with.
+        num_runs: How often it was begun or resumed.
         num_damaged: Lines of its journal that are not as they were written.
         holder: The process that works on it (0: one that cannot be named); None when nobody does.
     """

@@ -21,7 +21,7 @@ from starvsr.jobs.provenance import provenance_text
 from starvsr.jobs.published import is_half_published
 from starvsr.jobs.state import JobState, PartRecord
 from starvsr.video import VideoReader, VideoWriter
-from starvsr.video.parts.faststart import index_room
+from starvsr.video.parts.faststart import measure_moov
 from starvsr.video.parts.join_file import MovedPart, Where
 from starvsr.video.parts.part_file import DamagedPartError, Part, StoredPart, copy_part
 from starvsr.video.patterns import is_pattern
@@ -74,18 +74,18 @@ class Join:
             DamagedPartError: A part is not as it was written.
             OutputError: The output cannot be written.
         """
-        if self._state.room is not None and self._state.comment != self._comment:
+        if self._state.moov_bytes is not None and self._state.comment != self._comment:
             self.take_apart()  # the text lies before the packets, which would all come to lie elsewhere
         records = self._state.in_order
         opened = [partial(self._open, record.index) for record in records]
         delay = max(record.facts.delay for record in records)
-        if self._state.room is None:
+        if self._state.moov_bytes is None:
             self._begin(reader, opened, delay)
-        with self.writer(reader, self._folder.joined, room=self._state.room) as writer:
+        with self.writer(reader, self._folder.joined, moov_bytes=self._state.moov_bytes) as writer:
             writer.append_parts(opened, delay, self._state.num_frames, partial(self._give_up, records))
         return writer.notes
 
-    def writer(self, reader: VideoReader, partial: Path, room: int | None = None) -> VideoWriter:
+    def writer(self, reader: VideoReader, partial: Path, moov_bytes: int | None = None) -> VideoWriter:
         """Make the output's writer; it refuses what it cannot write."""
         job = self._job
         form = output_format(job)
@@ -99,7 +99,7 @@ class Join:
             overwrite=job.options.overwrite or (is_pattern(job.out) and is_half_published(self._folder, job.out)),
             comment=provenance_text(job),
             partial=partial,
-            room=room,
+            moov_bytes=moov_bytes,
             refused=self._refused,
             on_whole=lambda path: self._journal.append({"kind": "whole", "sha256": tree_sha256(path)}),
         )
@@ -115,7 +115,7 @@ class Join:
             DamagedPartError: A part is not as it was written.
             OSError: The disk is full or gone.
         """
-        if self._state.room is None and not self._state.moved:
+        if self._state.moov_bytes is None and not self._state.moved:
             return
         for index in sorted(self._state.moved):
             before = self._state.parts[index]
@@ -124,15 +124,15 @@ class Join:
             self._journal.append(record.as_record())
             self._state.add(record)
         self._journal.append({"kind": "apart"})
-        self._state.room = None
+        self._state.moov_bytes = None
         self._folder.sweep()
 
     def _begin(self, reader: VideoReader, opened: Sequence[Callable[[], StoredPart]], delay: int) -> None:
         form = output_format(self._job)
-        room = 0
+        moov_bytes = 0
         try:
             if not form.holds_stills:
-                room = index_room(
+                moov_bytes = measure_moov(
                     form,
                     opened,
                     delay,
@@ -140,10 +140,10 @@ class Join:
                     comment=provenance_text(self._job),
                     refused=self._refused,
                 )
-            self._journal.append({"kind": "join", "room": room, "comment": self._comment})
+            self._journal.append({"kind": "join", "moov_bytes": moov_bytes, "comment": self._comment})
         except OSError as error:
             raise as_output_error(self._job.out, error) from None
-        self._state.room, self._state.comment = room, self._comment
+        self._state.moov_bytes, self._state.comment = moov_bytes, self._comment
 
     @property
     def _comment(self) -> str:

@@ -51,7 +51,7 @@ def plan_of(job: Job) -> Plan:
             "overlap": job.plan.overlap,
             "crossfade": job.plan.crossfade,
             "tiles": [len(job.plan.grid.columns), len(job.plan.grid.rows)],
-            **({} if job.plan.memory_plan is None else {"room": job.plan.memory_plan.as_dict()}),
+            **({} if job.plan.memory_plan is None else {"memory_plan": job.plan.memory_plan.as_dict()}),
         },
         "part_frames": part_frames(job.info.frame_rate),
         "encoding": job.encoding,
@@ -151,5 +151,5 @@ def refuse_changes(folder: JobFolder, found: list[str]) -> None:
     if found:
         raise JobError(
             f"{folder.path}: an unfinished job of other settings: {'; '.join(found)}. Give the settings of before to "
-            f"go on with it, or --restart to begin anew"
+            f"resume it, or --restart to begin anew"
         )

@@ -47,7 +47,7 @@ class JobState:
     def __init__(self, records: Iterable[Record]) -> None:
         self.parts: dict[int, PartRecord] = {}
         self.moved: dict[int, Where] = {}  # of those that lie in the joined file alone
-        self.room: int | None = None  # for the index of the joined file; None while nothing is joined
+        self.moov_bytes: int | None = None  # for the index of the joined file; None while nothing is joined
         self.comment: str | None = None  # digest of the text that is written into it
         self.end: Record | None = None
         self.published: str | None = None
@@ -68,11 +68,11 @@ class JobState:
         elif kind == "lost":
             self.lose(record["index"])
         elif kind == "join":
-            self.room, self.comment = record["room"], record["comment"]
+            self.moov_bytes, self.comment = record["moov_bytes"], record["comment"]
         elif kind == "moved":
             self.moved[record["index"]] = record["where"]
         elif kind == "apart":
-            self.room = None
+            self.moov_bytes = None
             self.moved.clear()
         elif kind == "end":
             self.end = record

@@ -324,7 +324,7 @@ class JobWork:
 
     def _replanned(self, plan: ModelPlan) -> None:
         """Write down which memory plan is followed now: a resumed job begins with the last one."""
-        self._plan = {**self._plan, "cut": {**self._plan["cut"], "room": plan.as_dict()}}
+        self._plan = {**self._plan, "cut": {**self._plan["cut"], "memory_plan": plan.as_dict()}}
         with _output_errors(self._job.out):
             write_plan(self._folder, self._plan)
 

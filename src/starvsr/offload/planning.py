@@ -167,7 +167,7 @@ class _Planning(Generic[PlanT]):
         """Return the plan of a manifest; None if there is none that can be read."""
         request = self.request
         try:
-            plan, length = self.footprint.plan_from(before["room"]), int(before["length"])
+            plan, length = self.footprint.plan_from(before["memory_plan"]), int(before["length"])
             (kept,) = candidates(self.footprint, [(request.kept(length), request.clip(length))], [plan])
         except (KeyError, TypeError, ValueError):
             return None

@@ -1,4 +1,4 @@
-"""Whether a run may go on with a recipe that has changed since it began."""
+"""Whether a run may continue with a recipe that has changed since it began."""
 
 from __future__ import annotations
 

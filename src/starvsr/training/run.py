@@ -32,7 +32,7 @@ def train(
     device: str = "cpu",
     allow_changes: bool = False,
 ) -> Path:
-    """Train by a recipe, or go on with a run begun in ``folder``, and export the averaged weights.
+    """Train by a recipe, or continue a run begun in ``folder``, and export the averaged weights.
 
     Under torchrun all processes train together and the first one writes.
 

@@ -84,10 +84,10 @@ def test_what_the_user_fixes_is_kept() -> None:
 def test_the_manifest_of_a_job_decides_unless_the_user_names_a_budget() -> None:
     first = _plan(free=6 * GB)
     assert first.memory_plan is not None
-    manifest = json.loads(json.dumps({"length": first.length, "room": first.memory_plan.as_dict()}))
+    manifest = json.loads(json.dumps({"length": first.length, "memory_plan": first.memory_plan.as_dict()}))
     assert _plan(free=80 * GB, before=manifest).memory_plan == first.memory_plan
     assert _plan(free=80 * GB, before=manifest, memory="40GB").memory_plan != first.memory_plan
-    for damaged in ({}, {"length": 24}, {"length": 24, "room": {"colour": 1}}):
+    for damaged in ({}, {"length": 24}, {"length": 24, "memory_plan": {"colour": 1}}):
         assert _plan(free=80 * GB, before=damaged).memory_plan == _plan(free=80 * GB).memory_plan
 
 
@@ -129,7 +129,7 @@ def test_a_job_that_ran_out_of_memory_is_resumed_with_its_last_plan(frames: Path
         starvsr.upscale(frames, out, upscaler=star, **settings)
     cut, plan = read_cut(JobFolder(job_path(out))), star.made[-1].memory.plan
     assert cut is not None and plan is not None
-    assert cut["room"] == plan.as_dict() and StarPlan.from_dict(cut["room"]).tiles != (1, 1)
+    assert cut["memory_plan"] == plan.as_dict() and StarPlan.from_dict(cut["memory_plan"]).tiles != (1, 1)
     again = TinyStar()
     result = starvsr.upscale(frames, out, upscaler=again, **settings)
     assert result.num_frames == 20 and result.num_kept >= 8 and not result.notes

@@ -15,16 +15,16 @@ _EXAMPLES = (
     ("starvsr jobs list", "those whose outputs go here"),
     ("starvsr jobs list ~/videos", ""),
     ("starvsr jobs show clip_x4.mp4", ""),
-    ("starvsr jobs resume clip_x4.mp4", "goes on without the command that began it"),
+    ("starvsr jobs resume clip_x4.mp4", "resumes without the command that began it"),
     ("starvsr jobs clean --all .", "removes all in this folder"),
 )
 
 
-@click.group(cls=ExampleGroup, examples=_EXAMPLES, short_help="Show, go on with or remove interrupted jobs.")
+@click.group(cls=ExampleGroup, examples=_EXAMPLES, short_help="Show, resume or remove interrupted jobs.")
 def jobs() -> None:
-    """Show, go on with or remove interrupted jobs.
+    """Show, resume or remove interrupted jobs.
 
-    An interrupted job keeps what it had finished in OUT.job beside its output. The command that began it goes on with
+    An interrupted job keeps what it had finished in OUT.job beside its output. The command that began it resumes with
     it; these commands are for those who no longer know it. JOB is the output's name, or the job folder's.
     """
 

@@ -13,7 +13,7 @@ from starvsr.errors import DataError, OptionError, OutputExistsError
 _TRAIN = (
     ("starvsr train recipes/star-small.toml", "into runs/star-small"),
     ("starvsr train recipes/star-small.toml --override data.videos=clips", ""),
-    ("starvsr train recipes/star-small.toml --resume", "goes on with that run"),
+    ("starvsr train recipes/star-small.toml --resume", "resumes that run"),
 )
 _EXPORT = (("starvsr export runs/star-small", "writes runs/star-small/weights.safetensors"),)
 
@@ -61,9 +61,9 @@ def train(
     first = os.environ.get("RANK", "0") == "0"  # the others may find what the first one has just begun
     begun = folder.is_dir() and any(folder.iterdir())
     if begun and not resume and first:
-        raise OutputExistsError(f"{folder}: holds a run already; go on with it by --resume, or give another --output")
+        raise OutputExistsError(f"{folder}: holds a run already; resume it with --resume, or give another --output")
     if resume and not begun:
-        raise DataError(f"{folder}: there is no run to go on with; leave out --resume")
+        raise DataError(f"{folder}: there is no run to resume; leave out --resume")
     from starvsr.training.run import train as run_training
 
     path = run_training(

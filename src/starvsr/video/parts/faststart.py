@@ -15,10 +15,10 @@ from starvsr.video.write.container import FileSink
 from starvsr.video.write.output_format import OutputFormat
 from starvsr.video.write.publish import as_output_error
 
-_FIRST_ROOM, _MOST_ROOM = 1 << 20, 1 << 30
+_FIRST_BYTES, _MOST_BYTES = 1 << 20, 1 << 30
 
 
-def index_room(
+def measure_moov(
     form: OutputFormat,
     parts: Sequence[Callable[[], StoredPart]],
     delay: int,
@@ -35,15 +35,17 @@ def index_room(
     """
     if form.muxer not in ("mp4", "mov") or not form.options.faststart:
         return 0
-    room = _FIRST_ROOM
-    while room <= _MOST_ROOM:
+    moov_bytes = _FIRST_BYTES
+    while moov_bytes <= _MOST_BYTES:
         file = CountedFile()
-        sink = FileSink(form, form.path, time_range=time_range, comment=comment, join=file, room=room, refused=refused)
+        sink = FileSink(
+            form, form.path, time_range=time_range, comment=comment, join=file, moov_bytes=moov_bytes, refused=refused
+        )
         try:
             sink.append(parts, delay)
             with captured_log():
                 sink.write_end()
-        except av.error.ArgumentError:  # too little room
+        except av.error.ArgumentError:  # too few
             sink.abort()
         except av.error.FFmpegError as error:
             sink.abort()
@@ -54,5 +56,5 @@ def index_room(
         found = file.index_bytes()
         if found is not None:
             return found + 8  # behind it lies at least the head of an empty box
-        room *= 4
+        moov_bytes *= 4
     raise OutputError(f"{form.path}: its index does not fit in front; write .mkv")

@@ -1,6 +1,6 @@
 """The file that parts are joined into: FFmpeg's muxer writes it, and parts are given up for what it holds.
 
-The muxer holds in memory what it needs at the end, so an interrupted one cannot be gone on with; it is run again from
+The muxer holds in memory what it needs at the end, so an interrupted one cannot be resumed; it is run again from
 the beginning, gives the same bytes, and those that are there already are left alone. So packets that lie nowhere
 else but in this file are safe in it.
 

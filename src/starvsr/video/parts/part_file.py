@@ -156,7 +156,7 @@ class StoredPart(ABC):
 
     @property
     def times(self) -> list[int]:
-        """Times of its pictures in the order of showing."""
+        """Times of its pictures in presentation order."""
         return sorted(entry.pts for entry in self._entries)
 
     @property

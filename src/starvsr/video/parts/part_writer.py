@@ -133,7 +133,7 @@ class PartWriter:
         """
         with self._output_errors():
             if self._images is not None:
-                self._images.check_room(self.num_frames)
+                self._images.check_count(self.num_frames)
                 self._file.add(Packet(self._images.encode(pixels), pts, duration))
             else:
                 if self.num_frames == 0:

@@ -299,10 +299,10 @@ class DamageControl:
         """Yield repeats for expected frames that can no longer come, unless they are mere fields."""
         due = sorted(p for p in self._expected if pts is None or p < pts)
         self._expected = [p for p in self._expected if pts is not None and p > pts]
-        room = Fraction(3, 4) * self._step if self._info.interlaced else 0
+        slack = Fraction(3, 4) * self._step if self._info.interlaced else 0
         for missing in due:
-            after_last = self._last_pts is not None and missing - self._last_pts > room
-            if after_last and (pts is None or pts - missing > room):
+            after_last = self._last_pts is not None and missing - self._last_pts > slack
+            if after_last and (pts is None or pts - missing > slack):
                 self._damaged += 1
                 yield self._repeat(missing)
 
@@ -319,4 +319,4 @@ class DamageControl:
         self._damaged += 1
 
     def _message(self, what: str, why: str) -> str:
-        return f"{self._info.path}: {what} ({why}); get another copy, or go on with on-corrupt=skip or =conceal"
+        return f"{self._info.path}: {what} ({why}); get another copy, or use on-corrupt=skip or =conceal"

@@ -182,7 +182,7 @@ class ImageFiles:
 
     def _bad_image(self, index: int, file: Path) -> Iterator[Picture]:
         if self._on_corrupt == "error":
-            raise CorruptFrameError(f"{file}: damaged image; replace it, or go on with on-corrupt=skip")
+            raise CorruptFrameError(f"{file}: damaged image; replace it, or use on-corrupt=skip")
         self._note(f"{file.name}: damaged image, {'repeated the one before' if self._conceals else 'left out'}")
         if self._conceals and index > 0:
             yield Picture(index, 1, None)

@@ -96,7 +96,7 @@ def open_input(path: Path, *, options: dict[str, str] | None = None, limits: Lim
 def decoder_options(limits: Limits) -> dict[str, str]:
     """Give the options that keep a decoder from making frames that are too large, in mid-stream too.
 
-    Decoders count the margins of their buffers as well, so they get some room; the frames themselves are looked at
+    Decoders count the margins of their buffers as well, so they get some more; the frames themselves are looked at
     when they come out.
     """
     return {"max_pixels": str(min(limits.max_pixels * 5 // 4 + _MARGIN_PIXELS, _LARGEST_INT))}

@@ -72,8 +72,8 @@ class OutputTimes:
         expected = self._next_sample
         if expected is not None and samples and base > self._base:
             first, last = floor((exact - base / 2) * rate), ceil((exact + base / 2) * rate)
-            room = last - first
-            if first - room <= expected <= last + room:
+            spread = last - first
+            if first - spread <= expected <= last + spread:
                 sample = min(max(expected, first), last)
                 self._next_sample = sample + samples
                 return round(Fraction(sample, rate) / self._base)

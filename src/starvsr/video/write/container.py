@@ -50,7 +50,7 @@ class FileSink:
         time_range: The part of the input that is read; None for all of it.
         comment: Text for the comment tag, where the input has none.
         join: The file to write through, for parts; it stays when all is given up. None makes a file anew.
-        room: Bytes for the index of MP4 and MOV in front of the pictures of a ``join``.
+        moov_bytes: Bytes for the index of MP4 and MOV in front of the pictures of a ``join``.
         refused: Streams of the input that a trial found to be refused, by index, and why.
     """
 
@@ -62,12 +62,12 @@ class FileSink:
         time_range: tuple[Fraction, Fraction | None] | None,
         comment: str | None,
         join: JoinFile | CountedFile | None = None,
-        room: int = 0,
+        moov_bytes: int = 0,
         refused: Mapping[int, str] | None = None,
     ) -> None:
         self._join = join
         self._refused = refused or {}
-        self._room = room
+        self._moov_bytes = moov_bytes
         self._form = form
         self._path = form.path
         self._source = form.source
@@ -144,7 +144,7 @@ class FileSink:
             yield packet
 
     def _arrive(self, pts: int, duration: int) -> int:
-        """Take note of the next frame in the order of showing; give its time in the output."""
+        """Register the next frame in presentation order; return its time in the output."""
         if self._frames == 0:
             self._offset = pts if self._time_range is not None or not holds_start_times(self._muxer) else 0
             self._begin(pts)
@@ -270,8 +270,8 @@ class FileSink:
         flags |= muxer_options(self._path.suffix)
         if self._muxer in ("mp4", "mov"):
             movflags = "+faststart" if self._form.options.faststart and self._join is None else ""
-            if self._room:
-                flags["moov_size"] = str(self._room)
+            if self._moov_bytes:
+                flags["moov_size"] = str(self._moov_bytes)
             if self._source is not None and needs_free_tags(self._source, keeps_covers=self._muxer == "mp4"):
                 movflags += "+use_metadata_tags"
             if movflags:

@@ -32,13 +32,13 @@ def fitting(path: Path, name: str, *, before: str = "", after: str = "") -> Path
     In place of what is cut stand digits made from the whole name, so that different names stay different. Its suffix
     stays.
     """
-    room = most_bytes(path.parent) - len(os.fsencode(before + after))
-    if len(os.fsencode(name)) > room:
+    limit = most_bytes(path.parent) - len(os.fsencode(before + after))
+    if len(os.fsencode(name)) > limit:
         suffix = Path(name).suffix
         suffix = suffix if len(os.fsencode(suffix)) <= _LONGEST_SUFFIX else ""  # no suffix, but a sentence with a dot
         mark = "-" + hashlib.sha256(os.fsencode(name)).hexdigest()[:_MARK_DIGITS]
         stem = name[: len(name) - len(suffix)]
-        while stem and len(os.fsencode(stem + mark + suffix)) > room:
+        while stem and len(os.fsencode(stem + mark + suffix)) > limit:
             stem = stem[:-1]
         name = stem + mark + suffix
     return path.parent / f"{before}{name}{after}"

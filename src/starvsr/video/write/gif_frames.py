@@ -25,12 +25,12 @@ def encode_gif(pixels: Any) -> bytes:
 
     clear = pixels[..., 3] < _OPAQUE_FROM if pixels.shape[2] == 4 else None
     rgb = np.ascontiguousarray(pixels[..., :3])
-    room = _COLORS - (1 if clear is not None else 0)
-    indices, palette = _exact(rgb, room) or _nearest(rgb, room)
+    num_colors = _COLORS - (1 if clear is not None else 0)
+    indices, palette = _exact(rgb, num_colors) or _nearest(rgb, num_colors)
     settings: dict[str, Any] = {}
     if clear is not None:
-        indices = np.where(clear, room, indices).astype(np.uint8)
-        settings["transparency"] = room
+        indices = np.where(clear, num_colors, indices).astype(np.uint8)
+        settings["transparency"] = num_colors
     image = Image.fromarray(np.ascontiguousarray(indices)).convert("P")
     image.putpalette(palette.ljust(3 * _COLORS, b"\0"))
     out = io.BytesIO()
@@ -38,20 +38,20 @@ def encode_gif(pixels: Any) -> bytes:
     return out.getvalue()
 
 
-def _exact(rgb: Any, room: int) -> tuple[Any, bytes] | None:
+def _exact(rgb: Any, num_colors: int) -> tuple[Any, bytes] | None:
     codes = (rgb[..., 0].astype(np.uint32) << 16) | (rgb[..., 1].astype(np.uint32) << 8) | rgb[..., 2]
     found, indices = np.unique(codes, return_inverse=True)
-    if len(found) > room:
+    if len(found) > num_colors:
         return None
     palette = np.stack([found >> 16, found >> 8 & 255, found & 255], -1).astype(np.uint8).tobytes()
     return indices.reshape(codes.shape).astype(np.uint8), palette
 
 
-def _nearest(rgb: Any, room: int) -> tuple[Any, bytes]:
+def _nearest(rgb: Any, num_colors: int) -> tuple[Any, bytes]:
     from PIL import Image
 
-    chosen = Image.fromarray(rgb).quantize(room, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    palette = bytes(chosen.getpalette() or [])[: 3 * room]
+    chosen = Image.fromarray(rgb).quantize(num_colors, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    palette = bytes(chosen.getpalette() or [])[: 3 * num_colors]
     height, width = rgb.shape[:2]
     pattern = np.tile(_bayer(), (height // 8 + 1, width // 8 + 1))[:height, :width, None]
     shifted = np.rint(np.clip(rgb + (pattern - 0.5) * _STRENGTH, 0, 255)).astype(np.uint8)

@@ -56,7 +56,7 @@ class ImageWriter:
 
     def add(self, image: bytes, pts: int) -> None:
         """Write one image that is encoded already, if it is not there; its time may be in its name."""
-        self._encoder.check_room(self.num_images)
+        self._encoder.check_count(self.num_images)
         name = self._names(self.num_images, pts)
         file = self._partial / name if self.is_folder else self._partial
         if not (self._keep and file.exists() and file.read_bytes() == image):

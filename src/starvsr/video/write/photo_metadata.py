@@ -85,8 +85,8 @@ def jpeg_with(image: bytes, photo: PhotoData) -> bytes:
         if data and len(head) + len(data) <= _LARGEST_SEGMENT:
             new += _segment(0xE1, head + data)
     if photo.profile:
-        room = _LARGEST_SEGMENT - len(_ICC) - 2
-        parts = [photo.profile[place : place + room] for place in range(0, len(photo.profile), room)]
+        size = _LARGEST_SEGMENT - len(_ICC) - 2
+        parts = [photo.profile[place : place + size] for place in range(0, len(photo.profile), size)]
         for number, part in enumerate(parts[:255], 1):
             new += _segment(0xE2, _ICC + bytes((number, min(len(parts), 255))) + part)
     return image[:at] + new + image[at:]

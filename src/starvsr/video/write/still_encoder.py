@@ -127,8 +127,8 @@ class ImageEncoder:
             )
         return notes
 
-    def check_room(self, count: int) -> None:
-        """Refuse an image more than there is room for.
+    def check_count(self, count: int) -> None:
+        """Refuse an image more than the names allow.
 
         Raises:
             OptionError: The output is one image, and ``count`` are there already.

@@ -60,8 +60,8 @@ class VideoWriter:
         alpha: Whether frames have four channels; None takes the input's.
         comment: Text for the container's comment tag, where the input has none of its own; images hold none.
         partial: What the output is called while it is written; None for a hidden name beside it.
-        room: For `append_parts`: what `index_room` says. ``partial`` then may be there already, and stays when all
-            is given up, for parts may lie in it alone. None is for frames.
+        moov_bytes: For `append_parts`: what `measure_moov` says. ``partial`` then may be there already, and stays when
+            all is given up, for parts may lie in it alone. None is for frames.
         refused: Streams of the input that `try_output` found to be refused, by index, and why.
         on_whole: Called with ``partial`` when it is whole, before it gets the output's name.
         on_note: Called with each note when it arises; all are in ``notes``.
@@ -88,7 +88,7 @@ class VideoWriter:
         alpha: bool | None = None,
         comment: str | None = None,
         partial: Path | None = None,
-        room: int | None = None,
+        moov_bytes: int | None = None,
         refused: Mapping[int, str] | None = None,
         on_whole: Callable[[Path], None] | None = None,
         on_note: Callable[[str], None] | None = None,
@@ -113,7 +113,7 @@ class VideoWriter:
         self._is_done = False
         inputs = (source.path, *source.files) if source else ()
         self._partial = partial or partial_path(self.path)
-        self._room = room
+        self._moov_bytes = moov_bytes
         self._refused = refused or {}
         check_target(self.path, inputs=inputs, overwrite=overwrite)
         self._sink = self._make_sink(time_range, comment)
@@ -224,7 +224,7 @@ class VideoWriter:
             publish(self._partial, self.path)
             return
         publish_numbered(self._partial, self.path)
-        if self._room is None:
+        if self._moov_bytes is None:
             discard(self._partial)
 
     def _make_sink(self, time_range: tuple[Fraction, Fraction | None] | None, comment: str | None) -> _Sink:
@@ -232,13 +232,15 @@ class VideoWriter:
         try:
             if form.is_images:
                 encoder = ImageEncoder(form)
-                sink: _Sink = ImageWriter(form.path, form.source, encoder, self._partial, keep=self._room is not None)
+                sink: _Sink = ImageWriter(
+                    form.path, form.source, encoder, self._partial, keep=self._moov_bytes is not None
+                )
             elif form.is_animation:
-                sink = AnimationWriter(form, ImageEncoder(form), self._partial, keep=self._room is not None)
+                sink = AnimationWriter(form, ImageEncoder(form), self._partial, keep=self._moov_bytes is not None)
             else:
                 sink = self._file_sink(time_range, comment)
         except (av.error.FFmpegError, OSError) as error:
-            if self._room is None:
+            if self._moov_bytes is None:
                 discard(self._partial)
             raise as_output_error(self.path, error) from None
         self._sink = sink
@@ -246,7 +248,7 @@ class VideoWriter:
         return sink
 
     def _file_sink(self, time_range: tuple[Fraction, Fraction | None] | None, comment: str | None) -> FileSink:
-        if self._room is None:
+        if self._moov_bytes is None:
             return FileSink(self.form, self._partial, time_range=time_range, comment=comment, refused=self._refused)
         join = JoinFile(self._partial)
         try:
@@ -256,7 +258,7 @@ class VideoWriter:
                 time_range=time_range,
                 comment=comment,
                 join=join,
-                room=self._room,
+                moov_bytes=self._moov_bytes,
                 refused=self._refused,
             )
         except BaseException:

@@ -143,9 +143,9 @@ def _confine(limits: Limits) -> None:
     import resource
 
     # code and threads that are there already count, so they come on top
-    room = limits.decoder_memory + _address_space()
+    limit = limits.decoder_memory + _address_space()
     for kind, most in (
-        (resource.RLIMIT_AS, room),
+        (resource.RLIMIT_AS, limit),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, _MOST_FILES),
