@@ -59,6 +59,9 @@ def load(
     auto = "fp16" if device.startswith("cuda") else "fp32"
     dtype = choose_dtype(auto if precision == "auto" else precision, device)
     files = find_model(spec, None if weights is None else Path(weights))
+    for library in ("diffusers", "transformers"):
+        _library(library)
+    estimator: FlowEstimator = DisFlow() if flow == "dis" else load_raft(device)
     scheduler = DDPM(_scheduler_config(files))
     text = encode_text(files, "")
     networks = DiffusersNetworks(
@@ -67,7 +70,6 @@ def load(
         vae=_network(files, "vae", "AutoencoderKL", dtype).to(device),
         text=text.to(device, dtype),
     )
-    estimator: FlowEstimator = DisFlow() if flow == "dis" else load_raft(device)
     given = {"weights": weights, "precision": None if precision == "auto" else precision, "flow": flow, **defaults}
     return StableVSRUpscaler(
         spec.name,

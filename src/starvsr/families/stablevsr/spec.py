@@ -38,7 +38,7 @@ def _component(role: str, folder: str, summary: str, size: int, *names: str) -> 
         repos=(REPOSITORY,),
         files=tuple(HubFile(f"{folder}/{name}") for name in names),
         bytes=size,
-        licence="CreativeML Open RAIL++-M",
+        licence="OpenRAIL",
         layout="diffusers",
     )
 
@@ -82,6 +82,6 @@ STABLEVSR = StableVSRSpec(
     name="stablevsr",
     summary="the authors' StableVSR (0.68 B parameters): detail by image diffusion, consistent by optical flow",
     scale=4,
-    licence="CreativeML Open RAIL++-M",
+    licence="OpenRAIL",
     parts=_parts(),
 )
