@@ -15,6 +15,7 @@ from starvsr.families.loading import load_upscaler
 from starvsr.models.causal_sr import CausalSR, CausalSRConfig
 from starvsr.models.weight_ends import join_ends
 from starvsr.models.weights import read_tensors, save_weights
+from tests.support.bfloat16 import needs_bfloat16
 
 SIZES = {"width": 8, "num_blocks": 3, "memory": 2, "up_width": 4, "thin_width": 4}
 
@@ -72,6 +73,7 @@ def test_only_what_is_kept_is_computed(pipeline: CausalPipeline, monkeypatch: py
     assert (len(steps), len(advanced)) == (2, 2)
 
 
+@needs_bfloat16
 def test_bfloat16_gives_nearly_the_same(weights: Path, pipeline: CausalPipeline) -> None:
     other = load(CAUSAL_SR, weights=weights, precision="bf16")
     difference = (other.upscale_clip(_clip(3)) - pipeline.upscale_clip(_clip(3))).abs()
@@ -87,7 +89,7 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError):
         load_upscaler("causal-sr", weights=other, device="cpu")
     odd = _write(tmp_path / "odd.safetensors", network=json.dumps({"heads": 2}))
-    with pytest.raises(WeightsError, match="sizes that causal-sr has not"):
+    with pytest.raises(WeightsError, match="sizes that causal-sr does not have"):
         load_upscaler("causal-sr", weights=odd, device="cpu")
     with pytest.raises(OptionError, match="prompt"):
         load_upscaler("causal-sr", weights=other, prompt="a cat", device="cpu")

@@ -33,6 +33,7 @@ from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.models.weights.cache import Places
 from starvsr.models.weights.locate import find_model
 from starvsr.padding import Padding
+from tests.support.bfloat16 import needs_bfloat16
 
 UNET = StarUNetConfig(
     width=32, multipliers=(1, 1), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(), context_dim=16,
@@ -191,6 +192,7 @@ def test_released_rounding_gives_whole_levels_in_the_inputs_colours(folder: Path
     assert (means[0] - means[1]).abs().max() < 0.03
 
 
+@needs_bfloat16
 def test_bfloat16_is_close_to_float32(folder: Path, pipeline: PublishedStar) -> None:
     half = load_published("star-light", weights=folder, precision="bf16")
     assert half.dtype == torch.bfloat16 and half.codec.decode_dtype is None

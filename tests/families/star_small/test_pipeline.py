@@ -17,6 +17,7 @@ from starvsr.families.star_small.spec import StarSmallSpec
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.weights import save_weights
+from tests.support.bfloat16 import needs_bfloat16
 
 TINY = dataclasses.replace(
     registry.STAR_SMALL,
@@ -79,6 +80,7 @@ def test_sampling_depends_on_seed_and_frame_and_on_nothing_else(pipeline: StarPi
         assert not torch.equal(a, pipeline.upscale_clip(_clip(), num_steps=3, **other))
 
 
+@needs_bfloat16
 def test_bfloat16_is_close_to_float32(weights: Path, pipeline: StarPipeline) -> None:
     half = StarPipeline.load("tiny", weights=weights, precision="bf16")
     difference = half.upscale_clip(_clip()) - pipeline.upscale_clip(_clip())
