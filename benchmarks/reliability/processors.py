@@ -4,10 +4,10 @@
     make test-processors    # five of the jobs, and the tests of TESTS on each stand-in
 
 Each stand-in is a process of its own that is told to compute with another instruction set. Compared are the SHA-256 of
-`plan.json` and `journal` of every job as they are just before the job folder is removed, the names of the files and the
-times of all frames. Left out is what says which processor it was, or is a digest of encoded pixels: `device` in the
-plan, the plan's checksum and its digest in the journal, and sizes, places and SHA-256 of encoded data. Whether the
-encoded output was the same, too, is told beside it and decides nothing.
+`plan.json` with `parts.json`, and of `journal`, of every job as they are just before the job folder is removed, the
+names of the files and the times of all frames. Left out is what says which processor it was, or is a digest of encoded
+pixels: `device` in the plan, the plan's checksum and its digest in the journal, and sizes, places and SHA-256 of encoded
+data. Whether the encoded output was the same, too, is told beside it and decides nothing.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def record_jobs(names: Sequence[str], inputs: Path, outputs: Path) -> dict[str, 
     remove = JobFolder.remove
 
     def look_and_remove(self: JobFolder, lock: Any) -> bool:
-        seen.update(plan=self.plan.read_bytes(), journal=self.journal.read_bytes())
+        parts = self.part_plan.read_bytes() if self.part_plan.exists() else b""
+        seen.update(plan=self.plan.read_bytes(), parts=parts, journal=self.journal.read_bytes())
         return remove(self, lock)
 
     JobFolder.remove = look_and_remove  # type: ignore[method-assign]
@@ -116,7 +117,7 @@ def record_jobs(names: Sequence[str], inputs: Path, outputs: Path) -> dict[str, 
             out.parent.mkdir()
             starvsr.upscale(inputs / source, out, threads=1, **options)
             found[name] = {
-                "plan": _sha256(_without_processor(json.loads(seen["plan"]), str(outputs))),
+                "plan": _sha256(_without_processor(json.loads(seen["plan"]), str(outputs)) + seen["parts"].decode()),
                 "journal": _sha256(_without_pixels(seen["journal"])),
                 "files": _sha256(sorted(str(path.relative_to(outputs)) for path in out.parent.rglob("*"))),
                 "times": _sha256(sorted(_times(out))),  # packets lie in an order that the encoder chooses
@@ -201,7 +202,7 @@ def compare(results: Mapping[str, Mapping[str, Mapping[str, str]]]) -> tuple[str
     """Lay out what was equal in Markdown, and count the jobs of which something is not that must be."""
     names = list(next(iter(results.values())))
     lines = [
-        "| job | SHA-256 of the plan | of the journal | file names, frame times | encoded output |",
+        "| job | SHA-256 of the plans | of the journal | file names, frame times | encoded output |",
         "|---|---|---|---|---|",
     ]
     failures = 0
