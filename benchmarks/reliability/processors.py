@@ -6,8 +6,8 @@
 Each stand-in is a process of its own that is told to compute with another instruction set. Compared are the SHA-256 of
 `plan.json` with `parts.json`, and of `journal`, of every job as they are just before the job folder is removed, the
 names of the files and the times of all frames. Left out is what says which processor it was, or is a digest of encoded
-pixels: `device` in the plan, the plan's checksum and its digest in the journal, and sizes, places and SHA-256 of encoded
-data. Whether the encoded output was the same, too, is told beside it and decides nothing.
+pixels: `device` in the plan, the plan's checksum and its digest in the journal, and sizes, places and SHA-256 of
+encoded data. Whether the encoded output was the same, too, is told beside it and decides nothing.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def _models_in(path: Path) -> list[str]:
     """
     tensors = read_tensors(path)
     found, told = models_of(tensors), read_metadata(path).get("model")
-    families = {MODELS[name].marks: name for name in reversed(_touched_by(tensors))}
+    families = {entry.marks: entry.name for entry in reversed(_touched_by(tensors))}
     if len(families) > 1:
         names = " and ".join(sorted(families.values()))
         raise WeightsError(f"{path} mixes tensors of {names}: give a file with the weights of one model")
@@ -70,10 +70,10 @@ def _models_in(path: Path) -> list[str]:
     return [told] if told is not None and told in found else found
 
 
-def _touched_by(tensor_names: Collection[str]) -> list[str]:
+def _touched_by(tensor_names: Collection[str]) -> list[Entry]:
     """Return the models that have at least one of their marks among these names."""
     names = {name.removeprefix(FAITHFUL) for name in tensor_names}
-    return [entry.name for entry in MODELS.values() if not names.isdisjoint(entry.marks)]
+    return [entry for entry in MODELS.values() if not names.isdisjoint(entry.marks)]
 
 
 def model_for(path: Path) -> str:
