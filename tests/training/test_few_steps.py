@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ SHORT = ("stage.0.steps=1", "stage.1.steps=1", "stage.1.objective=consistency", 
 def test_a_student_is_upscaled_with_in_one_step_and_in_four(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(registry.MODELS, "star-small", TINY)
+    monkeypatch.setitem(registry.MODELS, "star-small", dataclasses.replace(TINY, name="star-small"))
     recipe, clip = write_recipe(tmp_path), tmp_path / "clip.mkv"
     words = [f"--override={word}" for word in (*SHORT, "model=star-small", "data.workers=0", "run.save_every=2")]
     assert main(["train", str(recipe), "-o", str(tmp_path / "student"), *words]) == 0
