@@ -187,7 +187,11 @@ def test_a_job_gives_the_same_bytes(rich: Path, tmp_path: Path) -> None:
     assert one.read_bytes() == other.read_bytes()
 
 
-def test_a_job_survives_its_decoder_and_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+BEFORE = 3
+"""Processes of decoders before the one whose frames are upscaled: to look at the input, to try the output, to plan."""
+
+
+def test_a_job_survives_its_decoder_and_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import starvsr
 
     source = make_clip(tmp_path / "in.mp4", count=30, rate=Fraction(5))
@@ -196,6 +200,10 @@ def test_a_job_survives_its_decoder_and_is_gone_on_with(tmp_path: Path, monkeypa
     after = "f = r.to_rgb; n = iter(range(99))\nr.to_rgb = lambda *a, **k: os._exit(3) if next(n) > 20 else f(*a, **k)"
     monkeypatch.setitem(_EVIL, "later", f"import os\n{after}")
     evil(monkeypatch, "later")
+    commands = [process.decoder_command] * 9
+    monkeypatch.undo()
+    commands[:BEFORE] = [process.decoder_command] * BEFORE
+    monkeypatch.setattr(process, "decoder_command", lambda: commands.pop(0)())
     with pytest.raises(InputError, match="the decoder crashed"):
         starvsr.upscale(source, tmp_path / "out.mp4", isolate=True, **options)
     assert not (tmp_path / "out.mp4").exists()
