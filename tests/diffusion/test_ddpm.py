@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from starvsr.diffusion.ddpm import DDPM, DDPMConfig
+from starvsr.diffusion.schedules import NoiseSchedule
 from starvsr.errors import OptionError
 
 LATENTS = {"beta_schedule": "scaled_linear", "prediction_type": "v_prediction", "clip_sample": False, "steps_offset": 1}
@@ -11,6 +12,11 @@ LATENTS = {"beta_schedule": "scaled_linear", "prediction_type": "v_prediction", 
 
 def ddpm(**changed):
     return DDPM(DDPMConfig.from_json({**LATENTS, **changed}))
+
+
+def schedule_of(scheduler):
+    abar = scheduler.alphas_cumprod
+    return NoiseSchedule(abar.sqrt(), (1 - abar).sqrt())
 
 
 def drawn(*names):
@@ -49,8 +55,10 @@ def test_a_perfect_prediction_gives_the_clean_sample(prediction):
     scheduler = ddpm(prediction_type=prediction)
     x0, noise = drawn("x0", "noise")
     t = torch.tensor([400, 400])
-    x = scheduler.add_noise(x0, noise, t)
-    perfect = {"epsilon": noise, "sample": x0, "v_prediction": scheduler.velocity(x0, noise, t)}[prediction]
+    x = schedule_of(scheduler).add_noise(x0, noise, t)
+    perfect = {"epsilon": noise, "sample": x0, "v_prediction": schedule_of(scheduler).velocity(x0, noise, t)}[
+        prediction
+    ]
     torch.testing.assert_close(scheduler.clean(perfect, x, 400), x0, atol=1e-4, rtol=0)
 
 
@@ -59,7 +67,7 @@ def test_a_step_keeps_the_statistics_of_the_schedule():
     scheduler = ddpm()
     generator = torch.Generator().manual_seed(0)
     x0 = torch.full((200_000,), 0.7)
-    x = scheduler.add_noise(x0, torch.randn(x0.shape, generator=generator), torch.tensor(600).expand(1))
+    x = schedule_of(scheduler).add_noise(x0, torch.randn(x0.shape, generator=generator), torch.tensor(600).expand(1))
     earlier = scheduler.step(x0, x, 600, 300, torch.randn(x0.shape, generator=generator))
     abar = float(scheduler.alphas_cumprod[300])
     assert float(earlier.mean()) == pytest.approx(0.7 * math.sqrt(abar), abs=0.01)

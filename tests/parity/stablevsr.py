@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from starvsr.diffusion.ddpm import DDPM, DDPMConfig
+from starvsr.diffusion.schedules import NoiseSchedule
 from starvsr.families.stablevsr.sampling import Guidance, sample
 from starvsr.families.stablevsr.warp import published_warp
 from tests.parity.checks import check
@@ -60,9 +61,11 @@ def check_scheduler(case: Case) -> None:
         case.compare(f"{row['key']}_prev", scheduler.step(x0, x, t, previous, noise), absolute=MODULE, to_max=MODULE)
     if "tr_sample" in case.tensors:
         x, predicted, noise, t = case.inputs("tr_sample", "tr_model_output", "tr_noise", "tr_timesteps")
-        case.compare("tr_add_noise", ddpm().add_noise(x, noise, t), absolute=MODULE)
-        case.compare("tr_velocity", ddpm().velocity(x, noise, t), absolute=MODULE)
-        case.compare("tr_approximated_x0", ddpm().clean_of_velocity(predicted, x, t), absolute=MODULE)
+        abar = ddpm().alphas_cumprod
+        schedule = NoiseSchedule(abar.sqrt(), (1 - abar).sqrt())
+        case.compare("tr_add_noise", schedule.add_noise(x, noise, t), absolute=MODULE)
+        case.compare("tr_velocity", schedule.velocity(x, noise, t), absolute=MODULE)
+        case.compare("tr_approximated_x0", schedule.x0_from_velocity(x, predicted, t), absolute=MODULE)
 
 
 @check(FAMILY, lambda case: case.stem.startswith("unit_flow"))

@@ -5,7 +5,8 @@ frame before the step is taken. Clean estimate and step are therefore apart here
 
     x_t = sqrt(abar_t) * x0 + sqrt(1 - abar_t) * noise            abar = cumulative product of 1 - beta
 
-Tables and coefficients are computed in float64; tensors keep their type.
+Tables and coefficients are computed in float64; tensors keep their type. Noise is added, and velocities are made, by a
+`starvsr.diffusion.schedules.NoiseSchedule` of the same table.
 
 Source: DDPM (arXiv 2006.11239), Progressive Distillation (arXiv 2202.00512) for v-prediction; field names and defaults
 are those of ``scheduler_config.json`` as DDPM schedulers write it.
@@ -206,28 +207,8 @@ class DDPM:
             raise ValueError("a step from a timestep above 0 needs noise")
         return mean + math.sqrt(self.variance(timestep, previous)) * noise
 
-    def add_noise(self, x0: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Return samples x_t of clean ones [B, ...] at timesteps int64 [B]."""
-        alpha, sigma = self._coefficients(timesteps, x0)
-        return alpha * x0 + sigma * noise
-
-    def velocity(self, x0: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Return v of clean samples [B, ...] at timesteps int64 [B]: the target of v-prediction."""
-        alpha, sigma = self._coefficients(timesteps, x0)
-        return alpha * noise - sigma * x0
-
-    def clean_of_velocity(self, v: Tensor, x: Tensor, timesteps: Tensor) -> Tensor:
-        """Return the clean samples that velocities [B, ...] mean at timesteps int64 [B]; never clamped."""
-        alpha, sigma = self._coefficients(timesteps, x)
-        return alpha * x - sigma * v
-
     def _abar(self, timestep: int) -> float:
         return float(self.alphas_cumprod[timestep]) if timestep >= 0 else 1.0
-
-    def _coefficients(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        abar = self.alphas_cumprod[timesteps.cpu()].view(-1, *[1] * (like.ndim - 1))
-        alpha, sigma = abar.sqrt(), (1 - abar).sqrt()
-        return alpha.to(like.device, like.dtype), sigma.to(like.device, like.dtype)
 
 
 def _half_to_even(numerator: int, denominator: int) -> int:

@@ -66,6 +66,17 @@ def test_a_job_from_a_folder_to_a_file(folder, tmp_path):
     assert out[0].read_bytes() == out[1].read_bytes()
 
 
+def test_small_frames_and_too_many_steps_are_refused_before_any_work(folder, tmp_path):
+    frames = np.zeros((2, 32, 30, 3), np.uint8)
+    write_lossless(tmp_path / "small.mkv", frames)
+    write_lossless(tmp_path / "in.mkv", np.zeros((2, 32, 32, 3), np.uint8))
+    model = load(folder)
+    with pytest.raises(OptionError, match="at least 32 px on each side, not 30x32"):
+        starvsr.prepare(tmp_path / "small.mkv", tmp_path / "out.mkv", upscaler=model)
+    with pytest.raises(OptionError, match="choose fewer steps"):
+        starvsr.prepare(tmp_path / "in.mkv", tmp_path / "out.mkv", upscaler=model, steps=1000)
+
+
 def test_old_names_of_the_attention_and_unused_tensors_are_taken(folder, published):
     path = folder / "vae" / "diffusion_pytorch_model.safetensors"
     names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}

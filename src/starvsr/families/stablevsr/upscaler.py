@@ -11,8 +11,10 @@ from torch import Tensor
 
 from starvsr.diffusion.ddpm import DDPM
 from starvsr.diffusion.noise import FrameNoise
+from starvsr.engine.chunk_plan import ChunkPlan, PlanInput
 from starvsr.engine.clip_upscaler import ClipArguments, ClipUpscaler
 from starvsr.engine.traits import Traits
+from starvsr.engine.upscaler import JobSettings
 from starvsr.errors import OptionError
 from starvsr.families.settings import job_names, load_names
 from starvsr.families.stablevsr.networks import DiffusersNetworks
@@ -74,6 +76,20 @@ class StableVSRUpscaler(ClipUpscaler):
             digest=digest,
         )
 
+    def plan(self, wanted: PlanInput, settings: JobSettings) -> ChunkPlan:
+        """Choose segments for a job; see `ClipUpscaler`.
+
+        Raises:
+            OptionError: The frames are too small, or the schedule has not so many steps.
+        """
+        self._check_size(wanted.sizes.height, wanted.sizes.width)
+        self._scheduler.timesteps(settings.num_steps)
+        return super().plan(wanted, settings)
+
+    def _check_size(self, height: int, width: int) -> None:
+        if min(height, width) < MIN_SIDE_PX:
+            raise OptionError(f"{self.name} needs at least {MIN_SIDE_PX} px on each side, not {width}x{height}")
+
     def upscale_clip(self, lq: Tensor, **arguments: Unpack[ClipArguments]) -> Tensor:
         """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, 4H, 4W]; see `ClipUpscaler`."""
         return torch.stack(list(self.upscale_frames(lq, slice(None), **arguments)), 1)[None]
@@ -82,8 +98,7 @@ class StableVSRUpscaler(ClipUpscaler):
     def upscale_frames(self, lq: Tensor, keep: slice, **arguments: Unpack[ClipArguments]) -> Iterator[Tensor]:
         """Yield the enlarged frames that are kept; only those are decoded at the end."""
         height, width = lq.shape[-2:]
-        if min(height, width) < MIN_SIDE_PX:
-            raise OptionError(f"{self.name} needs at least {MIN_SIDE_PX} px on each side, not {width}x{height}")
+        self._check_size(height, width)
         frames = F.pad(
             lq[0].transpose(0, 1).to(self.device), (0, -width % MULTIPLE_PX, 0, -height % MULTIPLE_PX), mode="replicate"
         )
@@ -117,7 +132,7 @@ class StableVSRUpscaler(ClipUpscaler):
             EnlargedFlows(frames, self._flow, self._dtype),
             self._scheduler.timesteps(num_steps),
             noise_of,
-            on_frame=None if on_step is None else lambda done, total: on_step(done, total),
+            on_frame=on_step,
         )
 
 
