@@ -128,11 +128,20 @@ def _spoil(chance: random.Random, folder: Path, trial: int) -> None:
 
 
 def _count_redone(bench: Bench, row: Row, out: Path, before: int) -> None:
-    """Let a run look over the spoiled job, and count what it takes for unfinished."""
+    """Let a run look over the spoiled job up to where it would make or join parts; count what it takes as unfinished."""
+    making = raise_in(work.JobWork, "_make_parts", 0, KeyboardInterrupt())
+    joining = raise_in(Join, "run", 0, KeyboardInterrupt())  # nothing is left to make: the kill came late
+
+    def prepare() -> None:
+        making()
+        joining()
+
     with contextlib.suppress(AssertionError):
-        run(bench.command(out), raise_in(work.JobWork, "_make_parts", 0, KeyboardInterrupt()))
-        lost = before - finished(out) if job_path(out).exists() else before
-        row.most_redone = max(row.most_redone, lost)
+        run(bench.command(out), prepare)
+        if job_path(out).exists():
+            row.most_redone = max(row.most_redone, before - finished(out))
+        elif not out.exists():  # an output was published before the kill, and every part of it kept
+            row.most_redone = max(row.most_redone, before)
 
 
 def fight_over_a_job(bench: Bench, times: int) -> Row:
