@@ -128,7 +128,7 @@ def _spoil(chance: random.Random, folder: Path, trial: int) -> None:
 
 
 def _count_redone(bench: Bench, row: Row, out: Path, before: int) -> None:
-    """Let a run look over the spoiled job up to where it would make or join parts; count what it takes as unfinished."""
+    """Let a run look over the spoiled job until it would make or join parts; count what it takes for unfinished."""
     making = raise_in(work.JobWork, "_make_parts", 0, KeyboardInterrupt())
     joining = raise_in(Join, "run", 0, KeyboardInterrupt())  # nothing is left to make: the kill came late
 

@@ -42,6 +42,7 @@ _SWS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _FLOATS = re.compile(r"(gbra?p|gray|ya|rgba?)f(16|32)(le|be)")
 _CHANNELS = {"gray": 1, "ya": 2, "rgb": 3, "rgba": 4}
 _local = threading.local()
+_SHARED_PX, _SCALER_THREADS = 1 << 20, 4
 _BAND = 128  # rows converted at once: temporaries stay in the cache
 
 Frame = NDArray[np.uint8] | NDArray[np.uint16]
@@ -164,8 +165,14 @@ def _reformat(frame: av.VideoFrame, name: str, tags: ColorTags, out_range: int) 
         interpolation=_FLAGS,
         src_color_range=FULL if to_yuv else tags.range,
         dst_color_range=out_range,
+        threads=scaler_threads(frame),
     )
     return result
+
+
+def scaler_threads(frame: av.VideoFrame) -> int:
+    """Return how many threads convert a frame: they are begun anew for each, and change none of its bytes."""
+    return _SCALER_THREADS if frame.width * frame.height >= _SHARED_PX else 1
 
 
 def _resample(frame: av.VideoFrame, name: str, range_: int) -> av.VideoFrame:
@@ -173,7 +180,11 @@ def _resample(frame: av.VideoFrame, name: str, range_: int) -> av.VideoFrame:
     if frame.format.name == name:
         return frame
     result: av.VideoFrame = frame.reformat(
-        format=name, interpolation=_FLAGS, src_color_range=range_, dst_color_range=range_
+        format=name,
+        interpolation=_FLAGS,
+        src_color_range=range_,
+        dst_color_range=range_,
+        threads=scaler_threads(frame),
     )
     return result
 

@@ -156,6 +156,35 @@ def test_damage_in_the_middle(tmp_path: Path, name: str, codec: str) -> None:
     assert any("damaged" in note for note in notes)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processors cannot be chosen here")
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mp4", "libx264", {"x264-params": "slices=4"}),
+        ("a.mkv", "libx264", {}),
+        ("a.mp4", "libx265", {}),
+        ("a.mpg", "mpeg2video", {}),
+    ],
+)
+def test_damage_is_concealed_in_the_same_way_on_one_core_and_on_all(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str]
+) -> None:
+    texture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+    frames = np.stack([np.roll(texture, (i * 3, i * 2), (0, 1))[:240, :320] for i in range(20)])
+    path = make_clip(tmp_path / name, frames, codec=codec, options=options)
+    damage(path, 0.3, 0.9)
+    cores = os.sched_getaffinity(0)
+    seen = []
+    for number in range(4):
+        try:
+            os.sched_setaffinity(0, {min(cores)} if number % 2 else cores)
+            with VideoReader(path, on_corrupt="conceal") as reader:
+                seen.append([frame.pixels.tobytes() for frame in reader])
+        finally:
+            os.sched_setaffinity(0, cores)
+    assert len(seen[0]) >= 10 and all(pictures == seen[0] for pictures in seen)
+
+
 def test_output_exists(tmp_path: Path) -> None:
     out = tmp_path / "a.mp4"
     out.write_bytes(b"precious")

@@ -69,7 +69,7 @@ def with_alpha(pixels: Frame, alpha: Any) -> Frame:
     plane: Any = np.full((height, width, 1), top, pixels.dtype)
     if alpha is not None:
         if (alpha.width, alpha.height) != (width, height):
-            alpha = alpha.reformat(width=width, height=height)
+            alpha = alpha.reformat(width=width, height=height, threads=1)
         tags = ColorTags(int(alpha.colorspace), int(alpha.color_range))
         gray: Any = to_rgb(alpha, resolve_tags(tags, alpha.format.name, width, height), alpha=False)[..., :1]
         if gray.dtype != pixels.dtype:

@@ -35,6 +35,8 @@ _KINDS = {
 }
 _LARGEST_INT = 2**31 - 1
 _MARGIN_PIXELS = 1 << 16
+DECODER_THREADS = 1
+"""On every machine: on several, what some decoders make of damage depends on their number, or on chance."""
 _TAG_COST = 64  # bytes that the bookkeeping of a tag or a chapter takes, roughly
 
 
@@ -126,6 +128,7 @@ def _check_claims(container: Any, path: Path, limits: Limits) -> None:
         if context is not None:
             limits.check_size(path, context.width, context.height)
             context.options = {**context.options, **decoder_options(limits)}
+            context.thread_count = DECODER_THREADS
             if stream.frames > limits.max_frames:
                 limits.refuse(path, f"{stream.frames} frames", "max_frames")
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from starvsr.errors import OptionError, UnreadableInputError
-from starvsr.video.convert import Frame, resolve_tags, to_rgb
+from starvsr.video.convert import Frame, resolve_tags, scaler_threads, to_rgb
 from starvsr.video.info import VideoInfo
 from starvsr.video.pixels import dtype_for
 from starvsr.video.read.alpha_track import Beside, with_alpha
@@ -277,7 +277,7 @@ class VideoReader:
         matrix = beside.turn or info.display_matrix
         if info.kind == "video" and (image.width, image.height) != (info.coded_width, info.coded_height):
             self._note(f"{self.path.name}: the picture size changes within the file; scaled to the first size")
-            image = image.reformat(width=info.coded_width, height=info.coded_height)
+            image = image.reformat(width=info.coded_width, height=info.coded_height, threads=scaler_threads(image))
         tags = self._tags
         if image.format.name != info.pixel_format:
             tags = resolve_tags(info.color, image.format.name, info.width, info.height)

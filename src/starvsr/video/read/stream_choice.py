@@ -9,6 +9,7 @@ import av
 
 from starvsr.errors import UnreadableInputError
 from starvsr.video.read.iso_boxes import HeifLayout, heif_layout
+from starvsr.video.read.opening import DECODER_THREADS
 
 
 def video_stream(container: Any, path: Path) -> Any:
@@ -83,5 +84,6 @@ def decoder_for(stream: Any) -> Any:
         twin = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[context.name], "r")
         twin.extradata = context.extradata
         twin.options = context.options
+        twin.thread_count = DECODER_THREADS
         return twin
     return context

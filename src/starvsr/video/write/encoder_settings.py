@@ -70,7 +70,7 @@ def _x264_params(color: ColorTags) -> list[str]:
 
 
 def _x265_params(area: int, color: ColorTags) -> list[str]:
-    params = ["log-level=none", "frame-threads=2"]
+    params = ["log-level=none", "frame-threads=2", f"pools={_THREADS}"]
     if area > 4096 * 2304:
         params.append("rc-lookahead=10")
     if color.is_hdr:

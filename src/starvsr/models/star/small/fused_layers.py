@@ -32,6 +32,8 @@ STRIP_VALUES = 250_000
 """Values of a piece for the temporal convolutions: some rows of all frames."""
 _TOGETHER = 4
 """Parts of equal size come in multiples of this."""
+WORTH_SHARING_PX = 3_500
+"""Positions from which on frames are shared out among threads though a core's cache would hold them all."""
 HALO = 2
 """Rows on each side that a strip of rows must be given for a residual block, which has two 3x3 convolutions."""
 LAST = torch.channels_last
@@ -88,7 +90,15 @@ def even_parts(count: int, at_most: int) -> list[slice]:
 
 def frame_parts(features: Tensor, positions: int) -> list[slice]:
     """Cut the frames of maps [T, C, h, w] into parts that hold about so many positions each."""
-    return even_parts(len(features), positions // (features.shape[-2] * features.shape[-1]))
+    return _shared_frames(len(features), features.shape[-2] * features.shape[-1], positions)
+
+
+def _shared_frames(count: int, area: int, positions: int) -> list[slice]:
+    """Cut ``count`` frames of ``area`` positions into parts of about so many positions; small work stays whole."""
+    at_most = positions // area
+    if count * area >= WORTH_SHARING_PX:
+        at_most = min(at_most, count // 2)
+    return even_parts(count, at_most)
 
 
 def are_whole(height: int, width: int) -> bool:
@@ -99,7 +109,7 @@ def are_whole(height: int, width: int) -> bool:
 def pieces_of(count: int, height: int, width: int) -> list[tuple[slice, slice]]:
     """Cut maps into pieces that go to a thread each: (frames, rows), some whole frames or some rows of one."""
     if are_whole(height, width):
-        return [(frames, slice(0, height)) for frames in even_parts(count, CHUNK_PX // (height * width))]
+        return [(frames, slice(0, height)) for frames in _shared_frames(count, height * width, CHUNK_PX)]
     strips = min(height, -(-height * width // STRIP_PX))
     borders = [height * number // strips for number in range(strips + 1)]
     return [(slice(i, i + 1), slice(*rows)) for i in range(count) for rows in itertools.pairwise(borders)]
