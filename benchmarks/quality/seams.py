@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from benchmarks.reliability.torture import write_table
 from starvsr.engine.chunk_plan import ChunkPlan, PlanInput, Sizes
 from starvsr.engine.executor import LocalExecutor
-from starvsr.engine.finish import Finish
+from starvsr.engine.render import Finish
 from starvsr.engine.segment_task import RenderSettings
 from starvsr.engine.segments import plan_segments
 from starvsr.engine.stream import StreamSettings, upscale_stream

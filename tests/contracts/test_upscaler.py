@@ -14,7 +14,7 @@ from torch import Tensor
 from starvsr.engine.chunk_plan import PlanInput, Sizes, whole_clip
 from starvsr.engine.clip_upscaler import ClipUpscaler, FunctionUpscaler
 from starvsr.engine.executor import LocalExecutor
-from starvsr.engine.finish import Finish
+from starvsr.engine.render import Finish
 from starvsr.engine.segment_task import RenderSettings
 from starvsr.engine.segments import Segment, plan_segments
 from starvsr.engine.stream import StreamSettings, upscale_stream

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from starvsr.engine.finish import Finish
+from starvsr.engine.render import Finish
 
 
 @pytest.mark.parametrize("color", ["none", "adain", "wavelet"])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from starvsr.engine.chunk_plan import ChunkPlan
-from starvsr.engine.finish import Finish
 from starvsr.engine.progress import CancelToken, Progress, ProgressTracker
+from starvsr.engine.render import Finish
 from starvsr.engine.segment_task import RenderSettings
 from starvsr.engine.stream import StreamSettings
 from starvsr.engine.tiles import grid_of_tiles

@@ -15,9 +15,8 @@ from typing import Protocol
 import torch
 
 from starvsr.engine.executor import Executor
-from starvsr.engine.finish import Finish
 from starvsr.engine.progress import CancelToken, ProgressTracker
-from starvsr.engine.render import Pixels, Store, join_segments
+from starvsr.engine.render import Finish, Pixels, Store, join_segments
 from starvsr.engine.segment_task import RenderSettings, SegmentTask
 from starvsr.engine.segments import Segment, group_frames
 from starvsr.engine.threads import ReadAhead, WriteBehind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starvsr.engine.finish import Finish
+from starvsr.engine.render import Finish
 from starvsr.engine.segment_task import RenderSettings
 from starvsr.engine.stream import StreamSettings
 from starvsr.jobs.job import Job

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,13 @@ from starvsr.jobs.manifest_file import Plan, read_plan, write_plan
 from starvsr.jobs.output_spec import output_format
 from starvsr.jobs.part_plan import PartPlan
 from starvsr.jobs.part_plan_file import read_part_plan, write_part_plan
-from starvsr.jobs.part_writer import PartSink
 from starvsr.jobs.planning import plan_job_parts
 from starvsr.jobs.published import is_published
 from starvsr.jobs.state import JobState, PartRecord, end_record
 from starvsr.jobs.stream_settings import stream_settings
 from starvsr.video import VideoReader
-from starvsr.video.parts.part_file import DamagedPartError
-from starvsr.video.parts.part_writer import PartWriter
+from starvsr.video.parts.part_file import DamagedPartError, PartFacts
+from starvsr.video.parts.part_writer import PartSequence, PartWriter
 from starvsr.video.write.publish import as_output_error
 
 _SILENT = 2  # seconds that checking the output may take without a report
@@ -294,7 +294,9 @@ class JobWork:
         """Make neighbouring parts."""
         parts = plan.parts[gap.start : gap.stop]
         segments = plan.stretch(gap.start, gap.stop)
-        sink = PartSink(self, parts)
+        sink = PartSequence(
+            ((part.index, part.num_frames) for part in parts), self._part_writer, partial(self._part_done, plan)
+        )
         try:
             upscale_stream(
                 reader.read(skip=segments[0].start),
@@ -311,12 +313,14 @@ class JobWork:
             raise
         assert sink.is_complete
 
-    def part_writer(self, index: int) -> PartWriter:
+    def _part_writer(self, index: int) -> PartWriter:
         """Begin a part."""
         return PartWriter(self._folder.part(index), output_format(self._job))
 
-    def part_done(self, record: PartRecord) -> None:
+    def _part_done(self, plan: PartPlan, index: int, facts: PartFacts) -> None:
         """Record that a part is finished; called by the thread that writes."""
+        part = plan.parts[index]
+        record = PartRecord(index, part.start, part.stop, facts)
         self._input.check()
         with _output_errors(self._job.out):
             self._journal.append(record.as_record())

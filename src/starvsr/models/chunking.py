@@ -18,16 +18,6 @@ WHOLE = 1 << 62
 Norm = Callable[[Tensor], Tensor]
 
 
-def clip_view(features: Tensor, num_frames: int) -> Tensor:
-    """View [B*T, C, h, w] as [B, C, T, h, w] without copying."""
-    return features.unflatten(0, (-1, num_frames)).transpose(1, 2)
-
-
-def frame_view(features: Tensor) -> Tensor:
-    """View [B, C, T, h, w] as [B*T, C, h, w]; no copy for what :func:`clip_view` made."""
-    return features.transpose(1, 2).flatten(0, 1)
-
-
 def cuts(length: int, elements_each: int, max_elements: int) -> list[slice]:
     """Cut an axis into slices of at most ``max_elements`` elements, but one index at least."""
     step = min(length, max(1, max_elements // max(1, elements_each)))

@@ -17,10 +17,8 @@ from torch import Tensor, nn
 from starvsr.models.chunking import (
     WHOLE,
     by_pieces,
-    clip_view,
     cuts,
     frame_cuts,
-    frame_view,
     frozen_norm,
     row_cuts,
 )
@@ -28,6 +26,16 @@ from starvsr.models.chunking import (
 Layer = Callable[[Tensor], Tensor]
 Parts = TypeVar("Parts", bound=Any)
 WHOLE_AXIS = slice(None)
+
+
+def clip_view(features: Tensor, num_frames: int) -> Tensor:
+    """View [B*T, C, h, w] as [B, C, T, h, w] without copying."""
+    return features.unflatten(0, (-1, num_frames)).transpose(1, 2)
+
+
+def frame_view(features: Tensor) -> Tensor:
+    """View [B, C, T, h, w] as [B*T, C, h, w]; no copy for what :func:`clip_view` made."""
+    return features.transpose(1, 2).flatten(0, 1)
 
 
 @dataclass

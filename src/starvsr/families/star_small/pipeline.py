@@ -140,13 +140,12 @@ class StarPipeline(ClipUpscaler):
         hint = self.codec.encode(self._enlarge(lq))  # [1, C, T, H, W]
         return self.codec.decode(self._sample(hint, arguments)).clamp_(-1, 1)
 
-    @torch.inference_mode()
     def upscale_frames(self, lq: Tensor, keep: slice, **arguments: Unpack[ClipArguments]) -> Iterator[Tensor]:
-        """Yield the enlarged frames that are kept; see `ClipUpscaler`. One step holds no more than one at a time."""
+        """Return an iterator of the enlarged frames that are kept; see `ClipUpscaler`. One step holds one at a time."""
         if arguments.get("num_steps", 1) == 1:
-            yield from self.one_step(lq, keep)
-        else:
-            yield from self.upscale_clip(lq, **arguments)[0, :, keep].unbind(1)
+            frames: Iterator[Tensor] = self.one_step(lq, keep)
+            return frames
+        return iter(self.upscale_clip(lq, **arguments)[0, :, keep].unbind(1))
 
     def _sample(self, hint: Tensor, arguments: ClipArguments) -> Tensor:
         network, num_steps, on_step = self.network, arguments["num_steps"], arguments.get("on_step")

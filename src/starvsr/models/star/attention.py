@@ -120,7 +120,7 @@ def attend_in_windows(attention: Attention, grid: Tensor, window: int) -> Tensor
     Each axis is cut evenly into the number of windows that brings their length nearest to ``window``. 0, or a
     grid that is no longer than about one and a half windows, means one window.
     """
-    rows, columns = (_even_cuts(length, window) for length in grid.shape[1:3])
+    rows, columns = _even_cuts(grid.shape[1], window), _even_cuts(grid.shape[2], window)
     if len(rows) == len(columns) == 1:
         return attention(grid.flatten(1, 2)).view_as(grid)
     out = torch.empty_like(grid)

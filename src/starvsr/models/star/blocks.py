@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from starvsr.models.chunking import clip_view, frame_view
 from starvsr.models.inference import (
     Budget,
     InPlaceSiLU,
@@ -25,6 +24,8 @@ from starvsr.models.inference import (
     add,
     add_over_frames,
     add_over_rows,
+    clip_view,
+    frame_view,
     in_turn,
     keeps_gradients,
     over_frames,
@@ -311,8 +312,13 @@ class Upsample(nn.Module):
         return over_pieces(self._enlarged, features, self.budget, growth=4)
 
     def _enlarged(self, features: Tensor) -> Tensor:
-        out: Tensor = self.conv(F.interpolate(features, scale_factor=2, mode="nearest")[..., 1:-1, :])
+        out: Tensor = self.conv(enlarged_rows(features))
         return out
+
+
+def enlarged_rows(features: Tensor) -> Tensor:
+    """Repeat each pixel of [N, C, h, w] twice along both axes and drop the first and last row: [N, C, 2h - 2, 2w]."""
+    return F.interpolate(features, scale_factor=2, mode="nearest")[..., 1:-1, :]
 
 
 def _zeroed(layer: Layer) -> Layer:

@@ -1,10 +1,11 @@
-"""Encode a run of frames into a part of an unfinished output."""
+"""Encode runs of frames into the parts of an unfinished output."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,46 @@ class PartWriter:
                 (name, bytes(packet.get_sidedata(name))) for name in _KEPT_SIDE_DATA if packet.has_sidedata(name)
             )
             self._file.add(Packet(bytes(packet), pts, self._durations.pop(pts), packet.is_keyframe, beside))
+
+
+class PartSequence:
+    """Write neighbouring parts, each into its file.
+
+    Args:
+        lengths: Number of each part and how many frames it has, in order.
+        begin: Opens the file of a part of this number.
+        done: Called with the number and the facts of each finished part.
+    """
+
+    def __init__(
+        self,
+        lengths: Iterable[tuple[int, int]],
+        begin: Callable[[int], PartWriter],
+        done: Callable[[int, PartFacts], None],
+    ) -> None:
+        self._waiting = deque(lengths)
+        self._begin = begin
+        self._done = done
+        self._writer: PartWriter | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all parts are finished."""
+        return not self._waiting
+
+    def write(self, pixels: Frame, pts: int, duration: int) -> None:
+        """Encode the next frame; see `PartWriter.write`."""
+        number, length = self._waiting[0]
+        if self._writer is None:
+            self._writer = self._begin(number)
+        self._writer.write(pixels, pts, duration)
+        if self._writer.num_frames == length:
+            facts = self._writer.close()
+            self._writer = None
+            self._waiting.popleft()
+            self._done(number, facts)
+
+    def abort(self) -> None:
+        """Throw the open part away."""
+        if self._writer is not None:
+            self._writer.abort()

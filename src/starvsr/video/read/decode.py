@@ -5,6 +5,7 @@ Around damaged packets and frames that is an error, a gap, or the frame before o
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -25,7 +26,7 @@ from starvsr.video.read.stills import CONTAINER, read_still
 from starvsr.video.read.stream_choice import alpha_stream, decoder_for, video_stream
 from starvsr.video.read.stream_facts import is_elementary, nominal_rate
 from starvsr.video.read.webp import webp_frames
-from starvsr.video.untrusted.stalls import MOST_UNDER_WAY, StallWatch, refusal
+from starvsr.video.untrusted.stalls import MOST_UNDER_WAY, QUICK, StallWatch, refusal
 
 _MAX_DAMAGED_PACKETS = 10_000
 # these code pictures that are never shown, so a packet without a frame is no damage
@@ -136,16 +137,19 @@ class Pictures:
                 break
             damage.expect(packet)
             recent.append(packet)
+            began, began_work = time.monotonic(), time.process_time()
             try:
-                with watch:
-                    frames = decoder.decode(packet)
+                frames = decoder.decode(packet)
             except av.error.EOFError:
                 break
             except av.error.FFmpegError as error:
+                watch.count(began, began_work)
                 damage.on_packet(packet, error, lambda: refusal(decoder, recent, self._info.limits))
                 continue
+            if not frames or time.monotonic() - began > QUICK:
+                watch.count(began, began_work)
             for frame in frames:
-                watch.frame()
+                watch.spent = 0.0
                 if (frame.width, frame.height) != size:
                     size = (frame.width, frame.height)
                     self._info.limits.check_size(self._path, *size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -101,16 +102,17 @@ def _first_frame(container: Any, stream: Any, path: Path, limits: Limits) -> tup
     watch = StallWatch(path, limits)
     try:
         for packet in container.demux(stream):
+            began, began_work = time.monotonic(), time.process_time()
             try:
-                with watch:
-                    frames = decoder.decode(packet)
-                for frame in frames:
-                    limits.check_size(path, frame.width, frame.height)
-                    return frame, packet
+                frames = decoder.decode(packet)
             except av.error.EOFError:
                 break
             except av.error.FFmpegError as error:
-                why = f"its first frames are damaged ({reason(error)})"
+                frames, why = [], f"its first frames are damaged ({reason(error)})"
+            watch.count(began, began_work)
+            for frame in frames:
+                limits.check_size(path, frame.width, frame.height)
+                return frame, packet
     except av.error.DecoderNotFoundError:
         why = f"its codec {stream.codec_context.name} cannot be decoded by this FFmpeg"
     except av.error.FFmpegError as error:

@@ -17,11 +17,12 @@ from starvsr.video.untrusted.limits import Limits
 
 _TOO_LARGE = re.compile(r"Picture size (\d+)x(\d+) (?:exceeds|is invalid)")
 _LOOK_AT = 64  # packets
+QUICK = 1.0  # seconds: a call that takes longer counts even if it gives a frame
 MOST_UNDER_WAY = 64  # packets that a decoder may hold before it refuses one
 
 
 class StallWatch:
-    """Counts the work that is done without a frame coming out; use it as a context around each piece of work.
+    """Counts the work that is done without a frame coming out.
 
     What counts is the smaller of time and processor time: a process that is halted, or waits for a slow disk, does
     not work. A single call that never comes back is not noticed here, but where decoding has a process of its own.
@@ -29,25 +30,29 @@ class StallWatch:
     Args:
         path: The input.
         limits: ``max_stall`` counts.
+
+    Attributes:
+        spent: Seconds of work since the last frame; whoever gets a frame sets it to 0.
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self._path = path
         self._limits = limits
-        self._spent = 0.0
-        self._began = (0.0, 0.0)
+        self.spent = 0.0
 
-    def __enter__(self) -> None:
-        self._began = (time.monotonic(), time.process_time())
+    def count(self, began: float, began_work: float) -> None:
+        """Count a call of the decoder that gave no frame, or took longer than :data:`QUICK`.
 
-    def __exit__(self, *_: object) -> None:
-        self._spent += min(time.monotonic() - self._began[0], time.process_time() - self._began[1])
-        if self._spent > self._limits.max_stall:
-            self._limits.refuse(self._path, f"{self._spent:.0f} seconds of decoding without a frame", "max_stall")
+        Args:
+            began: `time.monotonic` when it began.
+            began_work: `time.process_time` then.
 
-    def frame(self) -> None:
-        """Take note that a frame came out."""
-        self._spent = 0.0
+        Raises:
+            LimitError: More than ``max_stall`` seconds of such work.
+        """
+        self.spent += min(time.monotonic() - began, time.process_time() - began_work)
+        if self.spent > self._limits.max_stall:
+            self._limits.refuse(self._path, f"{self.spent:.0f} seconds of decoding without a frame", "max_stall")
 
 
 def refused_size(path: Path, limits: Limits) -> tuple[int, int]:

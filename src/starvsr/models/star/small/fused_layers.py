@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from starvsr.models.chunking import clip_view, frame_view
+from starvsr.models.inference import clip_view, frame_view
 from starvsr.models.star.attention import Attention
-from starvsr.models.star.blocks import ResBlock, TemporalConvBlock, Upsample
+from starvsr.models.star.blocks import ResBlock, TemporalConvBlock, Upsample, enlarged_rows
 from starvsr.models.workers import Workers
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -205,7 +205,7 @@ class FusedUpsample(nn.Module):
     def __init__(self, upsample: Upsample) -> None:
         """Sum the weights of a layer that meet the same pixel."""
         super().__init__()
-        self.plain = copied(upsample)
+        self.conv = copied(upsample.conv)
         weight = upsample.conv.weight
         rows = {0: (weight[:, :, 0] + weight[:, :, 1], weight[:, :, 2]),
                 1: (weight[:, :, 0], weight[:, :, 1] + weight[:, :, 2])}  # fmt: skip
@@ -219,7 +219,7 @@ class FusedUpsample(nn.Module):
     @property
     def channels(self) -> int:
         """Channels of the result."""
-        return self.plain.conv.out_channels
+        return self.conv.out_channels
 
     def forward(self, pool: Workers, features: Tensor) -> Tensor:
         """Return [T, C, 2h - 2, 2w] for features [T, C, h, w]."""
@@ -242,9 +242,9 @@ class FusedUpsample(nn.Module):
             first = (rows.start + begin) // 2 - low
             target.copy_(phase[:, :, first : first + target.shape[2], column : column + width])
         if rows.start == 0:  # there the convolution sees its padding
-            out[:, :, :1] = self.plain(features[:, :, :2])[:, :, :1]
+            out[:, :, :1] = self.conv(enlarged_rows(features[:, :, :2]))[:, :, :1]
         if rows.stop == 2 * height - 2:
-            out[:, :, -1:] = self.plain(features[:, :, -2:])[:, :, -1:]
+            out[:, :, -1:] = self.conv(enlarged_rows(features[:, :, -2:]))[:, :, -1:]
 
 
 def convolution(weight: Tensor, bias: Tensor, *, stride: int = 1, padding: int | tuple[int, int] = 1) -> nn.Conv2d:

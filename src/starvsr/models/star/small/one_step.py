@@ -140,6 +140,7 @@ class OneStep(nn.Module):
         """The type that the network computes in."""
         return next(self.head.parameters()).dtype
 
+    @torch.inference_mode()
     def forward(self, lq: Tensor, keep: slice = slice(None)) -> Iterator[Tensor]:
         """Yield the enlarged frames of a clip, float32 [3, factor*h, factor*w], about [-1, 1].
 
