@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from starvsr.families.star_i2vgen.pipeline import PublishedStar
+from starvsr.families.star_i2vgen.pipeline import StarI2VGenPipeline
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
@@ -31,7 +31,7 @@ class StarFlops:
         self.unet, self.vae = unet, vae
         self._known: dict[tuple[Any, ...], float] = {}
 
-    def segment(self, star: PublishedStar, num_steps: int, frames: int, rows: int, columns: int) -> float:
+    def segment(self, star: StarI2VGenPipeline, num_steps: int, frames: int, rows: int, columns: int) -> float:
         """Count a segment as a pipeline does it, with the overlaps of its windows.
 
         Args:

@@ -18,8 +18,8 @@ from benchmarks.published.star_flops import TOKENS, StarFlops
 from starvsr.engine.segments import plan_segments
 from starvsr.families.star_i2vgen.footprint.plan import AT_ONCE, StarPlan
 from starvsr.families.star_i2vgen.load import arrange_weights
-from starvsr.families.star_i2vgen.pipeline import SCALE, PublishedStar
-from starvsr.families.star_i2vgen.reference import Choices
+from starvsr.families.star_i2vgen.pipeline import SCALE, StarI2VGenPipeline
+from starvsr.families.star_i2vgen.reference import ReferenceQuirks
 from starvsr.families.star_i2vgen.sampling import Sampling
 from starvsr.families.star_i2vgen.upscaler import SEGMENT, SEGMENT_OVERLAP
 from starvsr.models.int8 import to_int8
@@ -100,10 +100,10 @@ class Bench:
         self.vae = build_empty(lambda: TemporalVae(sizes.vae)).eval()
         fill_quickly(self.vae)
         self._in_8_bits = False
-        self._star: tuple[tuple[bool, bool], PublishedStar] | None = None
+        self._star: tuple[tuple[bool, bool], StarI2VGenPipeline] | None = None
         self._flops = StarFlops(sizes.unet, sizes.vae)
 
-    def star(self, case: Case) -> PublishedStar:
+    def star(self, case: Case) -> StarI2VGenPipeline:
         """Return the pipeline of a case."""
         key = case.exact, case.int8
         if self._star is not None:
@@ -119,8 +119,10 @@ class Bench:
         generator = torch.Generator().manual_seed(1)
         contexts = torch.randn(2, 1, TOKENS, self.sizes.unet.context_dim, generator=generator).unbind(0)
         padding = None if self.sizes.shrink == 1 else "minimal"  # the released border would dwarf a small clip
-        sampling = Sampling(choices=Choices.of(case.exact, noise="frames", padding=padding))  # torchsde may be missing
-        star = PublishedStar(
+        sampling = Sampling(
+            choices=ReferenceQuirks.of(case.exact, noise="frames", padding=padding)
+        )  # torchsde may be missing
+        star = StarI2VGenPipeline(
             "random", self.network, codec, contexts, sampling,  # type: ignore[arg-type]
             autocast=half if case.exact else None, device=self.device,
         )  # fmt: skip
@@ -180,16 +182,16 @@ class Bench:
         record = self._timed(lambda: list(star.upscale_frames(clip, slice(None), num_steps=1)), prediction, star)
         return {"frames": frames, "height": height, "width": width, "plan": plan.as_dict(), **record}
 
-    def _latents(self, star: PublishedStar, height: int, width: int) -> tuple[int, int]:
+    def _latents(self, star: StarI2VGenPipeline, height: int, width: int) -> tuple[int, int]:
         rows, columns = SCALE * height, SCALE * width
         rows, columns = star.padding(rows, columns).padded_size(rows, columns)
         return rows // star.codec.factor, columns // star.codec.factor
 
-    def _prediction(self, star: PublishedStar, frames: int, height: int, width: int) -> Prediction:
+    def _prediction(self, star: StarI2VGenPipeline, frames: int, height: int, width: int) -> Prediction:
         rows, columns = self._latents(star, height, width)
         return predict(star.memory.footprint, ClipSize(frames, rows, columns), star.memory.plan or StarPlan())
 
-    def _timed(self, work: Callable[[], object], prediction: Prediction, star: PublishedStar) -> dict[str, Any]:
+    def _timed(self, work: Callable[[], object], prediction: Prediction, star: StarI2VGenPipeline) -> dict[str, Any]:
         gc.collect()
         notes = len(star.memory.notes)
         on_gpu = self.device.type == "cuda"

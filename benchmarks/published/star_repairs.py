@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from starvsr.diffusion.denoiser import Denoise, from_velocity, in_windows
 from starvsr.diffusion.schedules import star_schedule
-from starvsr.families.star_i2vgen.reference import Choices
+from starvsr.families.star_i2vgen.reference import ReferenceQuirks
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.vae.codec import GROUP, OVERLAP, RELEASED_GROUP, TemporalVaeCodec
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
 def padded_share(width: int, height: int) -> dict[str, float]:
     """Return padded over wanted pixels of a clip enlarged four times."""
     shares = {}
-    for name, choices in (("released", Choices.of(exact=True)), ("minimal", Choices())):
+    for name, choices in (("released", ReferenceQuirks.of(exact=True)), ("minimal", ReferenceQuirks())):
         rows, columns = choices.pad(4 * height, 4 * width, 8).padded_size(4 * height, 4 * width)
         shares[name] = rows * columns / (16 * width * height)
     return shares
@@ -99,7 +99,7 @@ def window_joins(choice: str, blend: Blend | None = None) -> dict[str, float]:
 
         return once
 
-    windows, own = Choices.of(exact=False, window_join=choice).windows(CLIP, WINDOW)
+    windows, own = ReferenceQuirks.of(exact=False, window_join=choice).windows(CLIP, WINDOW)
     with torch.inference_mode():
         estimate = in_windows(denoise_for, windows, blend=blend or own)(still.expand(-1, -1, CLIP, -1, -1), 1.0)
     changes = estimate.diff(dim=2).square().mean((0, 1, 3, 4)).sqrt()

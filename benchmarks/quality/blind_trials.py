@@ -16,7 +16,7 @@ import numpy as np
 
 from starvsr.errors import DataError, OptionError
 
-CHOICES = {"a": "A", "b": "B", "=": "="}
+QUIRKS = {"a": "A", "b": "B", "=": "="}
 """What a voter may write, and what it means: the left one, the right one, no difference."""
 
 
@@ -152,9 +152,9 @@ def read_votes(path: Path, trials: Mapping[int, Trial]) -> dict[int, str]:
             raise DataError(f"{where}: there is no sheet {number!r}; numbers go from 1 to {len(trials)}")
         if int(number) in votes:
             raise DataError(f"{where}: sheet {number} is voted on twice; one line a sheet")
-        if word not in CHOICES:
+        if word not in QUIRKS:
             raise DataError(f"{where}: {choice!r} is no choice; write A (left), B (right) or = (no difference)")
-        votes[int(number)] = CHOICES[word]
+        votes[int(number)] = QUIRKS[word]
     return votes
 
 

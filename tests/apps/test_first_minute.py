@@ -161,3 +161,8 @@ def test_a_long_name_is_shortened_for_what_is_made_from_it(clip: Path, tmp_path:
     made = [path.name for path in tmp_path.iterdir() if path != source]
     assert len(made) == 3
     assert any(name.endswith("_x4.mp4") and name.startswith("日" * 70) for name in made)
+
+
+@pytest.mark.parametrize("word", ["--exact", "--reference"])
+def test_the_choices_of_the_released_code_have_two_names(word: str, clip: Path, tmp_path: Path, one_line) -> None:
+    assert "has no use for --exact" in one_line("upscale", clip, "-o", tmp_path / "x.mp4", word, *QUICK)[1]

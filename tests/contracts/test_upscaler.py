@@ -26,7 +26,7 @@ from starvsr.families.causal_sr.pipeline import CausalPipeline
 from starvsr.families.causal_sr.spec import CAUSAL_SR
 from starvsr.families.job_settings import complete_options, job_settings, plain_settings
 from starvsr.families.options import UpscaleOptions, default_of, model_options
-from starvsr.families.star_small.pipeline import StarPipeline
+from starvsr.families.star_small.pipeline import StarSmallUpscaler
 from starvsr.models.causal_sr import CausalSR
 from starvsr.models.causal_sr_config import CausalSRConfig
 from tests.support.doubles import NearestUpscaler, random_frames
@@ -71,7 +71,7 @@ def tiny_causal() -> CausalPipeline:
 
 MODELS: dict[str, Callable[[], Upscaler]] = {
     "bicubic": BicubicUpscaler,
-    "star-small": lambda: StarPipeline.load("star-small", precision="fp32"),
+    "star-small": lambda: StarSmallUpscaler.load("star-small", precision="fp32"),
     "tiny star-light": TinyStar,
     "tiny causal-sr": tiny_causal,
     "whole clip": lambda: WholeClipUpscaler(traits=Traits(lengths=ClipLengths(whole=True))),

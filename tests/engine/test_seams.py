@@ -11,7 +11,7 @@ from benchmarks.quality.seams import MOST_RATIO, MOST_STEP, ciede2000, default_c
 from starvsr.data.sample import make_sample_clip
 from starvsr.engine.chunk_plan import ChunkPlan
 from starvsr.engine.tiles import grid_of_tiles
-from starvsr.families.star_small.pipeline import StarPipeline
+from starvsr.families.star_small.pipeline import StarSmallUpscaler
 from tests.support.doubles import DriftingUpscaler, NearestUpscaler, TemporalMeanUpscaler
 
 NUM_FRAMES, WIDTH, HEIGHT = 40, 64, 48
@@ -37,8 +37,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def star_small() -> StarPipeline:
-    return StarPipeline.load("star-small")
+def star_small() -> StarSmallUpscaler:
+    return StarSmallUpscaler.load("star-small")
 
 
 def _cut(length: int, overlap: int, crossfade: int = 0) -> ChunkPlan:
@@ -58,7 +58,7 @@ def test_a_model_that_drifts_shows_borders_and_a_cross_fade_takes_them_away(clip
     assert bare.ratio > 1.2 and faded.ratio < bare.ratio - 0.1
 
 
-def test_star_small_holds_the_gates_at_its_defaults(clip: list[np.ndarray], star_small: StarPipeline) -> None:
+def test_star_small_holds_the_gates_at_its_defaults(clip: list[np.ndarray], star_small: StarSmallUpscaler) -> None:
     cut = default_cut(clip, star_small)
     seen = look_at(clip, star_small, cut)
     assert seen.num_borders == 1 and seen.holds, seen
@@ -66,7 +66,7 @@ def test_star_small_holds_the_gates_at_its_defaults(clip: list[np.ndarray], star
 
 
 def test_star_small_steps_in_no_colour_where_the_picture_stands_still(
-    clip: list[np.ndarray], star_small: StarPipeline
+    clip: list[np.ndarray], star_small: StarSmallUpscaler
 ) -> None:
     """In a picture that moves, most of the step in all is the picture's own; here all of it is the border's."""
     noise = np.random.default_rng(2).integers(-3, 4, (NUM_FRAMES, *clip[0].shape))
@@ -76,7 +76,9 @@ def test_star_small_steps_in_no_colour_where_the_picture_stands_still(
 
 
 @pytest.mark.parametrize("model", ["star-small", "mean"])
-def test_no_byte_of_a_shot_depends_on_the_next(model: str, clip: list[np.ndarray], star_small: StarPipeline) -> None:
+def test_no_byte_of_a_shot_depends_on_the_next(
+    model: str, clip: list[np.ndarray], star_small: StarSmallUpscaler
+) -> None:
     upscaler = star_small if model == "star-small" else TemporalMeanUpscaler()
     first, others = clip[:9], ([np.rot90(f, 2).copy() for f in clip[9:15]], [255 - f[:, ::-1] for f in clip[9:15]])
     made = []

@@ -14,8 +14,8 @@ from PIL import Image
 import starvsr
 from starvsr.errors import JobError, OptionError
 from starvsr.families.bicubic import BicubicUpscaler
-from starvsr.families.star_i2vgen.pipeline import PublishedStar
-from starvsr.families.star_small.pipeline import StarPipeline
+from starvsr.families.star_i2vgen.pipeline import StarI2VGenPipeline
+from starvsr.families.star_small.pipeline import StarSmallUpscaler
 from starvsr.jobs.folder import job_path
 from tests.support.doubles import NearestUpscaler
 from tests.support.tiny_star import TinyStar
@@ -34,11 +34,11 @@ def frames(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def small() -> StarPipeline:
-    return StarPipeline.load("star-small", precision="fp32")
+def small() -> StarSmallUpscaler:
+    return StarSmallUpscaler.load("star-small", precision="fp32")
 
 
-def test_another_model_than_the_loaded_one_is_refused(frames: Path, tmp_path: Path, small: StarPipeline) -> None:
+def test_another_model_than_the_loaded_one_is_refused(frames: Path, tmp_path: Path, small: StarSmallUpscaler) -> None:
     out = tmp_path / "o.mkv"
     with pytest.raises(OptionError, match=r"--model bicubic was asked for and star-small is loaded"):
         starvsr.upscale(frames, out, upscaler=small, model="bicubic")
@@ -53,7 +53,7 @@ def test_another_model_than_the_loaded_one_is_refused(frames: Path, tmp_path: Pa
 
 
 def test_other_weights_precision_or_device_than_loaded_are_refused(
-    frames: Path, tmp_path: Path, small: StarPipeline
+    frames: Path, tmp_path: Path, small: StarSmallUpscaler
 ) -> None:
     out = tmp_path / "o.mkv"
     with pytest.raises(OptionError, match=r"--weights /nonexistent was asked for and star-small is loaded already"):
@@ -69,7 +69,9 @@ def test_other_weights_precision_or_device_than_loaded_are_refused(
     assert same.options == silent.options and same.options.precision == "fp32"
 
 
-def test_the_record_tells_what_the_model_was_loaded_with(frames: Path, tmp_path: Path, small: StarPipeline) -> None:
+def test_the_record_tells_what_the_model_was_loaded_with(
+    frames: Path, tmp_path: Path, small: StarSmallUpscaler
+) -> None:
     result = starvsr.upscale(frames, tmp_path / "o.mkv", upscaler=small)
     assert result.provenance["options"] == {"precision": "fp32"}
 
@@ -93,7 +95,7 @@ def _pixels(path: Path) -> np.ndarray:
         return np.stack([frame.pixels for frame in reader])
 
 
-def test_prompts_are_refused_by_a_model_that_reads_none(frames: Path, tmp_path: Path, small: StarPipeline) -> None:
+def test_prompts_are_refused_by_a_model_that_reads_none(frames: Path, tmp_path: Path, small: StarSmallUpscaler) -> None:
     for options in ({"prompt": "a red barn"}, {"guidance": 1.0}):
         with pytest.raises(OptionError, match="star-small has no use for"):
             starvsr.upscale(frames, tmp_path / "o.mkv", upscaler=small, **options)
@@ -125,7 +127,7 @@ def test_notes_and_smaller_plans_of_one_job_are_not_in_the_next(frames: Path, tm
     assert places[0] == places[-1] == "resident" and "resident" not in places[1:-1]  # the next begins as it was planned
 
 
-def _as_if_on_a_device(made: PublishedStar) -> None:
+def _as_if_on_a_device(made: StarI2VGenPipeline) -> None:
     """Let a CPU be planned for as a CUDA device is: weights may be offloaded and streamed."""
     made.memory.footprint = dataclasses.replace(made.memory.footprint, device="cuda")
 

@@ -16,7 +16,7 @@ from starvsr.apps.cli import main
 from starvsr.engine.executor import LocalExecutor
 from starvsr.engine.process_executor import ProcessExecutor, RemoteTraceback
 from starvsr.engine.progress import CancelToken, Progress
-from starvsr.engine.render import Store
+from starvsr.engine.render import U16Frames
 from starvsr.engine.segment_task import RenderSettings, SegmentTask
 from starvsr.engine.segments import plan_segments
 from starvsr.errors import Cancelled, OptionError, ResourceError, StarVsrError, WeightsError, WorkerError
@@ -141,7 +141,7 @@ def _tasks(num_frames: int, upscaler: NearestUpscaler) -> list[SegmentTask]:
     return [SegmentTask(render, s, tuple(f.pixels for f in frames[s.start : s.stop])) for s in segments]
 
 
-def _stores(executor: LocalExecutor | ProcessExecutor, tasks: list[SegmentTask]) -> list[Store]:
+def _stores(executor: LocalExecutor | ProcessExecutor, tasks: list[SegmentTask]) -> list[U16Frames]:
     return [store for _, store in executor.render(tasks, CancelToken(), lambda task, share: None)]
 
 

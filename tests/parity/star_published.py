@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from starvsr.diffusion.posterior import split_moments
-from starvsr.families.star_i2vgen.pipeline import PublishedStar
-from starvsr.families.star_i2vgen.reference import Choices, Source
+from starvsr.families.star_i2vgen.pipeline import StarI2VGenPipeline
+from starvsr.families.star_i2vgen.reference import ReferenceQuirks, Source
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling
 from starvsr.imaging.color import adain
 from starvsr.imaging.frames import to_byte_range
@@ -102,7 +102,7 @@ def _group_of(case: Case, num_frames: int, latents: Tensor) -> Tensor:
     raise CannotCheck(f"the file does not say which {num_frames} frames were decoded")
 
 
-class _Recorded(PublishedStar):
+class _Recorded(StarI2VGenPipeline):
     """The pipeline with the border and the random draws that a file names."""
 
     border = Padding()
@@ -127,7 +127,7 @@ def check_pipeline(case: Case) -> None:
         rescale=config["guide_rescale"],
         window=config["max_chunk_len"],
         step_list=config["solver_mode"],
-        choices=Choices.of(exact=True),
+        choices=ReferenceQuirks.of(exact=True),
     )
     codec = TemporalVaeCodec(build_vae(case, config["vae"]), group=config["vae_decode_chunk"], overlap=0)
     contexts = (case.input("y_pos"), case.input("y_neg"))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starvsr.families.star_i2vgen.pipeline import PublishedStar
+from starvsr.families.star_i2vgen.pipeline import StarI2VGenPipeline
 from starvsr.families.star_i2vgen.sampling import Sampling
 from starvsr.families.star_i2vgen.upscaler import Parts, StarI2VGen
 from starvsr.models.star.config import StarUNetConfig
@@ -34,11 +34,11 @@ def randomized(network: nn.Module, seed: int) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def tiny(**settings: Any) -> PublishedStar:
+def tiny(**settings: Any) -> StarI2VGenPipeline:
     """A pipeline with settings of `Sampling`."""
     network, vae = _networks()
     codec = TemporalVaeCodec(vae)
-    return PublishedStar("tiny", network, codec, _contexts(None, None, "fit"), Sampling(**settings))
+    return StarI2VGenPipeline("tiny", network, codec, _contexts(None, None, "fit"), Sampling(**settings))
 
 
 class TinyStar(StarI2VGen):
@@ -46,15 +46,15 @@ class TinyStar(StarI2VGen):
 
     def __init__(self, **loaded_with: Any) -> None:
         self.network, vae = _networks()
-        self.made: list[PublishedStar] = []
-        self.prepared: Callable[[PublishedStar], None] = lambda made: None
+        self.made: list[StarI2VGenPipeline] = []
+        self.prepared: Callable[[StarI2VGenPipeline], None] = lambda made: None
         super().__init__("tiny", Parts(self.network, vae, _contexts), loaded_with=loaded_with)
 
     def __reduce__(self) -> tuple[Callable[..., TinyStar], tuple[dict[str, Any]]]:
         """Travel to other processes by how it is made."""
         return _tiny_star, (dict(self.loaded_with),)
 
-    def pipeline(self, values: Mapping[str, Any] | None = None) -> PublishedStar:
+    def pipeline(self, values: Mapping[str, Any] | None = None) -> StarI2VGenPipeline:
         made = super().pipeline(values)
         self.made.append(made)
         self.prepared(made)

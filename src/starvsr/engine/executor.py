@@ -7,7 +7,7 @@ from typing import Protocol
 
 from starvsr.engine.chunk_plan import ModelPlan
 from starvsr.engine.progress import CancelToken
-from starvsr.engine.render import Store
+from starvsr.engine.render import U16Frames
 from starvsr.engine.segment_task import SegmentTask
 from starvsr.engine.upscaler import Session
 
@@ -55,7 +55,7 @@ class Executor(Protocol):
 
     def render(
         self, tasks: Iterable[SegmentTask], cancel: CancelToken, on_progress: OnProgress
-    ) -> Iterator[tuple[SegmentTask, Store]]:
+    ) -> Iterator[tuple[SegmentTask, U16Frames]]:
         """Render tasks; see the class for what holds.
 
         Args:
@@ -96,7 +96,7 @@ class LocalExecutor:
 
     def render(
         self, tasks: Iterable[SegmentTask], cancel: CancelToken, on_progress: OnProgress
-    ) -> Iterator[tuple[SegmentTask, Store]]:
+    ) -> Iterator[tuple[SegmentTask, U16Frames]]:
         """Render tasks; see `Executor`."""
         for task in tasks:
             yield task, self._rendered(task, cancel, on_progress)
@@ -105,7 +105,7 @@ class LocalExecutor:
     def close(self) -> None:
         """Nothing to end: the session is its opener's."""
 
-    def _rendered(self, task: SegmentTask, cancel: CancelToken, on_progress: OnProgress) -> Store:
+    def _rendered(self, task: SegmentTask, cancel: CancelToken, on_progress: OnProgress) -> U16Frames:
         def on_fraction(share: float) -> None:
             cancel.raise_if_cancelled()
             on_progress(task, share)

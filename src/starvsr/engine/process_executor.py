@@ -16,7 +16,7 @@ import numpy as np
 from starvsr.engine.chunk_plan import ModelPlan
 from starvsr.engine.executor import OnProgress
 from starvsr.engine.progress import CancelToken
-from starvsr.engine.render import Store
+from starvsr.engine.render import U16Frames
 from starvsr.engine.segment_task import RenderSettings, SegmentTask
 from starvsr.engine.worker import ERROR, PROGRESS, REPLAN, RESULT, work
 from starvsr.errors import WorkerError
@@ -54,7 +54,9 @@ class _UnderWay:
     waiting: SegmentTask | None = None  # taken from the iterator, not with a worker yet
     num_taken: int = 0
     is_exhausted: bool = False
-    done: dict[int, tuple[SegmentTask, Store]] = field(default_factory=dict)  # that one before them is not ready for
+    done: dict[int, tuple[SegmentTask, U16Frames]] = field(
+        default_factory=dict
+    )  # that one before them is not ready for
 
 
 class ProcessExecutor:
@@ -102,7 +104,7 @@ class ProcessExecutor:
 
     def render(
         self, tasks: Iterable[SegmentTask], cancel: CancelToken, on_progress: OnProgress
-    ) -> Iterator[tuple[SegmentTask, Store]]:
+    ) -> Iterator[tuple[SegmentTask, U16Frames]]:
         """Render tasks; see `starvsr.engine.executor.Executor`.
 
         Raises:

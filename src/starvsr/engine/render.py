@@ -28,7 +28,7 @@ from starvsr.imaging.frames import enlarge
 from starvsr.video.pixels import from_unit, to_unit
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-Store = NDArray[np.uint16]
+U16Frames = NDArray[np.uint16]
 _ROUND_TO_8_BITS = np.array([(code + 128) // 257 for code in range(65536)], np.uint8)
 
 
@@ -43,7 +43,7 @@ def upscale_segment(
     first_frame: int = 0,
     device: str = "cpu",
     on_fraction: Callable[[float], None] | None = None,
-) -> Store:
+) -> U16Frames:
     """Enlarge the frames that a segment keeps, its cross-fades included.
 
     Args:
@@ -96,7 +96,7 @@ def _wrong_size(made: tuple[int, ...], wanted: tuple[int, ...]) -> StarVsrError:
     return StarVsrError(f"the model made {made} where {wanted} is wanted: please report it")
 
 
-def _add_tile(store: Store, frames: Iterator[Tensor], tile: Tile, scale: int) -> None:
+def _add_tile(store: U16Frames, frames: Iterator[Tensor], tile: Tile, scale: int) -> None:
     """Add weighted tiles [3, h, w] to the store; fractions are cut, so the sum of tiles cannot overflow."""
     rows = slice(tile.rows.start * scale, tile.rows.stop * scale)
     columns = slice(tile.columns.start * scale, tile.columns.stop * scale)
@@ -130,24 +130,24 @@ def to_codes(pixels: Tensor) -> Tensor:
     return codes
 
 
-def from_codes(store: Store) -> Tensor:
+def from_codes(store: U16Frames) -> Tensor:
     """Turn one frame of codes [H, W, 3] into pixels, float32 [3, H, W] in [-1, 1]."""
     return torch.from_numpy(store.astype(np.float32)).permute(2, 0, 1).div(32767.5).sub_(1)
 
 
-def join_segments(parts: Iterator[tuple[Segment, Store]]) -> Iterator[tuple[int, Store]]:
+def join_segments(parts: Iterator[tuple[Segment, U16Frames]]) -> Iterator[tuple[int, U16Frames]]:
     """Yield (frame index, codes [H, W, 3]) once for each frame, blending the cross-fades of neighbours.
 
     Holds one segment at a time: the one before is let go before the next is asked for.
     """
-    tail: list[Store] = []  # the earlier segment's frames around the next border
+    tail: list[U16Frames] = []  # the earlier segment's frames around the next border
     for segment, store in parts:
         yield from _join(segment, store, tail)
         tail = [frame.copy() for frame in store[len(store) - 2 * segment.fade_after :]]
         del store
 
 
-def _join(segment: Segment, store: Store, tail: list[Store]) -> Iterator[tuple[int, Store]]:
+def _join(segment: Segment, store: U16Frames, tail: list[U16Frames]) -> Iterator[tuple[int, U16Frames]]:
     first = segment.keep_start - segment.fade_before
     for position in range(len(store) - 2 * segment.fade_after):
         codes = store[position]
@@ -156,7 +156,7 @@ def _join(segment: Segment, store: Store, tail: list[Store]) -> Iterator[tuple[i
         yield first + position, codes
 
 
-def _mix(earlier: Store, later: Store, position: int, length: int) -> Store:
+def _mix(earlier: U16Frames, later: U16Frames, position: int, length: int) -> U16Frames:
     """Blend two frames linearly: at ``position`` of a cross-fade ``length`` frames long."""
     share = 2 * position + 1
     mixed = earlier.astype(np.uint32) * (2 * length - share) + later.astype(np.uint32) * share
@@ -179,7 +179,7 @@ class Finish:
     color: str = "none"
     keep_alpha: bool = False
 
-    def __call__(self, codes: Store, lq: Pixels) -> Pixels:
+    def __call__(self, codes: U16Frames, lq: Pixels) -> Pixels:
         """Finish one frame.
 
         Args:
@@ -195,7 +195,7 @@ class Finish:
         alpha = to_unit(lq[None, :, :, 3:])[:, 0]  # [1, h, w]
         return np.concatenate([rgb, _rounded(resize(alpha, self.height, self.width), lq.dtype)], axis=2)
 
-    def _rgb(self, codes: Store, lq: Pixels) -> Pixels:
+    def _rgb(self, codes: U16Frames, lq: Pixels) -> Pixels:
         same_size = codes.shape[:2] == (self.height, self.width)
         if same_size and self.color == "none":
             return _ROUND_TO_8_BITS[codes] if lq.dtype == np.uint8 else codes.copy()  # no view of the segment

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from starvsr.engine.chunk_plan import ChunkPlan
 from starvsr.engine.clip_fit import ClipFit
-from starvsr.engine.render import Pixels, Store, upscale_segment
+from starvsr.engine.render import Pixels, U16Frames, upscale_segment
 from starvsr.engine.segments import Segment
 from starvsr.engine.traits import Traits
 from starvsr.engine.upscaler import JobSettings, ModelReference, Session
@@ -53,7 +53,7 @@ class SegmentTask:
     segment: Segment
     frames: tuple[Pixels, ...]
 
-    def run(self, session: Session, device: str = "cpu", on_fraction: OnFraction | None = None) -> Store:
+    def run(self, session: Session, device: str = "cpu", on_fraction: OnFraction | None = None) -> U16Frames:
         """Render the segment.
 
         Args:

@@ -16,7 +16,7 @@ import torch
 
 from starvsr.engine.executor import Executor
 from starvsr.engine.progress import CancelToken, ProgressTracker
-from starvsr.engine.render import Finish, Pixels, Store, join_segments
+from starvsr.engine.render import Finish, Pixels, U16Frames, join_segments
 from starvsr.engine.segment_task import RenderSettings, SegmentTask
 from starvsr.engine.segments import Segment, group_frames
 from starvsr.engine.threads import ReadAhead, WriteBehind
@@ -151,7 +151,7 @@ def _enlarged(
         wanted = min(segment.keep_stop, segments[-1].final_stop) - max(segment.keep_start, first)
         tracker.segment_progress(segment.index, share, wanted)
 
-    def rendered() -> Iterator[tuple[Segment, Store]]:
+    def rendered() -> Iterator[tuple[Segment, U16Frames]]:
         for task, store in executor.render(tasks(), cancel, on_progress):
             yield task.segment, store
             del task, store  # before the next one is made

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from starvsr.video import VideoInfo, VideoReader
 
 
-def look_at(path: str | Path, options: UpscaleOptions) -> VideoInfo:
+def probe_input(path: str | Path, options: UpscaleOptions) -> VideoInfo:
     """Probe an input.
 
     Raises:

@@ -122,7 +122,7 @@ def remove_job(folder: JobFolder) -> int:
     return num_bytes
 
 
-def kept_words(folder: JobFolder) -> str | None:
+def kept_summary(folder: JobFolder) -> str | None:
     """Describe what an interrupted job has kept; None when it has nothing."""
     if not folder.journal.exists():
         return None

@@ -13,7 +13,7 @@ import torch
 from starvsr.errors import ResourceError
 from starvsr.families.star_i2vgen.footprint import plan as plan_module
 from starvsr.families.star_i2vgen.footprint.plan import StarPlan, star_plans
-from starvsr.families.star_i2vgen.pipeline import PublishedStar
+from starvsr.families.star_i2vgen.pipeline import StarI2VGenPipeline
 from starvsr.offload import manager as manager_module
 from starvsr.offload.footprint import MB, ClipSize, PlanLimits, predict
 from starvsr.offload.memory_plan import PLACES
@@ -45,7 +45,7 @@ class Failing:
         return self.function(*args, **named)
 
 
-def _as_if_on_a_device(star: PublishedStar) -> None:
+def _as_if_on_a_device(star: StarI2VGenPipeline) -> None:
     """Let a CPU be planned for as a CUDA device is: weights may be offloaded and streamed."""
     star.memory.footprint = dataclasses.replace(star.memory.footprint, device="cuda")
 
@@ -82,7 +82,7 @@ def test_it_steps_down_as_often_as_it_must() -> None:
     assert needs == sorted(needs, reverse=True) and needs[-1] < 0.7 * needs[0]
 
 
-def _peak(star: PublishedStar, plan: StarPlan, phase: str) -> int:
+def _peak(star: StarI2VGenPipeline, plan: StarPlan, phase: str) -> int:
     return predict(star.memory.footprint, ClipSize(2, 42, 48), plan).of(phase)  # 40 x 48 as latents
 
 

@@ -22,8 +22,8 @@ from starvsr.families.loading import load_upscaler
 from starvsr.families.options import UpscaleOptions
 from starvsr.families.star_i2vgen import load as loading_published
 from starvsr.families.star_i2vgen.load import load as load_model
-from starvsr.families.star_i2vgen.pipeline import PublishedStar
-from starvsr.families.star_i2vgen.reference import Choices
+from starvsr.families.star_i2vgen.pipeline import StarI2VGenPipeline
+from starvsr.families.star_i2vgen.reference import ReferenceQuirks
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling
 from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
 from starvsr.models.star.config import StarUNetConfig
@@ -78,13 +78,13 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading_published, "TEXT_TOWER", TOWER)
 
 
-def load_published(name: str, **settings: Any) -> PublishedStar:
+def load_published(name: str, **settings: Any) -> StarI2VGenPipeline:
     """The pipeline of a job that asks for nothing beyond what the model is loaded with."""
     return load_model(registry.get_spec(name, StarI2VGenSpec), **settings).pipeline()
 
 
 @pytest.fixture
-def pipeline(folder: Path) -> PublishedStar:
+def pipeline(folder: Path) -> StarI2VGenPipeline:
     return load_published("star-light", weights=folder)
 
 
@@ -93,7 +93,7 @@ def _clip(num_frames: int = 2, height: int = 3, width: int = 5) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (1, 20, 16), (3, 7, 5)])
-def test_any_clip_comes_out_four_times_larger(pipeline: PublishedStar, size: tuple[int, int, int]) -> None:
+def test_any_clip_comes_out_four_times_larger(pipeline: StarI2VGenPipeline, size: tuple[int, int, int]) -> None:
     steps: list[tuple[int, int]] = []
     hq = pipeline.upscale_clip(_clip(*size), num_steps=2, on_step=lambda i, n: steps.append((i, n)))
     assert hq.shape == (1, 3, size[0], 4 * size[1], 4 * size[2]) and hq.dtype == torch.float32
@@ -101,13 +101,13 @@ def test_any_clip_comes_out_four_times_larger(pipeline: PublishedStar, size: tup
     assert steps == [(1, 2), (2, 2)]
 
 
-def test_kept_frames_are_those_of_the_whole(pipeline: PublishedStar) -> None:
+def test_kept_frames_are_those_of_the_whole(pipeline: StarI2VGenPipeline) -> None:
     whole = pipeline.upscale_clip(_clip(5), seed=3, num_steps=1)
     kept = list(pipeline.upscale_frames(_clip(5), slice(1, 4), seed=3, num_steps=1))
     assert torch.equal(torch.stack(kept, 1), whole[0, :, 1:4])
 
 
-def test_seed_and_frame_make_the_noise(pipeline: PublishedStar) -> None:
+def test_seed_and_frame_make_the_noise(pipeline: StarI2VGenPipeline) -> None:
     one = pipeline.upscale_clip(_clip(), seed=1, num_steps=2)
     assert torch.equal(one, pipeline.upscale_clip(_clip(), seed=1, num_steps=2))
     for other in ({"seed": 2}, {"seed": 1, "first_frame": 1}):
@@ -146,7 +146,7 @@ def test_step_lists() -> None:
         Sampling(step_list="fast").levels(schedule, 15)
 
 
-def test_settings_of_speed_reach_the_model(folder: Path, pipeline: PublishedStar) -> None:
+def test_settings_of_speed_reach_the_model(folder: Path, pipeline: StarI2VGenPipeline) -> None:
     settings = {"guidance_interval": "300:700", "guidance_pair": "together", "feature_cache": 3, "attention": "math"}
     upscaler: Any = load_upscaler("star-light", device="cpu", weights=str(folder), **settings)
     upscaler = upscaler.pipeline()
@@ -160,14 +160,14 @@ def test_settings_of_speed_reach_the_model(folder: Path, pipeline: PublishedStar
         load_upscaler("star-light", device="cpu", weights=str(folder), attention="efficient")
 
 
-def test_the_prompts_reach_the_network(folder: Path, pipeline: PublishedStar) -> None:
+def test_the_prompts_reach_the_network(folder: Path, pipeline: StarI2VGenPipeline) -> None:
     base = pipeline.upscale_clip(_clip(1), num_steps=1)
     for words in ({"prompt": "a red barn"}, {"negative_prompt": "fog"}, {"prompt_join": "released"}):
         other = load_published("star-light", weights=folder, **words)  # type: ignore[arg-type]
         assert not torch.equal(other.upscale_clip(_clip(1), num_steps=1), base)
 
 
-def test_every_choice_changes_something(folder: Path, pipeline: PublishedStar) -> None:
+def test_every_choice_changes_something(folder: Path, pipeline: StarI2VGenPipeline) -> None:
     base = pipeline.upscale_clip(_clip(9), num_steps=1)
     for name in ("window_join", "decode_groups", "rounding", "noise"):
         other = load_published("star-light", weights=folder, window=6, **{name: "released"})  # type: ignore[arg-type]
@@ -193,7 +193,7 @@ def test_released_rounding_gives_whole_levels_in_the_inputs_colours(folder: Path
 
 
 @needs_bfloat16
-def test_bfloat16_is_close_to_float32(folder: Path, pipeline: PublishedStar) -> None:
+def test_bfloat16_is_close_to_float32(folder: Path, pipeline: StarI2VGenPipeline) -> None:
     half = load_published("star-light", weights=folder, precision="bf16")
     assert half.dtype == torch.bfloat16 and half.codec.decode_dtype is None
     difference = half.upscale_clip(_clip(), num_steps=1) - pipeline.upscale_clip(_clip(), num_steps=1)
@@ -225,7 +225,7 @@ def test_options_reach_the_model_and_others_are_refused(folder: Path) -> None:
     )
     upscaler = upscaler.pipeline()
     assert upscaler.sampling.guidance == 3.0
-    assert upscaler.sampling.choices == Choices(padding="released")
+    assert upscaler.sampling.choices == ReferenceQuirks(padding="released")
     with pytest.raises(OptionError, match="--exact"):
         load_upscaler("star-small", exact=True)
     with pytest.raises(OptionError, match="--rounding nearest"):

@@ -12,34 +12,34 @@ from starvsr.diffusion.schedules import star_schedule
 from starvsr.engine.chunk_plan import whole_clip
 from starvsr.errors import OptionError
 from starvsr.families.options import UpscaleOptions
-from starvsr.families.star_i2vgen.reference import Choices, ReleasedNoise
+from starvsr.families.star_i2vgen.reference import ReferenceQuirks, ReleasedNoise
 from starvsr.padding import Padding
 
 
 def test_exact_takes_back_every_repair_and_each_alone() -> None:
-    released = Choices.of(exact=True)
+    released = ReferenceQuirks.of(exact=True)
     assert set(dataclasses.asdict(released).values()) == {"released"}
-    for field in dataclasses.fields(Choices):
-        one = Choices.of(exact=False, **{field.name: "released"})
-        changed = [f.name for f in dataclasses.fields(Choices) if getattr(one, f.name) != f.default]
+    for field in dataclasses.fields(ReferenceQuirks):
+        one = ReferenceQuirks.of(exact=False, **{field.name: "released"})
+        changed = [f.name for f in dataclasses.fields(ReferenceQuirks) if getattr(one, f.name) != f.default]
         assert changed == [field.name]
-        assert getattr(Choices.of(exact=True, **{field.name: field.default}), field.name) == field.default
+        assert getattr(ReferenceQuirks.of(exact=True, **{field.name: field.default}), field.name) == field.default
     with pytest.raises(OptionError, match="--window-join"):
-        Choices.of(exact=False, window_join="overlap")
+        ReferenceQuirks.of(exact=False, window_join="overlap")
 
 
 def test_padding() -> None:
-    assert Choices().pad(480, 640, 8) == Padding(bottom=48)  # 66 x 80 cells
-    assert Choices.of(exact=True).pad(480, 640, 8) == Padding(320, 320, 120, 120)
-    assert not Choices().pad(720, 1280, 8) and not Choices.of(exact=True).pad(720, 1280, 8)
-    assert not Choices().pad(784, 1344, 8)  # fits as it is; the released code adds 64 to each side
-    assert Choices.of(exact=True).pad(784, 1344, 8) == Padding(right=64, bottom=64)
+    assert ReferenceQuirks().pad(480, 640, 8) == Padding(bottom=48)  # 66 x 80 cells
+    assert ReferenceQuirks.of(exact=True).pad(480, 640, 8) == Padding(320, 320, 120, 120)
+    assert not ReferenceQuirks().pad(720, 1280, 8) and not ReferenceQuirks.of(exact=True).pad(720, 1280, 8)
+    assert not ReferenceQuirks().pad(784, 1344, 8)  # fits as it is; the released code adds 64 to each side
+    assert ReferenceQuirks.of(exact=True).pad(784, 1344, 8) == Padding(right=64, bottom=64)
 
 
 @pytest.mark.parametrize("num_frames", [1, 31, 33, 40, 41, 72, 100])
 def test_windows_of_any_length(num_frames: int) -> None:
     for exact in (True, False):
-        windows, blend = Choices.of(exact).windows(num_frames, 32)
+        windows, blend = ReferenceQuirks.of(exact).windows(num_frames, 32)
         assert blend == ("cut" if exact else "cosine")
         assert windows[0].start == 0 and windows[-1].stop == num_frames
         assert max(window.length for window in windows) <= 40

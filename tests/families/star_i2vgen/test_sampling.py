@@ -12,7 +12,7 @@ from starvsr.diffusion.noise import FrameNoise
 from starvsr.diffusion.samplers import SAMPLERS
 from starvsr.errors import OptionError
 from starvsr.families.options import option_infos
-from starvsr.families.star_i2vgen.pipeline import PublishedStar
+from starvsr.families.star_i2vgen.pipeline import StarI2VGenPipeline
 from starvsr.families.star_i2vgen.sampling import Sampling
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
@@ -44,7 +44,7 @@ class Run:
         hint = torch.randn(1, 4, num_frames, 6, 4, generator=generator)
         contexts = tuple(torch.randn(1, 5, 16, generator=generator) for _ in range(2))
         vae = TemporalVae(TemporalVaeConfig(channels=(32, 32)))
-        star = PublishedStar("tiny", network, TemporalVaeCodec(vae), contexts, Sampling(**settings))  # type: ignore[arg-type]
+        star = StarI2VGenPipeline("tiny", network, TemporalVaeCodec(vae), contexts, Sampling(**settings))  # type: ignore[arg-type]
         self.calls, self.deep = 0, 0
         hooks = [
             network.register_forward_pre_hook(lambda *_: self._count("calls")),

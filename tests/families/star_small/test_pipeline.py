@@ -12,7 +12,7 @@ from starvsr.errors import OptionError, WeightsError
 from starvsr.families import registry
 from starvsr.families.job_settings import job_settings
 from starvsr.families.options import UpscaleOptions
-from starvsr.families.star_small.pipeline import StarPipeline
+from starvsr.families.star_small.pipeline import StarSmallUpscaler
 from starvsr.families.star_small.spec import StarSmallSpec
 from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.small.model import StarSmall
@@ -43,8 +43,8 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def pipeline(weights: Path) -> StarPipeline:
-    return StarPipeline.load("tiny", weights=weights, precision="fp32")
+def pipeline(weights: Path) -> StarSmallUpscaler:
+    return StarSmallUpscaler.load("tiny", weights=weights, precision="fp32")
 
 
 def _clip(num_frames: int = 2, height: int = 6, width: int = 9) -> torch.Tensor:
@@ -52,7 +52,7 @@ def _clip(num_frames: int = 2, height: int = 6, width: int = 9) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (1, 7, 5), (3, 8, 12), (40, 3, 4)])
-def test_any_clip_comes_out_four_times_larger(pipeline: StarPipeline, size: tuple[int, int, int]) -> None:
+def test_any_clip_comes_out_four_times_larger(pipeline: StarSmallUpscaler, size: tuple[int, int, int]) -> None:
     frames, height, width = size
     hq = pipeline.upscale_clip(_clip(*size))
     assert hq.shape == (1, 3, frames, 4 * height, 4 * width)
@@ -66,12 +66,12 @@ def test_unknown_models_are_told_all_that_are_known() -> None:
         registry.get_spec("star-light", StarSmallSpec)
 
 
-def test_one_step_draws_no_noise(pipeline: StarPipeline) -> None:
+def test_one_step_draws_no_noise(pipeline: StarSmallUpscaler) -> None:
     a = pipeline.upscale_clip(_clip(), seed=1)
     assert torch.equal(a, pipeline.upscale_clip(_clip(), seed=2, first_frame=9))
 
 
-def test_sampling_depends_on_seed_and_frame_and_on_nothing_else(pipeline: StarPipeline) -> None:
+def test_sampling_depends_on_seed_and_frame_and_on_nothing_else(pipeline: StarSmallUpscaler) -> None:
     steps: list[tuple[int, int]] = []
     a = pipeline.upscale_clip(_clip(), seed=1, num_steps=3, on_step=lambda i, n: steps.append((i, n)))
     assert steps == [(1, 3), (2, 3), (3, 3)]
@@ -81,18 +81,18 @@ def test_sampling_depends_on_seed_and_frame_and_on_nothing_else(pipeline: StarPi
 
 
 @needs_bfloat16
-def test_bfloat16_is_close_to_float32(weights: Path, pipeline: StarPipeline) -> None:
-    half = StarPipeline.load("tiny", weights=weights, precision="bf16")
+def test_bfloat16_is_close_to_float32(weights: Path, pipeline: StarSmallUpscaler) -> None:
+    half = StarSmallUpscaler.load("tiny", weights=weights, precision="bf16")
     difference = half.upscale_clip(_clip()) - pipeline.upscale_clip(_clip())
     assert 0 < difference.abs().max() < 0.05
 
 
 def test_a_model_without_sampling_has_no_use_for_steps_and_takes_any_seed(
-    weights: Path, pipeline: StarPipeline
+    weights: Path, pipeline: StarSmallUpscaler
 ) -> None:
     assert "steps" in pipeline.traits.accepts
     registry.MODELS["tiny"] = dataclasses.replace(TINY, samples=False)
-    still = StarPipeline.load("tiny", weights=weights)
+    still = StarSmallUpscaler.load("tiny", weights=weights)
     assert "steps" not in still.traits.accepts
     settings, _ = job_settings(still, UpscaleOptions(model="tiny", seed=3))  # the same seed gives the same bytes
     assert settings.seed == 3 and settings.num_steps == 1
@@ -102,7 +102,7 @@ def test_weights_of_another_model_are_named(weights: Path) -> None:
     registry.MODELS["wide"] = dataclasses.replace(TINY, unet=dataclasses.replace(TINY.unet, width=16))
     try:
         with pytest.raises(WeightsError, match="of another shape"):
-            StarPipeline.load("wide", weights=weights)
+            StarSmallUpscaler.load("wide", weights=weights)
     finally:
         del registry.MODELS["wide"]
 
@@ -112,16 +112,16 @@ def test_damaged_and_missing_weights(weights: Path, tmp_path: Path) -> None:
     damaged.write_bytes(weights.read_bytes()[:200])
     for path, word in ((damaged, "cannot read"), (tmp_path / "none.safetensors", "no weights")):
         with pytest.raises(WeightsError, match=word):
-            StarPipeline.load("tiny", weights=path)
+            StarSmallUpscaler.load("tiny", weights=path)
 
 
 def test_unknown_precision(weights: Path) -> None:
     with pytest.raises(OptionError, match="precision"):
-        StarPipeline.load("tiny", weights=weights, precision="fp8")
+        StarSmallUpscaler.load("tiny", weights=weights, precision="fp8")
 
 
 @pytest.mark.parametrize("num_steps", [1, 2])
-def test_frames_come_one_by_one_as_in_the_clip(pipeline: StarPipeline, num_steps: int) -> None:
+def test_frames_come_one_by_one_as_in_the_clip(pipeline: StarSmallUpscaler, num_steps: int) -> None:
     clip = pipeline.upscale_clip(_clip(5), seed=1, num_steps=num_steps)
     frames = list(pipeline.upscale_frames(_clip(5), slice(1, 4), seed=1, num_steps=num_steps))
     assert torch.allclose(torch.stack(frames, 1).clamp(-1, 1), clip[0, :, 1:4], atol=1e-5)
@@ -130,11 +130,11 @@ def test_frames_come_one_by_one_as_in_the_clip(pipeline: StarPipeline, num_steps
 def test_steps_are_refused_by_a_model_without_sampling(weights: Path) -> None:
     registry.MODELS["tiny"] = dataclasses.replace(TINY, samples=False)
     with pytest.raises(OptionError, match="one step"):
-        StarPipeline.load("tiny", weights=weights).upscale_clip(_clip(), num_steps=2)
+        StarSmallUpscaler.load("tiny", weights=weights).upscale_clip(_clip(), num_steps=2)
 
 
 def test_the_steps_that_it_takes_anyway_may_be_named_and_no_others() -> None:
-    upscaler = StarPipeline.load("star-small")
+    upscaler = StarSmallUpscaler.load("star-small")
     assert job_settings(upscaler, UpscaleOptions(steps=1))[0].num_steps == 1
     with pytest.raises(OptionError, match="star-small has no use for --steps"):
         job_settings(upscaler, UpscaleOptions(steps=4))

@@ -23,7 +23,7 @@ _METAVARS = {
     "interval": "N:N",
     "box": "WxH",
 }
-_SHORT = {"overwrite": ("-y",)}
+_SHORT = {"overwrite": ("-y",), "exact": ("--reference",)}
 _OWN_METAVARS = {"model": "NAME", "weights": "FILE", "codec": "NAME", "preset": "NAME", "pixel_format": "NAME"}
 
 

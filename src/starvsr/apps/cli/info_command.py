@@ -27,9 +27,9 @@ _EXAMPLES = (
 def info(path: str, as_json: bool, **flags: Any) -> None:
     """Show what a video, an image or a folder of images holds."""
     options = options_of(flags)
-    from starvsr.jobs.inputs import look_at
+    from starvsr.jobs.inputs import probe_input
 
-    found = look_at(path, options)
+    found = probe_input(path, options)
     if as_json:
         click.echo(json_text(found.as_dict()))
         return

@@ -151,12 +151,12 @@ class Runner:
     def _finish(self, job: UpscaleJob | PhotosJob, on_progress: ProgressCallback | None) -> UpscaleResult:
         """Do a job; when it ends early, say what is kept of it."""
         from starvsr.errors import JobError
-        from starvsr.jobs.inspect import kept_words
+        from starvsr.jobs.inspect import kept_summary
 
         try:
             return job.run(on_progress=on_progress)
         except BaseException as error:
-            kept = None if isinstance(error, JobError) else kept_words(job.folder)
+            kept = None if isinstance(error, JobError) else kept_summary(job.folder)
             if kept:
                 remark(f"note: {kept}")
             raise

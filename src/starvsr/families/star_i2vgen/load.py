@@ -13,9 +13,9 @@ from starvsr.errors import WeightsError
 from starvsr.families.precision import choose_dtype
 from starvsr.families.star_i2vgen.model_folder import load_network
 from starvsr.families.star_i2vgen.prompts import encode_prompts
-from starvsr.families.star_i2vgen.reference import Choices
+from starvsr.families.star_i2vgen.reference import ReferenceQuirks
 from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
-from starvsr.families.star_i2vgen.upscaler import CHOICES, Contexts, Parts, StarI2VGen
+from starvsr.families.star_i2vgen.upscaler import QUIRKS, Contexts, Parts, StarI2VGen
 from starvsr.models.int8 import to_int8
 from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig, tower_weights
 from starvsr.models.text.clip_tokenizer import Tokenizer
@@ -58,7 +58,7 @@ def load(
         OptionError: a setting is wrong.
         WeightsError: a part is missing, damaged, or of another model.
     """
-    chosen = Choices.of(bool(defaults.get("exact")), **{choice: defaults.get(choice) for choice in CHOICES})
+    chosen = ReferenceQuirks.of(bool(defaults.get("exact")), **{choice: defaults.get(choice) for choice in QUIRKS})
     in_8_bits = precision == "int8"
     dtype = choose_dtype(_number_type("auto" if in_8_bits or precision is None else precision, device), device)
     files = files or find_model(spec, None if weights is None else Path(weights))

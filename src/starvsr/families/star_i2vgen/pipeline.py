@@ -47,12 +47,12 @@ from starvsr.windows import Window
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["FAST_STEPS", "SCALE", "PublishedStar", "Sampling"]
+__all__ = ["FAST_STEPS", "SCALE", "Sampling", "StarI2VGenPipeline"]
 
 SCALE = 4
 
 
-class PublishedStar:
+class StarI2VGenPipeline:
     """A published STAR network with the settings of one job: enlarges clips. `StarI2VGen` makes it for each job."""
 
     scale = SCALE

@@ -1,6 +1,6 @@
 """Where the released STAR code and this package choose differently, and how to get its choices: `--exact`.
 
-Each field of `Choices` is one repair that can be taken back on its own; `--exact` takes all of them back.
+Each field of `ReferenceQuirks` is one repair that can be taken back on its own; `--exact` takes all of them back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Source = Callable[[int | str], Tensor]
 
 
 @dataclass(frozen=True)
-class Choices:
+class ReferenceQuirks:
     """Choices that the released code makes in another way; "released" is always its way.
 
     Attributes:
@@ -56,7 +56,7 @@ class Choices:
                 raise OptionError(f"{flag_name(field.name)} is {value!r}: use {field.default} or released")
 
     @classmethod
-    def of(cls, exact: bool, **given: str | None) -> Choices:
+    def of(cls, exact: bool, **given: str | None) -> ReferenceQuirks:
         """Return the choices of a mode, with those that are given (not None) in their place."""
         base = cls(**{field.name: "released" for field in dataclasses.fields(cls)}) if exact else cls()  # type: ignore[arg-type]
         return dataclasses.replace(base, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from starvsr.diffusion.denoiser import Denoise, Predict, from_velocity, guided, 
 from starvsr.diffusion.samplers import SAMPLERS
 from starvsr.diffusion.schedules import NoiseSchedule
 from starvsr.errors import OptionError
-from starvsr.families.star_i2vgen.reference import Choices
+from starvsr.families.star_i2vgen.reference import ReferenceQuirks
 from starvsr.models.feature_cache import FeatureCache, FeatureCaches
 
 FAST_STEPS = 14
@@ -50,7 +50,7 @@ class Sampling:
     window: int = 32
     sampler: str = "dpmpp-2m-sde"
     step_list: Literal["fast", "normal"] | None = None
-    choices: Choices = field(default_factory=Choices)
+    choices: ReferenceQuirks = field(default_factory=ReferenceQuirks)
     guidance_pair: Literal["apart", "together"] = "apart"
     guidance_interval: tuple[int, int] | None = None
     feature_cache: int = 1

@@ -31,7 +31,7 @@ class StarI2VGenSpec(Entry):
     settings: type = StarI2VGenSettings
     loader: str = "starvsr.families.star_i2vgen.load:load"
     folder: str | None = "starvsr.families.star_i2vgen.model_folder:folder_parts"
-    folder_class: str = "StarPipeline"
+    folder_class: str = "StarSmallUpscaler"
     marks: tuple[str, ...] = ("VideoControlNet.input_blocks.0.0.weight", "input_blocks.0.0.weight")
     layout: Mapping[str, str] = field(default_factory=lambda: LAYOUT)
     scale: int = 4

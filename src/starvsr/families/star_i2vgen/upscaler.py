@@ -18,8 +18,8 @@ from starvsr.engine.upscaler import JobSettings, Session, StepCallback
 from starvsr.families.settings import job_names, load_names
 from starvsr.families.star_i2vgen.acceleration import CompiledNetwork
 from starvsr.families.star_i2vgen.footprint.plan import StarPlan
-from starvsr.families.star_i2vgen.pipeline import SCALE, PublishedStar
-from starvsr.families.star_i2vgen.reference import Choices
+from starvsr.families.star_i2vgen.pipeline import SCALE, StarI2VGenPipeline
+from starvsr.families.star_i2vgen.reference import ReferenceQuirks
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling
 from starvsr.families.star_i2vgen.settings import StarI2VGenSettings
 from starvsr.models.int8 import computing_dtype, weight_bytes
@@ -30,8 +30,8 @@ from starvsr.quantities import parse_interval
 
 SEGMENT, SEGMENT_OVERLAP, TILE_OVERLAP_PX = 24, 4, 32
 ACCEPTED, LOADS = job_names(StarI2VGenSettings), load_names(StarI2VGenSettings)
-CHOICES = tuple(field.name for field in dataclasses.fields(Choices) if field.name in ACCEPTED)
-"""Options that are single choices of `Choices`."""
+QUIRKS = tuple(field.name for field in dataclasses.fields(ReferenceQuirks) if field.name in ACCEPTED)
+"""Options that are single choices of `ReferenceQuirks`."""
 
 SAMPLING = tuple(field.name for field in dataclasses.fields(Sampling) if field.name in ACCEPTED)
 """Options that are fields of `Sampling`."""
@@ -82,7 +82,7 @@ class StarI2VGen:
         self._parts = parts
         self._compiled = CompiledNetwork(parts.network.eval(), compile) if compile else None
         self._fixed_bytes = weight_bytes(parts.network) + weight_bytes(parts.vae)
-        self._working: PublishedStar | None = None  # the pipeline whose memory plan is applied
+        self._working: StarI2VGenPipeline | None = None  # the pipeline whose memory plan is applied
 
     def traits_for(self, values: Mapping[str, Any]) -> Traits:
         """Return the traits with these job options; the released choices see the whole clip."""
@@ -103,7 +103,7 @@ class StarI2VGen:
             digest=self._parts.digest,
         )
 
-    def pipeline(self, values: Mapping[str, Any] | None = None) -> PublishedStar:
+    def pipeline(self, values: Mapping[str, Any] | None = None) -> StarI2VGenPipeline:
         """Return a pipeline with these job options, which replace those that the model was loaded with.
 
         Raises:
@@ -119,7 +119,7 @@ class StarI2VGen:
             given["guidance_interval"] = parse_interval(given["guidance_interval"])
         sampling = Sampling(**given, choices=choices)
         contexts = parts.encode(values.get("prompt"), values.get("negative_prompt"), choices.prompt_join)
-        return PublishedStar(
+        return StarI2VGenPipeline(
             self.name,
             parts.network,
             TemporalVaeCodec(parts.vae, decode_dtype=half, **groups),
@@ -149,7 +149,7 @@ class StarI2VGen:
                 self._working = None
             pipeline.memory.end()
 
-    def take_turn(self, pipeline: PublishedStar) -> None:
+    def take_turn(self, pipeline: StarI2VGenPipeline) -> None:
         """Apply the memory plan of this pipeline to the networks."""
         if self._working is pipeline:
             return
@@ -165,7 +165,7 @@ class StarI2VGen:
 class StarSession:
     """One job of a loaded model: its pipeline, notes and smaller plans."""
 
-    def __init__(self, model: StarI2VGen, pipeline: PublishedStar, settings: JobSettings) -> None:
+    def __init__(self, model: StarI2VGen, pipeline: StarI2VGenPipeline, settings: JobSettings) -> None:
         self.pipeline = pipeline
         self.on_replan: Callable[[ModelPlan], None] | None = None
         self._model, self._settings = model, settings
@@ -201,5 +201,5 @@ class StarSession:
         )
 
 
-def _choices(values: Mapping[str, Any]) -> Choices:
-    return Choices.of(bool(values.get("exact")), **{name: values.get(name) for name in CHOICES})
+def _choices(values: Mapping[str, Any]) -> ReferenceQuirks:
+    return ReferenceQuirks.of(bool(values.get("exact")), **{name: values.get(name) for name in QUIRKS})

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class StarPipeline(ClipUpscaler):
+class StarSmallUpscaler(ClipUpscaler):
     """Enlarges clips with a STAR network.
 
     One step starts from the low-quality latents themselves and draws no noise. More steps start from the noised
@@ -70,7 +70,7 @@ class StarPipeline(ClipUpscaler):
     @classmethod
     def load(
         cls, name: str, *, weights: Path | str | None = None, device: str = "cpu", precision: str | None = None
-    ) -> StarPipeline:
+    ) -> StarSmallUpscaler:
         """Build a model of the registry.
 
         Args:
@@ -94,7 +94,7 @@ class StarPipeline(ClipUpscaler):
         device: str = "cpu",
         precision: str | None = None,
         steps: int | None = None,
-    ) -> StarPipeline:
+    ) -> StarSmallUpscaler:
         """Build a model by its entry; see `load`. ``steps`` are those of jobs that name none."""
         path = spec.packaged_weights() if weights is None else Path(weights)
         network = StarSmall(spec.unet, spec.context_tokens)
@@ -165,6 +165,6 @@ class StarPipeline(ClipUpscaler):
         return dpmpp_2m_sde(denoise, start, sigmas, noise=noise, on_step=after_step)
 
 
-def load(entry: StarSmallSpec, *, device: str = "cpu", **options: Any) -> StarPipeline:
+def load(entry: StarSmallSpec, *, device: str = "cpu", **options: Any) -> StarSmallUpscaler:
     """Load a model for the registry."""
-    return StarPipeline.of(entry, device=device, **options)
+    return StarSmallUpscaler.of(entry, device=device, **options)
