@@ -1,1 +1,1 @@
-"""Doors for people: command line, batch, web, nodes."""
+"""Front ends: the command line."""

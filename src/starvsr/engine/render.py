@@ -171,7 +171,7 @@ class Finish:
         width: Width of the output in pixels.
         height: Height of the output in pixels.
         color: "none", "adain" or "wavelet".
-        keep_alpha: Whether the output holds the input's alpha; it is enlarged by itself.
+        keep_alpha: Whether the output holds the input's alpha; it is enlarged independently.
     """
 
     width: int

@@ -1,4 +1,4 @@
-"""A folder of photos: each is enlarged by itself, and all appear together, under the names that they have.
+"""A folder of photos: each is enlarged independently, and all appear together, under the names that they have.
 
 A folder of images is one film when it is meant as one: its images have the same name but for one number, and the same
 size. `--images film` and `--images photos` decide otherwise. Photos may differ in size, depth and transparency.
@@ -48,7 +48,7 @@ class Prepare(Protocol):
 
 
 def are_photos(path: Path, out: Path, options: UpscaleOptions) -> bool:
-    """Whether an input is a folder of photos, each to be enlarged by itself.
+    """Whether an input is a folder of photos, each to be enlarged independently.
 
     Args:
         path: The input.

@@ -27,7 +27,7 @@ _SMALLEST_SIDE = {"libx265": 64}
 """Narrower pictures make libx265 (seen in 4.2) write beyond its buffers and bring the process down."""
 _SMALLEST_SIDE_OF_OTHERS = 16
 _HEADER_KBIT = 6
-"""Room for parameter sets and encoder notes, which would eat the whole first frame of a tiny clip."""
+"""Space for parameter sets and encoder notes, which would eat the whole first frame of a tiny clip."""
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 
 _ROUNDED = 0x4 | 0x2000 | 0x4000 | 0x40000  # by number: PyAV names them only since 18

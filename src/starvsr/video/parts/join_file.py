@@ -283,7 +283,7 @@ class MovedPart(StoredPart):
             raise DamagedPartError(path, str(error)) from None
 
     def packets(self) -> Iterator[Packet]:
-        """Yield the packets in the order of decoding, each checked.
+        """Yield the packets in decode order, each checked.
 
         Raises:
             DamagedPartError: A packet is not as it was written.
@@ -329,7 +329,7 @@ class Mover:
         self._waiting: deque[tuple[int, StoredPart]] = deque()
 
     def look(self, number: int, part: StoredPart) -> None:
-        """Take note that a part was handed to the muxer; give up what has arrived in the file."""
+        """Register a part that was handed to the muxer; release the parts whose packets have arrived in the file."""
         self._waiting.append((number, part))
         while self._waiting:
             number, part = self._waiting[0]

@@ -166,7 +166,7 @@ class StoredPart(ABC):
 
     @abstractmethod
     def packets(self) -> Iterator[Packet]:
-        """Yield the packets in the order of decoding, each checked.
+        """Yield the packets in decode order, each checked.
 
         Raises:
             DamagedPartError: A packet is not as it was written.
@@ -174,7 +174,7 @@ class StoredPart(ABC):
 
 
 def delay_of(times: Sequence[int]) -> int:
-    """Say by how many pictures decoding must run ahead of showing, for times in the order of decoding.
+    """Return by how many pictures decoding must run ahead of presentation, for times in decode order.
 
     The picture shown as number j can be decoded as number i only where i - delay <= j.
     """
@@ -205,7 +205,7 @@ class PartFacts:
 
     Attributes:
         num_frames: Frames in it.
-        delay: By how many pictures the order of decoding runs ahead of the order of showing.
+        delay: By how many pictures decode order runs ahead of presentation order.
         size: Bytes of its file.
         sha256: Of its file.
     """
@@ -295,7 +295,7 @@ class Part(StoredPart):
             raise DamagedPartError(path, str(error) or type(error).__name__) from None
 
     def packets(self) -> Iterator[Packet]:
-        """Yield the packets in the order of decoding, each checked.
+        """Yield the packets in decode order, each checked.
 
         Raises:
             DamagedPartError: A packet is not as it was written.

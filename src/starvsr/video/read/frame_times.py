@@ -80,7 +80,7 @@ def in_range(
 
 
 def with_durations(pictures: Iterator[Picture], info: VideoInfo, *, is_whole: bool) -> Iterator[Picture]:
-    """Set each duration to the distance to the next frame; the last keeps the file's word."""
+    """Set each duration to the distance to the next frame; the last keeps the duration that the file gives."""
     step = max(1, round(1 / (info.frame_rate * info.time_base)))
     held: Picture | None = None
     for picture in pictures:

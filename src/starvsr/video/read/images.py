@@ -129,7 +129,7 @@ class ImageFiles:
             if size != (self._info.width, self._info.height):
                 raise UnreadableInputError(
                     f"{file}: {size[0]}x{size[1]}, but the first image is {self._info.width}x{self._info.height}:"
-                    " a film has one size; give --images photos to enlarge each by itself"
+                    " a film has one size; give --images photos to enlarge each independently"
                 )
             yield Picture(index, 1, image)
 

@@ -122,7 +122,7 @@ def _read_chunks(file: BinaryIO, most: int) -> tuple[int, int, list[int]]:
 
 
 def _has_alpha(image: Any) -> bool:
-    """Whether a pixel of the first frames is not opaque; past a budget of pixels the file's word counts."""
+    """Whether a pixel of the first frames is not opaque; past a budget of pixels what the file says counts."""
     most = max(1, min(_ALPHA_SCAN_LIMIT, _ALPHA_SCAN_PIXELS // (image.size[0] * image.size[1])))
     for index in range(min(most, image.n_frames)):
         image.seek(index)

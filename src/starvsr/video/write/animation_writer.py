@@ -1,4 +1,4 @@
-"""``AnimationWriter``: frames into an animated GIF, WebP or PNG, each coded by itself, in constant memory."""
+"""``AnimationWriter``: frames into an animated GIF, WebP or PNG, each coded independently, in constant memory."""
 
 from __future__ import annotations
 

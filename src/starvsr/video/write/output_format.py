@@ -104,7 +104,7 @@ class OutputFormat:
 
     @property
     def holds_stills(self) -> bool:
-        """Whether each frame is coded as an image by itself."""
+        """Whether each frame is coded as an independent image."""
         return self.is_images or self.is_animation
 
     @property
