@@ -194,6 +194,7 @@ def test_weights_of_raft_that_cannot_be_had_are_told(folder, monkeypatch, failur
         ({"texture_start": 0.6, "texture_end": 0.5}, "--texture-start 0.6 lies after --texture-end 0.5"),
         ({"texture_scale": 0.0, "texture_every": 2}, "--texture-scale 0 leaves nothing to limit"),
         ({"negative_prompt": "fog"}, "--negative-prompt has no use without guidance"),
+        ({"guidance": 3.0}, "--guidance has no use between two equal texts"),
         ({"prompt": "cat " * 100}, "the text encoder reads 75: shorten it"),
     ],
 )

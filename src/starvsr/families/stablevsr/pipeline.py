@@ -23,7 +23,7 @@ from starvsr.families.stablevsr.flows import EnlargedFlows
 from starvsr.families.stablevsr.footprint import DECODE, FLOW, SAMPLE, Maps, StableVSRFootprint, trace_calls
 from starvsr.families.stablevsr.inference import InferenceNetworks
 from starvsr.families.stablevsr.plan import StableVSRPlan
-from starvsr.families.stablevsr.sampling import Guidance, OnFrame, sample
+from starvsr.families.stablevsr.sampling import Guidance, sample
 from starvsr.families.stablevsr.split_unet import halves
 from starvsr.models.flow.estimator import FlowEstimator
 from starvsr.models.int8 import computing_dtype, largest_unpacked
@@ -247,14 +247,19 @@ class StableVSRPipeline:
                 drawn[stream] = noise(stream)
             return drawn[stream][:, :, frame]
 
-        on_frame: OnFrame | None = arguments.get("on_step")
+        num_steps, on_step = arguments.get("num_steps", NUM_STEPS), arguments.get("on_step")
+
+        def on_frame(done: int, total: int) -> None:
+            if on_step is not None and done % count == 0:
+                on_step(done // count, num_steps)
+
         return sample(
             self.networks,
             self.scheduler,
             frames,
             [noise_of("start", frame) for frame in range(count)],
             flows,
-            self.scheduler.timesteps(arguments.get("num_steps", NUM_STEPS)),
+            self.scheduler.timesteps(num_steps),
             noise_of,
             guidance=self.sampling.guidance,
             at_once=(self.memory.plan or StableVSRPlan()).frames_at_once,
@@ -286,5 +291,10 @@ def sampling_of(values: Mapping[str, Any], encode_text: Any) -> Sampling:
         if negative is not None:
             raise OptionError("--negative-prompt has no use without guidance: add --guidance above 1, or leave it out")
         return Sampling(guidance, (encode_text(values.get("prompt") or ""),))
-    texts = (encode_text(values.get("prompt") or ""), encode_text(negative or ""))
+    prompt = values.get("prompt") or ""
+    if prompt == (negative or ""):
+        raise OptionError(
+            "--guidance has no use between two equal texts: add --prompt or --negative-prompt, or leave it out"
+        )
+    texts = (encode_text(prompt), encode_text(negative or ""))
     return Sampling(guidance, texts, text_guidance)

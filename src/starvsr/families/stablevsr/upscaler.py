@@ -19,7 +19,14 @@ from starvsr.engine.upscaler import JobSettings, Session, StepCallback
 from starvsr.errors import OptionError
 from starvsr.families.settings import job_names, load_names
 from starvsr.families.stablevsr.networks import DiffusersNetworks
-from starvsr.families.stablevsr.pipeline import NUM_STEPS, SCALE, LoadedNetworks, StableVSRPipeline, sampling_of
+from starvsr.families.stablevsr.pipeline import (
+    MIN_SIDE_PX,
+    NUM_STEPS,
+    SCALE,
+    LoadedNetworks,
+    StableVSRPipeline,
+    sampling_of,
+)
 from starvsr.families.stablevsr.plan import StableVSRPlan
 from starvsr.families.stablevsr.settings import StableVSRSettings
 from starvsr.models.flow.estimator import FlowEstimator
@@ -70,6 +77,7 @@ class StableVSRUpscaler(ClipUpscaler):
             accepts=ACCEPTED,
             loads=LOADS,
             overlap=OVERLAP,
+            least_side=MIN_SIDE_PX,
             tiling="none",
             segment=SEGMENT,
             num_steps=NUM_STEPS,
