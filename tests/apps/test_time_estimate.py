@@ -71,3 +71,9 @@ def test_trials_are_no_larger_than_the_job(smallest: int, sides: set[int]) -> No
     model = Priced(0, [1e-7], 0)
     seconds_per_pixel(model, 1, smallest, "cpu", model.clock)
     assert {side for side, _ in model.made} == sides
+
+
+def test_trials_are_no_smaller_than_the_model_takes() -> None:
+    model = Priced(0, [1e-7], 0)
+    seconds_per_pixel(model, 1, 64, "cpu", model.clock, least_side=32)
+    assert {side for side, _ in model.made} == {32, 64}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,13 +29,17 @@ from starvsr.families.causal_sr.pipeline import CausalPipeline
 from starvsr.families.causal_sr.spec import CAUSAL_SR
 from starvsr.families.job_settings import complete_options, job_settings, plain_settings
 from starvsr.families.options import UpscaleOptions, default_of, model_options
+from starvsr.families.registry import get_entry
 from starvsr.families.star_small.pipeline import StarSmallUpscaler
 from starvsr.models.causal_sr import CausalSR
 from starvsr.models.causal_sr_config import CausalSRConfig
 from tests.support.doubles import NearestUpscaler, random_frames
+from tests.support.stablevsr_folder import write_folder
 from tests.support.tiny_star import TinyStar, clip
 
 WIDTH, HEIGHT, LENGTH = 9, 7, 4
+LEAST_PX = {"tiny stablevsr": 32}
+"""Models that refuse smaller frames."""
 
 
 class ChunkUpscaler(NearestUpscaler):
@@ -69,11 +76,23 @@ def tiny_causal() -> CausalPipeline:
     return CausalPipeline(CAUSAL_SR, CausalSR(sizes))
 
 
+@lru_cache
+def tiny_stablevsr_folder() -> Path:
+    return write_folder(Path(tempfile.mkdtemp(prefix="starvsr-test-")) / "StableVSR")
+
+
+@lru_cache
+def tiny_stablevsr() -> Upscaler:
+    pytest.importorskip("diffusers")
+    return get_entry("stablevsr").load(weights=tiny_stablevsr_folder(), flow="dis")
+
+
 MODELS: dict[str, Callable[[], Upscaler]] = {
     "bicubic": BicubicUpscaler,
     "star-small": lambda: StarSmallUpscaler.load("star-small", precision="fp32"),
     "tiny star-light": TinyStar,
     "tiny causal-sr": tiny_causal,
+    "tiny stablevsr": tiny_stablevsr,
     "whole clip": lambda: WholeClipUpscaler(traits=Traits(lengths=ClipLengths(whole=True))),
     "4k + 1": lambda: ChunkUpscaler(traits=Traits(lengths=ClipLengths(multiple=4, offset=1))),
     "causal": lambda: CausalUpscaler(traits=Traits(overlap=2, overlap_after=0, repeat_first_frame=True)),
@@ -91,6 +110,11 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def model(name: str) -> Upscaler:
     return MODELS[name]()
+
+
+def at_least(name: str, *sides: int) -> tuple[int, ...]:
+    """Return the sides, none below what a model takes."""
+    return tuple(max(side, LEAST_PX.get(name, 1)) for side in sides)
 
 
 def run(model: Upscaler, frames: list[Any], options: UpscaleOptions, **steps: int) -> list[np.ndarray]:
@@ -116,10 +140,11 @@ def run(model: Upscaler, frames: list[Any], options: UpscaleOptions, **steps: in
 def test_as_many_frames_come_out_as_go_in(name: str, model: Upscaler, num_frames: int) -> None:
     segment: dict[str, Any] = {} if name == "whole clip" else {"segment": LENGTH}
     options = UpscaleOptions(scale=EXACT.get(name, 4), **segment)
-    frames = random_frames(num_frames, HEIGHT, WIDTH)
+    height, width = at_least(name, HEIGHT, WIDTH)
+    frames = random_frames(num_frames, height, width)
     out = run(model, frames, options, num_steps=1)
     scale = EXACT.get(name, 4)
-    assert [pixels.shape for pixels in out] == [(scale * HEIGHT, scale * WIDTH, 3)] * num_frames
+    assert [pixels.shape for pixels in out] == [(scale * height, scale * width, 3)] * num_frames
     if name in EXACT:
         for given, made in zip(frames, out, strict=True):
             np.testing.assert_array_equal(made, given.pixels.repeat(scale, 0).repeat(scale, 1))
@@ -127,13 +152,15 @@ def test_as_many_frames_come_out_as_go_in(name: str, model: Upscaler, num_frames
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 3), (2, 17)])
 def test_sizes_may_be_odd_and_small(name: str, model: Upscaler, size: tuple[int, int]) -> None:
+    if name in LEAST_PX:
+        size = LEAST_PX[name] + size[0], LEAST_PX[name] + size[1]
     (made,) = run(model, random_frames(1, *size), UpscaleOptions(scale=EXACT.get(name, 4)), num_steps=1)
     scale = EXACT.get(name, 4)
     assert made.shape == (scale * size[0], scale * size[1], 3)
 
 
 def test_the_same_seed_gives_the_same_bytes_in_every_session(name: str) -> None:
-    frames = random_frames(5, HEIGHT, WIDTH)
+    frames = random_frames(5, *at_least(name, HEIGHT, WIDTH))
     options = UpscaleOptions(seed=7, scale=EXACT.get(name, 4))  # accepted by models that draw no noise, too
     same = MODELS[name]()
     models = (MODELS[name](), MODELS[name]()) if name == "whole clip" else (same, same)
@@ -145,7 +172,7 @@ def test_sessions_may_take_turns(name: str) -> None:
     if name == "whole clip":
         pytest.skip("the double takes one clip only")
     model = MODELS[name]()
-    small, large = clip(5, 4, 6), clip(9, 6, 4)
+    small, large = clip(5, *at_least(name, 4, 6)), clip(9, *at_least(name, 6, 4))
     jobs = [dataclasses.replace(plain_settings(model), seed=seed, num_steps=1) for seed in (1, 2)]
 
     def made(session: Any, lq: Tensor) -> Tensor:
@@ -203,7 +230,12 @@ SAMPLES: dict[str, Any] = {
     "prompt": "a red barn",
     "window": 3,
     "precision": "bf16",
-    "flow": "dis",
+    "flow": "raft",
+    "tcm": "trained",
+    "texture_scale": 0.5,
+    "texture_start": 0.5,
+    "texture_end": 0.5,
+    "texture_every": 2,
     "negative_prompt": "fog",
     "guidance": 2.0,
     "sampler": "ddim",
@@ -225,6 +257,10 @@ SAME_NUMBERS = {"guidance_pair", "attention", "step_list"}
 """Settings that may lead to the same numbers on a CPU (the last one beside ``steps``): that they arrive is enough."""
 LARGE = {"padding", "exact"}
 """Settings that make clips of 1280x720 pixels: too much for a test."""
+NEEDED: dict[str, dict[str, Any]] = {
+    "tiny stablevsr": {"guidance": {"prompt": "a red barn"}, "negative_prompt": {"guidance": 3.0}}
+}
+"""Settings without which others are refused, or have little to do."""
 
 
 def test_there_is_a_sample_of_every_setting_of_a_model() -> None:
@@ -233,10 +269,11 @@ def test_there_is_a_sample_of_every_setting_of_a_model() -> None:
 
 
 @pytest.mark.parametrize("setting", SAMPLES)
-@pytest.mark.parametrize("kind", ["bicubic", "star-small", "tiny star-light", "function"])
+@pytest.mark.parametrize("kind", ["bicubic", "star-small", "tiny star-light", "tiny stablevsr", "function"])
 def test_every_setting_given_with_a_loaded_model_changes_the_output_or_is_refused(kind: str, setting: str) -> None:
     model = MODELS[kind]()
-    options = UpscaleOptions(scale=2, **{setting: SAMPLES[setting]})
+    needed = NEEDED.get(kind, {}).get(setting, {})
+    options = UpscaleOptions(scale=2, **{setting: SAMPLES[setting]}, **needed)
     try:
         job, _ = job_settings(model, complete_options(model, options))
     except OptionError as error:
@@ -245,20 +282,24 @@ def test_every_setting_given_with_a_loaded_model_changes_the_output_or_is_refuse
         return
     if setting == "seed":
         assert job.seed == SAMPLES["seed"]
-        if kind != "tiny star-light":
+        if not kind.startswith("tiny"):
             return  # the same bytes for every seed are the same bytes for this seed
     elif setting != "steps":
-        assert job.values == {setting: SAMPLES[setting]}
+        assert job.values == {setting: SAMPLES[setting], **needed}
+    if kind == "tiny stablevsr" and setting == "exact":
+        assert model.traits_for(job.values).lengths.whole and not model.traits_for({}).lengths.whole
+        return
     if setting in LARGE | SAME_NUMBERS:
         assert isinstance(model, TinyStar)
         made, plain = model.pipeline(job.values), model.pipeline()
         assert made.sampling != plain.sampling or made._attention is not plain._attention
         return
-    lq = clip(7, 8, 8)
+    lq = clip(*((3, 32, 32) if kind in LEAST_PX else (7, 8, 8)))
     if setting == "window_join":  # joins what is longer than a window
         model = TinyStar(window=3)
         job = dataclasses.replace(job, values={**job.values, "window": 3})
-    plain_job = dataclasses.replace(plain_settings(model), num_steps=2)
+    plain_values = needed if kind != "tiny stablevsr" or setting != "negative_prompt" else {}
+    plain_job = dataclasses.replace(plain_settings(model, **plain_values), num_steps=2)
     if setting != "steps":
         job = dataclasses.replace(job, num_steps=2)
     assert not torch.equal(*(_output(model, settings, lq) for settings in (job, plain_job)))

@@ -44,6 +44,7 @@ class Traits:
         overlap_after: Frames of context after a segment.
         repeat_first_frame: At the start of a shot, repeat its first frame so that ``overlap`` frames precede it.
         crossfade: Frames over which neighbouring segments are blended when the user names none, if they fit.
+        least_side: Shortest side of a frame that it takes, in input pixels.
         tiling: Who cuts frames into tiles.
         tile_overlap: Input pixels over which tiles are blended.
         segment: Longest segment worth holding, in frames; None means that memory alone decides.
@@ -64,6 +65,7 @@ class Traits:
     overlap_after: int | None = None
     repeat_first_frame: bool = False
     crossfade: int = 0
+    least_side: int = 1
     tiling: Tiling = "engine"
     tile_overlap: int = 16
     segment: int | None = None

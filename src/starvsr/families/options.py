@@ -8,8 +8,8 @@ from typing import Any
 
 from starvsr.errors import OptionError
 from starvsr.families.causal_sr.settings import DetailSettings
-from starvsr.families.settings import PrecisionSettings, SamplingSettings, WeightsSettings
-from starvsr.families.stablevsr.settings import FlowSettings
+from starvsr.families.settings import ExactSettings, PrecisionSettings, SamplingSettings, WeightsSettings
+from starvsr.families.stablevsr.settings import NeighbourSettings
 from starvsr.families.star_i2vgen.settings import (
     GuidanceSettings,
     ReferenceSettings,
@@ -38,11 +38,12 @@ class UpscaleOptions(  # the fields of the last one come first: the order of hel
     CutOptions,
     SourceOptions,
     ReferenceSettings,
+    ExactSettings,
     PictureOptions,
     SpeedSettings,
     SizeOptions,
     GuidanceSettings,
-    FlowSettings,
+    NeighbourSettings,
     PrecisionSettings,
     TextSettings,
     DetailSettings,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from starvsr.options.info import MODEL, option
 
+RELEASED = "As the released code does it"
+
 
 @dataclass(frozen=True)
 class WeightsSettings:
@@ -43,6 +45,42 @@ class PrecisionSettings:
         "text",
         loads=True,
         choices=("auto", "fp32", "bf16", "fp16", "int8"),
+    )
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """What the video shows."""
+
+    prompt: str | None = option(None, "What the video shows, for models that read text.", MODEL, "text")
+
+
+@dataclass(frozen=True)
+class PromptGuidanceSettings:
+    """How strongly the prompt is followed."""
+
+    negative_prompt: str | None = option(
+        None, "What the result must not look like, for models that read text.", MODEL, "text"
+    )
+    guidance: float | None = option(
+        None,
+        "Weight of the prompt against the negative prompt (default: the model's own); 1 saves half the work.",
+        MODEL,
+        "float",
+        minimum=1,
+        maximum=50,
+    )
+
+
+@dataclass(frozen=True)
+class ExactSettings:
+    """The released code's choices."""
+
+    exact: bool = option(
+        False,
+        "Make the released code's choices: the whole clip in one piece, and for STAR all of the following.",
+        RELEASED,
+        "flag",
     )
 
 

@@ -10,17 +10,7 @@ import starvsr
 from starvsr.errors import OptionError, WeightsError
 from starvsr.families.registry import get_entry
 from starvsr.video.codec_pass import write_lossless
-from tests.support.stablevsr_folder import write_folder
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    return write_folder(tmp_path_factory.mktemp("published") / "StableVSR")
-
-
-@pytest.fixture
-def folder(published, tmp_path):
-    return shutil.copytree(published, tmp_path / "StableVSR")
+from tests.families.stablevsr.clips import clip
 
 
 def load(folder, **options):
@@ -29,11 +19,6 @@ def load(folder, **options):
 
 def change(path, **entries):
     path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
-
-
-def clip(frames=4, height=32, width=36):
-    generator = torch.Generator().manual_seed(5)
-    return torch.rand(1, 3, frames, height, width, generator=generator) * 2 - 1
 
 
 def test_a_clip_is_enlarged_and_the_seed_decides_it(folder):

@@ -120,9 +120,10 @@ def _seconds_per_pixel(job: Job) -> float:
     from starvsr.apps.cli.time_estimate import NUM_FRAMES, seconds_per_pixel
     from starvsr.engine.processor import processor_threads
 
-    side, lengths = min(job.info.width, job.info.height), job.traits.lengths
+    side, count = min(job.info.width, job.info.height), job.traits.lengths.at_least(NUM_FRAMES)
+    least = job.traits.least_side
     with processor_threads(job.options.threads), job.upscaler.open(job.settings, job.plan) as session:
-        return seconds_per_pixel(session, job.num_steps, side, job.device, num_frames=lengths.at_least(NUM_FRAMES))
+        return seconds_per_pixel(session, job.num_steps, side, job.device, num_frames=count, least_side=least)
 
 
 def _trial_notes(job: Job) -> list[str]:

@@ -32,6 +32,7 @@ def seconds_per_pixel(
     clock: Callable[[], float] = time.perf_counter,
     *,
     num_frames: int = NUM_FRAMES,
+    least_side: int = 1,
 ) -> float:
     """Return the time for an input pixel of a frame, from the largest trial that does not take long.
 
@@ -42,10 +43,11 @@ def seconds_per_pixel(
         device: Where the model computes.
         clock: Tells seconds.
         num_frames: Frames of the trial clip, as many as the model takes at once.
+        least_side: Side in pixels below which the model takes no frames.
     """
     import torch
 
-    sides = [side for side in SIDES if side <= largest_side] or [largest_side]
+    sides = [side for side in SIDES if least_side <= side <= largest_side] or [largest_side]
     with torch.inference_mode():
         for side in sides:
             lq = torch.zeros(1, 3, num_frames, side, side, device=device)

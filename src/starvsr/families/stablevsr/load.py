@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import re
 from collections.abc import Mapping
 from importlib import import_module
@@ -12,21 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starvsr.diffusion.ddpm import DDPM, DDPMConfig
+from starvsr.engine.allocator import keep_freed_memory
 from starvsr.errors import OptionError, WeightsError
 from starvsr.families.precision import choose_dtype
+from starvsr.families.stablevsr.configuration import Configuration, read_json
 from starvsr.families.stablevsr.networks import DiffusersNetworks
 from starvsr.families.stablevsr.spec import StableVSRSpec
 from starvsr.families.stablevsr.upscaler import StableVSRUpscaler
-from starvsr.models.flow.dis import DisFlow
+from starvsr.models.flow.dis import load_dis
 from starvsr.models.flow.estimator import FlowEstimator
-from starvsr.models.flow.raft import load_raft
-from starvsr.models.weights import digest, fit, known_digest, read_tensors
+from starvsr.models.flow.raft import check_raft, first_line, load_raft
+from starvsr.models.int8 import to_int8
+from starvsr.models.weights import build_empty, digest, fit, known_digest, read_tensors
 from starvsr.models.weights.locate import ModelFiles, find_model
 
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _UNUSED = ("class_embedding.weight", "text_model.embeddings.position_ids", "embeddings.position_ids")
-_INPUT_CHANNELS = 7
 _TEXT_LENGTH = 77
 
 
@@ -37,16 +38,21 @@ def load(
     device: str = "cpu",
     precision: str | None = None,
     flow: str | None = None,
+    tcm: Path | str | None = None,
     **defaults: Any,
 ) -> StableVSRUpscaler:
     """Load the model for the registry.
+
+    What is wrong with options, packages, configuration or weights is told before anything is computed.
 
     Args:
         spec: The entry.
         weights: A folder of the published layout in place of what `starvsr models fetch` got.
         device: Where everything computes.
-        precision: "fp32", "fp16", "bf16", or "auto" (None) for fp16 on CUDA, else fp32.
+        precision: "fp32", "fp16", "bf16", "auto" (None) for fp16 on CUDA, else fp32, or "int8", which keeps the weights
+            of UNet and TCM in 8 bits and computes like "auto".
         flow: "raft" (None) or "dis".
+        tcm: A folder with another TCM: of a ControlNet as diffusers saves it, or one with such a folder "controlnet".
         defaults: Options of the model's jobs, for jobs that do not name them.
 
     Raises:
@@ -55,44 +61,110 @@ def load(
     """
     if weights is not None and not Path(weights).is_dir():
         raise WeightsError(f"{weights} is no folder: give the one that holds model_index.json, unet, controlnet, ...")
-    precision = precision or "auto"
-    auto = "fp16" if device.startswith("cuda") else "fp32"
-    dtype = choose_dtype(auto if precision == "auto" else precision, device)
-    files = find_model(spec, None if weights is None else Path(weights))
+    in_8_bits = precision == "int8"
+    dtype = choose_dtype(_number_type("auto" if in_8_bits or precision is None else precision, device), device)
+    files = dict(find_model(spec, None if weights is None else Path(weights)))
+    if tcm is not None:
+        files |= tcm_files(Path(tcm))
     for library in ("diffusers", "transformers"):
         _library(library)
-    estimator: FlowEstimator = DisFlow() if flow == "dis" else load_raft(device)
-    scheduler = DDPM(_scheduler_config(files))
-    text = encode_text(files, "")
-    networks = DiffusersNetworks(
-        unet=_network(files, "unet", "UNet2DConditionModel", dtype).to(device),
-        tcm=_network(files, "tcm", "ControlNetModel", dtype).to(device),
-        vae=_network(files, "vae", "AutoencoderKL", dtype).to(device),
-        text=text.to(device, dtype),
-    )
-    given = {"weights": weights, "precision": None if precision == "auto" else precision, "flow": flow, **defaults}
+    estimator: FlowEstimator | None = None
+    if flow == "dis":
+        estimator = load_dis()
+    else:
+        check_raft()
+    configuration = Configuration.read(files)
+    if device == "cpu":
+        keep_freed_memory()
+    unet = _network(files, "unet", "UNet2DConditionModel", configuration.unet, dtype)
+    control = _network(files, "tcm", "ControlNetModel", configuration.tcm, dtype)
+    vae = _network(files, "vae", "AutoencoderKL", configuration.vae, torch.float32)
+    if in_8_bits:
+        to_int8(unet)
+        to_int8(control)
+    texts = TextEncoder(files)
+    networks = DiffusersNetworks(unet=unet, tcm=control, vae=vae, text=texts(""))
+    given = {"weights": weights, "precision": None if precision == "auto" else precision, "flow": flow, "tcm": tcm}
     return StableVSRUpscaler(
         spec.name,
         networks,
-        scheduler,
-        estimator,
+        configuration.scheduler,
+        estimator or load_raft(),
         device=device,
-        dtype=dtype,
-        digest=known_digest(files["unet"]) or digest(files["unet"]),
-        loaded_with={name: value for name, value in given.items() if value is not None},
+        encode_text=texts,
+        digest=_digest(files, tcm is not None),
+        loaded_with={
+            name: value for name, value in {**given, **defaults}.items() if value is not None and value is not False
+        },
     )
+
+
+def tcm_files(folder: Path) -> ModelFiles:
+    """Return configuration and tensors of a trained TCM: in the folder, or in its folder "controlnet".
+
+    Raises:
+        WeightsError: There are none.
+    """
+    for place in (folder / "controlnet", folder):
+        for name in ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"):
+            if (place / name).is_file() and (place / "config.json").is_file():
+                return {"tcm": place / name, "tcm/config.json": place / "config.json"}
+    raise WeightsError(
+        f"{folder} holds no Temporal Conditioning Module: give a folder with config.json and "
+        "diffusion_pytorch_model.safetensors, or one with such a folder controlnet"
+    )
+
+
+class TextEncoder:
+    """Encodes prompts, float32 [1, 77, C] on the CPU; the text tower is loaded for each new one and freed again.
+
+    Args:
+        files: Where the text tower and the tokenizer lie.
+    """
+
+    def __init__(self, files: ModelFiles) -> None:
+        self._files = files
+        self._known: dict[str, Tensor] = {}
+
+    def __call__(self, prompt: str) -> Tensor:
+        """Return the embedding of a prompt.
+
+        Raises:
+            OptionError: The prompt is too long for the text tower.
+        """
+        if prompt not in self._known:
+            self._known[prompt] = encode_text(self._files, prompt)
+        return self._known[prompt]
+
+
+def _number_type(precision: str, device: str) -> str:
+    """bfloat16 costs precision (docs/models.md), so it must be asked for."""
+    if precision != "auto":
+        return precision
+    return "fp16" if device.startswith("cuda") else "fp32"
+
+
+def _digest(files: ModelFiles, with_tcm: bool) -> str:
+    """Return the SHA-256 of the UNet's weights, or what follows from those of both networks beside another TCM."""
+    digests = [
+        known_digest(files[role]) or digest(files[role]) for role in (("unet", "tcm") if with_tcm else ("unet",))
+    ]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def encode_text(files: ModelFiles, prompt: str) -> Tensor:
     """Return the embedding of a prompt, float32 [1, 77, C], on the CPU; the text tower is freed again.
 
     Raises:
-        OptionError: transformers is not installed.
+        OptionError: transformers is not installed, or the prompt has more tokens than the text tower reads.
         WeightsError: text tower or tokenizer are missing or damaged.
     """
     transformers = _library("transformers")
-    config = transformers.CLIPTextConfig(**_json(files, "text/config.json"))
-    tower = transformers.CLIPTextModel(config).eval()
+    try:
+        config = transformers.CLIPTextConfig(**read_json(files, "text/config.json"))
+        tower = build_empty(lambda: transformers.CLIPTextModel(config)).eval()
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise WeightsError(f"{files['text/config.json']} describes no text tower: {first_line(error)}") from error
     wanted = tower.state_dict()
     tensors = {
         name if name in wanted else name.removeprefix("text_model."): tensor
@@ -100,21 +172,47 @@ def encode_text(files: ModelFiles, prompt: str) -> Tensor:
         if name not in _UNUSED
     }
     fit(tower, tensors, files["text"], dtype=torch.float32)
-    tokenizer = transformers.CLIPTokenizer.from_pretrained(str(files["tokenizer/vocab.json"].parent))
-    ids = tokenizer(
-        prompt, padding="max_length", max_length=_TEXT_LENGTH, truncation=True, return_tensors="pt"
-    ).input_ids
+    _number_positions(tower)
+    tokenizer = _tokenizer(files)
+    length = len(tokenizer(prompt).input_ids)
+    if length > _TEXT_LENGTH:
+        raise OptionError(
+            f"the prompt has {length - 2} tokens, but the text encoder reads {_TEXT_LENGTH - 2}: shorten it"
+        )
+    ids = tokenizer(prompt, padding="max_length", max_length=_TEXT_LENGTH, return_tensors="pt").input_ids
     with torch.inference_mode():
         embedding: Tensor = tower(ids, return_dict=False)[0]
     return embedding.clone()
 
 
-def _network(files: ModelFiles, role: str, class_name: str, dtype: torch.dtype) -> nn.Module:
+def _number_positions(tower: nn.Module) -> None:
+    """Fill the buffers that are no weights: the numbers of the positions."""
+    for owner in tower.modules():
+        for name, buffer in owner.named_buffers(recurse=False):
+            if buffer.is_meta:
+                setattr(owner, name, torch.arange(buffer.shape[-1]).expand(buffer.shape).clone())
+
+
+def _tokenizer(files: ModelFiles) -> Any:
+    for name in ("tokenizer/vocab.json", "tokenizer/merges.txt"):
+        if name not in files:
+            raise WeightsError(f"the model has no {name}: fetch it again, or give a whole folder with --weights")
+    folder = files["tokenizer/vocab.json"].parent
+    try:
+        return _library("transformers").CLIPTokenizer.from_pretrained(str(folder))
+    except Exception as error:  # each version of the library fails in its own way
+        raise WeightsError(f"cannot read the tokenizer in {folder}: {first_line(error)}; fetch it again") from error
+
+
+def _network(files: ModelFiles, role: str, class_name: str, config: Mapping[str, Any], dtype: torch.dtype) -> nn.Module:
     """Build a network of diffusers by its configuration and give it the tensors of its file."""
-    config = _json(files, f"{role}/config.json")
-    if role in ("unet", "tcm"):
-        _check_config(config, files[f"{role}/config.json"])
-    network: nn.Module = getattr(_library("diffusers"), class_name).from_config(config)
+    make = getattr(_library("diffusers"), class_name).from_config
+    try:
+        network: nn.Module = build_empty(lambda: make(dict(config)))
+    except Exception as error:  # whatever a wrong value leads to inside the library
+        raise WeightsError(
+            f"{files[f'{role}/config.json']} describes no {class_name}: {first_line(error)}; fetch it again"
+        ) from error
     wanted = network.state_dict()
     tensors = {_today(name, wanted): tensor for name, tensor in read_tensors(files[role]).items()}
     tensors = {name: tensor for name, tensor in tensors.items() if name in wanted or name not in _UNUSED}
@@ -130,36 +228,6 @@ def _today(name: str, wanted: Mapping[str, Tensor]) -> str:
     if name in wanted:
         return name
     return re.sub(r"\.(query|key|value|proj_attn)\.", lambda found: f".{_OLD_ATTENTION[found[1]]}.", name)
-
-
-def _check_config(config: Mapping[str, Any], path: Path) -> None:
-    if config.get("num_class_embeds") is not None or config.get("class_embed_type") is not None:
-        raise WeightsError(
-            f"{path} describes a network with noise-level embedding, as the original x4 upscaler has it: "
-            "StableVSR's has none; give the folder of StableVSR"
-        )
-    if config.get("in_channels") != _INPUT_CHANNELS:
-        raise WeightsError(f"{path} takes {config.get('in_channels')} channels in, and StableVSR's takes 7")
-
-
-def _scheduler_config(files: ModelFiles) -> DDPMConfig:
-    entries = _json(files, "scheduler/scheduler_config.json")
-    try:
-        return DDPMConfig.from_json(entries)
-    except OptionError as error:
-        raise WeightsError(f"{files['scheduler/scheduler_config.json']}: {error}") from error
-
-
-def _json(files: ModelFiles, key: str) -> dict[str, Any]:
-    if key not in files:
-        raise WeightsError(f"the model has no {key}: fetch it again, or give a whole folder with --weights")
-    try:
-        entries = json.loads(files[key].read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"cannot read {files[key]}: {error}; fetch it again") from error
-    if not isinstance(entries, dict):
-        raise WeightsError(f"{files[key]} holds no settings: fetch it again")
-    return entries
 
 
 def _library(name: str) -> Any:

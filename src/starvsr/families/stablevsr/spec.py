@@ -69,6 +69,7 @@ class StableVSRSpec(Entry):
     settings: type = StableVSRSettings
     loader: str = "starvsr.families.stablevsr.load:load"
     layout: Mapping[str, str] = field(default_factory=lambda: LAYOUT)
+    folder: str | None = "starvsr.families.stablevsr.model_folder:folder_parts"
     folder_class: str = "StableVSRPipeline"
     marks: tuple[str, ...] = (
         "conv_in.weight",

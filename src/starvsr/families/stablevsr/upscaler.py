@@ -1,36 +1,44 @@
-"""StableVSR behind the contract of models."""
+"""A loaded StableVSR behind the contract of models; each job gets a pipeline with its own texts, guidance and plan."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from starvsr.diffusion.ddpm import DDPM
-from starvsr.diffusion.noise import FrameNoise
-from starvsr.engine.chunk_plan import ChunkPlan, PlanInput
+from starvsr.engine.chunk_plan import ChunkPlan, ModelPlan, PlanInput
 from starvsr.engine.clip_upscaler import ClipArguments, ClipUpscaler
-from starvsr.engine.traits import Traits
-from starvsr.engine.upscaler import JobSettings
+from starvsr.engine.segments import Segment
+from starvsr.engine.traits import ClipLengths, Traits
+from starvsr.engine.upscaler import JobSettings, Session, StepCallback
 from starvsr.errors import OptionError
 from starvsr.families.settings import job_names, load_names
 from starvsr.families.stablevsr.networks import DiffusersNetworks
-from starvsr.families.stablevsr.sampling import sample, to_pixels
+from starvsr.families.stablevsr.pipeline import (
+    MIN_SIDE_PX,
+    NUM_STEPS,
+    SCALE,
+    LoadedNetworks,
+    StableVSRPipeline,
+    sampling_of,
+)
+from starvsr.families.stablevsr.plan import StableVSRPlan
 from starvsr.families.stablevsr.settings import StableVSRSettings
 from starvsr.models.flow.estimator import FlowEstimator
+from starvsr.models.int8 import weight_bytes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-SCALE, NUM_STEPS = 4, 50
-MULTIPLE_PX, MIN_SIDE_PX = 4, 32
-"""Of the low-quality frame, as in the released code; RAFT needs 128 pixels at four times the size."""
 SEGMENT, OVERLAP = 24, 4
-BYTES_PER_PIXEL, BYTES_PER_TILE_PIXEL = 900, 60_000
-"""Counted, not measured: latents, flows and enlarged frames; the decoder's largest maps."""
+ACCEPTED, LOADS = job_names(StableVSRSettings), load_names(StableVSRSettings)
+EncodeText = Callable[[str], Tensor]
+"""Prompt -> embedding [1, 77, C]."""
 
 
 class StableVSRUpscaler(ClipUpscaler):
@@ -38,12 +46,12 @@ class StableVSRUpscaler(ClipUpscaler):
 
     Args:
         name: Name in the registry.
-        networks: UNet, TCM, decoder.
+        networks: UNet, TCM, autoencoder, and the embedding of the empty prompt.
         scheduler: Noise schedule.
         flow: Optical flow on enlarged frames.
         device: Where everything computes.
-        dtype: Number type of the networks.
-        digest: SHA-256 of the UNet's weights.
+        encode_text: Encodes prompts; None knows the empty one alone.
+        digest: SHA-256 of the weights.
         loaded_with: Options given when it was loaded.
     """
 
@@ -55,107 +63,136 @@ class StableVSRUpscaler(ClipUpscaler):
         flow: FlowEstimator,
         *,
         device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        encode_text: EncodeText | None = None,
         digest: str | None = None,
         loaded_with: Mapping[str, Any] | None = None,
     ) -> None:
         self.name, self.scale, self.device = name, SCALE, device
         self.loaded_with = loaded_with or {}
-        self._networks, self._scheduler, self._flow, self._dtype = networks, scheduler, flow, dtype
-        modules = (networks.unet, networks.tcm, networks.vae)
+        self._loaded = LoadedNetworks(networks.unet, networks.tcm, networks.vae, flow)
+        self._scheduler, self._empty = scheduler, networks.text
+        self._encode = encode_text or self._only_empty
+        self._working: StableVSRPipeline | None = None  # the pipeline whose memory plan is applied
         self.traits = Traits(
-            accepts=job_names(StableVSRSettings),
-            loads=load_names(StableVSRSettings),
+            accepts=ACCEPTED,
+            loads=LOADS,
             overlap=OVERLAP,
+            least_side=MIN_SIDE_PX,
             tiling="none",
             segment=SEGMENT,
             num_steps=NUM_STEPS,
-            fixed_bytes=sum(p.nbytes for module in modules for p in module.parameters()),
-            bytes_per_pixel=BYTES_PER_PIXEL,
-            bytes_per_tile_pixel=BYTES_PER_TILE_PIXEL,
+            write_behind=SEGMENT,
+            fixed_bytes=sum(weight_bytes(network) for network in (networks.unet, networks.tcm, networks.vae)),
             digest=digest,
+        )
+        self.pipeline()  # refuses defaults that contradict each other
+
+    def _only_empty(self, prompt: str) -> Tensor:
+        if prompt:
+            raise OptionError("this model was made without a text encoder: leave out --prompt and --negative-prompt")
+        return self._empty
+
+    def traits_for(self, values: Mapping[str, Any]) -> Traits:
+        """Return the traits with these job options; ``exact`` sees the whole clip."""
+        lengths = ClipLengths(whole=bool(values.get("exact")))
+        return dataclasses.replace(self.traits, scales=(SCALE,), lengths=lengths)
+
+    def pipeline(self, values: Mapping[str, Any] | None = None) -> StableVSRPipeline:
+        """Return a pipeline with these job options, which replace those that the model was loaded with.
+
+        Raises:
+            OptionError: The options contradict each other, or a prompt is too long.
+        """
+        values = {**{n: v for n, v in self.loaded_with.items() if n in ACCEPTED}, **(values or {})}
+        return StableVSRPipeline(
+            self.name,
+            self._loaded,
+            self._scheduler,
+            sampling_of(values, self._encode),
+            traits=self.traits_for(values),
+            device=self.device,
         )
 
     def plan(self, wanted: PlanInput, settings: JobSettings) -> ChunkPlan:
-        """Choose segments for a job; see `ClipUpscaler`.
+        """Choose segments and the place of the weights for a job.
 
         Raises:
             OptionError: The frames are too small, or the schedule has not so many steps.
+            ResourceError: Nothing fits the memory that the user named.
         """
-        self._check_size(wanted.sizes.height, wanted.sizes.width)
-        self._scheduler.timesteps(settings.num_steps)
-        return super().plan(wanted, settings)
-
-    def _check_size(self, height: int, width: int) -> None:
-        if min(height, width) < MIN_SIDE_PX:
-            raise OptionError(f"{self.name} needs at least {MIN_SIDE_PX} px on each side, not {width}x{height}")
+        return self.pipeline(settings.values).plan(wanted, settings.num_steps)
 
     def upscale_clip(self, lq: Tensor, **arguments: Unpack[ClipArguments]) -> Tensor:
         """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, 4H, 4W]; see `ClipUpscaler`."""
         return torch.stack(list(self.upscale_frames(lq, slice(None), **arguments)), 1)[None]
 
-    @torch.inference_mode()
     def upscale_frames(self, lq: Tensor, keep: slice, **arguments: Unpack[ClipArguments]) -> Iterator[Tensor]:
-        """Yield the enlarged frames that are kept; only those are decoded at the end."""
-        height, width = lq.shape[-2:]
-        self._check_size(height, width)
-        frames = F.pad(
-            lq[0].transpose(0, 1).to(self.device), (0, -width % MULTIPLE_PX, 0, -height % MULTIPLE_PX), mode="replicate"
+        """Yield the enlarged frames that are kept, with the options that the model was loaded with."""
+        pipeline = self.pipeline()
+        try:
+            self.take_turn(pipeline)
+            yield from pipeline.upscale_frames(lq, keep, **arguments)
+        finally:
+            self.leave(pipeline)
+
+    @contextmanager
+    def open(self, settings: JobSettings, plan: ChunkPlan | None = None) -> Iterator[Session]:
+        """Begin a job; when the block ends, all weights are back in the host's memory."""
+        pipeline = self.pipeline(settings.values)
+        if plan is not None:
+            pipeline.work_by(plan)
+        try:
+            yield StableVSRSession(self, pipeline, settings)
+        finally:
+            self.leave(pipeline)
+
+    def take_turn(self, pipeline: StableVSRPipeline) -> None:
+        """Let this pipeline place the weights."""
+        if self._working is not pipeline and self._working is not None:
+            self._working.memory.end()
+        self._working = pipeline
+
+    def leave(self, pipeline: StableVSRPipeline) -> None:
+        """Return the weights to the host's memory if this pipeline has placed them."""
+        if self._working is pipeline:
+            self._working = None
+            pipeline.memory.end()
+
+
+class StableVSRSession:
+    """One job of a loaded model: its pipeline, notes and smaller plans."""
+
+    def __init__(self, model: StableVSRUpscaler, pipeline: StableVSRPipeline, settings: JobSettings) -> None:
+        self.pipeline = pipeline
+        self.on_replan: Callable[[ModelPlan], None] | None = None
+        self._model, self._settings = model, settings
+        pipeline.memory.on_smaller_plan = self._replanned
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of how the clips were made."""
+        return self.pipeline.notes
+
+    def _replanned(self, plan: StableVSRPlan) -> None:
+        if self.on_replan is not None:
+            self.on_replan(plan)
+
+    def upscale(
+        self,
+        lq: Tensor,
+        keep: slice,
+        *,
+        segment: Segment,
+        first_frame: int,
+        on_step: StepCallback | None = None,
+    ) -> Iterator[Tensor]:
+        """Enlarge a clip; see `starvsr.engine.upscaler.Session`."""
+        self._model.take_turn(self.pipeline)
+        yield from self.pipeline.upscale_frames(
+            lq,
+            keep,
+            seed=self._settings.seed,
+            first_frame=first_frame,
+            num_steps=self._settings.num_steps,
+            on_step=on_step,
         )
-        latents = self._sample(frames, arguments)
-        for latent in latents[keep]:
-            picture = to_pixels(self._networks, latent)[0].float()
-            yield picture[:, : SCALE * height, : SCALE * width]
-
-    def _sample(self, frames: Tensor, arguments: ClipArguments) -> list[Tensor]:
-        count, _, height, width = frames.shape
-        noise = FrameNoise(
-            (1, 4, count, height, width),
-            arguments.get("seed", 0),
-            arguments.get("first_frame", 0),
-            self.device,
-        )
-        drawn: dict[int | str, Tensor] = {}
-
-        def noise_of(stream: int | str, frame: int) -> Tensor:
-            if stream not in drawn:
-                drawn.clear()
-                drawn[stream] = noise(stream).to(self._dtype)
-            return drawn[stream][:, :, frame]
-
-        num_steps, on_step = arguments.get("num_steps", NUM_STEPS), arguments.get("on_step")
-        return sample(
-            self._networks,
-            self._scheduler,
-            frames.to(self._dtype),
-            [noise_of("start", frame) for frame in range(count)],
-            EnlargedFlows(frames, self._flow, self._dtype),
-            self._scheduler.timesteps(num_steps),
-            noise_of,
-            on_frame=on_step,
-        )
-
-
-class EnlargedFlows:
-    """Optical flow between enlarged neighbours, each estimated once.
-
-    Args:
-        frames: [T, 3, h, w] in [-1, 1].
-        estimator: The method.
-        dtype: Number type of the result.
-    """
-
-    def __init__(self, frames: Tensor, estimator: FlowEstimator, dtype: torch.dtype) -> None:
-        self._frames, self._estimator, self._dtype = frames.float(), estimator, dtype
-        self._flows: dict[tuple[int, int], Tensor] = {}
-
-    def __call__(self, target: int, source: int) -> Tensor:
-        """Return the flow between two frames, enlarged by bicubic interpolation without clamping, as published."""
-        if (target, source) not in self._flows:
-            flow = self._estimator(self._enlarged(target), self._enlarged(source))
-            self._flows[target, source] = flow.to(self._dtype)
-        return self._flows[target, source]
-
-    def _enlarged(self, index: int) -> Tensor:
-        frame = self._frames[index : index + 1]
-        return F.interpolate(frame, scale_factor=SCALE, mode="bicubic", align_corners=False)

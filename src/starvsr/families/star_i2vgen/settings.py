@@ -6,35 +6,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from starvsr.errors import OptionError
-from starvsr.families.settings import PrecisionSettings, SamplingSettings
+from starvsr.families.settings import (
+    RELEASED,
+    ExactSettings,
+    PrecisionSettings,
+    PromptGuidanceSettings,
+    PromptSettings,
+    SamplingSettings,
+)
 from starvsr.options.info import MODEL, option
 
-SPEED, RELEASED = "Speed of models that sample", "As the released STAR code does it"
+SPEED = "Speed of models that sample"
 
 
 @dataclass(frozen=True)
-class TextSettings:
+class TextSettings(PromptSettings):
     """What the video shows, and how much of it is seen at once."""
 
-    prompt: str | None = option(None, "What the video shows, for models that read text.", MODEL, "text")
     window: int | None = option(None, "Frames that the network sees at once.", MODEL, "int", unit="frames", minimum=1)
 
 
 @dataclass(frozen=True)
-class GuidanceSettings:
+class GuidanceSettings(PromptGuidanceSettings):
     """How strongly the prompt is followed, which solver samples, and where its steps lie."""
 
-    negative_prompt: str | None = option(
-        None, "What the result must not look like, for models that read text.", MODEL, "text"
-    )
-    guidance: float | None = option(
-        None,
-        "Weight of the prompt against the negative prompt (default: the model's own); 1 saves half the work.",
-        MODEL,
-        "float",
-        minimum=1,
-        maximum=50,
-    )
     sampler: str | None = option(
         None,
         "Solver: dpmpp-2m-sde (default, adds noise in each step), ddim (none), heun (none; two evaluations a step).",
@@ -102,15 +97,9 @@ def _released_option(help: str, default: str) -> Any:
 
 
 @dataclass(frozen=True)
-class ReferenceSettings:
+class ReferenceSettings(ExactSettings):
     """The choices of the released STAR code."""
 
-    exact: bool = option(
-        False,
-        "Make the released STAR code's choices in all of the following, on the whole clip in one piece.",
-        RELEASED,
-        "flag",
-    )
     padding: str | None = _released_option(
         "Border around the frames: the least there must be, or up to 1280x720.", "minimal"
     )

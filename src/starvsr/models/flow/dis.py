@@ -7,6 +7,9 @@ Source: Kroeger et al. 2016 (arXiv 1603.03590).
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -37,11 +40,25 @@ class DisFlow:
         return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous().to(frames.device)
 
 
-def _estimate(frame: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def load_dis() -> DisFlow:
+    """Return the method, once it is known that it can work.
+
+    Raises:
+        OptionError: OpenCV is not installed.
+    """
+    _opencv()
+    return DisFlow()
+
+
+def _opencv() -> Any:
     try:
-        import cv2
+        return import_module("cv2")
     except ImportError as error:
         raise OptionError("optical flow needs OpenCV, which is not installed: pip install 'starvsr[eval]'") from error
+
+
+def _estimate(frame: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    cv2 = _opencv()
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     gray = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, other)]
     return np.asarray(estimator.calc(gray[0], gray[1], None), np.float32)

@@ -6,15 +6,18 @@ Source: Teed and Deng 2020 (arXiv 2003.12039); weights C_T_SKHT_V2 of torchvisio
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from starvsr.errors import OptionError
+from starvsr.errors import OptionError, WeightsError
 
 MIN_SIDE_PX, MULTIPLE_PX = 128, 8
 NUM_UPDATES = 12
+WEIGHTS_FILE = "raft_large_C_T_SKHT_V2-ff5fadd5.pth"
+"""Name of the weights in the folder of torch.hub; its end is the beginning of their SHA-256."""
 
 
 class RaftFlow:
@@ -46,17 +49,42 @@ class RaftFlow:
         return flow
 
 
+def check_raft() -> None:
+    """Refuse to work without torchvision, before anything is read.
+
+    Raises:
+        OptionError: torchvision is not installed or does not import.
+    """
+    _torchvision()
+
+
 def load_raft(device: str = "cpu") -> RaftFlow:
     """Load RAFT-large; torchvision downloads its weights (20 MB) once.
 
     Raises:
         OptionError: torchvision is not installed or does not import.
+        WeightsError: its weights are not on this machine and cannot be downloaded, or are damaged.
     """
+    flow = _torchvision()
     try:
-        flow = import_module("torchvision.models.optical_flow")
+        network = flow.raft_large(weights=flow.Raft_Large_Weights.C_T_SKHT_V2, progress=False)
+    except (OSError, RuntimeError, ValueError, EOFError) as error:  # no network, another digest, no space
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise WeightsError(
+            f"cannot get the weights of RAFT ({first_line(error)}): put {WEIGHTS_FILE} into {folder}, or use --flow dis"
+        ) from error
+    return RaftFlow(network.eval().requires_grad_(False).to(device))
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error of another library says, in one line."""
+    return str(error).strip().partition("\n")[0][:200] or type(error).__name__
+
+
+def _torchvision() -> Any:
+    try:
+        return import_module("torchvision.models.optical_flow")
     except Exception as error:  # beside a torch of another kind it fails in many ways
         raise OptionError(
             "optical flow by RAFT needs torchvision: pip install torchvision, or use --flow dis, which needs OpenCV"
         ) from error
-    network = flow.raft_large(weights=flow.Raft_Large_Weights.C_T_SKHT_V2, progress=False)
-    return RaftFlow(network.eval().to(device))

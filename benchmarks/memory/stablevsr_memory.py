@@ -1,0 +1,157 @@
+"""What StableVSR at its published size is predicted to need on typical cards, from its networks on the meta device.
+
+    python -m benchmarks.memory.stablevsr_memory [--write docs/models.md]
+
+Needs neither weights nor a GPU. A test holds the prediction against counted bytes at tiny size
+(tests/families/stablevsr/test_footprint.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.marked import replace_marked
+from starvsr.engine.chunk_plan import ChunkPlan, Sizes
+from starvsr.engine.traits import Traits
+from starvsr.errors import ResourceError
+from starvsr.families.options import UpscaleOptions
+from starvsr.families.stablevsr.footprint import Maps, StableVSRFootprint, trace_calls
+from starvsr.families.stablevsr.pipeline import LoadedNetworks
+from starvsr.families.stablevsr.upscaler import OVERLAP, SEGMENT
+from starvsr.models.int8 import largest_unpacked, to_int8
+from starvsr.models.weights import build_empty
+from starvsr.offload.memory_plan import PLACES
+from starvsr.offload.planning import PlanRequest, plan_job
+from starvsr.offload.traced import ComponentBytes
+from starvsr.quantities import format_size
+
+BEGIN, END = "<!-- stablevsr memory: begin -->", "<!-- stablevsr memory: end -->"
+GB = 2**30
+CARDS_GB = (4, 5, 6, 8, 12, 24)
+INPUTS = ((320, 180), (480, 270), (960, 540))
+RAFT_VALUES = 5_257_536
+UNET = {
+    "sample_size": 128,
+    "in_channels": 7,
+    "out_channels": 4,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "block_out_channels": [256, 512, 512, 1024],
+    "only_cross_attention": [True, True, True, False],
+    "cross_attention_dim": 1024,
+    "attention_head_dim": 8,
+    "use_linear_projection": True,
+}
+VAE = {
+    "block_out_channels": [128, 256, 512],
+    "down_block_types": ["DownEncoderBlock2D"] * 3,
+    "up_block_types": ["UpDecoderBlock2D"] * 3,
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "scaling_factor": 0.08333,
+}
+
+
+class EmptyRaft:
+    """RAFT's place: as many weights, and no network."""
+
+    name = "RAFT"
+
+    def __init__(self) -> None:
+        self.network = nn.Linear(RAFT_VALUES, 1, bias=False, device="meta")
+
+    def __call__(self, frames: Any, others: Any) -> Any:
+        """Estimate nothing."""
+        raise NotImplementedError
+
+
+def published_networks() -> tuple[Any, Any, Any]:
+    """Return UNet, TCM and autoencoder of the published size on the meta device."""
+    library: Any = import_module("diffusers")
+    unet = build_empty(lambda: library.UNet2DConditionModel(**UNET))
+    channels = (64, 128, 256)
+    tcm = build_empty(
+        lambda: library.ControlNetModel.from_unet(
+            unet, conditioning_embedding_out_channels=channels, load_weights_from_unet=False
+        )
+    )
+    return unet, tcm, build_empty(lambda: library.AutoencoderKL(**VAE))
+
+
+def footprint(precision: str) -> StableVSRFootprint:
+    """Return the footprint at the published size, "fp16" or "int8"."""
+    unet, tcm, vae = published_networks()
+    for network in (unet, tcm):
+        nn.Module.to(network, torch.float16)
+    networks = {"unet": unet, "tcm": tcm, "vae": vae}
+    calls = trace_calls(networks, torch.bfloat16, torch.float16)
+    if precision == "int8":
+        to_int8(unet)
+        to_int8(tcm)
+    loaded = LoadedNetworks(unet, tcm, vae, EmptyRaft())
+    return StableVSRFootprint(
+        trace=lambda: calls,
+        maps=Maps(tuple(UNET["block_out_channels"]), 2, 2),  # type: ignore[arg-type]
+        components={name: ComponentBytes.of(each) for name, each in loaded.components().items()},
+        uses=loaded.uses(),
+        unpacked=max(largest_unpacked(unet), largest_unpacked(tcm)),
+        num_texts=1,
+        directions=2,
+        has_raft=True,
+        device="cuda",
+    )
+
+
+def plan(made: StableVSRFootprint, size: tuple[int, int], budget: int) -> ChunkPlan | None:
+    """Return the plan for a video of 1000 frames; None if nothing fits."""
+    width, height = size
+    sizes = Sizes(height, width, 4, 4 * height, 4 * width)
+    traits = Traits(overlap=OVERLAP, tiling="none", segment=SEGMENT)
+    rows, columns = height + -height % 4, width + -width % 4
+    request = PlanRequest(sizes, traits, UpscaleOptions(memory=budget), rows, columns, 1.0, 1000)
+    try:
+        return plan_job(made, request, PLACES, budget)
+    except ResourceError:
+        return None
+
+
+def table() -> str:
+    """Return the plans for cards and inputs."""
+    heads = " | ".join(f"{count} GB" for count in CARDS_GB)
+    lines = [f"| input | type | {heads} |", "|---" * (len(CARDS_GB) + 2) + "|"]
+    for precision in ("fp16", "int8"):
+        made = footprint(precision)
+        for size in INPUTS:
+            cells = []
+            for card in CARDS_GB:
+                found = plan(made, size, card * GB)
+                if found is None:
+                    cells.append("no")
+                    continue
+                assert found.memory_plan is not None and found.prediction is not None
+                place = found.memory_plan.as_dict()["place"]
+                cells.append(f"{found.length} frames, {place}, {format_size(found.prediction.peak)}")
+            lines.append(f"| {size[0]}x{size[1]} | {precision} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", type=Path)
+    given = parser.parse_args(arguments)
+    text = table()
+    print(text)
+    if given.write is not None:
+        replace_marked(given.write, BEGIN, END, text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

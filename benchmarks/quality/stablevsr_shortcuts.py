@@ -1,0 +1,130 @@
+"""What StableVSR's borders and shortcuts change: overlap of segments, number types, fewer guided steps.
+
+    python -m benchmarks.quality.stablevsr_shortcuts [--weights FOLDER] [--frames 16] [--steps 8] [--write PAGE]
+
+Without ``--weights`` the networks are tiny, with random weights: how fast a border's influence decays, and how much a
+number type rounds, can be seen with them; how good pictures are, cannot. A moving photo of scikit-image is enlarged
+as a whole and otherwise, with the same noise; differences are root mean squares over pixels, in percent of those
+between two seeds of the whole clip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.marked import replace_marked
+from starvsr.engine.segments import Segment
+from starvsr.families.job_settings import plain_settings
+from starvsr.families.registry import get_entry
+
+BEGIN, END = "<!-- stablevsr shortcuts: begin -->", "<!-- stablevsr shortcuts: end -->"
+OVERLAPS = (0, 1, 2, 4, 6, 8)
+DISTANCES = (0, 1, 2, 4, 7)
+SHORTCUTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("`--texture-every 2`", {"texture_every": 2}),
+    ("`--texture-every 3`", {"texture_every": 3}),
+    ("`--texture-every 5`", {"texture_every": 5}),
+    ("`--texture-start 0.2`", {"texture_start": 0.2}),
+    ("`--texture-start 0.5`", {"texture_start": 0.5}),
+    ("`--texture-end 0.5`", {"texture_end": 0.5}),
+    ("`--texture-scale 0`", {"texture_scale": 0.0}),
+)
+
+
+def moving_photo(frames: int, height: int = 32, width: int = 48, step: int = 3) -> Tensor:
+    """Return a clip [1, 3, T, H, W] in [-1, 1]: a window that moves over a photo, reduced by four."""
+    from skimage import data
+
+    photo = np.asarray(data.coffee())
+    windows = [photo[40 + k : 40 + k + 4 * height, 20 + step * k : 20 + step * k + 4 * width] for k in range(frames)]
+    large = torch.from_numpy(np.stack(windows)).permute(0, 3, 1, 2).float()
+    reduced = torch.nn.functional.avg_pool2d(large, 4)
+    return (reduced / 127.5 - 1).transpose(0, 1)[None]
+
+
+def enlarge(model: Any, lq: Tensor, steps: int, start: int = 0, seed: int = 0, **values: Any) -> Tensor:
+    """Return the frames of a clip from ``start`` on, as one segment that begins there, [T, 3, 4H, 4W]."""
+    job = dataclasses.replace(plain_settings(model, seed=seed, **values), num_steps=steps)
+    part = lq[:, :, start:]
+    whole = Segment(0, 0, part.shape[2], 0, part.shape[2])
+    with model.open(job) as session:
+        return torch.stack(list(session.upscale(part, slice(0, part.shape[2]), segment=whole, first_frame=start)))
+
+
+def rms(one: Tensor, other: Tensor) -> float:
+    """Return the root mean square difference."""
+    return float((one - other).square().mean().sqrt())
+
+
+def overlap_table(model: Any, lq: Tensor, steps: int, scales: Sequence[float]) -> list[str]:
+    """Return a table: differences by overlap and by distance from the border."""
+    border = lq.shape[2] // 2
+    head = " | ".join(f"frame {distance} after" for distance in DISTANCES)
+    lines = [f"| weight of the TCM | overlap | {head} | all kept |", "|---" * (len(DISTANCES) + 3) + "|"]
+    for scale in scales:
+        whole = enlarge(model, lq, steps, texture_scale=scale)
+        unit = rms(whole, enlarge(model, lq, steps, seed=1, texture_scale=scale))
+        for overlap in OVERLAPS:
+            made = enlarge(model, lq, steps, start=border - overlap, texture_scale=scale)[overlap:]
+            cells = [rms(made[d], whole[border + d]) / unit for d in DISTANCES]
+            cells.append(rms(made, whole[border:]) / unit)
+            lines.append(f"| {scale:g} | {overlap} | " + " | ".join(f"{100 * c:.3g} %" for c in cells) + " |")
+            print(lines[-1], flush=True)
+    return lines
+
+
+def option_table(load: Callable[..., Any], lq: Tensor, steps: int) -> list[str]:
+    """Return a table: differences by number type and by shortcut, and guided frames left."""
+    model = load()
+    whole = enlarge(model, lq, steps)
+    unit = rms(whole, enlarge(model, lq, steps, seed=1))
+    lines = ["| option | difference | guided steps |", "|---|---|---|"]
+    for precision in ("bf16", "int8"):
+        made = enlarge(load(precision=precision), lq, steps)
+        lines.append(f"| `--precision {precision}` | {100 * rms(made, whole) / unit:.3g} % | {steps} of {steps} |")
+    for name, values in SHORTCUTS:
+        made = enlarge(model, lq, steps, **values)
+        guidance = model.pipeline(values).sampling.guidance
+        guided = sum(guidance.scale_at(step, steps) != 0 for step in range(steps))
+        lines.append(f"| {name} | {100 * rms(made, whole) / unit:.3g} % | {guided} of {steps} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--scales", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--flow", default="dis")
+    parser.add_argument("--write", type=Path)
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = given.weights or import_module("tests.support.stablevsr_folder").write_folder(Path(scratch) / "tiny")
+
+        def load(**options: Any) -> Any:
+            return get_entry("stablevsr").load(weights=folder, flow=given.flow, **options)
+
+        lq = moving_photo(given.frames)
+        tables = [overlap_table(load(), lq, given.steps, given.scales), option_table(load, lq[:, :, :8], given.steps)]
+    text = "\n\n".join("\n".join(lines) for lines in tables)
+    print(text)
+    if given.write is not None:
+        replace_marked(given.write, BEGIN, END, text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
