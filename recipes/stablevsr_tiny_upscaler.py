@@ -27,6 +27,7 @@ from starvsr.data.pool import SampleStream
 from starvsr.data.synthetic import SharpSource
 from starvsr.diffusion.ddpm import DDPM, DDPMConfig
 from starvsr.diffusion.schedules import NoiseSchedule
+from starvsr.training.optimizer import Muon, parameter_groups
 
 SCHEDULER = {
     "_class_name": "DDPMScheduler",
@@ -72,6 +73,7 @@ TCM_CHANNELS = (8, 16, 32)
 FRAMES, SIDE = 2, 16
 """Of a sample: neighbouring frames (which count as two pictures), and the side of a low-quality crop."""
 KL_WEIGHT = 1e-6
+VAE_LR, UNET_LR = 4e-3, 3e-3
 
 
 def main() -> None:
@@ -82,7 +84,7 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, help="CSV with sharp_scale notes")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded frames")
     parser.add_argument("--degradation", default="clean", help="preset of the low-quality frames (default clean)")
-    parser.add_argument("--vae-steps", type=int, default=900)
+    parser.add_argument("--vae-steps", type=int, default=1200)
     parser.add_argument("--unet-steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=4, help=f"samples of {FRAMES} frames in a step")
     parser.add_argument("--seed", type=int, default=0)
@@ -119,10 +121,10 @@ def train_vae(vae: Any, batches: Iterator[Any], num_steps: int) -> None:
     with torch.no_grad():  # begin with a narrow posterior: its noise would drown what the decoder learns from
         vae.quant_conv.weight[LATENTS:] = 0
         vae.quant_conv.bias[LATENTS:] = -6
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, weight_decay=0.0)
+    optimizer = Muon(parameter_groups(vae), lr=VAE_LR)
     tally = Tally("autoencoder", num_steps)
     for step in range(num_steps):
-        set_rate(optimizer, 2e-3, step, num_steps)
+        set_rate(optimizer, VAE_LR, step, num_steps)
         _, gt = pictures(next(batches))
         posterior = vae.encode(gt).latent_dist
         made = vae.decode(posterior.sample()).sample
@@ -146,10 +148,10 @@ def train_unet(unet: Any, vae: Any, text: Any, batches: Iterator[Any], num_steps
     schedule = NoiseSchedule(abar.sqrt(), (1 - abar).sqrt())
     context = embedding(text)
     average = torch.optim.swa_utils.AveragedModel(unet, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999))
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=2e-3, weight_decay=1e-3)
+    optimizer = Muon(parameter_groups(unet), lr=UNET_LR)
     tally = Tally("UNet", num_steps)
     for step in range(num_steps):
-        set_rate(optimizer, 2e-3, step, num_steps)
+        set_rate(optimizer, UNET_LR, step, num_steps)
         lq, gt = pictures(next(batches))
         with torch.no_grad():
             clean = vae.encode(gt).latent_dist.sample() * vae.config.scaling_factor
@@ -183,14 +185,14 @@ def step_with(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     """Take one step."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
+    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
     optimizer.step()
 
 
 class Tally:
     """Prints the mean of a loss now and then."""
 
-    def __init__(self, name: str, num_steps: int, every: int = 100) -> None:
+    def __init__(self, name: str, num_steps: int, every: int = 50) -> None:
         self.name, self.num_steps, self.every = name, num_steps, every
         self.values: list[float] = []
         self.began = time.monotonic()
@@ -210,6 +212,8 @@ def write_folder(folder: Path, vae: Any, unet: Any, text: Any) -> None:
     tcm = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=TCM_CHANNELS)
     for module, name in ((unet, "unet"), (tcm, "controlnet"), (vae, "vae"), (text, "text_encoder")):
         module.save_pretrained(folder / name)
+        for note in (folder / name).glob("*.sha256"):  # of the files that were there
+            note.unlink()
     tokens = {"vocab.json": {"!": 0, "<|startoftext|>": 1, "<|endoftext|>": 2}}
     special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
     tokens["special_tokens_map.json"] = {**special, "pad_token": "!"}

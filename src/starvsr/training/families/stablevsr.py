@@ -17,7 +17,7 @@ from starvsr.families.stablevsr.spec import LAYOUT, StableVSRSpec
 from starvsr.models.flow.dis import DisFlow
 from starvsr.models.flow.estimator import FlowEstimator
 from starvsr.models.flow.raft import load_raft
-from starvsr.models.weights import digest, known_digest
+from starvsr.models.weights import digest
 from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.diffusers_folder import TENSORS, link_or_copy, write_network
 from starvsr.training.families.stablevsr_parts import build_tcm, find_fixed, load_frozen, network_sizes, tcm_sizes
@@ -72,7 +72,7 @@ class StableVSRTraining(TrainingFamily[StableVSRSpec]):
         """Build the TCM and load the frozen parts beside it."""
         word = config.init if start_from is None else str(start_from.resolve())
         files = find_fixed(self.entry, config)
-        start = Start(word if begun is None else begun.word, files["unet"], _digest(files["unet"]))
+        start = Start(word if begun is None else begun.word, files["unet"], digest(files["unet"]))
         if begun is not None and begun.digest != start.digest:
             raise DataError(
                 f"{files['unet']} is another UNet than the run began with (SHA-256 {start.digest}, then "
@@ -142,7 +142,7 @@ class StableVSRTraining(TrainingFamily[StableVSRSpec]):
     ) -> Path:
         """Write a whole model folder: the trained TCM, and the frozen parts as links where the file system has them."""
         files = find_fixed(self.entry, config)
-        if start is not None and start.digest != _digest(files["unet"]):
+        if start is not None and start.digest != digest(files["unet"]):
             raise DataError(f"{files['unet']} is another UNet than the run began with: put that one back")
         unet = load_frozen(files, "unet", "UNet2DConditionModel")
         tcm, _ = build_tcm(unet, config, files, start.word if start is not None else config.init)
@@ -206,7 +206,3 @@ def _call(block: nn.Module, features: Tensor, *others: Any) -> Any:
 def _estimator(config: TrainConfig, device: str) -> FlowEstimator:
     tables: TemporalConditioningStage = config.stage[0].tables
     return DisFlow() if tables.guidance.flow == "dis" else load_raft(device)
-
-
-def _digest(path: Path) -> str:
-    return known_digest(path) or digest(path)
