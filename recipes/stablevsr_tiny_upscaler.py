@@ -43,19 +43,19 @@ SCHEDULER = {
 }
 LATENTS = 4
 VAE: dict[str, Any] = {
-    "block_out_channels": (16, 32, 32),
+    "block_out_channels": (8, 16, 32),
     "down_block_types": ("DownEncoderBlock2D",) * 3,
     "up_block_types": ("UpDecoderBlock2D",) * 3,
     "layers_per_block": 1,
     "latent_channels": LATENTS,
     "norm_num_groups": 8,
-    "sample_size": 64,
+    "sample_size": 48,
 }
 UNET: dict[str, Any] = {
-    "sample_size": 16,
+    "sample_size": 12,
     "in_channels": 7,
     "out_channels": 4,
-    "block_out_channels": (32, 48, 64),
+    "block_out_channels": (24, 32, 48),
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
     "only_cross_attention": (True, True, False),
@@ -70,9 +70,11 @@ TEXT: dict[str, Any] = {
     "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "projection_dim": 16,
 }  # fmt: skip
 TCM_CHANNELS = (8, 16, 32)
-FRAMES, SIDE = 2, 16
+FRAMES, SIDE = 2, 12
 """Of a sample: neighbouring frames (which count as two pictures), and the side of a low-quality crop."""
 KL_WEIGHT = 1e-6
+KEEP_EVERY = 500
+"""Steps after which the folder is written again, should the rest be interrupted."""
 VAE_LR, UNET_LR = 4e-3, 3e-3
 
 
@@ -84,8 +86,8 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, help="CSV with sharp_scale notes")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded frames")
     parser.add_argument("--degradation", default="clean", help="preset of the low-quality frames (default clean)")
-    parser.add_argument("--vae-steps", type=int, default=1200)
-    parser.add_argument("--unet-steps", type=int, default=3000)
+    parser.add_argument("--vae-steps", type=int, default=1000)
+    parser.add_argument("--unet-steps", type=int, default=2500)
     parser.add_argument("--batch", type=int, default=4, help=f"samples of {FRAMES} frames in a step")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
@@ -97,9 +99,8 @@ def main() -> None:
     fit_scaling(vae, stream.batches(options.batch))
     unet = UNet2DConditionModel(**UNET)
     text = CLIPTextModel(CLIPTextConfig(**TEXT)).eval()
-    write_folder(options.output, vae, unet, text)  # a first one, should the rest be interrupted
-    average = train_unet(unet, vae, text, stream.batches(options.batch), options.unet_steps)
-    write_folder(options.output, vae, average, text)
+    for average in train_unet(unet, vae, text, stream.batches(options.batch), options.unet_steps):
+        write_folder(options.output, vae, average, text)
     print(f"wrote {options.output}")
 
 
@@ -107,7 +108,7 @@ def open_stream(options: argparse.Namespace) -> SampleStream:
     """Open the samples, made in this process."""
     source = SharpSource(options.videos, options.photos, options.cache, manifest=options.manifest)
     source.prepare()
-    clips = DegradedClips(source, options.degradation, clip_frames=FRAMES, gt_size=128, seed=options.seed)
+    clips = DegradedClips(source, options.degradation, clip_frames=FRAMES, gt_size=96, seed=options.seed)
     return SampleStream(clips, num_frames=FRAMES, lq_crop=SIDE, pool_size=32, crops_per_clip=32, seed=options.seed)
 
 
@@ -142,8 +143,8 @@ def fit_scaling(vae: Any, batches: Iterator[Any], num_batches: int = 16) -> None
     print(f"scaling factor {vae.config.scaling_factor}, means {latents.mean((0, 2, 3)).tolist()}")
 
 
-def train_unet(unet: Any, vae: Any, text: Any, batches: Iterator[Any], num_steps: int) -> Any:
-    """Train to predict velocities of single frames; returns the averaged network."""
+def train_unet(unet: Any, vae: Any, text: Any, batches: Iterator[Any], num_steps: int) -> Iterator[Any]:
+    """Train to predict velocities of single frames; yields the averaged network now and then, and at the end."""
     abar = DDPM(DDPMConfig.from_json(SCHEDULER)).alphas_cumprod
     schedule = NoiseSchedule(abar.sqrt(), (1 - abar).sqrt())
     context = embedding(text)
@@ -163,7 +164,8 @@ def train_unet(unet: Any, vae: Any, text: Any, batches: Iterator[Any], num_steps
         step_with(optimizer, loss)
         average.update_parameters(unet)
         tally.add(step, loss.item())
-    return average.module
+        if (step + 1) % KEEP_EVERY == 0 or step + 1 == num_steps:
+            yield average.module
 
 
 @torch.no_grad()

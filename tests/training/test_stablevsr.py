@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import starvsr
 from starvsr.apps.cli import main
 from starvsr.data.pool import Batch
 from starvsr.diffusion.ddpm import DDPM
 from starvsr.errors import DataError, OptionError, WeightsError
-from starvsr.families.registry import get_entry
 from starvsr.families.stablevsr.sampling import sample
 from starvsr.families.stablevsr.warp import published_warp
 from starvsr.offload.trace import saved_bytes
@@ -30,6 +30,8 @@ from starvsr.training.objectives import OBJECTIVES
 from starvsr.training.objectives.temporal_conditioning import Draws, chain_frames, conditioned_prediction
 from starvsr.training.recipe import load_recipe, make_stage
 from starvsr.training.run import export
+from starvsr.video.codec_pass import read_clip, write_lossless
+from starvsr.video.pixels import from_unit, to_unit
 from tests.support.stablevsr_folder import write_folder
 
 pytest.importorskip("diffusers")
@@ -295,10 +297,9 @@ def test_from_a_recipe_to_a_folder_that_upscale_and_diffusers_open(
     assert opened.config.conditioning_embedding_out_channels == [8, 12, 16]
     card = (run / "stablevsr.md").read_text()
     assert "--model stablevsr --weights stablevsr" in card and "values in float32" in card
-    lq = batch()["lq"][:1].repeat(1, 1, 1, 2, 2)
-    ours, theirs = (get_entry("stablevsr").load(weights=path, flow="dis") for path in (folder, models))
-    made, before = (model.upscale_clip(lq, num_steps=2) for model in (ours, theirs))
-    assert made.shape == (1, 3, 3, 128, 128) and not torch.equal(made, before)
+    frames = moving(32)
+    made, before = (upscaled(frames, path, tmp_path, steps=2) for path in (folder, models))
+    assert made.shape == (3, 128, 128, 3) and not np.array_equal(made, before)
     assert main(["export", str(run), "-o", str(tmp_path / "again"), "--raw"]) == 0
     raw = load_file(tmp_path / "again" / "controlnet" / "diffusion_pytorch_model.safetensors")
     assert torch.equal(raw["conv_in.weight"], load_checkpoint(run / "step-00000003.pt")["network"]["conv_in.weight"])
@@ -367,11 +368,27 @@ def test_samples_are_windows_that_are_turned_left_and_right_alone(recipe: Path, 
     assert turned == {False, True}
 
 
-def test_validation_samples_as_upscale_does(recipe: Path, models: Path) -> None:
+def test_validation_samples_as_upscale_does(recipe: Path, models: Path, tmp_path: Path) -> None:
     model: Any = build_model(load_recipe(recipe, ["network={}", "init=stablevsr"]))
-    lq = batch()["lq"][:1].repeat(1, 1, 1, 2, 2)
-    upscaler = get_entry("stablevsr").load(weights=models, flow="dis")
-    assert torch.equal(model.restore(lq, 2, seed=1), upscaler.upscale_clip(lq, num_steps=2, seed=1))
+    frames = moving(36)
+    made = from_unit(model.restore(to_unit(frames, 8)[None], 2, seed=1)[0], 8)
+    assert np.abs(upscaled(frames, models, tmp_path, steps=2, seed=1).astype(int) - made).max() <= 1
+
+
+def moving(width: int) -> np.ndarray:
+    """Three frames of one shot."""
+    noise = np.random.default_rng(5).integers(0, 255, (8, 12, 3), np.uint8)
+    wide = np.asarray(Image.fromarray(noise).resize((48, 32), Image.Resampling.BICUBIC))
+    return np.stack([wide[:, t : t + width] for t in range(3)])
+
+
+def upscaled(frames: np.ndarray, weights: Path, folder: Path, **options: Any) -> np.ndarray:
+    write_lossless(folder / "in.mkv", frames)
+    starvsr.upscale(
+        folder / "in.mkv", folder / "out.mkv", model="stablevsr", weights=weights, flow="dis", codec="ffv1",
+        overwrite=True, pixel_format="bgr0", **options,
+    )  # fmt: skip
+    return read_clip(folder / "out.mkv")
 
 
 @pytest.mark.parametrize("recomputed", [False, True])

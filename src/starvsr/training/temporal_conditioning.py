@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from starvsr.diffusion.ddpm import DDPM
+from starvsr.diffusion.noise import FrameNoise
 from starvsr.diffusion.schedules import NoiseSchedule
 from starvsr.families.stablevsr.networks import DiffusersNetworks
-from starvsr.families.stablevsr.upscaler import StableVSRUpscaler
+from starvsr.families.stablevsr.sampling import sample, to_pixels
 from starvsr.families.stablevsr.warp import published_warp
 from starvsr.models.flow.estimator import FlowEstimator
 from starvsr.training.diffusers_folder import write_network
@@ -113,11 +114,7 @@ class TemporalConditioningModel(TrainingModel):
         Returns:
             [B, 3, 4h, 4w], by the warp of the published weights.
         """
-        target, source = (
-            F.interpolate(frames, scale_factor=self.scale, mode="bicubic", align_corners=False)
-            for frames in (lq, neighbour_lq)
-        )
-        return published_warp(self.decode(clean), self.flow(target, source))
+        return published_warp(self.decode(clean), self._flow_between(lq, neighbour_lq))
 
     def upscale(self, lq: Tensor, network: nn.Module | None = None) -> Tensor:
         """Sample a clip in as many steps as a validation takes, without gradient; see :class:`TrainingModel`."""
@@ -131,7 +128,30 @@ class TemporalConditioningModel(TrainingModel):
         """Write the averaged TCM to `folder/controlnet` as diffusers opens it."""
         write_network(folder / "controlnet", self.network, average)
 
+    @torch.no_grad()
     def _sample(self, lq: Tensor, num_steps: int, seed: int, network: nn.Module | None = None) -> Tensor:
         networks = DiffusersNetworks(self.unet, network or self.network, self.vae, self.text)
-        upscaler = StableVSRUpscaler(self.name, networks, self.scheduler, self.flow, device=str(lq.device))
-        return upscaler.upscale_clip(lq, num_steps=num_steps, seed=seed)
+        (clip,), count, (height, width) = lq.float(), lq.shape[2], lq.shape[-2:]
+        frames = clip.transpose(0, 1)
+        noise = FrameNoise((1, self.latent_channels, count, height, width), seed, 0, lq.device)
+
+        def flows(target: int, source: int) -> Tensor:
+            return self._flow_between(frames[target : target + 1], frames[source : source + 1])
+
+        latents = sample(
+            networks,
+            self.scheduler,
+            frames,
+            list(noise("start").unbind(2)),
+            flows,
+            self.scheduler.timesteps(num_steps),
+            lambda step, frame: noise(step)[:, :, frame],
+        )
+        return torch.stack([to_pixels(networks, latent) for latent in latents], 2)
+
+    def _flow_between(self, frames: Tensor, others: Tensor) -> Tensor:
+        """Return the flow between low-quality frames, at the size of the result; not clamped, as published."""
+        frames, others = (
+            F.interpolate(one, scale_factor=self.scale, mode="bicubic", align_corners=False) for one in (frames, others)
+        )
+        return self.flow(frames, others)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from starvsr.apps.cli.commands import ExampleCommand
-from starvsr.errors import DataError, OutputExistsError
+from starvsr.errors import DataError, OptionError, OutputExistsError
 
 _TRAIN = (
     ("starvsr train recipes/star-small.toml", "into runs/star-small"),
@@ -106,6 +106,8 @@ def export(folder: Path, out: Path | None, raw: bool, faithful: Path | None) -> 
     """Write the weights of the newest checkpoint of a run as float16 safetensors, with a model card beside them."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; give the folder of a training run")
+    if out is not None and out.suffix not in ("", ".safetensors"):
+        raise OptionError(f"{out}: weights are written as safetensors; give a name that ends in .safetensors")
     from starvsr.training.run import export as run_export
 
     path = run_export(folder, out, raw=raw, faithful=faithful)

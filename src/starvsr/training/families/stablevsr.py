@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starvsr.diffusion.ddpm import DDPM
 from starvsr.errors import DataError
-from starvsr.families.stablevsr.load import _scheduler_config, encode_text
+from starvsr.families.stablevsr.load import encode_text
 from starvsr.families.stablevsr.spec import LAYOUT, StableVSRSpec
 from starvsr.models.flow.dis import DisFlow
 from starvsr.models.flow.estimator import FlowEstimator
@@ -20,7 +19,14 @@ from starvsr.models.flow.raft import load_raft
 from starvsr.models.weights import digest
 from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.diffusers_folder import TENSORS, link_or_copy, write_network
-from starvsr.training.families.stablevsr_parts import build_tcm, find_fixed, load_frozen, network_sizes, tcm_sizes
+from starvsr.training.families.stablevsr_parts import (
+    build_tcm,
+    find_fixed,
+    load_frozen,
+    load_scheduler,
+    network_sizes,
+    tcm_sizes,
+)
 from starvsr.training.family import TrainingFamily, autocast_of, crop_of
 from starvsr.training.model import Start
 from starvsr.training.objectives.tables import TemporalConditioningStage
@@ -80,7 +86,7 @@ class StableVSRTraining(TrainingFamily[StableVSRSpec]):
             )
         flow = _estimator(config, str(device))
         unet = load_frozen(files, "unet", "UNet2DConditionModel").to(device)
-        tcm, _ = build_tcm(unet, config, files, start.word)
+        tcm = build_tcm(unet, config, files, start.word)
         if config.run.activation_checkpointing:
             for network in (unet, tcm):
                 network.enable_gradient_checkpointing()
@@ -92,7 +98,7 @@ class StableVSRTraining(TrainingFamily[StableVSRSpec]):
             unet=unet,
             vae=load_frozen(files, "vae", "AutoencoderKL").to(device),
             text=encode_text(files, "").to(device),
-            scheduler=DDPM(_scheduler_config(files)),
+            scheduler=load_scheduler(files),
             flow=flow,
             autocast=autocast_of(config),
             validation_steps=NUM_STEPS,
@@ -145,7 +151,7 @@ class StableVSRTraining(TrainingFamily[StableVSRSpec]):
         if start is not None and start.digest != digest(files["unet"]):
             raise DataError(f"{files['unet']} is another UNet than the run began with: put that one back")
         unet = load_frozen(files, "unet", "UNet2DConditionModel")
-        tcm, _ = build_tcm(unet, config, files, start.word if start is not None else config.init)
+        tcm = build_tcm(unet, config, files, start.word if start is not None else config.init)
         write_network(path / "controlnet", tcm, tensors)
         for role, place in LAYOUT.items():
             if role.partition("/")[0] != "tcm" and role in files:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from starvsr.diffusion.ddpm import DDPM, DDPMConfig
 from starvsr.errors import DataError, OptionError, WeightsError
-from starvsr.families.stablevsr.load import _network as load_network
 from starvsr.families.stablevsr.spec import StableVSRSpec
 from starvsr.models.weights.cache import Places
 from starvsr.models.weights.locate import ModelFiles, find_model
@@ -108,12 +108,43 @@ PUBLISHED_VAE: dict[str, Any] = {
 
 
 def load_frozen(files: ModelFiles, role: str, class_name: str) -> Any:
-    """Load a frozen network in float32, in evaluation mode, on the CPU."""
-    return load_network(files, role, class_name, torch.float32)
+    """Load a network of diffusers in float32, in evaluation mode, on the CPU, frozen.
+
+    Raises:
+        WeightsError: it is damaged, lacks tensors, or has a noise-level embedding.
+        OptionError: diffusers is not installed.
+    """
+    kind, path = getattr(_diffusers(), class_name), files[role]
+    try:
+        network, found = kind.from_pretrained(
+            path.parent, torch_dtype=torch.float32, low_cpu_mem_usage=False, output_loading_info=True
+        )
+    except Exception as error:  # of many kinds: a damaged file, sizes that do not fit
+        raise WeightsError(f"cannot load {path.parent}: {error}; fetch it again") from error
+    if found["missing_keys"]:
+        raise WeightsError(f"{path} lacks {len(found['missing_keys'])} tensors ({found['missing_keys'][0]}, ...)")
+    if network.config.get("num_class_embeds") is not None:
+        raise WeightsError(
+            f"{path.parent} has a noise-level embedding, as the original x4 upscaler: StableVSR's has none"
+        )
+    return network.eval().requires_grad_(False)
 
 
-def build_tcm(unet: nn.Module, config: TrainConfig, files: ModelFiles, start: str) -> tuple[Any, Path | None]:
-    """Build the TCM that trains, on the CPU.
+def load_scheduler(files: ModelFiles) -> DDPM:
+    """Load the noise schedule.
+
+    Raises:
+        WeightsError: it is of a kind that the package does not have.
+    """
+    path = files["scheduler/scheduler_config.json"]
+    try:
+        return DDPM(DDPMConfig.from_json(json.loads(path.read_text(encoding="utf-8"))))
+    except (OptionError, ValueError) as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def build_tcm(unet: nn.Module, config: TrainConfig, files: ModelFiles, start: str) -> Any:
+    """Build the TCM, a ``ControlNetModel``, on the CPU.
 
     Args:
         unet: the frozen one.
@@ -122,28 +153,21 @@ def build_tcm(unet: nn.Module, config: TrainConfig, files: ModelFiles, start: st
         start: "" for a copy of the UNet's encoder that adds nothing yet, the model's name for the released TCM, else a
             folder with a TCM or a model folder.
 
-    Returns:
-        The TCM, and the file that its weights came from.
-
     Raises:
         WeightsError: no TCM there, a damaged one, or one that does not fit the UNet.
         DataError: sizes for a TCM that has its own.
     """
     if not start:
-        sizes = tcm_sizes(config)
-        kind = _diffusers().ControlNetModel
+        channels = tcm_sizes(config).conditioning_channels
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            fresh: nn.Module = kind.from_unet(unet, conditioning_embedding_out_channels=sizes.conditioning_channels)
-        return fresh, None
+            return _diffusers().ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
     if config.network:
         raise DataError("recipe section network is for a fresh TCM, and this one starts from a TCM with its own sizes")
     found = files if start == config.model else files_of_tcm(Path(start).expanduser())
-    loaded: Any = load_network(found, "tcm", "ControlNetModel", torch.float32)
+    loaded = load_frozen(found, "tcm", "ControlNetModel")
     _check_fits(loaded, unet, found["tcm"])
-    own: nn.Module = type(loaded).from_config(dict(loaded.config))
-    own.load_state_dict(loaded.state_dict())  # its own memory: the loaded tensors are those of the file
-    return own, found["tcm"]
+    return loaded
 
 
 def files_of_tcm(folder: Path) -> ModelFiles:
