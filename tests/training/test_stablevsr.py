@@ -375,6 +375,19 @@ def test_validation_samples_as_upscale_does(recipe: Path, models: Path, tmp_path
     assert np.abs(upscaled(frames, models, tmp_path, steps=2, seed=1).astype(int) - made).max() <= 1
 
 
+def test_a_run_validates_its_average(recipe: Path, tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8)
+    (tmp_path / "val" / "gt").mkdir(parents=True)
+    (tmp_path / "val" / "lq").mkdir()
+    write_lossless(tmp_path / "val" / "gt" / "a.mkv", pictures.repeat(4, 1).repeat(4, 2))
+    write_lossless(tmp_path / "val" / "lq" / "a.mkv", pictures)
+    overrides = [f"data.validation_videos={tmp_path / 'val'}", "run.validation_steps=2", "run.validate_every=1"]
+    Trainer(load_recipe(recipe, [*overrides, "stage.0.steps=1"]), tmp_path / "run").run()
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    (found,) = [line for line in lines if line["event" if "event" in line else "step"] == "validation"]
+    assert 2 < found["psnr"] < found["psnr_bicubic"] and -1 < found["ssim"] < 1
+
+
 def moving(width: int) -> np.ndarray:
     """Three frames of one shot."""
     noise = np.random.default_rng(5).integers(0, 255, (8, 12, 3), np.uint8)
