@@ -381,7 +381,8 @@ def test_a_run_validates_its_average(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "val" / "lq").mkdir()
     write_lossless(tmp_path / "val" / "gt" / "a.mkv", pictures.repeat(4, 1).repeat(4, 2))
     write_lossless(tmp_path / "val" / "lq" / "a.mkv", pictures)
-    overrides = [f"data.validation_videos={tmp_path / 'val'}", "run.validation_steps=2", "run.validate_every=1"]
+    overrides = [f"data.validation_videos={tmp_path / 'val'}", "run.validation_steps=1", "run.validate_every=1"]
+    overrides.append("run.validation_samples=1")
     Trainer(load_recipe(recipe, [*overrides, "stage.0.steps=1"]), tmp_path / "run").run()
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     (found,) = [line for line in lines if line["event" if "event" in line else "step"] == "validation"]
