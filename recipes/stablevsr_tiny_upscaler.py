@@ -4,7 +4,8 @@
 
 writes a model folder of the published layout whose TCM is a copy of the UNet's encoder that adds nothing yet;
 `starvsr train recipes/stablevsr-tiny.toml` trains it. The networks are small enough for minutes on one CPU thread: they
-show that the method's parts work together, and no picture of theirs is worth looking at. A run cannot be resumed.
+show that the method's parts work together, and no picture of theirs is worth looking at. A run cannot be resumed, but
+`--keep-vae` goes on from its autoencoder.
 """
 
 from __future__ import annotations
@@ -88,15 +89,21 @@ def main() -> None:
     parser.add_argument("--degradation", default="clean", help="preset of the low-quality frames (default clean)")
     parser.add_argument("--vae-steps", type=int, default=1000)
     parser.add_argument("--unet-steps", type=int, default=2500)
+    parser.add_argument("--keep-vae", action="store_true", help="take the autoencoder that is in the folder already")
     parser.add_argument("--batch", type=int, default=4, help=f"samples of {FRAMES} frames in a step")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     stream = open_stream(options)
-    vae = AutoencoderKL(**VAE)
-    train_vae(vae, stream.batches(options.batch // 2 or 1), options.vae_steps)
-    fit_scaling(vae, stream.batches(options.batch))
+    if options.keep_vae:
+        vae = AutoencoderKL.from_pretrained(options.output / "vae", low_cpu_mem_usage=False).eval()
+        vae.requires_grad_(False)
+    else:
+        vae = AutoencoderKL(**VAE)
+        train_vae(vae, stream.batches(options.batch // 2 or 1), options.vae_steps)
+        fit_scaling(vae, stream.batches(options.batch))
+        vae.save_pretrained(options.output / "vae")
     unet = UNet2DConditionModel(**UNET)
     text = CLIPTextModel(CLIPTextConfig(**TEXT)).eval()
     for average in train_unet(unet, vae, text, stream.batches(options.batch), options.unet_steps):
@@ -148,7 +155,7 @@ def train_unet(unet: Any, vae: Any, text: Any, batches: Iterator[Any], num_steps
     abar = DDPM(DDPMConfig.from_json(SCHEDULER)).alphas_cumprod
     schedule = NoiseSchedule(abar.sqrt(), (1 - abar).sqrt())
     context = embedding(text)
-    average = torch.optim.swa_utils.AveragedModel(unet, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999))
+    average = torch.optim.swa_utils.AveragedModel(unet, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     optimizer = Muon(parameter_groups(unet), lr=UNET_LR)
     tally = Tally("UNet", num_steps)
     for step in range(num_steps):
