@@ -11,6 +11,9 @@ from pathlib import Path
 import torch
 
 import tests.parity.stablevsr
+import tests.parity.stablevsr_eval
+import tests.parity.stablevsr_training
+import tests.parity.stablevsr_units
 import tests.parity.star
 import tests.parity.star_published
 import tests.parity.star_training  # noqa: F401 - these register their checks

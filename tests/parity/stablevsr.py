@@ -68,8 +68,8 @@ def check_scheduler(case: Case) -> None:
         case.compare("tr_approximated_x0", schedule.x0_from_velocity(x, predicted, t), absolute=MODULE)
 
 
-@check(FAMILY, lambda case: case.stem.startswith("unit_flow"))
-def check_flow(case: Case) -> None:
+def check_warps(case: Case) -> None:
+    """The warp with the modes that the method uses; the others are the reference's alone."""
     for row in case.meta["cases"]:
         name, mode, padding = row["name"], row["interp_mode"], row["padding_mode"]
         if (mode, padding) != ("bilinear", "zeros"):
@@ -95,6 +95,7 @@ def check_pipeline(case: Case) -> None:
     lq = case.input("lr_uint8").permute(0, 3, 1, 2).float() / 255 * 2 - 1
     count = len(lq)
     text = case.input("prompt_embeds")
+    case.part("text", lambda: _compare_prompt(case))
     if count > 1:
         large = F.interpolate(lq, scale_factor=4, mode="bicubic", align_corners=False)
         case.compare("flow_call0_target", large[1:2], absolute=MODULE)
@@ -129,6 +130,13 @@ def check_pipeline(case: Case) -> None:
     difference = (codes - case.input("final_uint8").float()).abs()
     case.exact("final_uint8 (by one code at most)", bool(difference.max() <= 1), True)
     case.exact("final_uint8 (share that differs below 1e-3)", bool((difference > 0).float().mean() < 1e-3), True)
+
+
+def _compare_prompt(case: Case) -> None:
+    """Tokens and embedding of the prompt, by the text tower of the file's sizes."""
+    from tests.parity.stablevsr_units import compare_prompt
+
+    compare_prompt(case, "prompt_embeds", "input_ids", str(case.meta.get("prompt", "")))
 
 
 class _Recorded:

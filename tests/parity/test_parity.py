@@ -152,3 +152,29 @@ def test_the_table_names_what_comes_closest(capsys):
     assert main([str(DATA), "--only", "guidance", "--table"]) == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| guidance |"))
     assert row.split("|")[2].strip() == "8 of 8" and float(row.split("|")[4]) <= float(row.split("|")[5])
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [({"timesteps": [38, 811]}, "target"), ({"chosen_neighbour_index": [2, 2]}, "controlnet_image")],
+)
+def test_another_training_step_fails(tmp_path, capsys, change, name):
+    data = DATA.parent / "stablevsr"
+    for path in (data / "unit_train.npz", data / "p4_single_frame.json"):
+        shutil.copy(path, tmp_path)
+    meta = json.loads((data / "unit_train.json").read_text(encoding="utf-8"))
+    (tmp_path / "unit_train.json").write_text(json.dumps(meta | change), encoding="utf-8")
+    assert main([str(tmp_path), "--only", "unit_train"]) == 1
+    failed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.endswith("FAIL")]
+    assert f"unit_train/{name}" in failed and "unit_train/loss" in failed
+
+
+def test_another_warping_error_fails(tmp_path, capsys):
+    data = DATA.parent / "stablevsr"
+    shutil.copy(data / "unit_flow.npz", tmp_path)
+    meta = json.loads((data / "unit_flow.json").read_text(encoding="utf-8"))
+    meta["warp_error"]["masked"] += 1e-3
+    (tmp_path / "unit_flow.json").write_text(json.dumps(meta), encoding="utf-8")
+    assert main([str(tmp_path)]) == 1
+    failed = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines() if line.endswith("FAIL")]
+    assert failed == ["unit_flow/warp_error masked"]

@@ -6,6 +6,7 @@ or decides in which order clips are used (:mod:`starvsr.data.pool` does).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol, TypedDict
 
@@ -91,6 +92,17 @@ def gray(frames: np.ndarray) -> np.ndarray:
     return np.repeat(luma[..., None], 3, axis=-1)
 
 
+def _without(pairs: list[PairPaths], names: Collection[str]) -> list[PairPaths]:
+    """Leave out the pairs of some names."""
+    unknown = sorted(set(names) - {pair.gt.stem for pair in pairs})
+    if unknown:
+        raise DataError(f"there is no pair {unknown[0]} to leave out: check data.leave_out and the folder of pairs")
+    kept = [pair for pair in pairs if pair.gt.stem not in names]
+    if not kept:
+        raise DataError("data.leave_out leaves no pair to train on")
+    return kept
+
+
 class StoredPairs:
     """Windows out of pairs on disk: each pass visits every pair once, in an order of its own.
 
@@ -101,9 +113,10 @@ class StoredPairs:
         gt_size: side of a window in GT pixels, a multiple of ``scale``.
         seed: seed of order and windows.
         scale: GT pixels per LQ pixel.
+        leave_out: names of pairs that are passed over; each must be there.
 
     Raises:
-        DataError: no pairs, or a clip without its partner.
+        DataError: no pairs, none left, a clip without its partner, or no pair of a name that is to be left out.
         OptionError: ``gt_size`` does not fit.
     """
 
@@ -116,10 +129,11 @@ class StoredPairs:
         gt_size: int = 320,
         seed: int = 0,
         scale: int = 4,
+        leave_out: Collection[str] = (),
     ) -> None:
         if gt_size % scale:
             raise OptionError(f"gt_size must be a multiple of {scale}, not {gt_size}")
-        self.pairs = find_pairs(folder)
+        self.pairs = _without(find_pairs(folder), leave_out)
         self.gt_cache, self.lq_cache = (FrameCache(Path(cache) / part) for part in ("gt", "lq"))
         self.clip_frames, self.gt_size, self.scale, self.seed = clip_frames, gt_size, scale, seed
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 import torch
@@ -61,6 +61,7 @@ class SampleStream:
         world: number of processes that train together.
         workers: processes that make clips; 0 makes them in this one.
         caption_dropout: share of samples whose caption is replaced by "".
+        turns: "all" flips, transposes and reverses time at random; "horizontal" only exchanges left and right.
 
     Raises:
         OptionError: sizes that do not fit.
@@ -80,10 +81,12 @@ class SampleStream:
         world: int = 1,
         workers: int = 0,
         caption_dropout: float = 0.0,
+        turns: Literal["all", "horizontal"] = "all",
     ) -> None:
         self.clips, self.pool_size, self.crops_per_clip = clips, pool_size, crops_per_clip
         self.seed, self.rank, self.world, self.workers = seed, rank, world, workers
         self.caption_dropout = caption_dropout
+        self._may_turn = np.array([turns == "all", True, turns == "all", turns == "all"])
         self.next_sample = first_sample
         self.cut_to(num_frames, lq_crop)
         self._lanes: dict[int, tuple[int, Clip]] = {}
@@ -163,7 +166,7 @@ class SampleStream:
         num_frames, height, width = clip["lq"].shape[:3]
         start = int(rng.integers(num_frames - self.num_frames + 1))
         top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-        turns = rng.random(4) < 0.5
+        turns = (rng.random(4) < 0.5) & self._may_turn
         dropped = rng.random() < self.caption_dropout
         gt_window = (top * scale, left * scale, side * scale)
         return Sample(

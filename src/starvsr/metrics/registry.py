@@ -8,6 +8,7 @@ from starvsr.errors import OptionError
 from starvsr.metrics.fidelity import PSNR_Y, SSIM_Y
 from starvsr.metrics.metric import Metric
 from starvsr.metrics.temporal import WARPING_ERROR
+from starvsr.metrics.temporal_change import TOF
 from starvsr.metrics.texture import DETAIL_CORRELATION, DETAIL_SHARE, WEAVE
 from starvsr.metrics.vgg_distance import VGG_DISTANCE
 from starvsr.metrics.vmaf import VMAF_NEG
@@ -17,6 +18,7 @@ METRICS: list[Metric] = [
     SSIM_Y,
     VMAF_NEG,
     WARPING_ERROR,
+    TOF,
     VGG_DISTANCE,
     DETAIL_SHARE,
     DETAIL_CORRELATION,

@@ -16,6 +16,7 @@ from starvsr.training.model import Start
 
 def model_card(
     path: Path,
+    file: Path,
     folder: Path,
     config: TrainConfig,
     family: TrainingFamily[Any],
@@ -25,23 +26,26 @@ def model_card(
     """Describe weights in Markdown.
 
     Args:
-        path: the file of weights.
+        path: what `starvsr upscale --weights` is given, a file or a folder.
+        file: the weights.
         folder: the run.
         config: its recipe.
         family: how the model is trained.
         metadata: of the file: "step", "recipe".
         start: what the run began with, if that is known.
     """
-    values = sum(tensor.numel() for tensor in read_tensors(path).values())
+    tensors = read_tensors(file).values()
+    values = sum(tensor.numel() for tensor in tensors)
+    types = " and ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors}))
     lines = [
         f"# {path.stem}",
         "",
-        f"Weights of {config.model}, {values:,} values in float16, after {metadata['step']} steps"
+        f"Weights of {config.model}, {values:,} values in {types}, after {metadata['step']} steps"
         + (f" of {metadata['recipe']}." if metadata["recipe"] else "."),
         "",
         f"    starvsr upscale CLIP{family.upscale_words} --weights {path.name}",
         "",
-        f"SHA-256 {digest(path)}",
+        f"SHA-256 {digest(file)}",
         "",
         "## Training",
         "",

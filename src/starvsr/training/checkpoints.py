@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], *, keep: int
         OutputNotWritableError: the disk is full or closed to us.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"step-{step:08d}.pt"
+    path = checkpoint_path(folder, step)
     partial = folder / f".{path.name}.{os.getpid()}.partial"
     try:
         with partial.open("wb") as file:
@@ -40,7 +41,18 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], *, keep: int
     _sync_folder(folder)
     for old in sorted(folder.glob(_PATTERN))[:-keep]:
         old.unlink()
+        shutil.rmtree(readable_folder(old), ignore_errors=True)
     return path
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Return where the checkpoint of a step lies."""
+    return folder / f"step-{step:08d}.pt"
+
+
+def readable_folder(checkpoint: Path) -> Path:
+    """Return the folder of what a checkpoint holds for other programs."""
+    return checkpoint.with_suffix("")
 
 
 def _sync_folder(folder: Path) -> None:

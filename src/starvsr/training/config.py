@@ -20,6 +20,10 @@ class DataConfig:
     """Folder of sharp photos."""
     pairs: str = ""
     """Folder of stored pairs (gt, lq, text; or REDS), in the place of videos, photos and degradation."""
+    leave_out: tuple[str, ...] = ()
+    """Names of stored pairs that are not trained on, such as those of REDS4."""
+    turns: Literal["all", "horizontal"] = "all"
+    """How samples are turned at random: flips, transposes and time reversal, or left and right exchanged alone."""
     captions: str = ""
     """Folder with NAME.txt for each sharp clip; empty looks beside the clip."""
     caption_dropout: float = 0.5

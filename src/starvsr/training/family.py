@@ -12,6 +12,7 @@ from torch import Tensor
 
 from starvsr.errors import DataError
 from starvsr.families.entry import Entry
+from starvsr.models.weights import save_weights
 from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.model import Start, TrainingModel
 from starvsr.training.objectives import OBJECTIVES
@@ -33,6 +34,8 @@ class TrainingFamily(ABC, Generic[Spec]):
     """Whether recipes name published weights (`init`, `models`)."""
     has_ends: ClassVar[bool] = False
     """Whether two trainings can be exported into one file, for `upscale --detail`."""
+    writes_folder: ClassVar[bool] = False
+    """Whether exports are model folders and not files."""
 
     def __init__(self, entry: Spec) -> None:
         self.entry = entry
@@ -86,6 +89,33 @@ class TrainingFamily(ABC, Generic[Spec]):
             DataError: it is another file, or the checkpoint is incomplete.
         """
         return tensors
+
+    def write(
+        self,
+        path: Path,
+        tensors: dict[str, Tensor],
+        config: TrainConfig,
+        start: Start | None,
+        metadata: Mapping[str, str],
+    ) -> Path:
+        """Write exported weights.
+
+        Args:
+            path: a file, or the folder of a family that writes model folders.
+            tensors: see :meth:`exported`.
+            config: the run's recipe.
+            start: see :meth:`exported`.
+            metadata: of the file.
+
+        Returns:
+            The file that holds what was trained.
+
+        Raises:
+            WeightsError: what the run began with is gone or damaged.
+            DataError: it is something else.
+        """
+        save_weights(tensors, path, dtype=torch.float16, metadata=metadata)
+        return path
 
     def check(self, config: TrainConfig) -> None:
         """Refuse what this family does not have.

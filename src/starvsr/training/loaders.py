@@ -30,6 +30,7 @@ def training_stream(config: TrainConfig, processes: Processes, step: int) -> Sam
         world=processes.world,
         workers=data.workers,
         caption_dropout=data.caption_dropout,
+        turns=data.turns,
     )
 
 
@@ -38,7 +39,7 @@ def _clips(config: TrainConfig, *, print_notes: bool) -> ClipSource:
     data = config.data
     sizes = {"clip_frames": data.clip_frames, "gt_size": data.gt_size}
     if data.pairs:
-        return StoredPairs(data.pairs, data.cache, seed=config.seed, **sizes)
+        return StoredPairs(data.pairs, data.cache, seed=config.seed, leave_out=data.leave_out, **sizes)
     source = SharpSource(
         data.videos or None,
         data.photos or None,

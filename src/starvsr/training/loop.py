@@ -19,7 +19,13 @@ from torch import Tensor
 from starvsr.data.pool import Batch, SampleStream
 from starvsr.errors import DataError, OptionError
 from starvsr.training.auxiliary_networks import AuxiliaryNetworks
-from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from starvsr.training.checkpoints import (
+    checkpoint_path,
+    latest_checkpoint,
+    load_checkpoint,
+    readable_folder,
+    save_checkpoint,
+)
 from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.distributed import (
     Processes,
@@ -129,9 +135,10 @@ class Trainer:
             optimizer = whole_optimizer_state(self.network, self.optimizer)
         else:
             optimizer = self.optimizer.state_dict()
+        average = self.average.whole()
         state = {
             "network": whole_state(self.network, but=self._left_out),
-            "average": self.average.whole(),
+            "average": average,
             "optimizer": optimizer,
             "step": self.step,
             "rng": self._step_rng(0).get_state(),
@@ -143,6 +150,7 @@ class Trainer:
             state["start"] = {"word": start.word, "path": str(start.path or ""), "digest": start.digest}
         path = None
         if self.processes.is_first:
+            self.model.save_readable(readable_folder(checkpoint_path(self.folder, self.step)), average)
             path = save_checkpoint(self.folder, self.step, state, keep=self.config.run.keep_checkpoints)
         self.processes.wait()
         return path

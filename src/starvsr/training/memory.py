@@ -36,13 +36,15 @@ class TrainingMemory:
     gathered: int
     """The largest block, whole, in float32 and in the type of computation, while it runs and the next one comes."""
     activations: int
-    """What the backward pass needs of one clip."""
+    """What the backward pass needs of ``clips``."""
     fixed: int = 0
     """VAE and text tower, whole on every device."""
     decoding: int = 0
     """What the backward pass of the VAE's decoder needs of one slice of frames, in float32."""
     blocks: dict[str, int] = field(default_factory=dict)
     """Values of the blocks, largest first."""
+    clips: int = 1
+    """Clips that a device computes at once."""
 
     @property
     def total(self) -> int:
@@ -58,7 +60,7 @@ class TrainingMemory:
             ("gradients of what trains", self.gradients),
             ("AdamW", self.optimizer),
             ("block at work, and the next", self.gathered),
-            ("activations of one clip", self.activations),
+            ("activations of one clip" if self.clips == 1 else f"activations of {self.clips} clips", self.activations),
             ("VAE and text tower", self.fixed),
             ("a slice through the decoder", self.decoding),
             ("total", self.total),
@@ -73,7 +75,7 @@ class TrainingMemory:
 
 
 def plan_recipe(config: TrainConfig, devices: int) -> list[TrainingMemory]:
-    """Plan each stage of a recipe, one clip per device.
+    """Plan each stage of a recipe; the devices share what a step holds if the recipe says so (FSDP).
 
     Raises:
         OptionError: the recipe's model has nothing to train.
@@ -88,7 +90,7 @@ def plan_recipe(config: TrainConfig, devices: int) -> list[TrainingMemory]:
             plan_memory(
                 sketch,
                 stage,
-                devices=devices,
+                devices=devices if config.run.parallel == "fsdp" else 1,
                 checkpointing=config.run.activation_checkpointing,
                 bytes_per_value=2 if config.run.precision == "bf16" else 4,
                 constant=constant_names(sketch.network, sketch.parts, config.stage),
@@ -140,6 +142,7 @@ def plan_memory(
         fixed=sketch.fixed,
         decoding=sketch.decoding,
         blocks=blocks,
+        clips=sketch.clips,
     )
 
 

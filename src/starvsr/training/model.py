@@ -96,6 +96,17 @@ class TrainingModel(ABC):
         """
         load_weights(network, path)
 
+    def save_readable(self, folder: Path, average: dict[str, Tensor]) -> None:  # noqa: B027 - optional
+        """Write what a checkpoint is to hold for programs other than this one; nothing for most models.
+
+        Args:
+            folder: of this checkpoint; made when there is something to write.
+            average: the averaged weights.
+
+        Raises:
+            OutputNotWritableError: the disk is full or closed to us.
+        """
+
     def context(self, captions: Sequence[str]) -> tuple[Tensor, ...]:
         """Return what the network is given beside its other inputs for captions; nothing where it reads none."""
         return ()

@@ -6,19 +6,18 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from starvsr.errors import DataError
+from starvsr.errors import DataError, OptionError
 from starvsr.families.precision import check_bfloat16
 from starvsr.families.registry import MODELS
 from starvsr.models.weight_ends import join_ends
-from starvsr.models.weights import read_tensors, save_weights
+from starvsr.models.weights import read_tensors
 from starvsr.training.card import model_card
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint
 from starvsr.training.distributed import Processes
 from starvsr.training.families import FAMILIES, family_of
-from starvsr.training.family import start_of
+from starvsr.training.family import TrainingFamily, start_of
 from starvsr.training.loop import Trainer
 from starvsr.training.recipe import load_recipe, print_note, stored_recipe
 
@@ -56,20 +55,25 @@ def train(
     return path
 
 
-def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False, faithful: Path | None = None) -> Path:
+def export(
+    folder: Path, path: Path | None = None, *, recipe: str = "", raw: bool = False, faithful: Path | None = None
+) -> Path:
     """Write the averaged weights of the newest checkpoint as float16 safetensors, and a card beside them.
 
     Those of a published model have the published names, so that `starvsr upscale --model star-light --weights` opens
-    them; what never trained comes from the file that the run began with.
+    them; what never trained comes from the file that the run began with. For stablevsr a model folder is written, in
+    float32, as the published one is laid out.
 
     Args:
         folder: folder of a run.
-        path: target; ``NAME.safetensors`` gets a card ``NAME.md``.
+        path: target, a file or (stablevsr) a folder; ``NAME.safetensors`` and ``NAME`` get a card ``NAME.md``. None
+            is ``weights.safetensors``, or a folder of the model's name, in the run's folder.
         recipe: name of the recipe, for the record.
         raw: take the last weights instead of their average.
         faithful: weights exported before the run was trained for looks; both go into one file, for `--detail`.
 
     Raises:
+        OptionError: a name for a file where a folder is written, or one that does not end in .safetensors.
         DataError: no checkpoint in the folder, or the file that the run began with has changed; two ends for a model
             that cannot go between them.
         WeightsError: that file is gone, or the two ends are not of one network.
@@ -80,6 +84,7 @@ def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False, fai
     state = load_checkpoint(newest)
     config, start = stored_recipe(json.loads(state["config"])), start_of(state)
     family = family_of(config.model)
+    path = _export_target(folder, path, family)
     metadata = {"format": "pt", "step": str(state["step"]), "recipe": recipe, "model": config.model}
     if config.network:
         metadata["network"] = json.dumps(config.network)
@@ -96,10 +101,21 @@ def export(folder: Path, path: Path, *, recipe: str = "", raw: bool = False, fai
         tensors = join_ends(read_tensors(faithful), tensors)
         metadata["ends"] = f"faithful: {faithful.name}; vivid: step {state['step']}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(tensors, path, dtype=torch.float16, metadata=metadata)
+    file = family.write(path, dict(tensors), config, start, metadata)
     del tensors
-    path.with_suffix(".md").write_text(model_card(path, folder, config, family, metadata, start), encoding="utf-8")
+    card = model_card(path, file, folder, config, family, metadata, start)
+    path.with_suffix(".md").write_text(card, encoding="utf-8")
     return path
+
+
+def _export_target(folder: Path, path: Path | None, family: TrainingFamily[Any]) -> Path:
+    if family.writes_folder:
+        if path is not None and (path.suffix == ".safetensors" or path.is_file()):
+            raise OptionError(f"{path}: {family.entry.name} is written as a model folder; give the name of a folder")
+        return path or folder / family.weights_name
+    if path is not None and path.suffix != ".safetensors":
+        raise OptionError(f"{path}: weights are written as safetensors; give a name that ends in .safetensors")
+    return path or folder / "weights.safetensors"
 
 
 def weights_name(model: str) -> str:

@@ -17,17 +17,18 @@ Checkpoint = Callable[..., Any]
 
 @dataclass(frozen=True, kw_only=True)
 class StageSketch:
-    """A stage of a family's training for one clip.
+    """A stage of a family's training for one clip, or for some at once.
 
     Args:
         network: On the meta device.
         parts: Its parts by name.
-        inputs: What it is called with, on the meta device, for a batch of one.
+        inputs: What it is called with, on the meta device, for a batch of ``clips``.
         blocks: Parts that run one after the other.
         recompute: Makes the network run its blocks by a checkpoint function; None for one that cannot.
         halves_constant: Whether matrices that no stage trains are held in the type of the run.
         fixed: Bytes of the parts beside the network, whole on every device.
         decoding: Bytes that the backward pass through the decoder needs.
+        clips: Samples that the network is called with at once.
     """
 
     network: nn.Module
@@ -38,6 +39,7 @@ class StageSketch:
     halves_constant: bool = False
     fixed: int = 0
     decoding: int = 0
+    clips: int = 1
 
 
 class BlockRecorder:

@@ -34,7 +34,7 @@ _EXPORT = (("starvsr export runs/star-small", "writes runs/star-small/weights.sa
     "--start-from",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Begin with the weights of another run; gates of LIEM may be new.",
+    help="Begin with the weights of another run (stablevsr: a folder with a TCM); gates of LIEM may be new.",
 )
 def train(
     recipe: Path,
@@ -88,7 +88,13 @@ def _show_plan(recipe: Path, overrides: tuple[str, ...], devices: int, device_gi
 
 @click.command(cls=ExampleCommand, examples=_EXPORT, short_help="Make weights for `upscale` out of a training run.")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("-o", "--output", "out", type=click.Path(path_type=Path), help="A .safetensors file (default: in RUN).")
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    type=click.Path(path_type=Path),
+    help="A .safetensors file, or for stablevsr a folder (default: in RUN).",
+)
 @click.option("--raw", is_flag=True, help="The last weights instead of their average over the steps.")
 @click.option(
     "--faithful",
@@ -100,9 +106,9 @@ def export(folder: Path, out: Path | None, raw: bool, faithful: Path | None) -> 
     """Write the weights of the newest checkpoint of a run as float16 safetensors, with a model card beside them."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; give the folder of a training run")
-    if out is not None and out.suffix != ".safetensors":
+    if out is not None and out.suffix not in ("", ".safetensors"):
         raise OptionError(f"{out}: weights are written as safetensors; give a name that ends in .safetensors")
     from starvsr.training.run import export as run_export
 
-    path = run_export(folder, out or folder / "weights.safetensors", raw=raw, faithful=faithful)
+    path = run_export(folder, out, raw=raw, faithful=faithful)
     click.echo(f"{path} and {path.with_suffix('.md').name}")

@@ -14,10 +14,12 @@ from starvsr.errors import OptionError
 from starvsr.families.causal_sr.spec import CausalSRSpec
 from starvsr.families.entry import Entry
 from starvsr.families.registry import MODELS, get_entry
+from starvsr.families.stablevsr.spec import StableVSRSpec
 from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
 from starvsr.families.star_small.spec import StarSmallSpec
 from starvsr.training.config import TrainConfig
 from starvsr.training.families.causal_sr import CausalSRTraining
+from starvsr.training.families.stablevsr import StableVSRTraining
 from starvsr.training.families.star_i2vgen import StarI2VGenTraining
 from starvsr.training.families.star_small import StarSmallTraining
 from starvsr.training.family import TrainingFamily
@@ -27,6 +29,7 @@ FAMILIES: dict[type[Entry], type[TrainingFamily[Any]]] = {
     StarSmallSpec: StarSmallTraining,
     StarI2VGenSpec: StarI2VGenTraining,
     CausalSRSpec: CausalSRTraining,
+    StableVSRSpec: StableVSRTraining,
 }
 """By the kind of a model's entry in the registry."""
 

@@ -10,6 +10,7 @@ from starvsr.training.objectives.distribution_matching import DISTRIBUTION_MATCH
 from starvsr.training.objectives.objective import Objective
 from starvsr.training.objectives.one_step import ONE_STEP
 from starvsr.training.objectives.regression import REGRESSION
+from starvsr.training.objectives.temporal_conditioning import TEMPORAL_CONDITIONING
 from starvsr.training.objectives.velocity import STAR, VELOCITY
 
 OBJECTIVES: dict[str, Objective] = {
@@ -19,5 +20,6 @@ OBJECTIVES: dict[str, Objective] = {
     "consistency": CONSISTENCY,
     "distribution-matching": DISTRIBUTION_MATCHING,
     "regression": REGRESSION,
+    "temporal-conditioning": TEMPORAL_CONDITIONING,
 }
 """By the names that recipes use."""

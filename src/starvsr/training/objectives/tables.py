@@ -245,3 +245,30 @@ class RegressionStage(StageTables):
     regression: RegressionTable = field(default_factory=RegressionTable)
     frequency: FrequencyTable = field(default_factory=FrequencyTable)
     adversarial: AdversarialTable = field(default_factory=AdversarialTable)
+
+
+@dataclass(frozen=True)
+class GuidanceTable:
+    """`[stage.guidance]` of the objective "temporal-conditioning"."""
+
+    chain: int = 1
+    """Frames denoised before the one that is learned from, the first of them without the TCM: 1 is the released
+    training; more of them guide each other as in sampling. `num_frames` must be greater."""
+    flow: Literal["raft", "dis"] = "raft"
+    """Optical flow between frames, as of `starvsr upscale --flow`."""
+
+
+@dataclass(frozen=True)
+class PredictionLosses:
+    """`[stage.losses]` of the objective "temporal-conditioning"."""
+
+    prediction: float = 1.0
+    """Weight of the squared error of what the network predicts."""
+
+
+@dataclass(frozen=True)
+class TemporalConditioningStage(StageTables):
+    """Tables of the objective "temporal-conditioning"."""
+
+    losses: PredictionLosses = field(default_factory=PredictionLosses)
+    guidance: GuidanceTable = field(default_factory=GuidanceTable)

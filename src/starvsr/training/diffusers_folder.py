@@ -1,0 +1,55 @@
+"""A network of diffusers as the folder that its ``from_pretrained`` opens: configuration and weights."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from starvsr.errors import OutputNotWritableError
+
+TENSORS = "diffusion_pytorch_model.safetensors"
+
+
+def write_network(folder: Path, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Write a folder that is whole or absent; one that is there is replaced.
+
+    Args:
+        folder: gets `config.json` and the weights, in float32.
+        network: of diffusers; its configuration is written.
+        tensors: weights in place of its own.
+
+    Raises:
+        OutputNotWritableError: the disk is full or closed to us.
+    """
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        configured: Any = network
+        configured.save_config(partial)
+        save_file(
+            {name: value.detach().float().cpu().contiguous() for name, value in tensors.items()},
+            partial / TENSORS,
+            metadata={"format": "pt"},
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except OSError as error:
+        raise OutputNotWritableError(f"cannot write {folder}: {error}; free some space and --resume") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make a file appear at another place too, without taking its space twice where the file system allows it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
