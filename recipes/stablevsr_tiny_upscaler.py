@@ -1,6 +1,6 @@
 """Train the frozen part of a tiny StableVSR: an autoencoder and a UNet that enlarge single frames by four.
 
-    python recipes/stablevsr_tiny_upscaler.py --videos HQ_VIDEOS --photos HQ_PHOTOS -o runs/stablevsr-tiny/upscaler
+    python recipes/stablevsr_tiny_upscaler.py --videos HQ_VIDEOS --photos HQ_PHOTOS -o runs/stablevsr-tiny-upscaler
 
 writes a model folder of the published layout whose TCM is a copy of the UNet's encoder that adds nothing yet;
 `starvsr train recipes/stablevsr-tiny.toml` trains it. The networks are small enough for minutes on one CPU thread: they
