@@ -69,14 +69,15 @@ def rms(one: Tensor, other: Tensor) -> float:
 def overlap_table(model: Any, lq: Tensor, steps: int, scales: Sequence[float]) -> list[str]:
     """Return a table: differences by overlap and by distance from the border."""
     border = lq.shape[2] // 2
-    head = " | ".join(f"frame {distance} after" for distance in DISTANCES)
-    lines = [f"| weight of the TCM | overlap | {head} | all kept |", "|---" * (len(DISTANCES) + 3) + "|"]
+    distances = [distance for distance in DISTANCES if distance < lq.shape[2] - border]
+    head = " | ".join(f"frame {distance} after" for distance in distances)
+    lines = [f"| weight of the TCM | overlap | {head} | all kept |", "|---" * (len(distances) + 3) + "|"]
     for scale in scales:
         whole = enlarge(model, lq, steps, texture_scale=scale)
         unit = rms(whole, enlarge(model, lq, steps, seed=1, texture_scale=scale))
-        for overlap in OVERLAPS:
+        for overlap in (each for each in OVERLAPS if each <= border):
             made = enlarge(model, lq, steps, start=border - overlap, texture_scale=scale)[overlap:]
-            cells = [rms(made[d], whole[border + d]) / unit for d in DISTANCES]
+            cells = [rms(made[d], whole[border + d]) / unit for d in distances]
             cells.append(rms(made, whole[border:]) / unit)
             lines.append(f"| {scale:g} | {overlap} | " + " | ".join(f"{100 * c:.3g} %" for c in cells) + " |")
             print(lines[-1], flush=True)
