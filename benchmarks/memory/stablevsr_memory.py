@@ -24,6 +24,7 @@ from starvsr.families.options import UpscaleOptions
 from starvsr.families.stablevsr.footprint import Maps, StableVSRFootprint, trace_calls
 from starvsr.families.stablevsr.pipeline import LoadedNetworks
 from starvsr.families.stablevsr.upscaler import OVERLAP, SEGMENT
+from starvsr.models.flow.dis import DisFlow
 from starvsr.models.int8 import largest_unpacked, to_int8
 from starvsr.models.weights import build_empty
 from starvsr.offload.memory_plan import PLACES
@@ -84,8 +85,8 @@ def published_networks() -> tuple[Any, Any, Any]:
     return unet, tcm, build_empty(lambda: library.AutoencoderKL(**VAE))
 
 
-def footprint(precision: str) -> StableVSRFootprint:
-    """Return the footprint at the published size, "fp16" or "int8"."""
+def footprint(precision: str, flow: str) -> StableVSRFootprint:
+    """Return the footprint at the published size, "fp16" or "int8", "raft" or "dis"."""
     unet, tcm, vae = published_networks()
     for network in (unet, tcm):
         nn.Module.to(network, torch.float16)
@@ -94,7 +95,7 @@ def footprint(precision: str) -> StableVSRFootprint:
     if precision == "int8":
         to_int8(unet)
         to_int8(tcm)
-    loaded = LoadedNetworks(unet, tcm, vae, EmptyRaft())
+    loaded = LoadedNetworks(unet, tcm, vae, EmptyRaft() if flow == "raft" else DisFlow())
     return StableVSRFootprint(
         trace=lambda: calls,
         maps=Maps(tuple(UNET["block_out_channels"]), 2, 2),  # type: ignore[arg-type]
@@ -103,7 +104,7 @@ def footprint(precision: str) -> StableVSRFootprint:
         unpacked=max(largest_unpacked(unet), largest_unpacked(tcm)),
         num_texts=1,
         directions=2,
-        has_raft=True,
+        has_raft=flow == "raft",
         device="cuda",
     )
 
@@ -124,9 +125,9 @@ def plan(made: StableVSRFootprint, size: tuple[int, int], budget: int) -> ChunkP
 def table() -> str:
     """Return the plans for cards and inputs."""
     heads = " | ".join(f"{count} GB" for count in CARDS_GB)
-    lines = [f"| input | type | {heads} |", "|---" * (len(CARDS_GB) + 2) + "|"]
-    for precision in ("fp16", "int8"):
-        made = footprint(precision)
+    lines = [f"| input | type, flow | {heads} |", "|---" * (len(CARDS_GB) + 2) + "|"]
+    for precision, flow in (("fp16", "raft"), ("int8", "raft"), ("fp16", "dis")):
+        made = footprint(precision, flow)
         for size in INPUTS:
             cells = []
             for card in CARDS_GB:
@@ -137,7 +138,7 @@ def table() -> str:
                 assert found.memory_plan is not None and found.prediction is not None
                 place = found.memory_plan.as_dict()["place"]
                 cells.append(f"{found.length} frames, {place}, {format_size(found.prediction.peak)}")
-            lines.append(f"| {size[0]}x{size[1]} | {precision} | " + " | ".join(cells) + " |")
+            lines.append(f"| {size[0]}x{size[1]} | {precision}, {flow} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

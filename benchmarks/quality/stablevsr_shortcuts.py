@@ -66,17 +66,18 @@ def rms(one: Tensor, other: Tensor) -> float:
     return float((one - other).square().mean().sqrt())
 
 
-def overlap_table(model: Any, lq: Tensor, steps: int, scales: Sequence[float]) -> list[str]:
+def overlap_table(model: Any, lq: Tensor, steps: int, scales: Sequence[float], overlaps: Sequence[int]) -> list[str]:
     """Return a table: differences by overlap and by distance from the border."""
     border = lq.shape[2] // 2
-    head = " | ".join(f"frame {distance} after" for distance in DISTANCES)
-    lines = [f"| weight of the TCM | overlap | {head} | all kept |", "|---" * (len(DISTANCES) + 3) + "|"]
+    distances = [distance for distance in DISTANCES if distance < lq.shape[2] - border]
+    head = " | ".join(f"frame {distance} after" for distance in distances)
+    lines = [f"| weight of the TCM | overlap | {head} | all kept |", "|---" * (len(distances) + 3) + "|"]
     for scale in scales:
         whole = enlarge(model, lq, steps, texture_scale=scale)
         unit = rms(whole, enlarge(model, lq, steps, seed=1, texture_scale=scale))
-        for overlap in OVERLAPS:
+        for overlap in (each for each in overlaps if each <= border):
             made = enlarge(model, lq, steps, start=border - overlap, texture_scale=scale)[overlap:]
-            cells = [rms(made[d], whole[border + d]) / unit for d in DISTANCES]
+            cells = [rms(made[d], whole[border + d]) / unit for d in distances]
             cells.append(rms(made, whole[border:]) / unit)
             lines.append(f"| {scale:g} | {overlap} | " + " | ".join(f"{100 * c:.3g} %" for c in cells) + " |")
             print(lines[-1], flush=True)
@@ -92,6 +93,7 @@ def option_table(load: Callable[..., Any], lq: Tensor, steps: int) -> list[str]:
     for precision in ("bf16", "int8"):
         made = enlarge(load(precision=precision), lq, steps)
         lines.append(f"| `--precision {precision}` | {100 * rms(made, whole) / unit:.3g} % | {steps} of {steps} |")
+        print(lines[-1], flush=True)
     for name, values in SHORTCUTS:
         made = enlarge(model, lq, steps, **values)
         guidance = model.pipeline(values).sampling.guidance
@@ -107,6 +109,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--tables", nargs="+", choices=("overlap", "options"), default=["overlap", "options"])
+    parser.add_argument("--overlaps", type=int, nargs="+", default=list(OVERLAPS))
     parser.add_argument("--scales", type=float, nargs="+", default=[1.0])
     parser.add_argument("--flow", default="dis")
     parser.add_argument("--write", type=Path)
@@ -118,7 +122,11 @@ def main(arguments: list[str] | None = None) -> int:
             return get_entry("stablevsr").load(weights=folder, flow=given.flow, **options)
 
         lq = moving_photo(given.frames)
-        tables = [overlap_table(load(), lq, given.steps, given.scales), option_table(load, lq[:, :, :8], given.steps)]
+        tables = []
+        if "overlap" in given.tables:
+            tables.append(overlap_table(load(), lq, given.steps, given.scales, given.overlaps))
+        if "options" in given.tables:
+            tables.append(option_table(load, lq[:, :, : given.frames // 2], given.steps))
     text = "\n\n".join("\n".join(lines) for lines in tables)
     print(text)
     if given.write is not None:

@@ -67,7 +67,9 @@ def test_a_dry_run_tells_what_is_needed_and_writes_nothing(published, clip, tmp_
     monkeypatch.chdir(tmp_path)
     assert main(["upscale", str(clip), *WORDS, "--weights", str(published), "--dry-run"]) == 0
     told = capsys.readouterr().out
-    assert "sampling" in told and "decoding" in told and "in the first half of the UNet" in told
+    assert all(
+        words in told for words in ("predicted: ", "sampling ", "decode ", "at once in the first half of the UNet")
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -16,7 +16,7 @@ from starvsr.diffusion.noise import FrameNoise
 from starvsr.engine.chunk_plan import ChunkPlan, PlanInput
 from starvsr.engine.clip_upscaler import ClipArguments
 from starvsr.engine.traits import Traits
-from starvsr.errors import OptionError
+from starvsr.errors import OptionError, ResourceError
 from starvsr.families.stablevsr.configuration import SCALE
 from starvsr.families.stablevsr.decoder import FrameDecoder
 from starvsr.families.stablevsr.flows import EnlargedFlows
@@ -188,7 +188,12 @@ class StableVSRPipeline:
         rows, columns = (side + -side % MULTIPLE_PX for side in (sizes.height, sizes.width))
         request = PlanRequest(sizes, self.traits, options, rows, columns, 1.0, wanted.num_frames)
         memory = self.memory
-        return plan_job(memory.footprint, request, memory.places, memory.free(), wanted.before)
+        try:
+            return plan_job(memory.footprint, request, memory.places, memory.free(), wanted.before)
+        except ResourceError as error:
+            if "flow" in self._components:
+                raise ResourceError(f"{error}, or use --flow dis, which needs far less for large frames") from error
+            raise
 
     def check_size(self, height: int, width: int) -> None:
         """Refuse frames that are too small for the optical flow.
