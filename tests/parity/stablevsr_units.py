@@ -157,6 +157,7 @@ def _text_files(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]
         "text": folder / "model.safetensors",
         "text/config.json": folder / "config.json",
         "tokenizer/vocab.json": tokenizer / "vocab.json",
+        "tokenizer/merges.txt": tokenizer / "merges.txt",
     }
 
 
