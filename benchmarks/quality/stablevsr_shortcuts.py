@@ -27,7 +27,9 @@ from starvsr.engine.segments import Segment
 from starvsr.families.job_settings import plain_settings
 from starvsr.families.registry import get_entry
 
-BEGIN, END = "<!-- stablevsr shortcuts: begin -->", "<!-- stablevsr shortcuts: end -->"
+MARKS = {
+    name: (f"<!-- stablevsr {name}: begin -->", f"<!-- stablevsr {name}: end -->") for name in ("overlap", "options")
+}
 OVERLAPS = (0, 1, 2, 4, 6, 8)
 DISTANCES = (0, 1, 2, 4, 7)
 SHORTCUTS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -109,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--tables", nargs="+", choices=("overlap", "options"), default=["overlap", "options"])
+    parser.add_argument("--tables", nargs="+", choices=list(MARKS), default=list(MARKS))
     parser.add_argument("--overlaps", type=int, nargs="+", default=list(OVERLAPS))
     parser.add_argument("--scales", type=float, nargs="+", default=[1.0])
     parser.add_argument("--flow", default="dis")
@@ -122,15 +124,15 @@ def main(arguments: list[str] | None = None) -> int:
             return get_entry("stablevsr").load(weights=folder, flow=given.flow, **options)
 
         lq = moving_photo(given.frames)
-        tables = []
-        if "overlap" in given.tables:
-            tables.append(overlap_table(load(), lq, given.steps, given.scales, given.overlaps))
-        if "options" in given.tables:
-            tables.append(option_table(load, lq[:, :, : given.frames // 2], given.steps))
-    text = "\n\n".join("\n".join(lines) for lines in tables)
-    print(text)
-    if given.write is not None:
-        replace_marked(given.write, BEGIN, END, text)
+        for name in given.tables:
+            if name == "overlap":
+                lines = overlap_table(load(), lq, given.steps, given.scales, given.overlaps)
+            else:
+                lines = option_table(load, lq[:, :, : given.frames // 2], given.steps)
+            text = "\n".join(lines)
+            print(text, end="\n\n", flush=True)
+            if given.write is not None:
+                replace_marked(given.write, *MARKS[name], text)
     return 0
 
 
