@@ -34,7 +34,6 @@ from starvsr.families.star_small.pipeline import StarSmallUpscaler
 from starvsr.models.causal_sr import CausalSR
 from starvsr.models.causal_sr_config import CausalSRConfig
 from tests.support.doubles import NearestUpscaler, random_frames
-from tests.support.stablevsr_folder import write_folder
 from tests.support.tiny_star import TinyStar, clip
 
 WIDTH, HEIGHT, LENGTH = 9, 7, 4
@@ -78,6 +77,8 @@ def tiny_causal() -> CausalPipeline:
 
 @lru_cache
 def tiny_stablevsr_folder() -> Path:
+    from tests.support.stablevsr_folder import write_folder
+
     return write_folder(Path(tempfile.mkdtemp(prefix="starvsr-test-")) / "StableVSR")
 
 
