@@ -18,7 +18,7 @@ import pytest
 from starvsr.video import probe
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("src/starvsr", "tests/contracts", "tests/support", "tests/conftest.py", "pyproject.toml")
+COPIED = ("src/starvsr", "tests/contracts", "tests/parity", "tests/support", "tests/conftest.py", "pyproject.toml")
 _BLOCK = re.compile(r"(?:^`(?P<path>[^`\n]+)`:\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
 
 DRIVER = """
