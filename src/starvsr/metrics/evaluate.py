@@ -108,7 +108,7 @@ def evaluate(
             lq = pair.lq if "lq" in needs or pair.gt is None else None
             sets = _shown(_frame_sets(result, pair.gt, lq, method, pair.name), pair, method, on_frame)
             frames = compute_all(chosen, _prepared(sets, needs, crop_px, flow), device)
-            seconds = (result.seconds - reading.seconds) / max(result.count, 1)
+            seconds = max(0.0, result.seconds - reading.seconds) / max(result.count, 1)  # sums of floats
             score = Score(pair.name, pair.group, method, frames, seconds)
             table.scores.append(score)
             if on_result is not None:
