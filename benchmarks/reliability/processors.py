@@ -69,7 +69,7 @@ _LEFT_OUT = (
     *("unet_small_a", "unet_small_b", "sampler_unet_fast", "pipeline_small", "a_single_changed", "other_weights"),
     *("manifest_of_a_job_decides", "ran_out_of_memory_is_resumed"),  # whole jobs of several seconds each
     *("threads_change_no_byte", "in_any_order and not lost0", "free_memory_decides_without_a_budget"),
-    *("p3_custom_timesteps", "p4_single_frame"),  # diffusers' networks
+    *("p3_custom_timesteps", "p4_single_frame", "unit_train", "unit_models"),  # diffusers' networks
     "every_instruction_set",  # starts stand-ins of its own
 )
 

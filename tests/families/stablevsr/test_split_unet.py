@@ -7,6 +7,7 @@ from starvsr.families.stablevsr.inference import InferenceNetworks
 from starvsr.families.stablevsr.networks import DiffusersNetworks
 from starvsr.offload.trace import LiveBytes
 from tests.families.stablevsr.clips import clip, run
+from tests.support.bfloat16 import needs_bfloat16
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,13 @@ def test_the_decoder_gives_what_the_autoencoder_gives(loaded):
     latent = noise(1, 4, 33, 34)
     (expected,) = loaded.vae.decode(latent / loaded.vae.config.scaling_factor, return_dict=False)
     torch.testing.assert_close(loaded.decoder(latent), expected, atol=2e-5, rtol=1e-5)
+
+
+@needs_bfloat16
+@torch.inference_mode()
+def test_the_decoder_in_half_precision_stays_near(loaded):
+    latent = noise(1, 4, 33, 34)
+    (expected,) = loaded.vae.decode(latent / loaded.vae.config.scaling_factor, return_dict=False)
     half = FrameDecoder(loaded.vae, torch.bfloat16)(latent)
     assert half.dtype == torch.float32 and 0 < float((half - expected).abs().max()) < 0.3
 
