@@ -31,32 +31,15 @@ from starvsr.offload.memory_plan import PLACES
 from starvsr.offload.planning import PlanRequest, plan_job
 from starvsr.offload.traced import ComponentBytes
 from starvsr.quantities import format_size
+from starvsr.training.families.stablevsr_parts import PUBLISHED_UNET, PUBLISHED_VAE
 
 BEGIN, END = "<!-- stablevsr memory: begin -->", "<!-- stablevsr memory: end -->"
 GB = 2**30
 CARDS_GB = (4, 5, 6, 8, 12, 24)
 INPUTS = ((320, 180), (480, 270), (960, 540))
 RAFT_VALUES = 5_257_536
-UNET = {
-    "sample_size": 128,
-    "in_channels": 7,
-    "out_channels": 4,
-    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
-    "block_out_channels": [256, 512, 512, 1024],
-    "only_cross_attention": [True, True, True, False],
-    "cross_attention_dim": 1024,
-    "attention_head_dim": 8,
-    "use_linear_projection": True,
-}
-VAE = {
-    "block_out_channels": [128, 256, 512],
-    "down_block_types": ["DownEncoderBlock2D"] * 3,
-    "up_block_types": ["UpDecoderBlock2D"] * 3,
-    "layers_per_block": 2,
-    "latent_channels": 4,
-    "scaling_factor": 0.08333,
-}
+UNET = PUBLISHED_UNET
+VAE = PUBLISHED_VAE | {"scaling_factor": 0.08333}
 
 
 class EmptyRaft:
@@ -98,7 +81,7 @@ def footprint(precision: str, flow: str) -> StableVSRFootprint:
     loaded = LoadedNetworks(unet, tcm, vae, EmptyRaft() if flow == "raft" else DisFlow())
     return StableVSRFootprint(
         trace=lambda: calls,
-        maps=Maps(tuple(UNET["block_out_channels"]), 2, 2),  # type: ignore[arg-type]
+        maps=Maps(tuple(UNET["block_out_channels"]), 2, 2),
         components={name: ComponentBytes.of(each) for name, each in loaded.components().items()},
         uses=loaded.uses(),
         unpacked=max(largest_unpacked(unet), largest_unpacked(tcm)),

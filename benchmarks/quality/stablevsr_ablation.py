@@ -29,6 +29,7 @@ from starvsr.degradation.recipe import degrade_clip
 from starvsr.diffusion.ddpm import DDPM
 from starvsr.diffusion.noise import FrameNoise
 from starvsr.families.registry import get_spec
+from starvsr.families.stablevsr.configuration import read_scheduler
 from starvsr.families.stablevsr.load import encode_text
 from starvsr.families.stablevsr.networks import DiffusersNetworks
 from starvsr.families.stablevsr.sampling import Flows, Guidance, sample, to_pixels
@@ -37,7 +38,7 @@ from starvsr.metrics.evaluate import measure
 from starvsr.metrics.metric import ByteArray, mean
 from starvsr.models.flow.dis import DisFlow
 from starvsr.models.weights.locate import find_model
-from starvsr.training.families.stablevsr_parts import load_frozen, load_scheduler
+from starvsr.training.families.stablevsr_parts import load_frozen
 from starvsr.video.codec_pass import read_clip
 from starvsr.video.pixels import from_unit, to_unit
 
@@ -57,7 +58,7 @@ class Sampler:
             load_frozen(files, "vae", "AutoencoderKL"),
             encode_text(files, ""),
         )
-        self.scheduler: DDPM = load_scheduler(files)
+        self.scheduler: DDPM = read_scheduler(files)
         self.steps = self.scheduler.timesteps(num_steps)
 
     @torch.inference_mode()

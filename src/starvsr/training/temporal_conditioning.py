@@ -25,6 +25,26 @@ from starvsr.training.diffusers_folder import write_network
 from starvsr.training.model import TrainingModel
 
 
+def conditioned(unet: Any, tcm: Any, inputs: Tensor, t: Tensor, text: Tensor, guide: Tensor | None) -> Tensor:
+    """Return what a UNet predicts [B, C, h, w] with what a TCM adds to its maps.
+
+    Args:
+        unet: ``UNet2DConditionModel``.
+        tcm: ``ControlNetModel``.
+        inputs: noisy latents and low-quality frames, [B, 7, h, w].
+        t: int64 timesteps [B].
+        text: [B, L, C].
+        guide: what the frames are to look like, [B, 3, 4h, 4w]; None leaves the TCM out.
+    """
+    downs, middle = None, None
+    if guide is not None:
+        downs, middle = tcm(inputs, t, text, guide, return_dict=False)
+    added = {"down_block_additional_residuals": downs, "mid_block_additional_residual": middle}
+    (predicted,) = unet(inputs, t, text, **added, return_dict=False)
+    result: Tensor = predicted
+    return result
+
+
 @dataclass(kw_only=True)
 class TemporalConditioningModel(TrainingModel):
     """A TCM (``network``, a ``ControlNetModel``) and what it is trained with, all of which is frozen."""
@@ -72,20 +92,9 @@ class TemporalConditioningModel(TrainingModel):
             guide: what the frames are to look like, [B, 3, 4h, 4w]; None leaves the TCM out.
         """
         inputs, text, t = torch.cat([noisy, lq], 1), self.text.expand(len(noisy), -1, -1), t.to(noisy.device)
-        downs, middle = None, None
         with torch.autocast(noisy.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
-            if guide is not None:
-                downs, middle = self.network(inputs, t, text, guide, return_dict=False)
-            (predicted,) = self.unet(
-                inputs,
-                t,
-                text,
-                down_block_additional_residuals=downs,
-                mid_block_additional_residual=middle,
-                return_dict=False,
-            )
-        result: Tensor = predicted.float()
-        return result
+            predicted = conditioned(self.unet, self.network, inputs, t, text, guide)
+        return predicted.float()
 
     def clean(self, predicted: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
         """Return the clean latents that a prediction means; not clamped, as in the released training."""

@@ -47,7 +47,7 @@ class Configuration:
                 not belong together.
         """
         unet, tcm, vae, text = (read_json(files, f"{role}/config.json") for role in ("unet", "tcm", "vae", "text"))
-        scheduler = _read_scheduler(files)
+        scheduler = read_scheduler(files)
         for role, config in (("unet", unet), ("tcm", tcm)):
             _check_inputs(config, str(files[f"{role}/config.json"]))
         _check_decoder(vae, unet, files)
@@ -83,7 +83,12 @@ def read_json(files: ModelFiles, key: str) -> dict[str, Any]:
     return entries
 
 
-def _read_scheduler(files: ModelFiles) -> DDPM:
+def read_scheduler(files: ModelFiles) -> DDPM:
+    """Return the noise schedule of the model.
+
+    Raises:
+        WeightsError: Its file is missing or damaged, or of a kind that the package does not have.
+    """
     entries = read_json(files, "scheduler/scheduler_config.json")
     path = files["scheduler/scheduler_config.json"]
     kind = entries.get("_class_name")

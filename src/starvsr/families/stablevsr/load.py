@@ -110,7 +110,7 @@ def tcm_files(folder: Path) -> ModelFiles:
             if (place / name).is_file() and (place / "config.json").is_file():
                 return {"tcm": place / name, "tcm/config.json": place / "config.json"}
     raise WeightsError(
-        f"{folder} holds no Temporal Conditioning Module: give a folder with config.json and "
+        f"no TCM in {folder}, which holds no Temporal Conditioning Module: give a folder with config.json and "
         "diffusion_pytorch_model.safetensors, or one with such a folder controlnet"
     )
 

@@ -35,7 +35,7 @@ class NeighbourSettings:
     )
     texture_scale: float | None = option(
         None,
-        "Factor on what the Temporal Conditioning Module adds (default: 1); 0 enlarges each frame by itself.",
+        "Factor on what the Temporal Conditioning Module adds (default: 1); 0 enlarges each frame independently.",
         MODEL,
         "float",
         minimum=0,

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from starvsr.diffusion.ddpm import DDPM
-from starvsr.engine.chunk_plan import ChunkPlan, ModelPlan, PlanInput
+from starvsr.engine.chunk_plan import ChunkPlan, PlanInput
 from starvsr.engine.clip_upscaler import ClipArguments, ClipUpscaler
-from starvsr.engine.segments import Segment
 from starvsr.engine.traits import ClipLengths, Traits
-from starvsr.engine.upscaler import JobSettings, Session, StepCallback
+from starvsr.engine.upscaler import JobSettings, Session
 from starvsr.errors import OptionError
+from starvsr.families.planned import PlannedSession, Turns
 from starvsr.families.settings import job_names, load_names
 from starvsr.families.stablevsr.networks import DiffusersNetworks
 from starvsr.families.stablevsr.pipeline import (
@@ -27,7 +27,6 @@ from starvsr.families.stablevsr.pipeline import (
     StableVSRPipeline,
     sampling_of,
 )
-from starvsr.families.stablevsr.plan import StableVSRPlan
 from starvsr.families.stablevsr.settings import StableVSRSettings
 from starvsr.models.flow.estimator import FlowEstimator
 from starvsr.models.int8 import weight_bytes
@@ -72,7 +71,7 @@ class StableVSRUpscaler(ClipUpscaler):
         self._loaded = LoadedNetworks(networks.unet, networks.tcm, networks.vae, flow)
         self._scheduler, self._empty = scheduler, networks.text
         self._encode = encode_text or self._only_empty
-        self._working: StableVSRPipeline | None = None  # the pipeline whose memory plan is applied
+        self._turns = Turns()
         self.traits = Traits(
             accepts=ACCEPTED,
             loads=LOADS,
@@ -130,10 +129,10 @@ class StableVSRUpscaler(ClipUpscaler):
         """Yield the enlarged frames that are kept, with the options that the model was loaded with."""
         pipeline = self.pipeline()
         try:
-            self.take_turn(pipeline)
+            self._turns.take(pipeline)
             yield from pipeline.upscale_frames(lq, keep, **arguments)
         finally:
-            self.leave(pipeline)
+            self._turns.leave(pipeline)
 
     @contextmanager
     def open(self, settings: JobSettings, plan: ChunkPlan | None = None) -> Iterator[Session]:
@@ -142,57 +141,6 @@ class StableVSRUpscaler(ClipUpscaler):
         if plan is not None:
             pipeline.work_by(plan)
         try:
-            yield StableVSRSession(self, pipeline, settings)
+            yield PlannedSession(self._turns, pipeline, settings)
         finally:
-            self.leave(pipeline)
-
-    def take_turn(self, pipeline: StableVSRPipeline) -> None:
-        """Let this pipeline place the weights."""
-        if self._working is not pipeline and self._working is not None:
-            self._working.memory.end()
-        self._working = pipeline
-
-    def leave(self, pipeline: StableVSRPipeline) -> None:
-        """Return the weights to the host's memory if this pipeline has placed them."""
-        if self._working is pipeline:
-            self._working = None
-            pipeline.memory.end()
-
-
-class StableVSRSession:
-    """One job of a loaded model: its pipeline, notes and smaller plans."""
-
-    def __init__(self, model: StableVSRUpscaler, pipeline: StableVSRPipeline, settings: JobSettings) -> None:
-        self.pipeline = pipeline
-        self.on_replan: Callable[[ModelPlan], None] | None = None
-        self._model, self._settings = model, settings
-        pipeline.memory.on_smaller_plan = self._replanned
-
-    @property
-    def notes(self) -> list[str]:
-        """What the user should know of how the clips were made."""
-        return self.pipeline.notes
-
-    def _replanned(self, plan: StableVSRPlan) -> None:
-        if self.on_replan is not None:
-            self.on_replan(plan)
-
-    def upscale(
-        self,
-        lq: Tensor,
-        keep: slice,
-        *,
-        segment: Segment,
-        first_frame: int,
-        on_step: StepCallback | None = None,
-    ) -> Iterator[Tensor]:
-        """Enlarge a clip; see `starvsr.engine.upscaler.Session`."""
-        self._model.take_turn(self.pipeline)
-        yield from self.pipeline.upscale_frames(
-            lq,
-            keep,
-            seed=self._settings.seed,
-            first_frame=first_frame,
-            num_steps=self._settings.num_steps,
-            on_step=on_step,
-        )
+            self._turns.leave(pipeline)

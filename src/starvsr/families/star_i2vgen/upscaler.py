@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starvsr.engine.chunk_plan import ChunkPlan, ModelPlan, PlanInput
-from starvsr.engine.segments import Segment
+from starvsr.engine.chunk_plan import ChunkPlan, PlanInput
 from starvsr.engine.traits import ClipLengths, Traits
-from starvsr.engine.upscaler import JobSettings, Session, StepCallback
+from starvsr.engine.upscaler import JobSettings, Session
+from starvsr.families.planned import PlannedSession, Turns
 from starvsr.families.settings import job_names, load_names
 from starvsr.families.star_i2vgen.acceleration import CompiledNetwork
-from starvsr.families.star_i2vgen.footprint.plan import StarPlan
 from starvsr.families.star_i2vgen.pipeline import SCALE, StarI2VGenPipeline
 from starvsr.families.star_i2vgen.reference import ReferenceQuirks
 from starvsr.families.star_i2vgen.sampling import FAST_STEPS, Sampling
@@ -82,7 +81,7 @@ class StarI2VGen:
         self._parts = parts
         self._compiled = CompiledNetwork(parts.network.eval(), compile) if compile else None
         self._fixed_bytes = weight_bytes(parts.network) + weight_bytes(parts.vae)
-        self._working: StarI2VGenPipeline | None = None  # the pipeline whose memory plan is applied
+        self._turns = Turns()
 
     def traits_for(self, values: Mapping[str, Any]) -> Traits:
         """Return the traits with these job options; the released choices see the whole clip."""
@@ -143,62 +142,9 @@ class StarI2VGen:
         if plan is not None:
             pipeline.work_by(plan)
         try:
-            yield StarSession(self, pipeline, settings)
+            yield PlannedSession(self._turns, pipeline, settings)
         finally:
-            if self._working is pipeline:
-                self._working = None
-            pipeline.memory.end()
-
-    def take_turn(self, pipeline: StarI2VGenPipeline) -> None:
-        """Apply the memory plan of this pipeline to the networks."""
-        if self._working is pipeline:
-            return
-        if self._working is not None:
-            self._working.memory.end()
-            plan = pipeline.memory.plan
-            pipeline.memory.plan = None  # another plan is applied to the networks, so this one must be applied again
-            if plan is not None:
-                pipeline.memory.apply_plan(plan)
-        self._working = pipeline
-
-
-class StarSession:
-    """One job of a loaded model: its pipeline, notes and smaller plans."""
-
-    def __init__(self, model: StarI2VGen, pipeline: StarI2VGenPipeline, settings: JobSettings) -> None:
-        self.pipeline = pipeline
-        self.on_replan: Callable[[ModelPlan], None] | None = None
-        self._model, self._settings = model, settings
-        pipeline.memory.on_smaller_plan = self._replanned
-
-    @property
-    def notes(self) -> list[str]:
-        """What the user should know of how the clips were made."""
-        return self.pipeline.notes
-
-    def _replanned(self, plan: StarPlan) -> None:
-        if self.on_replan is not None:
-            self.on_replan(plan)
-
-    def upscale(
-        self,
-        lq: Tensor,
-        keep: slice,
-        *,
-        segment: Segment,
-        first_frame: int,
-        on_step: StepCallback | None = None,
-    ) -> Iterator[Tensor]:
-        """Enlarge a clip; see `starvsr.engine.upscaler.Session`."""
-        self._model.take_turn(self.pipeline)
-        yield from self.pipeline.upscale_frames(
-            lq,
-            keep,
-            seed=self._settings.seed,
-            first_frame=first_frame,
-            num_steps=self._settings.num_steps,
-            on_step=on_step,
-        )
+            self._turns.leave(pipeline)
 
 
 def _choices(values: Mapping[str, Any]) -> ReferenceQuirks:

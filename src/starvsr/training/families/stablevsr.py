@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from starvsr.errors import DataError
+from starvsr.families.stablevsr.configuration import read_scheduler
 from starvsr.families.stablevsr.load import encode_text
 from starvsr.families.stablevsr.spec import LAYOUT, StableVSRSpec
 from starvsr.models.flow.dis import DisFlow
@@ -23,7 +24,6 @@ from starvsr.training.families.stablevsr_parts import (
     build_tcm,
     find_fixed,
     load_frozen,
-    load_scheduler,
     network_sizes,
     tcm_sizes,
 )
@@ -32,7 +32,7 @@ from starvsr.training.model import Start
 from starvsr.training.objectives.tables import TemporalConditioningStage
 from starvsr.training.parts import NamedParts
 from starvsr.training.sketch import Checkpoint, StageSketch
-from starvsr.training.temporal_conditioning import TemporalConditioningModel
+from starvsr.training.temporal_conditioning import TemporalConditioningModel, conditioned
 
 OBJECTIVE = "temporal-conditioning"
 NUM_STEPS = 50
@@ -98,7 +98,7 @@ class StableVSRTraining(TrainingFamily[StableVSRSpec]):
             unet=unet,
             vae=load_frozen(files, "vae", "AutoencoderKL").to(device),
             text=encode_text(files, "").to(device),
-            scheduler=load_scheduler(files),
+            scheduler=read_scheduler(files),
             flow=flow,
             autocast=autocast_of(config),
             validation_steps=NUM_STEPS,
@@ -183,17 +183,7 @@ class _Conditioned(nn.Module):
         self.tcm, self.unet = tcm, unet
 
     def forward(self, inputs: Tensor, t: Tensor, text: Tensor, guide: Tensor) -> Tensor:
-        downs, middle = self.tcm(inputs, t, text, guide, return_dict=False)
-        (out,) = self.unet(
-            inputs,
-            t,
-            text,
-            down_block_additional_residuals=downs,
-            mid_block_additional_residual=middle,
-            return_dict=False,
-        )
-        result: Tensor = out
-        return result
+        return conditioned(self.unet, self.tcm, inputs, t, text, guide)
 
     def recompute(self, checkpoint: Checkpoint) -> None:
         """Run blocks by a checkpoint function, see :class:`StageSketch`."""

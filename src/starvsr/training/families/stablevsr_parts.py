@@ -12,13 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from starvsr.diffusion.ddpm import DDPM, DDPMConfig
 from starvsr.errors import DataError, OptionError, WeightsError
+from starvsr.families.stablevsr.load import tcm_files
 from starvsr.families.stablevsr.spec import StableVSRSpec
 from starvsr.models.weights.cache import Places
 from starvsr.models.weights.locate import ModelFiles, find_model
 from starvsr.training.config import TrainConfig
-from starvsr.training.diffusers_folder import TENSORS
 from starvsr.training.recipe import with_changes
 
 
@@ -130,19 +129,6 @@ def load_frozen(files: ModelFiles, role: str, class_name: str) -> Any:
     return network.eval().requires_grad_(False)
 
 
-def load_scheduler(files: ModelFiles) -> DDPM:
-    """Load the noise schedule.
-
-    Raises:
-        WeightsError: it is of a kind that the package does not have.
-    """
-    path = files["scheduler/scheduler_config.json"]
-    try:
-        return DDPM(DDPMConfig.from_json(json.loads(path.read_text(encoding="utf-8"))))
-    except (OptionError, ValueError) as error:
-        raise WeightsError(f"{path}: {error}") from error
-
-
 def build_tcm(unet: nn.Module, config: TrainConfig, files: ModelFiles, start: str) -> Any:
     """Build the TCM, a ``ControlNetModel``, on the CPU.
 
@@ -164,22 +150,10 @@ def build_tcm(unet: nn.Module, config: TrainConfig, files: ModelFiles, start: st
             return _diffusers().ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
     if config.network:
         raise DataError("recipe section network is for a fresh TCM, and this one starts from a TCM with its own sizes")
-    found = files if start == config.model else files_of_tcm(Path(start).expanduser())
+    found = files if start == config.model else tcm_files(Path(start).expanduser())
     loaded = load_frozen(found, "tcm", "ControlNetModel")
     _check_fits(loaded, unet, found["tcm"])
     return loaded
-
-
-def files_of_tcm(folder: Path) -> ModelFiles:
-    """Return the files of a TCM in a folder of its own, in a model folder or in a run's checkpoint.
-
-    Raises:
-        WeightsError: there is none.
-    """
-    for place in (folder, folder / "controlnet"):
-        if (place / TENSORS).is_file() and (place / "config.json").is_file():
-            return {"tcm": place / TENSORS, "tcm/config.json": place / "config.json"}
-    raise WeightsError(f"no TCM in {folder}: give a folder with config.json and {TENSORS}, or one with controlnet/")
 
 
 def _check_fits(tcm: Any, unet: Any, path: Path) -> None:
