@@ -9,9 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 
-from starvsr.apps.cli import main
+from starvsr.apps.cli import cli, main
 from starvsr.families.options import option_infos
 from starvsr.options import flag_name
 from starvsr.video import VideoReader
@@ -41,6 +42,20 @@ def test_help_names_every_option_and_loads_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for name, _ in option_infos():
         assert flag_name(name) in done.stdout
+
+
+def test_the_list_of_commands_imports_none_of_them_and_says_what_they_say() -> None:
+    code = (
+        "import sys; from starvsr.apps.cli import main; main(['--help']);"
+        "sys.exit(any(m.startswith(('starvsr.families', 'starvsr.options')) for m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    listed = " ".join(done.stdout.split())
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        assert f"{name} {command.get_short_help_str(200)}" in listed
 
 
 @pytest.mark.timeout(900)  # a machine that is busy otherwise may take minutes to start a program

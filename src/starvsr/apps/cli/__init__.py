@@ -16,15 +16,15 @@ from starvsr.apps.cli.exit_codes import run_command
 from starvsr.version import __version__
 
 _COMMANDS = {
-    "upscale": "upscale_command:upscale",
-    "info": "info_command:info",
-    "jobs": "jobs_command:jobs",
-    "models": "models_command:models",
-    "train": "train_command:train",
-    "export": "train_command:export",
-    "degrade": "degrade_command:degrade",
+    "upscale": ("upscale_command:upscale", "Enlarge videos and images."),
+    "info": ("info_command:info", "Show what a file holds."),
+    "jobs": ("jobs_command:jobs", "Show, resume or remove interrupted jobs."),
+    "models": ("models_command:models", "Show the models and look after their weights."),
+    "train": ("train_command:train", "Train a model by a recipe."),
+    "export": ("train_command:export", "Make weights for `upscale` out of a training run."),
+    "degrade": ("degrade_command:degrade", "Make sharp clips look like bad ones, one clip or a whole training set."),
 }
-
+"""Where each command is, and its short help: what the list of commands needs of them without their import."""
 
 _EXAMPLES = (
     ("starvsr upscale clip.mp4", "writes clip_x4.mp4 beside it"),
@@ -45,9 +45,14 @@ class _LazyGroup(ExampleGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, name = _COMMANDS[cmd_name].split(":")
+        module, name = _COMMANDS[cmd_name][0].split(":")
         command: click.Command = getattr(import_module(f"starvsr.apps.cli.{module}"), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short_help) for name, (_, short_help) in _COMMANDS.items()])
 
 
 @click.command(cls=_LazyGroup, examples=_EXAMPLES)
