@@ -17,6 +17,7 @@ import contextlib
 import os
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -81,16 +82,22 @@ def stolen_seconds() -> float:
 
 
 def as_table(rows: dict[str, list[tuple[float, float]]]) -> str:
-    """Write the figures of each version, (wall, processor) alone and perhaps beside, as a table of Markdown."""
-    if all(len(row) == 1 for row in rows.values()):
-        lines = ["| version | time | processor time |", "| --- | --- | --- |"]
-        return "\n".join(lines + [f"| {name} | {wall:.2f} s | {used:.2f} s |" for name, [(wall, used)] in rows.items()])
+    """Write the figures of each version, (wall, processor) alone and beside, as a table of Markdown."""
     lines = ["| version | alone: time, processor time | beside | ratio |", "| --- | --- | --- | --- |"]
     for name, (alone, beside) in rows.items():
         ratio = f"{beside[0] / alone[0]:.2f}, {beside[1] / alone[1]:.2f}"
         lines.append(
             f"| {name} | {alone[0]:.2f} s, {alone[1]:.2f} s | {beside[0]:.2f} s, {beside[1]:.2f} s | {ratio} |"
         )
+    return "\n".join(lines)
+
+
+def as_table_alone(seen: dict[str, list[tuple[float, float]]]) -> str:
+    """Write the runs of each version, (wall, processor), as a table of Markdown."""
+    lines = ["| version | time: least, median | processor time: least, median |", "| --- | --- | --- |"]
+    for name, runs in seen.items():
+        cells = [f"{min(column):.2f} s, {statistics.median(column):.2f} s" for column in zip(*runs, strict=True)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -121,11 +128,12 @@ def main(arguments: list[str] | None = None) -> int:
                 stolen = stolen_seconds() - before
                 kind = "beside" if loops else "alone"
                 print(f"{name} {kind}: {wall:.2f} s, {used:.2f} s of processor, {stolen:.1f} s stolen", flush=True)
+    if args.alone:
+        print(as_table_alone({name: seen[name, 0] for name in versions}))
+        return 0
     least = {key: (min(wall for wall, _ in runs), min(used for _, used in runs)) for key, runs in seen.items()}
     rows = {name: [least[name, loops] for loops in kinds] for name in versions}
     print(as_table(rows))
-    if args.alone:
-        return 0
     alone, beside = rows["this"]
     return int(beside[0] > MOST_TIME * alone[0] or beside[1] > MOST_PROCESSOR_TIME * alone[1])
 

@@ -36,3 +36,19 @@ def test_the_least_of_the_rounds_is_judged(
     monkeypatch.setattr(busy_machine, "measure", measured)
     assert busy_machine.main(["clip.mp4", "--rounds", "2", "--", "--threads", "2"]) == code
     assert f"| {beside[0] / 2:.2f}, {beside[1]:.2f} |" in capsys.readouterr().out
+
+
+def test_alone_leaves_the_loops_out_and_shows_least_and_median(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    runs = {None: iter([(2.0, 3.0), (4.0, 5.0), (9.0, 5.0)]), tmp_path: iter([(3.0, 4.0), (3.0, 4.0), (5.0, 4.0)])}
+
+    def measured(_clip: Path, _options: list[str], source: Path | None, loops: int) -> tuple[float, float]:
+        assert loops == 0
+        return next(runs[source])
+
+    monkeypatch.setattr(busy_machine, "measure", measured)
+    assert busy_machine.main(["clip.mp4", "--rounds", "3", "--alone", "--other", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "| this | 2.00 s, 4.00 s | 3.00 s, 5.00 s |" in printed
+    assert "| other | 3.00 s, 3.00 s | 4.00 s, 4.00 s |" in printed
