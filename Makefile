@@ -10,10 +10,12 @@
 # PYTHON=... picks the interpreter, PIP_ARGS=... goes to pip, for example
 #   make demo PIP_ARGS="--extra-index-url INDEX"   (an index with a smaller torch, without CUDA)
 #   make test PYTEST_ARGS="-k reader"
+#   make test PYTEST_WORKERS=0   in one process (for a debugger); default: one for each processor, at most 4
 
 VENV ?= .venv
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+PYTEST_WORKERS ?= auto
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -51,7 +53,7 @@ demo: $(VENV)/.demo-installed
 	@ls -1 demo/* | sed 's/^/  /'
 
 test: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 test-processors: $(VENV)/.dev-installed
 	$(BIN)/python -m benchmarks.reliability.processors --short --tests
