@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import constants
+from PIL import Image
 
 from starvsr import probe
 from starvsr.apps.cli import main
@@ -80,6 +82,39 @@ def test_an_interrupted_job_gives_the_bytes_of_an_undisturbed_one(published, cli
     assert len(records(tmp_path / "cut.mp4", "part")) == 1
     run_to_end(clip, tmp_path / "cut.mp4", **options)
     assert (tmp_path / "cut.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("scene_cuts", [True, False])
+def test_no_frame_depends_on_what_lies_across_a_scene_cut(published, tmp_path, scene_cuts):
+    """The same second scene after two different first ones: equal pictures, but where cuts are not looked for."""
+    seconds = []
+    for name, level in (("dark", 0), ("light", 90)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for index in range(8):
+            picture = ramp(index, level) if index < 4 else checks(index)
+            Image.fromarray(picture).save(folder / f"f_{index}.png")
+        out = tmp_path / f"{name}_x4" / "f_%d.png"
+        out.parent.mkdir()
+        run_to_end(
+            folder / "f_%d.png",
+            out,
+            **OPTIONS | {"weights": published, "steps": 2, "segment": 8, "scene_cuts": scene_cuts},
+        )
+        made = [np.asarray(Image.open(file)) for file in sorted(out.parent.glob("*.png"))]
+        assert len(made) == 8
+        seconds.append(np.stack(made[4:]))
+    assert (seconds[0] == seconds[1]).all() == scene_cuts
+
+
+def ramp(index: int, level: int) -> np.ndarray:
+    columns = np.arange(36, dtype=np.uint8) * 3 + index + level
+    return np.repeat(np.repeat(columns[None, :, None], 32, 0), 3, 2)
+
+
+def checks(index: int) -> np.ndarray:
+    rows, columns = np.mgrid[:32, :36] + index
+    return np.repeat(((rows // 4 + columns // 4) % 2 * 255).astype(np.uint8)[..., None], 3, 2)
 
 
 @pytest.mark.slow
