@@ -160,9 +160,9 @@ def test_damage_in_the_middle(tmp_path: Path, name: str, codec: str) -> None:
 @pytest.mark.parametrize(
     ("name", "codec", "options"),
     [
-        ("a.mp4", "libx264", {"x264-params": "slices=4"}),
-        ("a.mkv", "libx264", {}),
-        ("a.mp4", "libx265", {}),
+        ("a.mp4", "libx264", {"x264-params": "slices=4:threads=1"}),  # the same file on any number of cores
+        ("a.mkv", "libx264", {"x264-params": "threads=1"}),
+        ("a.mp4", "libx265", {"x265-params": "pools=1:frame-threads=1"}),
         ("a.mpg", "mpeg2video", {}),
     ],
 )
@@ -182,7 +182,7 @@ def test_damage_is_concealed_in_the_same_way_on_one_core_and_on_all(
                 seen.append([frame.pixels.tobytes() for frame in reader])
         finally:
             os.sched_setaffinity(0, cores)
-    assert len(seen[0]) >= 10 and all(pictures == seen[0] for pictures in seen)
+    assert len(seen[0]) >= 8 and all(pictures == seen[0] for pictures in seen)  # of 20, most of them damaged
 
 
 def test_output_exists(tmp_path: Path) -> None:
