@@ -3,7 +3,7 @@
     python recipes/stablevsr_tiny_upscaler.py --videos HQ_VIDEOS --photos HQ_PHOTOS -o runs/stablevsr-tiny-upscaler
 
 writes a model folder of the published layout whose TCM is a copy of the UNet's encoder that adds nothing yet;
-`starvsr train recipes/stablevsr-tiny.toml` trains it. The networks are small enough for minutes on one CPU thread: they
+`starvsr train recipes/stablevsr-tiny.toml` trains it. The networks are small enough for an hour on one CPU thread: they
 show that the method's parts work together, and no picture of theirs is worth looking at. A run cannot be resumed, but
 `--keep-vae` goes on from its autoencoder.
 """
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, help="CSV with sharp_scale notes")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded frames")
     parser.add_argument("--degradation", default="clean", help="preset of the low-quality frames (default clean)")
-    parser.add_argument("--vae-steps", type=int, default=1000)
+    parser.add_argument("--vae-steps", type=int, default=2000)
     parser.add_argument("--unet-steps", type=int, default=2500)
     parser.add_argument("--keep-vae", action="store_true", help="take the autoencoder that is in the folder already")
     parser.add_argument("--batch", type=int, default=4, help=f"samples of {FRAMES} frames in a step")
