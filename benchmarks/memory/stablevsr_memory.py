@@ -22,7 +22,7 @@ from starvsr.engine.traits import Traits
 from starvsr.errors import ResourceError
 from starvsr.families.options import UpscaleOptions
 from starvsr.families.stablevsr.footprint import Maps, StableVSRFootprint, trace_calls
-from starvsr.families.stablevsr.pipeline import LoadedNetworks
+from starvsr.families.stablevsr.loaded import LoadedNetworks
 from starvsr.families.stablevsr.upscaler import OVERLAP, SEGMENT
 from starvsr.models.flow.dis import DisFlow
 from starvsr.models.int8 import largest_unpacked, to_int8
