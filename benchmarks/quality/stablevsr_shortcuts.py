@@ -1,6 +1,7 @@
 """What StableVSR's borders and shortcuts change: overlap of segments, number types, fewer guided steps.
 
     python -m benchmarks.quality.stablevsr_shortcuts [--weights FOLDER] [--frames 16] [--steps 8] [--write PAGE]
+    python -m benchmarks.quality.stablevsr_shortcuts --weights FOLDER --guidance-decoder FOLDER
 
 Without ``--weights`` the networks are tiny, with random weights: how fast a border's influence decays, and how much a
 number type rounds, can be seen with them; how good pictures are, cannot. A moving photo of scikit-image is enlarged
@@ -86,15 +87,21 @@ def overlap_table(model: Any, lq: Tensor, steps: int, scales: Sequence[float], o
     return lines
 
 
-def option_table(load: Callable[..., Any], lq: Tensor, steps: int) -> list[str]:
-    """Return a table: differences by number type and by shortcut, and guided frames left."""
+def option_table(load: Callable[..., Any], lq: Tensor, steps: int, decoder: Path | None = None) -> list[str]:
+    """Return a table: differences by number type, by small decoder and by shortcut, and guided steps left."""
     model = load()
     whole = enlarge(model, lq, steps)
     unit = rms(whole, enlarge(model, lq, steps, seed=1))
     lines = ["| option | difference | guided steps |", "|---|---|---|"]
-    for precision in ("bf16", "int8"):
-        made = enlarge(load(precision=precision), lq, steps)
-        lines.append(f"| `--precision {precision}` | {100 * rms(made, whole) / unit:.3g} % | {steps} of {steps} |")
+    loaded: list[tuple[str, dict[str, Any]]] = [
+        ("`--precision bf16`", {"precision": "bf16"}),
+        ("`--precision int8`", {"precision": "int8"}),
+    ]
+    if decoder is not None:
+        loaded.append(("`--guidance-decoder`", {"guidance_decoder": decoder}))
+    for name, options in loaded:
+        made = enlarge(load(**options), lq, steps)
+        lines.append(f"| {name} | {100 * rms(made, whole) / unit:.3g} % | {steps} of {steps} |")
         print(lines[-1], flush=True)
     for name, values in SHORTCUTS:
         made = enlarge(model, lq, steps, **values)
@@ -109,6 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--guidance-decoder", type=Path, help="of the model of --weights; one row more")
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--tables", nargs="+", choices=list(MARKS), default=list(MARKS))
@@ -128,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
             if name == "overlap":
                 lines = overlap_table(load(), lq, given.steps, given.scales, given.overlaps)
             else:
-                lines = option_table(load, lq[:, :, : given.frames // 2], given.steps)
+                lines = option_table(load, lq[:, :, : given.frames // 2], given.steps, given.guidance_decoder)
             text = "\n".join(lines)
             print(text, end="\n\n", flush=True)
             if given.write is not None:

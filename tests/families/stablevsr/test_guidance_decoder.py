@@ -154,25 +154,19 @@ def test_a_job_goes_on_with_the_same_decoder_elsewhere_and_with_no_other(publish
     write_lossless(source, frames, frame_rate=2)
     moved = shutil.copytree(decoder, tmp_path / "decoder")
     options = {"model": "stablevsr", "flow": "dis", "steps": 1, "segment": 4, "overlap": 1, "weights": published}
-    options["guidance_decoder"] = moved
-    run_to_end(source, tmp_path / "whole.mkv", **options)
-    for name in ("cut", "other"):
-        break_at(source, tmp_path / f"{name}.mkv", 9, **options)
-    monkeypatch.chdir(tmp_path)
-    elsewhere = {**options, "guidance_decoder": Path("elsewhere")}
+    run_to_end(source, tmp_path / "whole.mkv", guidance_decoder=moved, **options)
+    break_at(source, tmp_path / "cut.mkv", 9, guidance_decoder=moved, **options)
     shutil.copytree(decoder, tmp_path / "elsewhere")
-    run_to_end(source, tmp_path / "cut.mkv", **elsewhere)
-    assert (tmp_path / "cut.mkv").read_bytes() == (tmp_path / "whole.mkv").read_bytes()
     path = moved / "guidance_decoder" / TENSORS
-    kept = load_file(path)
-    save_file({name: 2 * tensor for name, tensor in kept.items()}, path)
+    save_file({name: 2 * tensor for name, tensor in load_file(path).items()}, path)
     for note in path.parent.glob("*.sha256"):
         note.unlink()
-    with pytest.raises(StarVsrError, match=r"weights"):
-        run_to_end(source, tmp_path / "other.mkv", **options)
-    del options["guidance_decoder"]
-    with pytest.raises(StarVsrError, match=r"weights"):
-        run_to_end(source, tmp_path / "other.mkv", **options)
+    for other in (moved, None):
+        with pytest.raises(StarVsrError, match="weights"):
+            run_to_end(source, tmp_path / "cut.mkv", guidance_decoder=other, **options)
+    monkeypatch.chdir(tmp_path)
+    run_to_end(source, tmp_path / "cut.mkv", guidance_decoder=Path("elsewhere"), **options)
+    assert (tmp_path / "cut.mkv").read_bytes() == (tmp_path / "whole.mkv").read_bytes()
 
 
 @pytest.mark.parametrize(("frames", "height", "width", "at_once"), [(3, 36, 44, 1), (2, 40, 40, 2), (2, 52, 32, 4)])
