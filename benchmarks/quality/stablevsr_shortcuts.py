@@ -82,17 +82,20 @@ class BothDecoders(nn.Module):
     def __init__(self, small: nn.Module, own: nn.Module) -> None:
         super().__init__()
         self.small, self.own = small, own
-        self.errors: list[float] = []
+        self.errors: list[tuple[float, float]] = []
 
     def forward(self, latent: Tensor) -> Tensor:
         """Return the small decoder's pictures."""
         picture: Tensor = self.small(latent)
-        self.errors.append(float((picture - self.own(latent)).square().mean()))
+        difference = picture - self.own(latent)
+        varying = difference - difference.mean((2, 3), keepdim=True)
+        self.errors.append((float(difference.square().mean()), float(varying.square().mean())))
         return picture
 
-    def psnr_db(self) -> float:
-        """Return the PSNR of all pictures together; values are in [-1, 1]."""
-        return 10 * math.log10(4 / (sum(self.errors) / len(self.errors)))
+    def psnrs_db(self) -> tuple[float, float]:
+        """Return the PSNR of all pictures together, and without the offset of each channel; values are in [-1, 1]."""
+        whole, varying = (10 * math.log10(4 / (sum(each) / len(each))) for each in zip(*self.errors, strict=True))
+        return whole, varying
 
 
 def rms(one: Tensor, other: Tensor) -> float:
@@ -139,7 +142,8 @@ def option_table(load: Callable[..., Any], lq: Tensor, steps: int, decoder: Path
         lines.append(f"| {name} | {100 * rms(made, whole) / unit:.3g} % | {steps} of {steps} |")
         print(lines[-1], flush=True)
     if decoder is not None:
-        print(f"small decoder's pictures against the decoder's own: {watched.psnr_db():.1f} dB", flush=True)
+        whole_db, varying_db = watched.psnrs_db()
+        print(f"both decoders' pictures: {whole_db:.1f} dB apart, {varying_db:.1f} without the offset of each channel")
         blind = load()
         object.__setattr__(blind._loaded, "guide", GrayPicture())
         difference = 100 * rms(enlarge(blind, lq, steps), whole) / unit

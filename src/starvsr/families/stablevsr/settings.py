@@ -37,7 +37,7 @@ class NeighbourSettings:
     guidance_decoder: str | None = option(
         None,
         "Folder of a trained small decoder that shows frames what their neighbours will look like, in place of the "
-        "model's own decoder (final frames keep that): nearly three quarters less work, slightly other results.",
+        "model's own decoder (final frames keep that): nearly three quarters less work, other results.",
         MODEL,
         "text",
         loads=True,
