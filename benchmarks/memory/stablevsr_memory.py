@@ -22,7 +22,8 @@ from starvsr.engine.traits import Traits
 from starvsr.errors import ResourceError
 from starvsr.families.options import UpscaleOptions
 from starvsr.families.stablevsr.footprint import Maps, StableVSRFootprint, trace_calls
-from starvsr.families.stablevsr.pipeline import LoadedNetworks
+from starvsr.families.stablevsr.guidance_decoder import GuidanceDecoder
+from starvsr.families.stablevsr.loaded import LoadedNetworks
 from starvsr.families.stablevsr.upscaler import OVERLAP, SEGMENT
 from starvsr.models.flow.dis import DisFlow
 from starvsr.models.int8 import largest_unpacked, to_int8
@@ -37,6 +38,7 @@ BEGIN, END = "<!-- stablevsr memory: begin -->", "<!-- stablevsr memory: end -->
 GB = 2**30
 CARDS_GB = (4, 5, 6, 8, 12, 24)
 INPUTS = ((320, 180), (480, 270), (960, 540))
+KINDS = (("fp16", "raft"), ("int8", "raft"), ("fp16", "dis"))
 RAFT_VALUES = 5_257_536
 UNET = PUBLISHED_UNET
 VAE = PUBLISHED_VAE | {"scaling_factor": 0.08333}
@@ -68,17 +70,24 @@ def published_networks() -> tuple[Any, Any, Any]:
     return unet, tcm, build_empty(lambda: library.AutoencoderKL(**VAE))
 
 
-def footprint(precision: str, flow: str) -> StableVSRFootprint:
-    """Return the footprint at the published size, "fp16" or "int8", "raft" or "dis"."""
+def footprint(precision: str, flow: str, *, small: bool = False) -> StableVSRFootprint:
+    """Return the footprint at the published size.
+
+    Args:
+        precision: "fp16" or "int8".
+        flow: "raft" or "dis".
+        small: with the small decoder for the guidance.
+    """
+    decoder = build_empty(GuidanceDecoder).half() if small else None
     unet, tcm, vae = published_networks()
     for network in (unet, tcm):
         nn.Module.to(network, torch.float16)
     networks = {"unet": unet, "tcm": tcm, "vae": vae}
-    calls = trace_calls(networks, torch.bfloat16, torch.float16)
+    calls = trace_calls(networks, torch.bfloat16, torch.float16, None if decoder is None else decoder.config)
     if precision == "int8":
         to_int8(unet)
         to_int8(tcm)
-    loaded = LoadedNetworks(unet, tcm, vae, EmptyRaft() if flow == "raft" else DisFlow())
+    loaded = LoadedNetworks(unet, tcm, vae, EmptyRaft() if flow == "raft" else DisFlow(), decoder)
     return StableVSRFootprint(
         trace=lambda: calls,
         maps=Maps(tuple(UNET["block_out_channels"]), 2, 2),
@@ -109,8 +118,8 @@ def table() -> str:
     """Return the plans for cards and inputs."""
     heads = " | ".join(f"{count} GB" for count in CARDS_GB)
     lines = [f"| input | type, flow | {heads} |", "|---" * (len(CARDS_GB) + 2) + "|"]
-    for precision, flow in (("fp16", "raft"), ("int8", "raft"), ("fp16", "dis")):
-        made = footprint(precision, flow)
+    for precision, flow, small in (*((*each, False) for each in KINDS), *((*each, True) for each in KINDS)):
+        made, kind = footprint(precision, flow, small=small), f"{precision}, {flow}" + ", small decoder" * small
         for size in INPUTS:
             cells = []
             for card in CARDS_GB:
@@ -121,7 +130,7 @@ def table() -> str:
                 assert found.memory_plan is not None and found.prediction is not None
                 place = found.memory_plan.as_dict()["place"]
                 cells.append(f"{found.length} frames, {place}, {format_size(found.prediction.peak)}")
-            lines.append(f"| {size[0]}x{size[1]} | {precision}, {flow} | " + " | ".join(cells) + " |")
+            lines.append(f"| {size[0]}x{size[1]} | {kind} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

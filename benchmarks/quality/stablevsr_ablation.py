@@ -6,11 +6,16 @@ Each clip's middle part is degraded with a fixed seed and enlarged in three ways
 the TCM in one direction (every step goes forwards), and in both as published. The table shows PSNR, warping error and
 tOF as means over clips, with 95 % intervals of the mean from resampled clips, and the same of the differences to the
 first row, clip by clip. Flow is OpenCV's DIS in sampling and in measuring. The last row is the ground truth itself.
+
+With ``--guidance-decoder FOLDER`` a fourth way is that in both directions whose neighbours are decoded by a small
+decoder, as ``starvsr upscale --guidance-decoder`` does. Its row is compared with the model's own decoder, and the PSNR
+between the results of both tells how far apart they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -30,6 +35,7 @@ from starvsr.diffusion.ddpm import DDPM
 from starvsr.diffusion.noise import FrameNoise
 from starvsr.families.registry import get_spec
 from starvsr.families.stablevsr.configuration import read_scheduler
+from starvsr.families.stablevsr.guidance_decoder import decoder_files, describe_decoder, load_decoder
 from starvsr.families.stablevsr.load import encode_text
 from starvsr.families.stablevsr.networks import DiffusersNetworks
 from starvsr.families.stablevsr.sampling import Flows, Guidance, sample, to_pixels
@@ -47,10 +53,20 @@ SCALE = 4
 RESAMPLES = 10_000
 
 
-class Sampler:
-    """A loaded model folder and the ways to sample with it."""
+class SmallDecoderNetworks(DiffusersNetworks):
+    """Networks whose clean estimates are decoded by the small decoder."""
 
-    def __init__(self, folder: Path, num_steps: int) -> None:
+    def decode(self, latent: Tensor) -> Tensor:
+        """Return the picture of a clean latent; see `starvsr.families.stablevsr.sampling.Networks`."""
+        assert self.guidance_decoder is not None
+        picture: Tensor = self.guidance_decoder(latent)
+        return picture
+
+
+class Sampler:
+    """A loaded model folder and the ways to sample with it, one of them with a small decoder for the guidance."""
+
+    def __init__(self, folder: Path, num_steps: int, decoder: Path | None = None) -> None:
         files = find_model(get_spec("stablevsr", StableVSRSpec), folder)
         self.networks = DiffusersNetworks(
             load_frozen(files, "unet", "UNet2DConditionModel"),
@@ -58,11 +74,17 @@ class Sampler:
             load_frozen(files, "vae", "AutoencoderKL"),
             encode_text(files, ""),
         )
+        self.small: SmallDecoderNetworks | None = None
+        if decoder is not None:
+            vae, found = self.networks.vae, decoder_files(decoder)
+            loaded = load_decoder(found, describe_decoder(found, vae.config), vae, torch.float32)
+            given = {field.name: getattr(self.networks, field.name) for field in dataclasses.fields(self.networks)}
+            self.small = SmallDecoderNetworks(**{**given, "guidance_decoder": loaded})
         self.scheduler: DDPM = read_scheduler(files)
         self.steps = self.scheduler.timesteps(num_steps)
 
     @torch.inference_mode()
-    def __call__(self, lq: ByteArray, seed: int, *, scale: float, one_way: bool) -> ByteArray:
+    def __call__(self, lq: ByteArray, seed: int, *, scale: float, one_way: bool, small: bool = False) -> ByteArray:
         """Enlarge frames uint8 [T, h, w, 3]."""
         frames = to_unit(lq, 8).transpose(0, 1)
         noise = FrameNoise((1, 4, len(frames), *frames.shape[-2:]), seed, 0, "cpu")
@@ -72,9 +94,11 @@ class Sampler:
         groups = (
             [[(index, step)] for index, step in enumerate(self.steps)] if one_way else [list(enumerate(self.steps))]
         )
+        networks = self.small if small else self.networks
+        assert networks is not None
         for group in groups:
             latents = sample(
-                self.networks,
+                networks,
                 self.scheduler,
                 frames,
                 latents,
@@ -109,6 +133,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "TCM, one direction": {"scale": 1.0, "one_way": True},
     "TCM, both directions": {"scale": 1.0, "one_way": False},
 }
+SMALL = "both directions, small decoder"
+SMALL_ROW: dict[str, dict[str, Any]] = {SMALL: {"scale": 1.0, "one_way": False, "small": True}}
 
 
 def clips(
@@ -149,6 +175,9 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
     one, both = others
     rest = (_cell(interval(_differences(found, both, one, metric)), sign="+") for metric in METRICS)
     lines.append("| both directions minus one | " + " | ".join(rest) + " |")
+    if SMALL in found:
+        rest = (_cell(interval(_differences(found, SMALL, both, metric)), sign="+") for metric in METRICS)
+        lines.append("| small decoder minus the model's own | " + " | ".join(rest) + " |")
     return "\n".join(lines)
 
 
@@ -167,6 +196,7 @@ def main() -> None:
     """Sample, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help="model folder")
+    parser.add_argument("--guidance-decoder", type=Path, help="folder of a small decoder for the guidance")
     parser.add_argument("--hq", type=Path, required=True, help="folder of sharp videos that nothing was trained on")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--frames", type=int, default=6)
@@ -175,14 +205,24 @@ def main() -> None:
     parser.add_argument("--degradation", default="clean")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    sampler = Sampler(options.weights, options.steps)
-    found: dict[str, dict[str, list[float]]] = {name: {m: [] for m in METRICS} for name in [*ROWS, "ground truth"]}
+    sampler = Sampler(options.weights, options.steps, options.guidance_decoder)
+    rows = ROWS if options.guidance_decoder is None else ROWS | SMALL_ROW
+    found: dict[str, dict[str, list[float]]] = {name: {m: [] for m in METRICS} for name in [*rows, "ground truth"]}
+    apart: list[float] = []
     for name, gt, lq in clips(options.hq, options.frames, options.side, options.windows, options.degradation):
-        for row, chosen in ROWS.items():
-            _add(found[row], measure(sampler(lq, options.seed, **chosen), gt, metrics=METRICS, crop_px=8))
+        made = {row: sampler(lq, options.seed, **chosen) for row, chosen in rows.items()}
+        for row, frames in made.items():
+            _add(found[row], measure(frames, gt, metrics=METRICS, crop_px=8))
+        if SMALL in made:
+            both = made[list(ROWS)[-1]]
+            apart.append(mean(measure(made[SMALL], both, metrics=METRICS[:1], crop_px=8)[METRICS[0]]))
         _add(found["ground truth"], measure(gt, gt, metrics=METRICS, crop_px=8))
         print(name, {row: [round(values[m][-1], 2) for m in METRICS] for row, values in found.items()}, flush=True)
     print(table(found))
+    if apart:
+        print(
+            f"PSNR-Y of results with the small decoder against those with the model's own: {_cell(interval(apart))} dB"
+        )
 
 
 def _add(row: dict[str, list[float]], measured: dict[str, npt.NDArray[np.float64]]) -> None:

@@ -1,17 +1,21 @@
 """What StableVSR's borders and shortcuts change: overlap of segments, number types, fewer guided steps.
 
     python -m benchmarks.quality.stablevsr_shortcuts [--weights FOLDER] [--frames 16] [--steps 8] [--write PAGE]
+    python -m benchmarks.quality.stablevsr_shortcuts --weights FOLDER --guidance-decoder FOLDER
 
 Without ``--weights`` the networks are tiny, with random weights: how fast a border's influence decays, and how much a
 number type rounds, can be seen with them; how good pictures are, cannot. A moving photo of scikit-image is enlarged
 as a whole and otherwise, with the same noise; differences are root mean squares over pixels, in percent of those
-between two seeds of the whole clip.
+between two seeds of the whole clip. With ``--guidance-decoder`` there is a row for it, and one with gray pictures in
+the place of the neighbours': what the guidance is worth to this model at all. The PSNR between the pictures of both
+decoders in the course of sampling is printed beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -20,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.marked import replace_marked
 from starvsr.engine.segments import Segment
@@ -63,6 +67,37 @@ def enlarge(model: Any, lq: Tensor, steps: int, start: int = 0, seed: int = 0, *
         return torch.stack(list(session.upscale(part, slice(0, part.shape[2]), segment=whole, first_frame=start)))
 
 
+class GrayPicture(nn.Module):
+    """Stands in for a decoder and shows nothing: what a result owes to the neighbour's picture is gone with it."""
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Return gray [B, 3, 4h, 4w] for latents [B, C, h, w]."""
+        count, _, height, width = latent.shape
+        return latent.new_zeros(count, 3, 4 * height, 4 * width)
+
+
+class BothDecoders(nn.Module):
+    """A small decoder at work, beside which the model's own is asked how far apart their pictures are."""
+
+    def __init__(self, small: nn.Module, own: nn.Module) -> None:
+        super().__init__()
+        self.small, self.own = small, own
+        self.errors: list[tuple[float, float]] = []
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Return the small decoder's pictures."""
+        picture: Tensor = self.small(latent)
+        difference = picture - self.own(latent)
+        varying = difference - difference.mean((2, 3), keepdim=True)
+        self.errors.append((float(difference.square().mean()), float(varying.square().mean())))
+        return picture
+
+    def psnrs_db(self) -> tuple[float, float]:
+        """Return the PSNR of all pictures together, and without the offset of each channel; values are in [-1, 1]."""
+        whole, varying = (10 * math.log10(4 / (sum(each) / len(each))) for each in zip(*self.errors, strict=True))
+        return whole, varying
+
+
 def rms(one: Tensor, other: Tensor) -> float:
     """Return the root mean square difference."""
     return float((one - other).square().mean().sqrt())
@@ -86,15 +121,33 @@ def overlap_table(model: Any, lq: Tensor, steps: int, scales: Sequence[float], o
     return lines
 
 
-def option_table(load: Callable[..., Any], lq: Tensor, steps: int) -> list[str]:
-    """Return a table: differences by number type and by shortcut, and guided frames left."""
+def option_table(load: Callable[..., Any], lq: Tensor, steps: int, decoder: Path | None = None) -> list[str]:
+    """Return a table: differences by number type, by small decoder and by shortcut, and guided steps left."""
     model = load()
     whole = enlarge(model, lq, steps)
     unit = rms(whole, enlarge(model, lq, steps, seed=1))
     lines = ["| option | difference | guided steps |", "|---|---|---|"]
-    for precision in ("bf16", "int8"):
-        made = enlarge(load(precision=precision), lq, steps)
-        lines.append(f"| `--precision {precision}` | {100 * rms(made, whole) / unit:.3g} % | {steps} of {steps} |")
+    loaded: list[tuple[str, dict[str, Any]]] = [
+        ("`--precision bf16`", {"precision": "bf16"}),
+        ("`--precision int8`", {"precision": "int8"}),
+    ]
+    if decoder is not None:
+        loaded.append(("`--guidance-decoder`", {"guidance_decoder": decoder}))
+    for name, options in loaded:
+        other = load(**options)
+        if "guidance_decoder" in options:
+            watched = BothDecoders(other._loaded.guide, other._loaded.decoder)
+            object.__setattr__(other._loaded, "guide", watched)
+        made = enlarge(other, lq, steps)
+        lines.append(f"| {name} | {100 * rms(made, whole) / unit:.3g} % | {steps} of {steps} |")
+        print(lines[-1], flush=True)
+    if decoder is not None:
+        whole_db, varying_db = watched.psnrs_db()
+        print(f"both decoders' pictures: {whole_db:.1f} dB apart, {varying_db:.1f} without the offset of each channel")
+        blind = load()
+        object.__setattr__(blind._loaded, "guide", GrayPicture())
+        difference = 100 * rms(enlarge(blind, lq, steps), whole) / unit
+        lines.append(f"| gray in the place of each neighbour | {difference:.3g} % | {steps} of {steps} |")
         print(lines[-1], flush=True)
     for name, values in SHORTCUTS:
         made = enlarge(model, lq, steps, **values)
@@ -109,6 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--guidance-decoder", type=Path, help="of the model of --weights; two rows more")
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--tables", nargs="+", choices=list(MARKS), default=list(MARKS))
@@ -128,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
             if name == "overlap":
                 lines = overlap_table(load(), lq, given.steps, given.scales, given.overlaps)
             else:
-                lines = option_table(load, lq[:, :, : given.frames // 2], given.steps)
+                lines = option_table(load, lq[:, :, : given.frames // 2], given.steps, given.guidance_decoder)
             text = "\n".join(lines)
             print(text, end="\n\n", flush=True)
             if given.write is not None:

@@ -1,11 +1,16 @@
 """What one call of StableVSR's networks costs at the published size, beside diffusers' own classes.
 
     python -m benchmarks.speed.stablevsr_call [--size 320x180] [--rounds 2] [--precision fp32] [--device cpu]
+    python -m benchmarks.speed.stablevsr_call --count [--size 320x180]
 
 Weights are random: time and memory do not depend on them. Compared are the UNet with the TCM (here in two halves, as
 sampling calls it; in diffusers ``ControlNetModel`` and ``UNet2DConditionModel``) and the decoder of clean estimates
-(``AutoencoderKL.decode``). Each measure has a process of its own, and they take turns; the least time counts, and the
-largest difference of the results is told. Needs the extra ``stablevsr``; about 8 GB of memory at the default size.
+(``AutoencoderKL.decode``), and measured the small decoder for the guidance, which diffusers does not have. Each measure
+has a process of its own, and they take turns; the least time counts, and the largest difference of the results is told.
+Needs the extra ``stablevsr``; about 8 GB of memory at the default size.
+
+``--count`` computes nothing: it counts the operations of the same calls on the meta device (a product and its sum are
+two), and what a step of a guided frame takes by either decoder.
 """
 
 from __future__ import annotations
@@ -25,15 +30,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.memory.stablevsr_memory import UNET, VAE
 from starvsr.engine.progress import peak_memory_bytes
 from starvsr.families.stablevsr.decoder import FrameDecoder
+from starvsr.families.stablevsr.guidance_decoder import GuidanceDecoder
 from starvsr.families.stablevsr.inference import InferenceNetworks
 from starvsr.quantities import parse_box
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-WHAT = {"unet": "UNet and TCM", "decoder": "decoder"}
+WHAT = {"unet": "UNet and TCM", "decoder": "decoder", "small": "small decoder for the guidance"}
+OURS_ALONE = ("small",)
+"""Calls that diffusers does not have."""
 TOKENS = 77
 _TIMESTEP = 500
 
@@ -86,13 +95,48 @@ def decoder_call(ours: bool, given: dict[str, Tensor], dtype: torch.dtype, devic
     return lambda: vae.decode(latent / vae.config.scaling_factor, return_dict=False)[0]
 
 
+def small_decoder_call(ours: bool, given: dict[str, Tensor], dtype: torch.dtype, device: str) -> Callable[[], Tensor]:
+    """Build the small decoder for the guidance at its published size and return one decoding."""
+    assert ours, "diffusers has none"
+    decoder, latent = GuidanceDecoder().to(device, dtype).eval(), given["latent"]
+    return lambda: decoder(latent)
+
+
+CALLS = {"unet": unet_call, "decoder": decoder_call, "small": small_decoder_call}
+
+
+def count(size: tuple[int, int]) -> dict[str, float]:
+    """Return the TFLOP of each call for a frame of (width, height)."""
+    made: dict[str, float] = {}
+    given = {name: tensor.to("meta") for name, tensor in inputs(size, torch.float32, "cpu").items()}
+    for what, build in CALLS.items():
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            torch.device("meta"),
+            FlopCounterMode(display=False) as flops,
+        ):
+            build(True, given, torch.float32, "meta")()
+        made[what] = flops.get_total_flops() / 1e12
+    return made
+
+
+def count_table(size: tuple[int, int]) -> str:
+    """Return what calls take, and a step of a guided frame by either decoder."""
+    found = count(size)
+    lines = ["| call | TFLOP |", "|---|---|", *(f"| {words} | {found[what]:.3f} |" for what, words in WHAT.items())]
+    steps = {name: found["unet"] + found[name] for name in ("decoder", "small")}
+    lines += [f"| a step of a guided frame, by the {WHAT[name]} | {total:.2f} |" for name, total in steps.items()]
+    return "\n".join([*lines, f"| saved of it | {1 - steps['small'] / steps['decoder']:.1%} |"])
+
+
 def measure(what: str, ours: bool, options: argparse.Namespace, result: Path) -> dict[str, Any]:
     """Time one call in this process, and write what it gives."""
     torch.manual_seed(0)
     dtype, device = DTYPES[options.precision], options.device
     given = inputs(options.size, dtype, device)
     with torch.inference_mode():
-        call = (unet_call if what == "unet" else decoder_call)(ours, given, dtype, device)
+        call = CALLS[what](ours, given, dtype, device)
         synchronize = torch.cuda.synchronize if device != "cpu" else lambda: None
         synchronize()
         before, began = peak_memory_bytes(), time.perf_counter()
@@ -125,28 +169,34 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--precision", choices=list(DTYPES), default="fp32")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--count", action="store_true", help="count operations instead of measuring seconds")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.measure:
         what, ours, result = options.measure
         print(json.dumps(measure(what, bool(int(ours)), options, Path(result))))
         return 0
+    if options.count:
+        print(count_table(options.size))
+        return 0
     width, height = options.size
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, {width}x{height}, {options.precision}")
     print("\n| call | code | seconds | peak memory of the process | largest difference |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         for what, words in WHAT.items():
-            files = {ours: Path(name) / f"{what}{ours:d}.npy" for ours in (True, False)}
+            sides = (True,) if what in OURS_ALONE else (True, False)
+            files = {ours: Path(name) / f"{what}{ours:d}.npy" for ours in sides}
             rounds = [
                 {ours: in_own_process(what, ours, options, file) for ours, file in files.items()}
                 for _ in range(options.rounds)
             ]
             results = {ours: np.load(file) for ours, file in files.items()}
-            apart = float(np.abs(results[True] - results[False]).max())
-            for ours, code in ((True, "this package"), (False, "diffusers")):
+            apart = f"{np.abs(results[True] - results[False]).max():.1e}" if len(sides) > 1 else "-"
+            for ours in sides:
+                code = "this package" if ours else "diffusers"
                 seconds = min(each[ours]["seconds"] for each in rounds)
                 peak = min(each[ours]["peak"] for each in rounds) / 2**30
-                print(f"| {words} | {code} | {seconds:.1f} | {peak:.2f} GiB | {apart:.1e} |", flush=True)
+                print(f"| {words} | {code} | {seconds:.1f} | {peak:.2f} GiB | {apart} |", flush=True)
     return 0
 
 

@@ -233,6 +233,7 @@ SAMPLES: dict[str, Any] = {
     "precision": "bf16",
     "flow": "raft",
     "tcm": "trained",
+    "guidance_decoder": "trained",
     "texture_scale": 0.5,
     "texture_start": 0.5,
     "texture_end": 0.5,

@@ -48,7 +48,7 @@ def complete_options(upscaler: Upscaler, options: UpscaleOptions, named: Collect
                 f"with {flag_name(name)}, or leave that out"
             )
         if asked == default_of(name) and loaded is not None and loaded != asked:
-            changes[name] = str(loaded) if name == "weights" else loaded
+            changes[name] = str(loaded) if isinstance(loaded, Path) else loaded
     return dataclasses.replace(options, **changes) if changes else options
 
 

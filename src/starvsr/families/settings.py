@@ -14,7 +14,9 @@ RELEASED = "As the released code does it"
 class WeightsSettings:
     """Weights in place of the model's own."""
 
-    weights: str | None = option(None, "File of weights to use in place of the model's own.", MODEL, "text", loads=True)
+    weights: str | None = option(
+        None, "File of weights to use in place of the model's own.", MODEL, "text", loads=True, names_weights=True
+    )
 
 
 @dataclass(frozen=True)

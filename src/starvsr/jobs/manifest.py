@@ -24,8 +24,10 @@ _FEWEST_FRAMES, _MOST_FRAMES = 8, 240
 # options that change no byte of the output, or only through what is compared in their place: the digest of the
 # weights, the device that was chosen, the cut that the memory led to
 _FREE = frozenset(
-    {"overwrite", "restart", "compare", "on_error", "threads", "processes", "devices", "weights", "device", "memory"}
+    {"overwrite", "restart", "compare", "on_error", "threads", "processes", "devices", "device", "memory"}
 )
+_PATHS = frozenset(name for name, info in option_infos() if info.names_weights)
+_FREE |= _PATHS
 # nor do these: the input passes them or is refused
 _FREE |= {name for name, info in option_infos() if info.group == LIMITS}
 
@@ -37,8 +39,7 @@ def plan_of(job: Job) -> Plan:
         OSError: The input cannot be read.
     """
     options = {name: _plain(value) for name, value in job.options.changed().items() if name != "restart"}
-    if "weights" in options:
-        options["weights"] = str(Path(options["weights"]).resolve())
+    options |= {name: str(Path(options[name]).resolve()) for name in _PATHS & options.keys()}
     return {
         "format": FORMAT,
         "output": job.out.name if job.out.parent == job.folder.path.parent else f"{job.out.parent.name}/{job.out.name}",

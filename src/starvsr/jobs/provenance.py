@@ -14,13 +14,14 @@ from starvsr.version import __version__
 _LEFT_OUT = frozenset(
     {"overwrite", "restart", "compare", "on_error", "threads", "processes", "devices", "model", "weights"}
 )
+_PATHS = frozenset(name for name, info in option_infos() if info.names_weights)
 _LEFT_OUT |= {name for name, info in option_infos() if info.group == LIMITS}
 
 
 def provenance_of(job: Job) -> dict[str, Any]:
     """Return what made the output; of the options, those that differ from the defaults and may change a byte."""
     options = {
-        name: value if isinstance(value, (int, float)) else str(value)
+        name: value if isinstance(value, (int, float)) else _told(name, value)
         for name, value in job.options.changed().items()
         if name not in _LEFT_OUT
     }
@@ -33,6 +34,11 @@ def provenance_of(job: Job) -> dict[str, Any]:
         "seed": job.settings.seed,
         "options": options,
     }
+
+
+def _told(name: str, value: object) -> bool | str:
+    """Return an option in words; of the path of weights only that it was given: the digest covers what lies there."""
+    return True if name in _PATHS else str(value)
 
 
 def provenance_text(job: Job) -> str:

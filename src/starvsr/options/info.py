@@ -34,6 +34,8 @@ class OptionInfo:
         minimum: Smallest number allowed.
         maximum: Largest number allowed.
         loads: True for an option of a model that holds from its loading on, for every job.
+        names_weights: True for the path of weights. Jobs and outputs know these by the digest of what they hold, so the
+            path itself may change.
     """
 
     help: str
@@ -44,6 +46,7 @@ class OptionInfo:
     minimum: float | None = None
     maximum: float | None = None
     loads: bool = False
+    names_weights: bool = False
 
     def check(self, name: str, value: object) -> Any:
         """Return the value in its final type, or raise OptionError that names the option."""

@@ -43,7 +43,7 @@ def model_card(
         f"Weights of {config.model}, {values:,} values in {types}, after {metadata['step']} steps"
         + (f" of {metadata['recipe']}." if metadata["recipe"] else "."),
         "",
-        f"    starvsr upscale CLIP{family.upscale_words} --weights {path.name}",
+        f"    starvsr upscale CLIP{family.upscale_words} {family.weights_option} {path.name}",
         "",
         f"SHA-256 {digest(file)}",
         "",

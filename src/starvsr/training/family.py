@@ -36,6 +36,10 @@ class TrainingFamily(ABC, Generic[Spec]):
     """Whether two trainings can be exported into one file, for `upscale --detail`."""
     writes_folder: ClassVar[bool] = False
     """Whether exports are model folders and not files."""
+    is_part: ClassVar[bool] = False
+    """Whether they are one folder inside a model folder, of the name :attr:`weights_name`."""
+    weights_option: ClassVar[str] = "--weights"
+    """Option of `starvsr upscale` that takes exports."""
 
     def __init__(self, entry: Spec) -> None:
         self.entry = entry

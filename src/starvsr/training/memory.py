@@ -81,7 +81,7 @@ def plan_recipe(config: TrainConfig, devices: int) -> list[TrainingMemory]:
         OptionError: the recipe's model has nothing to train.
         DataError: the recipe asks for what the model does not have.
     """
-    family = family_of(config.model)
+    family = family_of(config.model, config.stage[0].objective)
     family.check(config)
     plans = []
     for stage in config.stage:

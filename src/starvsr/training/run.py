@@ -40,7 +40,7 @@ def train(
     """
     first = os.environ.get("RANK", "0") == "0"
     config = load_recipe(recipe, overrides, on_note=print_note if first else lambda text: None)
-    path = folder / weights_name(config.model)
+    path = folder / weights_name(config.model, config.stage[0].objective)
     if config.run.precision == "bf16" and device == "cpu":
         check_bfloat16()
     processes = Processes.join(device)
@@ -83,7 +83,7 @@ def export(
         raise DataError(f"no checkpoint in {folder}: train first, or name the folder of a run")
     state = load_checkpoint(newest)
     config, start = stored_recipe(json.loads(state["config"])), start_of(state)
-    family = family_of(config.model)
+    family = family_of(config.model, config.stage[0].objective)
     path = _export_target(folder, path, family)
     metadata = {"format": "pt", "step": str(state["step"]), "recipe": recipe, "model": config.model}
     if config.network:
@@ -112,12 +112,14 @@ def _export_target(folder: Path, path: Path | None, family: TrainingFamily[Any])
     if family.writes_folder:
         if path is not None and (path.suffix == ".safetensors" or path.is_file()):
             raise OptionError(f"{path}: {family.entry.name} is written as a model folder; give the name of a folder")
+        if family.is_part and path is not None and path.name != family.weights_name:
+            return path / family.weights_name
         return path or folder / family.weights_name
     if path is not None and path.suffix != ".safetensors":
         raise OptionError(f"{path}: weights are written as safetensors; give a name that ends in .safetensors")
     return path or folder / "weights.safetensors"
 
 
-def weights_name(model: str) -> str:
-    """Return the file name that a model's exported weights get."""
-    return family_of(model).weights_name
+def weights_name(model: str, objective: str = "") -> str:
+    """Return the file name that exported weights of a model get, or of what of it an objective trains."""
+    return family_of(model, objective).weights_name

@@ -24,7 +24,15 @@ _METAVARS = {
     "box": "WxH",
 }
 _SHORT = {"overwrite": ("-y",), "exact": ("--reference",)}
-_OWN_METAVARS = {"model": "NAME", "weights": "FILE", "codec": "NAME", "preset": "NAME", "pixel_format": "NAME"}
+_OWN_METAVARS = {
+    "model": "NAME",
+    "weights": "FILE",
+    "tcm": "FOLDER",
+    "guidance_decoder": "FOLDER",
+    "codec": "NAME",
+    "preset": "NAME",
+    "pixel_format": "NAME",
+}
 
 
 class GroupedCommand(ExampleCommand):

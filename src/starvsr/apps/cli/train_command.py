@@ -34,7 +34,7 @@ _EXPORT = (("starvsr export runs/star-small", "writes runs/star-small/weights.sa
     "--start-from",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Begin with the weights of another run (stablevsr: a folder with a TCM); gates of LIEM may be new.",
+    help="Begin with the weights of another run (stablevsr: a folder with what it trains); gates of LIEM may be new.",
 )
 def train(
     recipe: Path,

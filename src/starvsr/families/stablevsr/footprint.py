@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from starvsr.families.stablevsr.decoder import FrameDecoder
+from starvsr.families.stablevsr.guidance_decoder import GuidanceDecoder, GuidanceDecoderConfig
 from starvsr.families.stablevsr.plan import AT_ONCE, StableVSRPlan
 from starvsr.families.stablevsr.split_unet import encode, finish
 from starvsr.models.weights import build_empty
@@ -32,7 +33,9 @@ FLOAT = 4
 CLIP_BYTES = FLOAT * (2 * 3 + 5 * 4)
 """A frame's low-quality pixels (as given, and filled up) and its latents: the start, now, noise, and two in between."""
 PICTURE_BYTES = FLOAT * PIXELS * (3 + 3 + 2 + 2)
-"""A decoded neighbour, the same warped, the grid that it is warped by, and a half of it on the way."""
+"""While a decoded neighbour is warped: both pictures, the grid that it is warped by, and a half of it on the way."""
+GUIDE_VALUES = PIXELS * 3
+"""Of the warped picture, which is there until the frame is predicted, in float32 and in the networks' type."""
 FLOW_BYTES = FLOAT * PIXELS * 2
 
 
@@ -137,10 +140,13 @@ class StableVSRFootprint:
         first = together + (self.num_texts - 1) * count * maps
         second = [self.calls.finish.at(one)]
         if clip.num_frames > 1 and self.directions:
+            item = self.maps.item
+            guide = cells * GUIDE_VALUES * (FLOAT if item == FLOAT else FLOAT + item)
             second = [
-                self.calls.guide.at(one) + cells * PICTURE_BYTES,
-                self.calls.control.at(one) + cells * PICTURE_BYTES,
-                maps + self.calls.finish.at(one) + cells * PICTURE_BYTES,
+                self.calls.guide.at(one),
+                cells * PICTURE_BYTES,
+                self.calls.control.at(one) + guide,
+                maps + self.calls.finish.at(one) + guide,
             ]
         return max(first, self.num_texts * count * maps + max(second))
 
@@ -181,23 +187,34 @@ def flow_bytes(cells: int, has_raft: bool) -> int:
     return pictures + max(2 * table, table * 4 // 3 + maps // 4, maps)
 
 
-def trace_calls(networks: Mapping[str, Any], guide: torch.dtype, dtype: torch.dtype) -> CallBytes:
+def trace_calls(
+    networks: Mapping[str, Any],
+    guide: torch.dtype,
+    dtype: torch.dtype,
+    small: GuidanceDecoderConfig | None = None,
+) -> CallBytes:
     """Trace the networks' calls; the same networks are traced once in a process.
 
     Args:
         networks: "unet", "tcm" and "vae" of diffusers, on any device; only their configurations are read.
-        guide: Number type of the decoder for guidance.
+        guide: Number type of the autoencoder's decoder where it decodes for the guidance.
         dtype: Number type of UNet and TCM.
+        small: Sizes of a decoder for the guidance, of the same number type, in place of the autoencoder's.
     """
     described = tuple(
         (name, type(network), json.dumps(dict(network.config), sort_keys=True, default=str))
         for name, network in networks.items()
     )
-    return _trace(described, guide, dtype)
+    return _trace(described, guide, dtype, small)
 
 
 @lru_cache(maxsize=8)
-def _trace(described: tuple[tuple[str, Any, str], ...], guide: torch.dtype, dtype: torch.dtype) -> CallBytes:
+def _trace(
+    described: tuple[tuple[str, Any, str], ...],
+    guide: torch.dtype,
+    dtype: torch.dtype,
+    small: GuidanceDecoderConfig | None,
+) -> CallBytes:
     networks = {name: build_empty(partial(kind.from_config, json.loads(text))) for name, kind, text in described}
     for network in networks.values():
         network.eval()
@@ -226,9 +243,7 @@ def _trace(described: tuple[tuple[str, Any, str], ...], guide: torch.dtype, dtyp
         picture = torch.empty(1, 3, 4 * size.height, 4 * size.width, dtype=dtype, device="meta")
         return _peak(lambda: tcm(given, 0, text, picture, return_dict=False), [given, picture, text], tcm)
 
-    def decoding(kind: torch.dtype) -> Callable[[ClipSize], int]:
-        decoder = FrameDecoder(vae, kind)
-
+    def decoding(decoder: nn.Module) -> Callable[[ClipSize], int]:
         def decode(size: ClipSize) -> int:
             latent = torch.empty(1, vae.config.latent_channels, size.height, size.width, device="meta")
             return _peak(lambda: decoder(latent), [latent], decoder)
@@ -236,12 +251,17 @@ def _trace(described: tuple[tuple[str, Any, str], ...], guide: torch.dtype, dtyp
         return decode
 
     with torch.inference_mode(False), torch.no_grad():
-        decode = _of_one_frame(decoding(torch.float32))
+        decode = _of_one_frame(decoding(FrameDecoder(vae, torch.float32)))
+        if small is not None:
+            given = build_empty(lambda: GuidanceDecoder(small)).to(dtype)
+            guided = _of_one_frame(decoding(given))
+        else:
+            guided = decode if guide == torch.float32 else _of_one_frame(decoding(FrameDecoder(vae, guide)))
         return CallBytes(
             encode=LinearFit.through(SIZES, [first(size) for size in SIZES]),
             control=_of_one_frame(control),
             finish=_of_one_frame(second),
-            guide=decode if guide == torch.float32 else _of_one_frame(decoding(guide)),
+            guide=guided,
             decode=decode,
         )
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from starvsr.families.stablevsr.decoder import FrameDecoder
+from starvsr.families.stablevsr.guidance_decoder import GuidanceDecoder
 from starvsr.families.stablevsr.split_unet import Encoded, encode, finish
 
 
@@ -35,7 +36,7 @@ class InferenceNetworks:
 
     unet: Any
     tcm: Any
-    decoder: FrameDecoder
+    decoder: FrameDecoder | GuidanceDecoder
     texts: tuple[Tensor, ...]
     guidance: float
     dtype: torch.dtype

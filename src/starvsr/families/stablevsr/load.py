@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from starvsr.engine.allocator import keep_freed_memory
 from starvsr.errors import OptionError, WeightsError
 from starvsr.families.precision import choose_dtype
 from starvsr.families.stablevsr.configuration import Configuration, read_json
+from starvsr.families.stablevsr.guidance_decoder import FOLDER, decoder_files, describe_decoder, load_decoder
 from starvsr.families.stablevsr.networks import DiffusersNetworks
 from starvsr.families.stablevsr.spec import StableVSRSpec
 from starvsr.families.stablevsr.upscaler import StableVSRUpscaler
@@ -39,6 +40,7 @@ def load(
     precision: str | None = None,
     flow: str | None = None,
     tcm: Path | str | None = None,
+    guidance_decoder: Path | str | None = None,
     **defaults: Any,
 ) -> StableVSRUpscaler:
     """Load the model for the registry.
@@ -53,6 +55,7 @@ def load(
             of UNet and TCM in 8 bits and computes like "auto".
         flow: "raft" (None) or "dis".
         tcm: A folder with another TCM: of a ControlNet as diffusers saves it, or one with such a folder "controlnet".
+        guidance_decoder: A folder with a small decoder for the guidance, or one with such a folder "guidance_decoder".
         defaults: Options of the model's jobs, for jobs that do not name them.
 
     Raises:
@@ -66,6 +69,8 @@ def load(
     files = dict(find_model(spec, None if weights is None else Path(weights)))
     if tcm is not None:
         files |= tcm_files(Path(tcm))
+    if guidance_decoder is not None:
+        files |= decoder_files(Path(guidance_decoder))
     for library in ("diffusers", "transformers"):
         _library(library)
     estimator: FlowEstimator | None = None
@@ -74,17 +79,20 @@ def load(
     else:
         check_raft()
     configuration = Configuration.read(files)
+    small = None if guidance_decoder is None else describe_decoder(files, configuration.vae)
     if device == "cpu":
         keep_freed_memory()
     unet = _network(files, "unet", "UNet2DConditionModel", configuration.unet, dtype)
     control = _network(files, "tcm", "ControlNetModel", configuration.tcm, dtype)
     vae = _network(files, "vae", "AutoencoderKL", configuration.vae, torch.float32)
+    decoder = None if small is None else load_decoder(files, small, vae, dtype)
     if in_8_bits:
         to_int8(unet)
         to_int8(control)
     texts = TextEncoder(files)
-    networks = DiffusersNetworks(unet=unet, tcm=control, vae=vae, text=texts(""))
+    networks = DiffusersNetworks(unet=unet, tcm=control, vae=vae, text=texts(""), guidance_decoder=decoder)
     given = {"weights": weights, "precision": None if precision == "auto" else precision, "flow": flow, "tcm": tcm}
+    given["guidance_decoder"] = guidance_decoder
     return StableVSRUpscaler(
         spec.name,
         networks,
@@ -92,7 +100,9 @@ def load(
         estimator or load_raft(),
         device=device,
         encode_text=texts,
-        digest=_digest(files, tcm is not None),
+        digest=_digest(
+            files, [role for role, given in (("tcm", tcm), (FOLDER, guidance_decoder)) if given is not None]
+        ),
         loaded_with={
             name: value for name, value in {**given, **defaults}.items() if value is not None and value is not False
         },
@@ -144,11 +154,9 @@ def _number_type(precision: str, device: str) -> str:
     return "fp16" if device.startswith("cuda") else "fp32"
 
 
-def _digest(files: ModelFiles, with_tcm: bool) -> str:
-    """Return the SHA-256 of the UNet's weights, or what follows from those of both networks beside another TCM."""
-    digests = [
-        known_digest(files[role]) or digest(files[role]) for role in (("unet", "tcm") if with_tcm else ("unet",))
-    ]
+def _digest(files: ModelFiles, others: Sequence[str]) -> str:
+    """Return the SHA-256 of the UNet's weights, or what follows from those of all networks with others beside it."""
+    digests = [known_digest(files[role]) or digest(files[role]) for role in ("unet", *others)]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from starvsr.families.stablevsr.guidance_decoder import GuidanceDecoder
+
 
 @dataclass(frozen=True, eq=False)
 class DiffusersNetworks:
@@ -18,12 +20,14 @@ class DiffusersNetworks:
         tcm: ``ControlNetModel`` conditioned on a picture of four times the size.
         vae: ``AutoencoderKL`` that enlarges by four; its scaling factor is read from its configuration.
         text: embedding of the prompt [1, 77, C].
+        guidance_decoder: decodes clean estimates for the guidance in place of ``vae``; None leaves that to ``vae``.
     """
 
     unet: Any
     tcm: Any
     vae: Any
     text: Tensor
+    guidance_decoder: GuidanceDecoder | None = None
 
     def predict(self, x: Tensor, lq: Tensor, timestep: int, guide: Tensor | None, scale: float) -> Tensor:
         """Return the prediction for a latent; see `starvsr.families.stablevsr.sampling.Networks`."""

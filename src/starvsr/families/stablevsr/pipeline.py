@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from starvsr.diffusion.ddpm import DDPM
 from starvsr.diffusion.noise import FrameNoise
@@ -18,88 +18,26 @@ from starvsr.engine.clip_upscaler import ClipArguments
 from starvsr.engine.traits import Traits
 from starvsr.errors import OptionError, ResourceError
 from starvsr.families.stablevsr.configuration import SCALE
-from starvsr.families.stablevsr.decoder import FrameDecoder
 from starvsr.families.stablevsr.flows import EnlargedFlows
 from starvsr.families.stablevsr.footprint import DECODE, FLOW, SAMPLE, Maps, StableVSRFootprint, trace_calls
 from starvsr.families.stablevsr.inference import InferenceNetworks
+from starvsr.families.stablevsr.loaded import LoadedNetworks
 from starvsr.families.stablevsr.plan import StableVSRPlan
 from starvsr.families.stablevsr.sampling import Guidance, sample
-from starvsr.families.stablevsr.split_unet import halves
-from starvsr.models.flow.estimator import FlowEstimator
-from starvsr.models.int8 import computing_dtype, largest_unpacked
+from starvsr.models.int8 import largest_unpacked
 from starvsr.offload.footprint import ClipSize
 from starvsr.offload.manager import MemoryManager
 from starvsr.offload.memory_plan import PLACES
 from starvsr.offload.planning import PlanRequest, plan_job
 from starvsr.offload.traced import ComponentBytes
-from starvsr.offload.weights import Component
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 NUM_STEPS = 50
+SMALL_DECODER = "frames were guided by the small decoder of --guidance-decoder in place of the model's own"
 MULTIPLE_PX, MIN_SIDE_PX = 4, 32
 """Of the low-quality frame, as in the released code; RAFT needs 128 pixels at four times the size."""
-
-
-@dataclass(frozen=True, eq=False)
-class LoadedNetworks:
-    """The networks of a loaded model, in host memory or on the device, and how their weights are placed.
-
-    Args:
-        unet: ``UNet2DConditionModel``.
-        tcm: ``ControlNetModel``.
-        vae: ``AutoencoderKL``; its decoder computes final frames in float32.
-        flow: Optical flow.
-    """
-
-    unet: Any
-    tcm: Any
-    vae: Any
-    flow: FlowEstimator
-
-    def __post_init__(self) -> None:
-        """Build the decoders; that for guidance computes in half precision where the networks do."""
-        decoder = FrameDecoder(self.vae, torch.float32)
-        guide = decoder if self.guide_dtype == torch.float32 else FrameDecoder(self.vae, self.guide_dtype)
-        object.__setattr__(self, "decoder", decoder)
-        object.__setattr__(self, "guide", guide)
-
-    decoder: FrameDecoder = None  # type: ignore[assignment]
-    guide: FrameDecoder = None  # type: ignore[assignment]
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Number type of UNet and TCM."""
-        return computing_dtype(self.unet)
-
-    @property
-    def guide_dtype(self) -> torch.dtype:
-        """Number type of the decoder for guidance: float16 overflows in it, so bfloat16 stands in for that."""
-        return torch.float32 if self.dtype == torch.float32 else torch.bfloat16
-
-    def components(self) -> dict[str, Component]:
-        """Return what is placed as one: the halves of the UNet can be streamed, the TCM stays."""
-        first, last = halves(self.unet)
-        named = {
-            "unet encoder": Component(first, [*self.unet.down_blocks, self.unet.mid_block]),
-            "unet decoder": Component(last, list(self.unet.up_blocks)),
-            "tcm": Component(self.tcm),
-            "decoder": Component(self.decoder),
-        }
-        if self.guide is not self.decoder:
-            named["guide"] = Component(self.guide)
-        network = getattr(self.flow, "network", None)
-        return {**named, "flow": Component(network)} if isinstance(network, nn.Module) else named
-
-    def uses(self) -> dict[str, tuple[str, ...]]:
-        """Return the components of each phase."""
-        guide = "decoder" if self.guide is self.decoder else "guide"
-        return {
-            FLOW: ("flow",) if "flow" in self.components() else (),
-            SAMPLE: ("unet encoder", "unet decoder", "tcm", guide),
-            DECODE: ("decoder",),
-        }
 
 
 @dataclass(frozen=True)
@@ -153,7 +91,8 @@ class StableVSRPipeline:
     @property
     def notes(self) -> list[str]:
         """What the user should know of how the clips were made."""
-        return [] if self._memory is None else self._memory.notes
+        notes = [] if self.loaded.guidance_decoder is None or not self.sampling.guidance.scale else [SMALL_DECODER]
+        return notes if self._memory is None else [*notes, *self._memory.notes]
 
     def _footprint(self) -> StableVSRFootprint:
         loaded = self.loaded
@@ -161,7 +100,13 @@ class StableVSRPipeline:
         networks = {"unet": loaded.unet, "tcm": loaded.tcm, "vae": loaded.vae}
         sizes = {name: ComponentBytes.of(component) for name, component in self._components.items()}
         return StableVSRFootprint(
-            trace=partial(trace_calls, networks, loaded.guide_dtype, loaded.dtype),
+            trace=partial(
+                trace_calls,
+                networks,
+                loaded.guide_dtype,
+                loaded.dtype,
+                None if loaded.guidance_decoder is None else loaded.guidance_decoder.config,
+            ),
             maps=Maps(tuple(config.block_out_channels), config.layers_per_block, loaded.dtype.itemsize),
             components=sizes,
             uses=loaded.uses(),

@@ -32,6 +32,16 @@ class NeighbourSettings:
         MODEL,
         "text",
         loads=True,
+        names_weights=True,
+    )
+    guidance_decoder: str | None = option(
+        None,
+        "Folder of a trained small decoder that shows frames what their neighbours will look like, in place of the "
+        "model's own decoder (final frames keep that): nearly three quarters less work, other results.",
+        MODEL,
+        "text",
+        loads=True,
+        names_weights=True,
     )
     texture_scale: float | None = option(
         None,

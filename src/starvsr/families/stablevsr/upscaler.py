@@ -18,12 +18,12 @@ from starvsr.engine.upscaler import JobSettings, Session
 from starvsr.errors import OptionError
 from starvsr.families.planned import PlannedSession, Turns
 from starvsr.families.settings import job_names, load_names
+from starvsr.families.stablevsr.loaded import LoadedNetworks
 from starvsr.families.stablevsr.networks import DiffusersNetworks
 from starvsr.families.stablevsr.pipeline import (
     MIN_SIDE_PX,
     NUM_STEPS,
     SCALE,
-    LoadedNetworks,
     StableVSRPipeline,
     sampling_of,
 )
@@ -45,7 +45,8 @@ class StableVSRUpscaler(ClipUpscaler):
 
     Args:
         name: Name in the registry.
-        networks: UNet, TCM, autoencoder, and the embedding of the empty prompt.
+        networks: UNet, TCM, autoencoder, the embedding of the empty prompt, and a decoder for the guidance if there is
+            one beside the autoencoder's.
         scheduler: Noise schedule.
         flow: Optical flow on enlarged frames.
         device: Where everything computes.
@@ -68,7 +69,9 @@ class StableVSRUpscaler(ClipUpscaler):
     ) -> None:
         self.name, self.scale, self.device = name, SCALE, device
         self.loaded_with = loaded_with or {}
-        self._loaded = LoadedNetworks(networks.unet, networks.tcm, networks.vae, flow)
+        parts = (networks.unet, networks.tcm, networks.vae)
+        decoder = networks.guidance_decoder
+        self._loaded = LoadedNetworks(*parts, flow, decoder)
         self._scheduler, self._empty = scheduler, networks.text
         self._encode = encode_text or self._only_empty
         self._turns = Turns()
@@ -81,7 +84,7 @@ class StableVSRUpscaler(ClipUpscaler):
             segment=SEGMENT,
             num_steps=NUM_STEPS,
             write_behind=SEGMENT,
-            fixed_bytes=sum(weight_bytes(network) for network in (networks.unet, networks.tcm, networks.vae)),
+            fixed_bytes=sum(weight_bytes(network) for network in (*parts, decoder) if network is not None),
             digest=digest,
         )
         self.pipeline()  # refuses defaults that contradict each other

@@ -22,17 +22,19 @@ from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.diffusers_folder import TENSORS, link_or_copy, write_network
 from starvsr.training.families.stablevsr_parts import (
     build_tcm,
+    check_objectives,
     find_fixed,
     load_frozen,
     network_sizes,
     tcm_sizes,
 )
 from starvsr.training.family import TrainingFamily, autocast_of, crop_of
+from starvsr.training.frozen_upscaler import conditioned
 from starvsr.training.model import Start
 from starvsr.training.objectives.tables import TemporalConditioningStage
 from starvsr.training.parts import NamedParts
 from starvsr.training.sketch import Checkpoint, StageSketch
-from starvsr.training.temporal_conditioning import TemporalConditioningModel, conditioned
+from starvsr.training.temporal_conditioning import TemporalConditioningModel
 
 OBJECTIVE = "temporal-conditioning"
 NUM_STEPS = 50
@@ -50,12 +52,9 @@ class StableVSRTraining(TrainingFamily[StableVSRSpec]):
 
     def check(self, config: TrainConfig) -> None:
         """Refuse what the TCM is not trained with; see the base class."""
+        check_objectives(config, OBJECTIVE)
         super().check(config)
         for number, stage in enumerate(config.stage):
-            if stage.objective != OBJECTIVE:
-                raise DataError(
-                    f'{config.model} is trained by objective = "{OBJECTIVE}" alone, not {stage.objective!r}'
-                )
             frames, chain = crop_of(config, stage)[0], stage.tables.guidance.chain
             if not 1 <= chain < frames:
                 raise DataError(

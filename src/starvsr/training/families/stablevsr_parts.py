@@ -20,6 +20,31 @@ from starvsr.models.weights.locate import ModelFiles, find_model
 from starvsr.training.config import TrainConfig
 from starvsr.training.recipe import with_changes
 
+OBJECTIVES = ("temporal-conditioning", "guidance-decoder")
+"""What the parts of the model that can be trained are trained by, each in a run of its own."""
+
+
+def check_objectives(config: TrainConfig, own: str) -> None:
+    """Refuse stages that train something else than the first one.
+
+    Args:
+        config: the recipe.
+        own: the objective of the part that trains.
+
+    Raises:
+        DataError: there is such a stage.
+    """
+    for number, stage in enumerate(config.stage):
+        if stage.objective == own:
+            continue
+        if stage.objective in OBJECTIVES:
+            raise DataError(
+                f"stage.{number}.objective = {stage.objective!r} trains another part of {config.model} than stage 0: "
+                "give it a recipe of its own"
+            )
+        known = " or ".join(f'"{name}"' for name in OBJECTIVES)
+        raise DataError(f"{config.model} is trained by objective = {known}, each alone, not {stage.objective!r}")
+
 
 @dataclass(frozen=True)
 class TcmSizes:

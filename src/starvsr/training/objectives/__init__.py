@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from starvsr.training.objectives.consistency import CONSISTENCY
 from starvsr.training.objectives.distribution_matching import DISTRIBUTION_MATCHING
+from starvsr.training.objectives.guidance_decoder import GUIDANCE_DECODER
 from starvsr.training.objectives.objective import Objective
 from starvsr.training.objectives.one_step import ONE_STEP
 from starvsr.training.objectives.regression import REGRESSION
@@ -21,5 +22,6 @@ OBJECTIVES: dict[str, Objective] = {
     "distribution-matching": DISTRIBUTION_MATCHING,
     "regression": REGRESSION,
     "temporal-conditioning": TEMPORAL_CONDITIONING,
+    "guidance-decoder": GUIDANCE_DECODER,
 }
 """By the names that recipes use."""

@@ -267,6 +267,24 @@ class PredictionLosses:
 
 
 @dataclass(frozen=True)
+class DecoderLosses:
+    """`[stage.losses]` of the objective "guidance-decoder"."""
+
+    pixel: float = 1.0
+    """Weight of the absolute error of pixels."""
+    gradient: float = 1.0
+    """Weight of the absolute error of differences between neighbouring pixels: edges and texture, which the TCM
+    reads."""
+
+
+@dataclass(frozen=True)
+class GuidanceDecoderStage(StageTables):
+    """Tables of the objective "guidance-decoder"."""
+
+    losses: DecoderLosses = field(default_factory=DecoderLosses)
+
+
+@dataclass(frozen=True)
 class TemporalConditioningStage(StageTables):
     """Tables of the objective "temporal-conditioning"."""
 
