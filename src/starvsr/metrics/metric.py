@@ -98,6 +98,8 @@ class Metric:
         weights: Weights of networks that it computes with, and where they come from; "" for none.
         best: Value of a perfect result where values may lie on both sides of it; the worst ones are the furthest.
         digits: Digits behind the point in tables.
+        requires: Raises an error, a child of `StarVsrError`, where the metric cannot be computed on this machine: a
+            package or weights are missing, and the message says how to get them. None for a metric that needs nothing.
     """
 
     name: str
@@ -109,6 +111,16 @@ class Metric:
     weights: str = ""
     best: float | None = None
     digits: int = 3
+    requires: Callable[[], None] | None = None
+
+    def check(self) -> None:
+        """Refuse where the metric cannot be computed on this machine.
+
+        Raises:
+            StarVsrError: A package or weights are missing; the message says how to get them.
+        """
+        if self.requires is not None:
+            self.requires()
 
     def loss(self, value: float) -> float:
         """Return how bad a value is: larger is worse, whatever the direction; NaN stays NaN."""
