@@ -12,12 +12,14 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from starvsr.errors import OptionError
+from starvsr.metrics.flow_choice import estimate_flow
 from starvsr.metrics.metric import ByteArray, FlowPair, FrameSet, Metric
 from starvsr.models.flow.dis import DisFlow
 from starvsr.models.flow.estimator import FlowEstimator
-from starvsr.video.pixels import to_unit
 
 Border = Literal["clamp", "inside"]
 FloatArray = npt.NDArray[np.float32]
@@ -26,17 +28,26 @@ BoolArray = npt.NDArray[np.bool_]
 
 def warp(frame: npt.NDArray[np.floating], flow: FloatArray) -> npt.NDArray[np.floating]:
     """Fetch `frame` [H, W, C] at x + flow(x), bilinear, coordinates clamped to the border."""
-    height, width = frame.shape[:2]
-    rows, columns = np.mgrid[:height, :width].astype(np.float64)
-    x = np.clip(columns + flow[..., 0], 0, width - 1)
-    y = np.clip(rows + flow[..., 1], 0, height - 1)
-    x0 = np.minimum(x.astype(np.int64), max(width - 2, 0))
-    y0 = np.minimum(y.astype(np.int64), max(height - 2, 0))
-    x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
-    fx, fy = (x - x0)[..., None], (y - y0)[..., None]
-    top = frame[y0, x0] * (1 - fx) + frame[y0, x1] * fx
-    bottom = frame[y1, x0] * (1 - fx) + frame[y1, x1] * fx
-    return np.asarray(top * (1 - fy) + bottom * fy)
+    planes = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
+    return np.asarray(_fetch(planes, torch.from_numpy(np.ascontiguousarray(flow))).permute(1, 2, 0).numpy())
+
+
+def _fetch(planes: Tensor, flow: Tensor) -> Tensor:
+    """Fetch planes [C, H, W] at x + flow(x) [H, W, 2]; whole numbers of pixels are fetched exactly."""
+    height, width = planes.shape[1:]
+    x = (torch.arange(width, dtype=torch.float64) + flow[..., 0]).clamp_(0, width - 1)
+    y = (torch.arange(height, dtype=torch.float64)[:, None] + flow[..., 1]).clamp_(0, height - 1)
+    x0, y0 = x.long().clamp_(max=max(width - 2, 0)), y.long().clamp_(max=max(height - 2, 0))
+    fx, fy = (x - x0).to(planes.dtype), (y - y0).to(planes.dtype)
+    right, below = min(1, width - 1), min(1, height - 1) * width
+    corner = (y0 * width + x0).flatten()
+    flat = planes.reshape(len(planes), -1)
+
+    def row(offset: int) -> Tensor:
+        ends = [flat.index_select(1, corner + step).view(planes.shape) for step in (offset, offset + right)]
+        return torch.lerp(*ends, fx)
+
+    return torch.lerp(row(0), row(below), fy)
 
 
 def occluded(forward: FloatArray, backward: FloatArray) -> BoolArray:
@@ -52,14 +63,16 @@ def occluded(forward: FloatArray, backward: FloatArray) -> BoolArray:
     Returns:
         bool [H, W], true where occluded.
     """
-    returned = warp(backward, forward)
-    forward_norm = np.sum(forward.astype(np.float64) ** 2, axis=-1)
-    disagreement = np.sum((returned + forward) ** 2, axis=-1)
-    inconsistent = disagreement > 0.01 * (np.sum(returned**2, axis=-1) + forward_norm) + 0.5
-    gradient = np.zeros(forward.shape[:2])
-    gradient[:-1] += np.sum(np.diff(forward, axis=0) ** 2, axis=-1)
-    gradient[:, :-1] += np.sum(np.diff(forward, axis=1) ** 2, axis=-1)
-    return np.asarray(inconsistent | (gradient > 0.01 * forward_norm + 0.002))
+    there, back = (
+        torch.from_numpy(np.ascontiguousarray(flow)).permute(2, 0, 1).double() for flow in (forward, backward)
+    )
+    returned = _fetch(back, torch.from_numpy(np.ascontiguousarray(forward)))
+    size = there.square().sum(0)
+    inconsistent = (returned + there).square_().sum(0) > 0.01 * (returned.square_().sum(0) + size) + 0.5
+    gradient = torch.zeros_like(size)
+    gradient[:-1] += there.diff(dim=1).square_().sum(0)
+    gradient[:, :-1] += there.diff(dim=2).square_().sum(0)
+    return np.asarray((inconsistent | (gradient > 0.01 * size + 0.002)).numpy())
 
 
 def warping_error(
@@ -85,8 +98,9 @@ def warping_error(
         all pixels where none is visible. The formula in Lai et al.'s paper sums the channels:
         three times this value.
     """
-    difference = warp(following / 255.0, forward) - frame / 255.0
-    squared = np.mean(difference**2, axis=-1)
+    planes = [torch.from_numpy(np.ascontiguousarray(one)).permute(2, 0, 1).float() / 255 for one in (frame, following)]
+    fetched = _fetch(planes[1], torch.from_numpy(np.ascontiguousarray(forward)))
+    squared = (fetched - planes[0]).square_().mean(0).numpy().astype(np.float64)
     visible = np.ones(squared.shape, bool) if backward is None else ~occluded(forward, backward)
     if border == "inside":
         visible &= _lands_inside(forward)
@@ -105,11 +119,7 @@ def estimate_flows(frame: ByteArray, following: ByteArray, estimator: FlowEstima
         OptionError: the estimator's package is missing, or the frames are too small.
     """
     estimator = estimator or DisFlow()
-    pair = to_unit(np.stack([frame, following]), 8).transpose(0, 1)  # [2, 3, H, W]
-    flows = [
-        estimator(*ends)[0].permute(1, 2, 0).cpu().numpy() for ends in ((pair[:1], pair[1:]), (pair[1:], pair[:1]))
-    ]
-    return FlowPair(*flows)
+    return FlowPair(estimate_flow(frame, following, estimator), estimate_flow(following, frame, estimator))
 
 
 def clip_warping_error(
