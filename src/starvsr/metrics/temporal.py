@@ -28,26 +28,34 @@ BoolArray = npt.NDArray[np.bool_]
 
 def warp(frame: npt.NDArray[np.floating], flow: FloatArray) -> npt.NDArray[np.floating]:
     """Fetch `frame` [H, W, C] at x + flow(x), bilinear, coordinates clamped to the border."""
-    planes = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
-    return np.asarray(_fetch(planes, torch.from_numpy(np.ascontiguousarray(flow))).permute(1, 2, 0).numpy())
+    return np.asarray(_Fetch(flow)(_planes(frame)).permute(1, 2, 0).numpy())
 
 
-def _fetch(planes: Tensor, flow: Tensor) -> Tensor:
-    """Fetch planes [C, H, W] at x + flow(x) [H, W, 2]; whole numbers of pixels are fetched exactly."""
-    height, width = planes.shape[1:]
-    x = (torch.arange(width, dtype=torch.float64) + flow[..., 0]).clamp_(0, width - 1)
-    y = (torch.arange(height, dtype=torch.float64)[:, None] + flow[..., 1]).clamp_(0, height - 1)
-    x0, y0 = x.long().clamp_(max=max(width - 2, 0)), y.long().clamp_(max=max(height - 2, 0))
-    fx, fy = (x - x0).to(planes.dtype), (y - y0).to(planes.dtype)
-    right, below = min(1, width - 1), min(1, height - 1) * width
-    corner = (y0 * width + x0).flatten()
-    flat = planes.reshape(len(planes), -1)
+def _planes(frame: npt.NDArray[np.generic]) -> Tensor:
+    """Turn [H, W, C] into [C, H, W]."""
+    return torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))
 
-    def row(offset: int) -> Tensor:
-        ends = [flat.index_select(1, corner + step).view(planes.shape) for step in (offset, offset + right)]
-        return torch.lerp(*ends, fx)
 
-    return torch.lerp(row(0), row(below), fy)
+class _Fetch:
+    """Fetches planes [C, H, W] at x + flow(x) [H, W, 2]; whole numbers of pixels are fetched exactly."""
+
+    def __init__(self, flow: FloatArray) -> None:
+        height, width = flow.shape[:2]
+        moved = _planes(flow)
+        x = (torch.arange(width, dtype=torch.float64) + moved[0]).clamp_(0, width - 1)
+        y = (torch.arange(height, dtype=torch.float64)[:, None] + moved[1]).clamp_(0, height - 1)
+        x0, y0 = x.int().clamp_(max=max(width - 2, 0)), y.int().clamp_(max=max(height - 2, 0))
+        self._fx, self._fy = x.sub_(x0), y.sub_(y0)
+        self._corner = y0.mul_(width).add_(x0).flatten()
+        self._right, self._below = min(1, width - 1), min(1, height - 1) * width
+
+    def __call__(self, planes: Tensor) -> Tensor:
+        flat, fx, fy = planes.reshape(len(planes), -1), self._fx.to(planes.dtype), self._fy.to(planes.dtype)
+        rows = []
+        for row in (0, self._below):
+            ends = [flat.index_select(1, self._corner + (row + step)).view(planes.shape) for step in (0, self._right)]
+            rows.append(torch.lerp(ends[0], ends[1], fx))
+        return torch.lerp(rows[0], rows[1], fy)
 
 
 def occluded(forward: FloatArray, backward: FloatArray) -> BoolArray:
@@ -63,10 +71,12 @@ def occluded(forward: FloatArray, backward: FloatArray) -> BoolArray:
     Returns:
         bool [H, W], true where occluded.
     """
-    there, back = (
-        torch.from_numpy(np.ascontiguousarray(flow)).permute(2, 0, 1).double() for flow in (forward, backward)
-    )
-    returned = _fetch(back, torch.from_numpy(np.ascontiguousarray(forward)))
+    return _occluded(forward, backward, _Fetch(forward))
+
+
+def _occluded(forward: FloatArray, backward: FloatArray, fetch: _Fetch) -> BoolArray:
+    there = _planes(forward)
+    returned = fetch(_planes(backward))
     size = there.square().sum(0)
     inconsistent = (returned + there).square_().sum(0) > 0.01 * (returned.square_().sum(0) + size) + 0.5
     gradient = torch.zeros_like(size)
@@ -98,13 +108,13 @@ def warping_error(
         all pixels where none is visible. The formula in Lai et al.'s paper sums the channels:
         three times this value.
     """
-    planes = [torch.from_numpy(np.ascontiguousarray(one)).permute(2, 0, 1).float() / 255 for one in (frame, following)]
-    fetched = _fetch(planes[1], torch.from_numpy(np.ascontiguousarray(forward)))
-    squared = (fetched - planes[0]).square_().mean(0).numpy().astype(np.float64)
-    visible = np.ones(squared.shape, bool) if backward is None else ~occluded(forward, backward)
+    fetch = _Fetch(forward)
+    first, second = (_planes(one).float().div_(255) for one in (frame, following))
+    squared = fetch(second).sub_(first).square_().mean(0).numpy()
+    visible = np.ones(squared.shape, bool) if backward is None else ~_occluded(forward, backward, fetch)
     if border == "inside":
         visible &= _lands_inside(forward)
-    return 1000.0 * float(squared[visible].mean() if visible.any() else squared.mean())
+    return 1000.0 * float(np.mean(squared, dtype=np.float64, where=visible if visible.any() else True))
 
 
 def estimate_flows(frame: ByteArray, following: ByteArray, estimator: FlowEstimator | None = None) -> FlowPair:
