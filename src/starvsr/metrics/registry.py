@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starvsr.errors import OptionError, StarVsrError
+from starvsr.metrics.dists import DISTS
 from starvsr.metrics.fidelity import PSNR_RGB, PSNR_Y, PSNR_Y_FULL, SSIM_RGB, SSIM_Y
+from starvsr.metrics.lpips import LPIPS_ALEX, LPIPS_VGG, TLPIPS
 from starvsr.metrics.metric import Metric
 from starvsr.metrics.multiscale_ssim import MS_SSIM
 from starvsr.metrics.temporal import WARPING_ERROR
@@ -26,6 +28,10 @@ METRICS: list[Metric] = [
     VMAF,
     WARPING_ERROR,
     TOF,
+    TLPIPS,
+    LPIPS_ALEX,
+    LPIPS_VGG,
+    DISTS,
     VGG_DISTANCE,
     DETAIL_SHARE,
     DETAIL_CORRELATION,
