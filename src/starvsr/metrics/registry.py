@@ -11,6 +11,7 @@ from starvsr.metrics.fidelity import PSNR_RGB, PSNR_Y, PSNR_Y_FULL, SSIM_RGB, SS
 from starvsr.metrics.lpips import LPIPS_ALEX, LPIPS_VGG, TLPIPS
 from starvsr.metrics.metric import Metric
 from starvsr.metrics.multiscale_ssim import MS_SSIM
+from starvsr.metrics.niqe import NIQE, NIQE_FULL
 from starvsr.metrics.temporal import WARPING_ERROR
 from starvsr.metrics.temporal_change import TOF
 from starvsr.metrics.texture import DETAIL_CORRELATION, DETAIL_SHARE, WEAVE
@@ -32,6 +33,8 @@ METRICS: list[Metric] = [
     LPIPS_ALEX,
     LPIPS_VGG,
     DISTS,
+    NIQE,
+    NIQE_FULL,
     VGG_DISTANCE,
     DETAIL_SHARE,
     DETAIL_CORRELATION,
