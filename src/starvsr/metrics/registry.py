@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starvsr.errors import OptionError, StarVsrError
+from starvsr.metrics.color_drift import COLOR_DRIFT, COLOR_DRIFT_LQ, COLOR_ERROR
 from starvsr.metrics.dists import DISTS
 from starvsr.metrics.fidelity import PSNR_RGB, PSNR_Y, PSNR_Y_FULL, SSIM_RGB, SSIM_Y
 from starvsr.metrics.lpips import LPIPS_ALEX, LPIPS_VGG, TLPIPS
 from starvsr.metrics.metric import Metric
 from starvsr.metrics.multiscale_ssim import MS_SSIM
 from starvsr.metrics.niqe import NIQE, NIQE_FULL
+from starvsr.metrics.seams import SEAM_LINES, SEAM_STEPS
+from starvsr.metrics.still_flicker import STILL_FLICKER, STILL_FLICKER_LQ
 from starvsr.metrics.temporal import WARPING_ERROR
 from starvsr.metrics.temporal_change import TOF
 from starvsr.metrics.texture import DETAIL_CORRELATION, DETAIL_SHARE, WEAVE
@@ -36,6 +39,13 @@ METRICS: list[Metric] = [
     NIQE,
     NIQE_FULL,
     VGG_DISTANCE,
+    STILL_FLICKER,
+    STILL_FLICKER_LQ,
+    COLOR_ERROR,
+    COLOR_DRIFT,
+    COLOR_DRIFT_LQ,
+    SEAM_LINES,
+    SEAM_STEPS,
     DETAIL_SHARE,
     DETAIL_CORRELATION,
     WEAVE,
