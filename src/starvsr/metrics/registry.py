@@ -13,6 +13,7 @@ from starvsr.metrics.lpips import LPIPS_ALEX, LPIPS_VGG, TLPIPS
 from starvsr.metrics.metric import Metric
 from starvsr.metrics.multiscale_ssim import MS_SSIM
 from starvsr.metrics.niqe import NIQE, NIQE_FULL
+from starvsr.metrics.pyiqa_backend import CLIPIQA, ILNIQE, MUSIQ
 from starvsr.metrics.seams import SEAM_LINES, SEAM_STEPS
 from starvsr.metrics.still_flicker import STILL_FLICKER, STILL_FLICKER_LQ
 from starvsr.metrics.temporal import WARPING_ERROR
@@ -38,6 +39,9 @@ METRICS: list[Metric] = [
     DISTS,
     NIQE,
     NIQE_FULL,
+    ILNIQE,
+    MUSIQ,
+    CLIPIQA,
     VGG_DISTANCE,
     STILL_FLICKER,
     STILL_FLICKER_LQ,

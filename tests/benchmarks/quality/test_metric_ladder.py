@@ -13,8 +13,13 @@ from starvsr.metrics.metric import Metric, per_frame
 from tests.metrics.synthetic_clips import reference
 
 BLIND = Metric(
-    name="blind", unit="", higher_is_better=True, needs=frozenset(), protocol="always 1", compute=per_frame(lambda frame: 1)
-)  # fmt: skip
+    name="blind",
+    unit="",
+    higher_is_better=True,
+    needs=frozenset(),
+    protocol="always 1",
+    compute=per_frame(lambda frame: 1),
+)
 
 
 @pytest.fixture(scope="module")
