@@ -101,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--memory", type=int, metavar="FRAMES", help="measure memory over so many frames instead")
     parser.add_argument("--write", type=Path, help="put the table into this page")
     options = parser.parse_args(arguments)
+    width, height = options.size
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     chosen = available(options.metrics)
@@ -108,12 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name} is missing: {why}", file=sys.stderr)
     if options.memory:
         usable = [metric for metric in chosen.usable if "lq" not in metric.needs]
-        resident, growth = growth_mib(usable, *options.size, options.memory)
+        resident, growth = growth_mib(usable, width, height, options.memory)
         print(f"{options.memory} frames, {len(usable)} metrics: {resident:.0f} MiB, growth {growth:.1f} MiB")
         return 0
     lines = ["| metric | frames/s |", "| --- | --- |"]
     for metric in chosen.usable:
-        rate = frames_per_second(metric, *options.size, options.frames)
+        rate = frames_per_second(metric, width, height, options.frames)
         lines.append(f"| {metric.name} | {rate:.1f} |")
         print(lines[-1], file=sys.stderr, flush=True)
     table = "\n".join(lines)
