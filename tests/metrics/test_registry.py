@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -29,3 +30,20 @@ def test_what_is_missing_is_named_with_its_reason_and_the_rest_goes_on():
     found = available([PSNR_RGB, absent, "psnr_y_db"])
     assert [metric.name for metric in found.usable] == ["psnr_rgb_db", "psnr_y_db"]
     assert found.missing == {"absent": "its weights are not here: pip install them"}
+
+
+def test_a_flow_that_cannot_be_estimated_is_missing_with_its_metrics(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    found = available(["warping_error_x1e3", "tof_x10", "psnr_y_db"])
+    assert found.missing.keys() == {"warping_error_x1e3", "tof_x10"}
+    assert "pip install 'starvsr[eval]'" in found.missing["tof_x10"]
+    monkeypatch.setitem(sys.modules, "torchvision.models.optical_flow", None)
+    assert "pip install torchvision" in available(["tof_x10"], flow="raft").missing["tof_x10"]
+    assert not available(["tof_x10"], flow=OwnFlow()).missing
+
+
+class OwnFlow:
+    name = "one's own"
+
+    def __call__(self, frames, others):
+        raise AssertionError("nothing is estimated yet")

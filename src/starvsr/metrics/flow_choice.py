@@ -14,7 +14,7 @@ from starvsr.metrics.metric import ByteArray, FlowArray
 from starvsr.models.flow.dis import ByteFlow, DisFlow, load_dis
 from starvsr.models.flow.estimator import FlowEstimator
 from starvsr.models.flow.farneback import load_farneback
-from starvsr.models.flow.raft import MIN_SIDE_PX, MULTIPLE_PX, RaftFlow, load_raft
+from starvsr.models.flow.raft import MIN_SIDE_PX, MULTIPLE_PX, RaftFlow, check_raft, load_raft
 from starvsr.video.pixels import to_unit
 
 FlowName = Literal["dis", "farneback", "raft"]
@@ -67,6 +67,18 @@ def choose_flow(flow: FlowName | FlowEstimator | None, device: str = "cpu") -> F
     if flow == "raft":
         return FittedRaft(load_raft(device), device)
     raise OptionError(f"unknown flow {flow!r}: choose from {', '.join(FLOW_NAMES)}")
+
+
+def check_flow(flow: FlowName | FlowEstimator | None) -> None:
+    """Refuse a flow whose package is missing; nothing is loaded or downloaded.
+
+    Raises:
+        OptionError: an unknown name, or its package is missing.
+    """
+    if flow == "raft":
+        check_raft()
+    elif flow is None or isinstance(flow, str):
+        choose_flow(flow or "dis")
 
 
 def estimate_flow(frame: ByteArray, other: ByteArray, estimator: FlowEstimator) -> FlowArray:

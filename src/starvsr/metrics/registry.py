@@ -9,6 +9,7 @@ from starvsr.errors import OptionError, StarVsrError
 from starvsr.metrics.color_drift import COLOR_DRIFT, COLOR_DRIFT_LQ, COLOR_ERROR
 from starvsr.metrics.dists import DISTS
 from starvsr.metrics.fidelity import PSNR_RGB, PSNR_Y, PSNR_Y_FULL, SSIM_RGB, SSIM_Y
+from starvsr.metrics.flow_choice import FlowName, check_flow
 from starvsr.metrics.lpips import LPIPS_ALEX, LPIPS_VGG, TLPIPS
 from starvsr.metrics.metric import Metric
 from starvsr.metrics.multiscale_ssim import MS_SSIM
@@ -21,6 +22,7 @@ from starvsr.metrics.temporal_change import TOF
 from starvsr.metrics.texture import DETAIL_CORRELATION, DETAIL_SHARE, WEAVE
 from starvsr.metrics.vgg_distance import VGG_DISTANCE
 from starvsr.metrics.vmaf import VMAF, VMAF_NEG
+from starvsr.models.flow.estimator import FlowEstimator
 
 METRICS: list[Metric] = [
     PSNR_Y,
@@ -72,8 +74,12 @@ class Availability:
     missing: dict[str, str]
 
 
-def available(wanted: Sequence[str | Metric]) -> Availability:
+def available(wanted: Sequence[str | Metric], flow: FlowName | FlowEstimator | None = None) -> Availability:
     """Choose metrics and sort out those whose packages or weights are missing, so that the rest can be measured.
+
+    Args:
+        wanted: metrics, or their names.
+        flow: the optical flow that they are going to rest on, as in :func:`~starvsr.metrics.evaluate.measure`.
 
     Raises:
         OptionError: as :func:`choose_metrics`.
@@ -83,6 +89,8 @@ def available(wanted: Sequence[str | Metric]) -> Availability:
     for metric in choose_metrics(wanted):
         try:
             metric.check()
+            if metric.needs & {"flow", "motion"}:
+                check_flow(flow)
         except StarVsrError as error:
             missing[metric.name] = str(error)
         else:
