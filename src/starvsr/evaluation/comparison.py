@@ -48,11 +48,12 @@ class PairedTest:
 
 def paired_tests(report: Report) -> list[PairedTest]:
     """Compare each two methods by each metric, over the clips of all data sets that both have."""
-    return [
+    tests = [
         PairedTest(metric, a, b, paired_difference(*report.paired(a, b, metric.name), report.seed))
         for a, b in combinations(report.methods(), 2)
         for metric in report.metrics
     ]
+    return [test for test in tests if test.difference.num_clips]
 
 
 def merge_reports(reports: Sequence[tuple[str, Report]]) -> Report:

@@ -183,14 +183,13 @@ def _tell(report: Report, quiet: bool) -> None:
             remark(f"note: {line}")
         for line in report.absences():
             remark(f"missing: {line}")
-    for table in (means_markdown(report), tests_markdown(report)):
-        for line in table.splitlines():
-            say(line)
+    tests = tests_markdown(report)
+    for line in [*means_markdown(report).splitlines(), *(["", *tests.splitlines()] if tests else [])]:
+        say(line)
 
 
 def _write(evaluation: Evaluation, out: Path, previews: bool, quiet: bool) -> None:
-    from starvsr.evaluation.report_folder import report_folder, write_tables
+    from starvsr.evaluation.illustrated import write_report
 
-    with report_folder(out) as folder:
-        write_tables(evaluation.report, folder)
-    say(f"{out}: report")
+    write_report(evaluation, out, previews=previews, on_step=(lambda line: None) if quiet else remark)
+    say(f"{out}: open {out / 'index.html'}")
