@@ -25,6 +25,7 @@ _BAND = 0.25  # cycles per pixel; above, results are invented
 _SIGMA = 0.05  # of the Gaussian weight of frequencies, cycles per pixel
 _LEAST_CONTRAST = 1.0  # levels of 255, standard deviation
 _REDUCE = 4
+_LEAST_SIDE = 32  # pixels that a shift is measured on
 _MARGIN = 8  # pixels cut off after a frame has been shifted
 _FINE_STEP = 0.05  # pixels
 
@@ -65,18 +66,17 @@ def measure_shift(hq: Luma, gt: Luma) -> Shift:
     Returns:
         The shift; a picture that was moved by one pixel to the right has x = 1.
     """
+    coarse = _estimate(hq, gt)
+    x, y = round(coarse.x), round(coarse.y)
     height, width = hq.shape
-    window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])
-    cross = _spectrum(hq, window) * np.conj(_spectrum(gt, window))
-    fy, fx = (np.asarray(np.fft.fftfreq(side), np.float64) for side in (height, width))
-    distance = fy[:, None] ** 2 + fx[None] ** 2
-    phase = cross / np.sqrt(np.maximum(np.abs(cross), 1e-9)) * np.exp(-distance / (2 * _SIGMA**2))
-    phase[distance > _BAND**2] = 0
-    surface = np.fft.ifft2(phase).real
-    row, column = np.unravel_index(int(np.argmax(surface)), surface.shape)
-    y = int(row) - (height if row > height // 2 else 0)
-    x = int(column) - (width if column > width // 2 else 0)
-    return _refined(phase, fy, fx, x, y)
+    if (x, y) == (0, 0) or min(height - abs(y), width - abs(x)) < _LEAST_SIDE:
+        return coarse
+    # of what both show alone: windows that do not see the same draw the peak towards zero
+    rows, columns = height - abs(y), width - abs(x)
+    hq = hq[max(y, 0) :, max(x, 0) :][:rows, :columns]
+    gt = gt[max(-y, 0) :, max(-x, 0) :][:rows, :columns]
+    fine = _estimate(hq, gt)
+    return Shift(x + fine.x, y + fine.y)
 
 
 def unexplained(hq: Luma, gt: Luma) -> float:
@@ -119,6 +119,21 @@ def _moved(gt: Luma, shift: Shift, margin: int) -> Luma:
     part = gt[row : row + height + 1, column : column + width + 1]
     rows = part[:-1] * (1 - fy) + part[1:] * fy
     return np.asarray(rows[:, :-1] * (1 - fx) + rows[:, 1:] * fx, np.float32)
+
+
+def _estimate(hq: Luma, gt: Luma) -> Shift:
+    height, width = hq.shape
+    window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])
+    cross = _spectrum(hq, window) * np.conj(_spectrum(gt, window))
+    fy, fx = (np.asarray(np.fft.fftfreq(side), np.float64) for side in (height, width))
+    distance = fy[:, None] ** 2 + fx[None] ** 2
+    phase = cross / np.sqrt(np.maximum(np.abs(cross), 1e-9)) * np.exp(-distance / (2 * _SIGMA**2))
+    phase[distance > _BAND**2] = 0
+    surface = np.fft.ifft2(phase).real
+    row, column = np.unravel_index(int(np.argmax(surface)), surface.shape)
+    y = int(row) - (height if row > height // 2 else 0)
+    x = int(column) - (width if column > width // 2 else 0)
+    return _refined(phase, fy, fx, x, y)
 
 
 def _spectrum(luma: Luma, window: npt.NDArray[np.float64]) -> npt.NDArray[np.complex128]:

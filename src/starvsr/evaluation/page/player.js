@@ -37,7 +37,7 @@
 
   function tell() {
     seek.value = frame;
-    el("frame").value = `frame ${frame} of ${entry.frames}`;
+    el("frame").value = `frame ${frame} / ${entry.frames - 1}`;
     el("values").replaceChildren(...Object.entries(entry.values).map(([name, values]) => {
       const row = document.createElement("div"), term = document.createElement("dt"), value = document.createElement("dd");
       const found = values[frame];
