@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+import scipy.ndimage
 
 from starvsr.errors import InputError
 from starvsr.evaluation.clip_source import ClipSource
@@ -16,7 +16,12 @@ from starvsr.evaluation.pairing import ClipTrio
 from starvsr.evaluation.survey import Survey, survey
 from tests.evaluation.made_clips import blurred, film, moving, pictures, zoomed
 
-PQ = ("-color_trc", "smpte2084", "-color_primaries", "bt2020", "-colorspace", "bt2020nc")
+
+def tags(transfer: str, primaries: str) -> tuple[str, str]:
+    return ("-vf", f"format=yuv420p10le,setparams=color_trc={transfer}:color_primaries={primaries}")
+
+
+PQ = tags("smpte2084", "bt2020")
 TEN_BITS = ("-c:v", "libx265", "-x265-params", "log-level=none:pools=none", "-pix_fmt", "yuv420p10le")
 Check = Callable[..., Survey]
 
@@ -55,11 +60,10 @@ def test_a_result_that_is_shifted_in_space_is_refused(surveyed: Check, x: int, y
 
 
 def test_a_small_shift_is_remarked_on(surveyed: Check) -> None:
-    gt = moving(6)
-    moved = [
-        np.asarray(Image.fromarray(f).transform((96, 64), Image.Transform.AFFINE, (1, 0, -0.3, 0, 1, 0), 3)) for f in gt
-    ]
-    (warning,) = surveyed(np.stack(moved), gt).warnings
+    wide = moving(6, 80, 112)
+    moved = scipy.ndimage.shift(wide.astype(np.float64), (0, 0, 0.3, 0), order=5).clip(0, 255).round().astype(np.uint8)
+    gt, hq = wide[:, 8:-8, 8:-8], moved[:, 8:-8, 8:-8]
+    (warning,) = surveyed(hq, gt).warnings
     assert "shifted by 0.3 px to the right" in warning
 
 
@@ -110,7 +114,7 @@ def test_hdr_against_sdr_is_refused(tmp_path: Path) -> None:
         check_files(trio(hdr, sdr))
     with pytest.raises(InputError, match=r"the result is SDR, the input HDR \(PQ\)"):
         check_files(trio(sdr, lq=hdr))
-    other = film(tmp_path / "hlg.mkv", moving(3), *PQ, "-color_trc", "arib-std-b67", codec=TEN_BITS)
+    other = film(tmp_path / "hlg.mkv", moving(3), *tags("arib-std-b67", "bt2020"), codec=TEN_BITS)
     with pytest.raises(InputError, match=r"HDR \(PQ\), the reference HDR \(HLG\)"):
         check_files(trio(hdr, other))
     (warning,) = check_files(trio(hdr, hdr))
@@ -118,8 +122,8 @@ def test_hdr_against_sdr_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_primaries_are_remarked_on(tmp_path: Path) -> None:
-    gt = film(tmp_path / "a.mkv", moving(2), "-color_primaries", "bt709", codec=("-c:v", "libx264"))
-    hq = film(tmp_path / "b.mkv", moving(2), "-color_primaries", "bt2020", codec=("-c:v", "libx264"))
+    gt = film(tmp_path / "a.mkv", moving(2), *tags("bt709", "bt709"), codec=TEN_BITS)
+    hq = film(tmp_path / "b.mkv", moving(2), *tags("bt709", "bt2020"), codec=TEN_BITS)
     (warning,) = check_files(trio(hq, gt))
     assert "primaries are BT.2020, the reference's BT.709" in warning
 
@@ -133,9 +137,9 @@ def test_levels_that_were_mistaken_are_remarked_on(surveyed: Check) -> None:
 
 def test_other_times_are_remarked_on(tmp_path: Path) -> None:
     gt = film(tmp_path / "gt.mkv", moving(6))
-    hq = film(tmp_path / "hq.mkv", moving(6), rate="50")
+    hq = film(tmp_path / "hq.mkv", moving(6), rate="60")
     (warning,) = survey(trio(hq, gt)).warnings
-    assert "from frame 1 on, result and reference are shown at other times (0.020 s and 0.040 s" in warning
+    assert "from frame 1 on, result and reference are shown at other times (0.017 s and 0.040 s" in warning
 
 
 def test_pictures_of_something_else_are_remarked_on(surveyed: Check) -> None:

@@ -107,7 +107,7 @@ def evaluate_results(
     report = Report(protocol=_protocol(options, metrics, flow), missing=missing, seed=options.seed)
     digests: dict[Path, dict[str, Any]] = {}
     for place, ((method, trio), found, remarks) in enumerate(zip(trios, surveys, warnings, strict=True)):
-        on_step(f"scoring {trio.name} of {method} ({place + 1} of {len(trios)}, {found.num_frames} frames)")
+        on_step(f"scoring {trio.name} of {method} ({place + 1} of {len(trios)}, frames: {found.num_frames})")
         frames, absent = _score(trio, metrics, flow, options)
         score = ClipScore(
             data_set=data_set,
@@ -196,7 +196,7 @@ def _settle(report: Report, metrics: Iterable[Metric]) -> None:
 def _equality(name: str, found: Survey, frames: dict[str, list[float]]) -> list[str]:
     """Say that a result is its reference, which an infinite PSNR of every frame tells."""
     endless = any(all(value == float("inf") for value in values) for key, values in frames.items() if "psnr" in key)
-    return [f"{name}: the result equals the reference in all {found.num_frames} frames"] if endless else []
+    return [f"{name}: the result equals the reference in all frames ({found.num_frames})"] if endless else []
 
 
 def _refuse_small(trios: Sequence[tuple[str, ClipTrio]], crop_px: int) -> None:

@@ -25,6 +25,7 @@ REFUSE_PX = 0.5
 """Shift from which on a clip is refused."""
 
 _LATE_SHARE = 0.7  # of what is unexplained in place, for frames to count as those of another time
+_ALL_BUT = 0.05  # share left unexplained by what explains a shift
 _MOST = 0.8  # share of frames that must agree on that
 _SPREAD_PX = 0.5  # between frames, for which no single shift is stated
 _LEAST_CORRELATION = 0.5
@@ -132,7 +133,7 @@ def _late(name: str, samples: Sequence[Sample], shift: Shift | None) -> str:
     moved = sum(unexplained_after(sample.hq, sample.gt, shift) for sample in samples) / max(here, 1e-12)
     if moved < _LATE_SHARE * known[best]:
         return ""
-    looks_same = moved < known[best] / _LATE_SHARE
+    looks_same = moved < max(known[best] / _LATE_SHARE, _ALL_BUT)
     return f"{words} (or shifted by {in_words(shift)}, which looks the same in this clip)" if looks_same else words
 
 
