@@ -162,3 +162,12 @@ def test_frames_of_more_bits_are_rounded(tmp_path: Path) -> None:
     (frame,) = list(ClipSource("deep", path))
     assert frame[0, 0].tolist() == [0, 0, 1]
     assert frame[0, -1].tolist() == [255, 100, 101]
+
+
+def test_a_fade_of_a_still_picture_is_not_taken_for_a_shift_in_time(surveyed: Check) -> None:
+    """A result that is too dark is nearest to another frame of the fade, and belongs to its own all the same."""
+    levels = np.linspace(1, 0.4, 10)[:, None, None, None]
+    gt = (moving(1).repeat(10, 0) * levels).astype(np.uint8)
+    hq = (blurred(gt) * 0.93).astype(np.uint8)
+    assert np.abs(hq[2].astype(int) - gt[3]).mean() < np.abs(hq[2].astype(int) - gt[2]).mean()
+    assert surveyed(hq, gt).warnings == []

@@ -24,7 +24,8 @@ WARN_PX = 0.15
 REFUSE_PX = 0.5
 """Shift from which on a clip is refused."""
 
-_LATE_SHARE = 0.7  # of what is unexplained in place, for frames to count as those of another time
+_LATE_SHARE = 0.5  # of what is unexplained in place, for frames to count as those of another time
+_LEAST_UNEXPLAINED = 5e-4  # in place, below which a shift in time does not matter (some 45 dB)
 _ALL_BUT = 0.05  # share left unexplained by what explains a shift
 _MOST = 0.8  # share of frames that must agree on that
 _SPREAD_PX = 0.5  # between frames, for which no single shift is stated
@@ -142,6 +143,8 @@ def _left_at(samples: Sequence[Sample], distance: int) -> float | None:
     both = [(sample.at[0], sample.at[distance]) for sample in samples if distance in sample.at]
     better = sum(there < here for here, there in both)
     here, there = (sum(side) for side in zip(*both, strict=True))
+    if here < _LEAST_UNEXPLAINED * len(both):
+        return None
     is_better = len(both) * 2 >= len(samples) and better >= _MOST * len(both) and there < _LATE_SHARE * here
     return there / here if is_better else None
 
