@@ -13,6 +13,7 @@ A message says what went wrong, why, and what to do next, in one line::
     │   └── OutputNotWritableError  folder missing, no permission, disk full
     ├── OptionError              an option has a wrong value, or two contradict each other
     ├── WeightsError             weights missing, damaged, or not of this model
+    │   └── MissingWeightsError  not on this machine; the message says how to get them
     ├── ResourceError            not enough memory or disk for the plan
     ├── WorkerError              a process that computed for the job ended
     ├── JobError                 an unfinished job cannot be resumed
@@ -65,6 +66,10 @@ class OptionError(StarVsrError, ValueError):
 
 class WeightsError(StarVsrError):
     """Weights are missing, damaged, or belong to another model."""
+
+
+class MissingWeightsError(WeightsError):
+    """Weights that a metric needs are not on this machine; the message holds the command that gets them."""
 
 
 class ResourceError(StarVsrError):

@@ -62,8 +62,8 @@ def test_table_holds_every_score_and_its_means(pairs):
 def test_values_are_those_of_the_functions_frame_by_frame(pairs):
     """All at once, streamed, against each function on the whole arrays: the same numbers to the last bit."""
     gt, hq = pairs[0].gt, nearest(pairs[0].lq)
-    names = [metric.name for metric in METRICS if metric.name != "vgg_distance"]
-    found = measure(iter(hq), iter(gt), lq=iter(pairs[0].lq), metrics=names[:-1], crop_px=4)
+    names = ["psnr_y_db", "ssim_y", "vmaf_neg", "warping_error_x1e3", "detail_share", "detail_correlation"]
+    found = measure(iter(hq), iter(gt), lq=iter(pairs[0].lq), metrics=names, crop_px=4)
     assert found["psnr_y_db"].tolist() == psnr_y(gt, hq, crop_px=4).tolist()
     assert found["ssim_y"].tolist() == ssim(gt, hq, crop_px=4).tolist()
     assert found["vmaf_neg"].tolist() == vmaf(gt, hq, crop_px=4).tolist()

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from starvsr.errors import OptionError
+from starvsr.metrics.evaluate import measure
 from starvsr.metrics.fidelity import psnr, psnr_y, ssim
+from starvsr.metrics.multiscale_ssim import ms_ssim
 from tests.metrics.synthetic_clips import DISTORTIONS, sha256
 
 KEYS = {"rgb": "psnr_rgb_per_frame", "y601": "psnr_y_bt601_16_235", "yfull": "psnr_y_full_range"}
@@ -25,6 +27,34 @@ def test_psnr_and_ssim_match_the_golden_values(reference, golden, name):
     )
     np.testing.assert_allclose(ssim(gt, hq, color="rgb"), expected["ssim_skimage_rgb"][:2], atol=2e-5)
     np.testing.assert_allclose(ssim(gt, hq), expected["ssim_skimage_y_bt601_float"][:2], atol=2e-5)
+
+
+@pytest.mark.parametrize("name", DISTORTIONS)
+def test_each_variant_is_a_metric_with_the_golden_values(reference, golden, name):
+    gt, hq, expected = reference[:2], DISTORTIONS[name](reference)[:2], golden["frames"][name]
+    keys = {
+        "psnr_y_db": ("psnr_y_bt601_16_235", 1e-4),
+        "psnr_yfull_db": ("psnr_y_full_range", 1e-4),
+        "psnr_rgb_db": ("psnr_rgb_per_frame", 1e-4),
+        "ssim_y": ("ssim_skimage_y_bt601_float", 2e-5),
+        "ssim_rgb": ("ssim_skimage_rgb", 2e-5),
+        "ms_ssim_y": ("ms_ssim_pyiqa", 2e-5),
+    }
+    found = measure(hq, gt, metrics=list(keys), crop_px=0)
+    for metric, (key, tolerance) in keys.items():
+        np.testing.assert_allclose(found[metric], [float(v) for v in expected[key][:2]], atol=tolerance)
+
+
+def test_ms_ssim_tells_its_least_size_and_leaves_the_border_out(reference):
+    gt = reference[:1, :192, :195]  # an odd width: the last column of a scale is left out
+    hq = gt.copy()
+    hq[:, :8] = 0
+    assert ms_ssim(gt, gt)[0] == 1
+    assert ms_ssim(gt, hq)[0] < 0.995
+    assert ms_ssim(gt, hq, crop_px=8)[0] == 1
+    ms_ssim(gt[:, :176], hq[:, :176])
+    with pytest.raises(OptionError, match="at least 176x176 px, not 195x175"):
+        ms_ssim(gt[:, :175], hq[:, :175])
 
 
 def test_psnr_of_a_known_error():

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from starvsr.errors import OptionError, ResourceError
+from starvsr.metrics.evaluate import measure
+from starvsr.metrics.registry import available
 from starvsr.metrics.vmaf import has_vmaf, vmaf
 from tests.metrics.synthetic_clips import DISTORTIONS
 
@@ -49,3 +51,11 @@ def test_unusable_input_is_refused(reference):
         vmaf(clip, clip, crop_px=20)
     with pytest.raises(ResourceError):
         vmaf(clip, clip, model="vmaf_v99")
+
+
+def test_the_plain_and_the_neg_model_are_metrics(reference):
+    clip, blurred = reference[:2], DISTORTIONS["box4_nearest"](reference[:2])
+    found = measure(blurred, clip, metrics=["vmaf", "vmaf_neg"], crop_px=0)
+    assert found["vmaf"].tolist() == vmaf(clip, blurred, model="vmaf_v0.6.1").tolist()
+    assert found["vmaf_neg"].tolist() == vmaf(clip, blurred).tolist()
+    assert available(["vmaf"]).missing == {}

@@ -134,8 +134,8 @@ def _gaussian_taps() -> FloatArray:
     return taps / taps.sum()
 
 
-def _smooth(plane: FloatArray) -> FloatArray:
-    """Filter [H, W, C] with the separable window; only where it fits: [H-10, W-10, C]."""
+def smooth(plane: FloatArray) -> FloatArray:
+    """Filter float64 [H, W, C] with the Gaussian window of SSIM, only where it fits: [H-10, W-10, C]."""
     taps = _gaussian_taps()
     rows = plane.shape[0] - len(taps) + 1
     columns = plane.shape[1] - len(taps) + 1
@@ -145,30 +145,40 @@ def _smooth(plane: FloatArray) -> FloatArray:
 
 
 def _ssim_frame(gt: FloatArray, hq: FloatArray) -> float:
-    mean_gt, mean_hq = _smooth(gt), _smooth(hq)
-    var_gt = _smooth(gt * gt) - mean_gt**2
-    var_hq = _smooth(hq * hq) - mean_hq**2
-    covariance = _smooth(gt * hq) - mean_gt * mean_hq
+    mean_gt, mean_hq = smooth(gt), smooth(hq)
+    var_gt = smooth(gt * gt) - mean_gt**2
+    var_hq = smooth(hq * hq) - mean_hq**2
+    covariance = smooth(gt * hq) - mean_gt * mean_hq
     numerator = (2 * mean_gt * mean_hq + _SSIM_C1) * (2 * covariance + _SSIM_C2)
     denominator = (mean_gt**2 + mean_hq**2 + _SSIM_C1) * (var_gt + var_hq + _SSIM_C2)
     return float(np.mean(numerator / denominator))
 
 
-PSNR_Y = Metric(
-    name="psnr_y_db",
-    unit="dB",
-    higher_is_better=True,
-    needs=frozenset({"gt"}),
-    protocol="BT.601 studio luma, mean of dB over frames",
-    compute=per_frame(lambda frame: float(psnr_y(frame.gt[None], frame.hq[None])[0])),
-)
+def _psnr_metric(name: str, color: Color, words: str) -> Metric:
+    return Metric(
+        name=name,
+        unit="dB",
+        higher_is_better=True,
+        needs=frozenset({"gt"}),
+        protocol=f"{words}, mean of dB over frames",
+        compute=per_frame(lambda frame: float(psnr(frame.gt[None], frame.hq[None], color=color)[0])),
+    )
 
-SSIM_Y = Metric(
-    name="ssim_y",
-    unit="",
-    higher_is_better=True,
-    needs=frozenset({"gt"}),
-    protocol="BT.601 studio luma, Gaussian 11 taps sigma 1.5, interior only",
-    compute=per_frame(lambda frame: float(ssim(frame.gt[None], frame.hq[None])[0])),
-    digits=4,
-)
+
+def _ssim_metric(name: str, color: Color, words: str) -> Metric:
+    return Metric(
+        name=name,
+        unit="",
+        higher_is_better=True,
+        needs=frozenset({"gt"}),
+        protocol=f"{words}, Gaussian 11 taps sigma 1.5, interior only",
+        compute=per_frame(lambda frame: float(ssim(frame.gt[None], frame.hq[None], color=color)[0])),
+        digits=4,
+    )
+
+
+PSNR_Y = _psnr_metric("psnr_y_db", "y601", "BT.601 studio luma")
+PSNR_Y_FULL = _psnr_metric("psnr_yfull_db", "yfull", "BT.601 full-range luma")
+PSNR_RGB = _psnr_metric("psnr_rgb_db", "rgb", "RGB, one error over the channels")
+SSIM_Y = _ssim_metric("ssim_y", "y601", "BT.601 studio luma")
+SSIM_RGB = _ssim_metric("ssim_rgb", "rgb", "RGB, mean of the channels")

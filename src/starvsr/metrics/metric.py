@@ -17,7 +17,7 @@ from starvsr.errors import OptionError
 
 ByteArray = npt.NDArray[np.uint8]
 FlowArray = npt.NDArray[np.float32]
-Need = Literal["gt", "lq", "flow"]
+Need = Literal["gt", "lq", "flow", "motion"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,16 @@ class FlowPair:
 
 
 @dataclass(frozen=True)
+class MotionPair:
+    """Optical flow from this frame to the one before, each float32 [H, W, 2], (x, y) in pixels."""
+
+    hq: FlowArray
+    """In the result."""
+    gt: FlowArray
+    """In the ground truth."""
+
+
+@dataclass(frozen=True)
 class FrameSet:
     """A frame of a result and what belongs to it, all uint8 [H, W, 3] RGB with the border already cut off.
 
@@ -39,12 +49,14 @@ class FrameSet:
         low_quality: What the result was made from, [h, w, 3]; None where no metric asked for it.
         flow_pair: Flow of the ground truth (without one, of the enlarged input) from the frame before; None at the
             first frame and where no metric asked for it.
+        motion_pair: Flow of the result and of the ground truth to the frame before; None as `flow_pair`.
     """
 
     hq: ByteArray
     ground_truth: ByteArray | None = None
     low_quality: ByteArray | None = None
     flow_pair: FlowPair | None = None
+    motion_pair: MotionPair | None = None
 
     @property
     def gt(self) -> ByteArray:
@@ -92,12 +104,15 @@ class Metric:
         name: What tables and files call it, with the unit where it is not SI ("psnr_y_db").
         unit: What values are counted in; "" for plain numbers.
         higher_is_better: Direction.
-        needs: What it looks at beside the result: "gt", "lq", "flow".
+        needs: What it looks at beside the result: "gt", "lq", "flow" (optical flow both ways between neighbouring
+            frames), "motion" (optical flow of the result and of the ground truth to the frame before; needs "gt").
         protocol: What has to be known beside the name before a value can be compared with another one.
         compute: Measures a clip.
         weights: Weights of networks that it computes with, and where they come from; "" for none.
         best: Value of a perfect result where values may lie on both sides of it; the worst ones are the furthest.
         digits: Digits behind the point in tables.
+        requires: Raises an error, a child of `StarVsrError`, where the metric cannot be computed on this machine: a
+            package or weights are missing, and the message says how to get them. None for a metric that needs nothing.
     """
 
     name: str
@@ -109,6 +124,16 @@ class Metric:
     weights: str = ""
     best: float | None = None
     digits: int = 3
+    requires: Callable[[], None] | None = None
+
+    def check(self) -> None:
+        """Refuse where the metric cannot be computed on this machine.
+
+        Raises:
+            StarVsrError: A package or weights are missing; the message says how to get them.
+        """
+        if self.requires is not None:
+            self.requires()
 
     def loss(self, value: float) -> float:
         """Return how bad a value is: larger is worse, whatever the direction; NaN stays NaN."""

@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from starvsr.errors import OptionError
-from starvsr.metrics.fidelity import PSNR_Y, SSIM_Y
+from starvsr.errors import OptionError, StarVsrError
+from starvsr.metrics.color_drift import COLOR_DRIFT, COLOR_DRIFT_LQ, COLOR_ERROR
+from starvsr.metrics.dists import DISTS
+from starvsr.metrics.fidelity import PSNR_RGB, PSNR_Y, PSNR_Y_FULL, SSIM_RGB, SSIM_Y
+from starvsr.metrics.lpips import LPIPS_ALEX, LPIPS_VGG, TLPIPS
 from starvsr.metrics.metric import Metric
+from starvsr.metrics.multiscale_ssim import MS_SSIM
+from starvsr.metrics.niqe import NIQE, NIQE_FULL
+from starvsr.metrics.pyiqa_backend import CLIPIQA, ILNIQE, MUSIQ
+from starvsr.metrics.seams import SEAM_LINES, SEAM_STEPS
+from starvsr.metrics.still_flicker import STILL_FLICKER, STILL_FLICKER_LQ
 from starvsr.metrics.temporal import WARPING_ERROR
 from starvsr.metrics.temporal_change import TOF
 from starvsr.metrics.texture import DETAIL_CORRELATION, DETAIL_SHARE, WEAVE
 from starvsr.metrics.vgg_distance import VGG_DISTANCE
-from starvsr.metrics.vmaf import VMAF_NEG
+from starvsr.metrics.vmaf import VMAF, VMAF_NEG
 
 METRICS: list[Metric] = [
     PSNR_Y,
+    PSNR_Y_FULL,
+    PSNR_RGB,
     SSIM_Y,
+    SSIM_RGB,
+    MS_SSIM,
     VMAF_NEG,
+    VMAF,
     WARPING_ERROR,
     TOF,
+    TLPIPS,
+    LPIPS_ALEX,
+    LPIPS_VGG,
+    DISTS,
+    NIQE,
+    NIQE_FULL,
+    ILNIQE,
+    MUSIQ,
+    CLIPIQA,
     VGG_DISTANCE,
+    STILL_FLICKER,
+    STILL_FLICKER_LQ,
+    COLOR_ERROR,
+    COLOR_DRIFT,
+    COLOR_DRIFT_LQ,
+    SEAM_LINES,
+    SEAM_STEPS,
     DETAIL_SHARE,
     DETAIL_CORRELATION,
     WEAVE,
@@ -27,6 +57,37 @@ METRICS: list[Metric] = [
 
 DEFAULT_METRICS = (PSNR_Y, SSIM_Y, VMAF_NEG, WARPING_ERROR)
 """What an evaluation measures by default."""
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Metrics by whether they can be computed on this machine.
+
+    Attributes:
+        usable: those that can.
+        missing: name of each other one, and why it cannot be and what to do about it.
+    """
+
+    usable: list[Metric]
+    missing: dict[str, str]
+
+
+def available(wanted: Sequence[str | Metric]) -> Availability:
+    """Choose metrics and sort out those whose packages or weights are missing, so that the rest can be measured.
+
+    Raises:
+        OptionError: as :func:`choose_metrics`.
+    """
+    usable: list[Metric] = []
+    missing: dict[str, str] = {}
+    for metric in choose_metrics(wanted):
+        try:
+            metric.check()
+        except StarVsrError as error:
+            missing[metric.name] = str(error)
+        else:
+            usable.append(metric)
+    return Availability(usable, missing)
 
 
 def choose_metrics(wanted: Sequence[str | Metric]) -> list[Metric]:

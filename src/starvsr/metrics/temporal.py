@@ -12,12 +12,14 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from starvsr.errors import OptionError
+from starvsr.metrics.flow_choice import estimate_flow
 from starvsr.metrics.metric import ByteArray, FlowPair, FrameSet, Metric
 from starvsr.models.flow.dis import DisFlow
 from starvsr.models.flow.estimator import FlowEstimator
-from starvsr.video.pixels import to_unit
 
 Border = Literal["clamp", "inside"]
 FloatArray = npt.NDArray[np.float32]
@@ -26,17 +28,34 @@ BoolArray = npt.NDArray[np.bool_]
 
 def warp(frame: npt.NDArray[np.floating], flow: FloatArray) -> npt.NDArray[np.floating]:
     """Fetch `frame` [H, W, C] at x + flow(x), bilinear, coordinates clamped to the border."""
-    height, width = frame.shape[:2]
-    rows, columns = np.mgrid[:height, :width].astype(np.float64)
-    x = np.clip(columns + flow[..., 0], 0, width - 1)
-    y = np.clip(rows + flow[..., 1], 0, height - 1)
-    x0 = np.minimum(x.astype(np.int64), max(width - 2, 0))
-    y0 = np.minimum(y.astype(np.int64), max(height - 2, 0))
-    x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
-    fx, fy = (x - x0)[..., None], (y - y0)[..., None]
-    top = frame[y0, x0] * (1 - fx) + frame[y0, x1] * fx
-    bottom = frame[y1, x0] * (1 - fx) + frame[y1, x1] * fx
-    return np.asarray(top * (1 - fy) + bottom * fy)
+    return np.asarray(_Fetch(flow)(_planes(frame)).permute(1, 2, 0).numpy())
+
+
+def _planes(frame: npt.NDArray[np.generic]) -> Tensor:
+    """Turn [H, W, C] into [C, H, W]."""
+    return torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))
+
+
+class _Fetch:
+    """Fetches planes [C, H, W] at x + flow(x) [H, W, 2]; whole numbers of pixels are fetched exactly."""
+
+    def __init__(self, flow: FloatArray) -> None:
+        height, width = flow.shape[:2]
+        moved = _planes(flow)
+        x = (torch.arange(width, dtype=torch.float64) + moved[0]).clamp_(0, width - 1)
+        y = (torch.arange(height, dtype=torch.float64)[:, None] + moved[1]).clamp_(0, height - 1)
+        x0, y0 = x.int().clamp_(max=max(width - 2, 0)), y.int().clamp_(max=max(height - 2, 0))
+        self._fx, self._fy = x.sub_(x0), y.sub_(y0)
+        self._corner = y0.mul_(width).add_(x0).flatten()
+        self._right, self._below = min(1, width - 1), min(1, height - 1) * width
+
+    def __call__(self, planes: Tensor) -> Tensor:
+        flat, fx, fy = planes.reshape(len(planes), -1), self._fx.to(planes.dtype), self._fy.to(planes.dtype)
+        rows = []
+        for row in (0, self._below):
+            ends = [flat.index_select(1, self._corner + (row + step)).view(planes.shape) for step in (0, self._right)]
+            rows.append(torch.lerp(ends[0], ends[1], fx))
+        return torch.lerp(rows[0], rows[1], fy)
 
 
 def occluded(forward: FloatArray, backward: FloatArray) -> BoolArray:
@@ -52,14 +71,18 @@ def occluded(forward: FloatArray, backward: FloatArray) -> BoolArray:
     Returns:
         bool [H, W], true where occluded.
     """
-    returned = warp(backward, forward)
-    forward_norm = np.sum(forward.astype(np.float64) ** 2, axis=-1)
-    disagreement = np.sum((returned + forward) ** 2, axis=-1)
-    inconsistent = disagreement > 0.01 * (np.sum(returned**2, axis=-1) + forward_norm) + 0.5
-    gradient = np.zeros(forward.shape[:2])
-    gradient[:-1] += np.sum(np.diff(forward, axis=0) ** 2, axis=-1)
-    gradient[:, :-1] += np.sum(np.diff(forward, axis=1) ** 2, axis=-1)
-    return np.asarray(inconsistent | (gradient > 0.01 * forward_norm + 0.002))
+    return _occluded(forward, backward, _Fetch(forward))
+
+
+def _occluded(forward: FloatArray, backward: FloatArray, fetch: _Fetch) -> BoolArray:
+    there = _planes(forward)
+    returned = fetch(_planes(backward))
+    size = there.square().sum(0)
+    inconsistent = (returned + there).square_().sum(0) > 0.01 * (returned.square_().sum(0) + size) + 0.5
+    gradient = torch.zeros_like(size)
+    gradient[:-1] += there.diff(dim=1).square_().sum(0)
+    gradient[:, :-1] += there.diff(dim=2).square_().sum(0)
+    return np.asarray((inconsistent | (gradient > 0.01 * size + 0.002)).numpy())
 
 
 def warping_error(
@@ -85,12 +108,13 @@ def warping_error(
         all pixels where none is visible. The formula in Lai et al.'s paper sums the channels:
         three times this value.
     """
-    difference = warp(following / 255.0, forward) - frame / 255.0
-    squared = np.mean(difference**2, axis=-1)
-    visible = np.ones(squared.shape, bool) if backward is None else ~occluded(forward, backward)
+    fetch = _Fetch(forward)
+    first, second = (_planes(one).float().div_(255) for one in (frame, following))
+    squared = fetch(second).sub_(first).square_().mean(0).numpy()
+    visible = np.ones(squared.shape, bool) if backward is None else ~_occluded(forward, backward, fetch)
     if border == "inside":
         visible &= _lands_inside(forward)
-    return 1000.0 * float(squared[visible].mean() if visible.any() else squared.mean())
+    return 1000.0 * float(np.mean(squared, dtype=np.float64, where=visible if visible.any() else True))
 
 
 def estimate_flows(frame: ByteArray, following: ByteArray, estimator: FlowEstimator | None = None) -> FlowPair:
@@ -105,11 +129,7 @@ def estimate_flows(frame: ByteArray, following: ByteArray, estimator: FlowEstima
         OptionError: the estimator's package is missing, or the frames are too small.
     """
     estimator = estimator or DisFlow()
-    pair = to_unit(np.stack([frame, following]), 8).transpose(0, 1)  # [2, 3, H, W]
-    flows = [
-        estimator(*ends)[0].permute(1, 2, 0).cpu().numpy() for ends in ((pair[:1], pair[1:]), (pair[1:], pair[:1]))
-    ]
-    return FlowPair(*flows)
+    return FlowPair(estimate_flow(frame, following, estimator), estimate_flow(following, frame, estimator))
 
 
 def clip_warping_error(

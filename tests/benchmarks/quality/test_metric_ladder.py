@@ -1,0 +1,60 @@
+"""The ladder: damages rise, a metric that follows is told from one that does not."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from benchmarks.quality.metric_ladder import DAMAGES, as_table, ladder, small, steps
+from starvsr.metrics.fidelity import PSNR_Y
+from starvsr.metrics.metric import Metric, per_frame
+from tests.metrics.synthetic_clips import reference
+
+BLIND = Metric(
+    name="blind",
+    unit="",
+    higher_is_better=True,
+    needs=frozenset(),
+    protocol="always 1",
+    compute=per_frame(lambda frame: 1),
+)
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return reference(2, 96, 128)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_each_damage_rises(clip, damage):
+    """Measured by hand: the mean squared error grows with every strength."""
+    damaged, strengths = DAMAGES[damage]
+    made = [damaged(clip, strength, np.random.default_rng(0)) for strength in strengths]
+    errors = [np.mean((one.astype(float) - clip) ** 2) for one in made]
+    assert all(one.shape == clip.shape and one.dtype == np.uint8 for one in made)
+    assert errors[0] > 0 and all(a < b for a, b in pairwise(errors))
+
+
+def test_a_metric_that_sees_nothing_follows_no_step(clip):
+    found = ladder({"one": clip}, [PSNR_Y, BLIND], report=lambda line: None)
+    assert all(len(followed) == 6 for by_damage in found.values() for followed in by_damage.values())
+    table = as_table(found)
+    assert "| blind | 0 % | 0 % | 0 % | 0 % | 0 % | 0 % |" in table
+    assert "| psnr_y_db | 100 % | 100 % | 100 % | 100 % | 100 % | 100 % |" in table
+
+
+def test_equal_values_are_no_step(clip):
+    frozen = Metric(
+        name="psnr_in_tens", unit="dB", higher_is_better=True, needs=frozenset({"gt"}), protocol="rounded",
+        compute=per_frame(lambda frame: float(np.mean(frame.hq != frame.gt) > 0)),
+    )  # fmt: skip
+    assert not any(steps(clip, [frozen], "blur")["psnr_in_tens"])  # 0, then 1 for ever: rises, and more is better
+
+
+def test_frames_are_made_small_and_cut_in_the_centre():
+    frame = np.zeros((200, 100, 3), np.uint8)
+    frame[90:110] = 255
+    made = small([frame], 50, 40)
+    assert made.shape == (1, 40, 50, 3) and made[0, 20, 25, 0] > 200 and made[0, 5, 25, 0] < 20
