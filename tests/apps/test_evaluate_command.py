@@ -253,7 +253,7 @@ def test_single_frames_are_scored_without_metrics_of_change(tmp_path: Path, caps
     assert main([*words, "--metrics", "psnr_y_db,warping_error_x1e3"]) == 0
     said = capsys.readouterr()
     assert (
-        "missing: warping_error_x1e3: no frame has a value of its own (metrics of change need two frames)" in said.err
+        "missing: warping_error_x1e3: no frame of the clip has a value (metrics of change need two frames" in said.err
     )
     assert "psnr_y_db" in said.out and "(1 clip)" in said.out
     assert "<h2>Player</h2>" not in (tmp_path / "r" / "index.html").read_text()

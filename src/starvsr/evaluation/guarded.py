@@ -7,10 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from starvsr.errors import StarVsrError
-from starvsr.metrics.metric import FrameSet, Metric, Need
-
-_NEEDED = {"gt": "a reference (--reference)", "lq": "the low-quality input (--lq)"}
-_FLOW = "a reference (--reference) or the low-quality input (--lq)"
+from starvsr.metrics.metric import FrameSet, Metric
 
 
 @dataclass(frozen=True)
@@ -24,15 +21,6 @@ class MissingMetric:
 
     metric: str
     reason: str
-
-
-def unmet_need(metric: Metric, *, has_gt: bool, has_lq: bool) -> str | None:
-    """Say what a metric needs and is not given; None when it has all."""
-    given: dict[Need, bool] = {"gt": has_gt, "lq": has_lq, "flow": has_gt or has_lq}
-    for need in ("gt", "lq", "flow"):
-        if need in metric.needs and not given.get(need, True):
-            return f"needs {_NEEDED.get(need, _FLOW)}"
-    return None
 
 
 class Guard:

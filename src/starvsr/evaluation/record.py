@@ -45,7 +45,9 @@ class MetricRecord:
         """Write a value as tables show it."""
         if value is None or math.isnan(value):
             return "-"
-        return f"{value:.{self.digits}f}" if math.isfinite(value) else ("∞" if value > 0 else "-∞")
+        if math.isinf(value):
+            return "∞" if value > 0 else "-∞"
+        return f"{round(value, self.digits) + 0.0:.{self.digits}f}"  # without the sign of a zero
 
     @property
     def direction(self) -> str:

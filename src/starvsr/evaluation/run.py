@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from starvsr.errors import InputError, OptionError, StarVsrError
-from starvsr.evaluation.clip_source import ClipSource
 from starvsr.evaluation.file_checks import check_files
-from starvsr.evaluation.guarded import Guard, MissingMetric, unmet_need
+from starvsr.evaluation.guarded import MissingMetric
+from starvsr.evaluation.metric_choice import choose_for
 from starvsr.evaluation.pairing import ClipTrio, find_clips, pair_clips
+from starvsr.evaluation.protocol import protocol_of
 from starvsr.evaluation.record import ClipScore, MetricRecord, Report
+from starvsr.evaluation.scoring import Measuring, score_clip
 from starvsr.evaluation.survey import Survey, survey
-from starvsr.metrics.evaluate import measure
+from starvsr.metrics.flow_choice import FlowName, FlowSource, choose_flow
 from starvsr.metrics.metric import Metric
-from starvsr.metrics.registry import DEFAULT_METRICS, METRICS, choose_metrics
-from starvsr.metrics.temporal import estimate_flows
-from starvsr.models.flow.dis import DisFlow
 from starvsr.models.flow.estimator import FlowEstimator
-from starvsr.version import __version__
-
-_LIBRARIES = ("numpy", "torch", "av", "opencv-python-headless", "imageio-ffmpeg", "pillow")
-_FLOW_TRIAL_PX = 64
-_NO_VALUE = "no frame has a value of its own (metrics of change need two frames)"
 
 OnStep = Callable[[str], None]
 """Called with what is done next, one line."""
@@ -46,7 +36,8 @@ class EvaluationOptions:
         allow_shift: Score results that are shifted by half a pixel or a frame, with a warning.
         device: Where networks of metrics compute.
         seed: Of intervals and tests.
-        flow: Estimates optical flow; None for DIS.
+        flow: Estimates optical flow: "dis", "farneback" or "raft".
+        flow_source: From which clip; see :data:`starvsr.metrics.flow_choice.FlowSource`.
     """
 
     metrics: Sequence[str] | None = None
@@ -55,7 +46,8 @@ class EvaluationOptions:
     allow_shift: bool = False
     device: str = "cpu"
     seed: int = 0
-    flow: FlowEstimator | None = None
+    flow: FlowName = "dis"
+    flow_source: FlowSource = "auto"
 
 
 @dataclass(frozen=True)
@@ -91,7 +83,9 @@ def evaluate_results(
         OptionError: a metric is unknown, or none can be computed.
     """
     options = options or EvaluationOptions()
-    metrics, missing = _wanted(options.metrics, has_gt=reference is not None, has_lq=lq is not None)
+    metrics, missing = choose_for(
+        options.metrics, has_gt=reference is not None, has_lq=lq is not None, flow_source=options.flow_source
+    )
     _refuse_same_names([name for name, _ in results])
     gts = find_clips(reference) if reference is not None else None
     lqs = find_clips(lq) if lq is not None else None
@@ -102,13 +96,15 @@ def evaluate_results(
     for place, (method, trio) in enumerate(trios):
         on_step(f"checking {trio.name} of {method} ({place + 1} of {len(trios)})")
         surveys.append(survey(trio, allow_shift=options.allow_shift))
-    flow = options.flow or DisFlow()
+    flow, metrics = _flow(options, metrics, missing)
     data_set = options.data_set or _data_set_name(reference or lq or results[0][1])
-    report = Report(protocol=_protocol(options, metrics, flow), missing=missing, seed=options.seed)
+    measuring = Measuring(options.crop_px, flow, options.flow_source, options.device)
+    protocol = protocol_of(metrics, measuring, allow_shift=options.allow_shift)
+    report = Report(protocol=protocol, missing=missing, seed=options.seed)
     digests: dict[Path, dict[str, Any]] = {}
     for place, ((method, trio), found, remarks) in enumerate(zip(trios, surveys, warnings, strict=True)):
         on_step(f"scoring {trio.name} of {method} ({place + 1} of {len(trios)}, frames: {found.num_frames})")
-        frames, absent = _score(trio, metrics, flow, options)
+        frames, absent = score_clip(trio, metrics, measuring)
         score = ClipScore(
             data_set=data_set,
             clip=trio.name,
@@ -127,60 +123,18 @@ def evaluate_results(
     return Evaluation(report, {(method, trio.name): trio for method, trio in trios})
 
 
-def _wanted(names: Sequence[str] | None, *, has_gt: bool, has_lq: bool) -> tuple[list[Metric], list[MissingMetric]]:
-    """Return the metrics to compute, and those that lack what they need."""
-    if names is None and has_gt:
-        chosen = list(DEFAULT_METRICS)
-    elif names is None:
-        alone = [metric for metric in METRICS if unmet_need(metric, has_gt=False, has_lq=has_lq) is None]
-        chosen = alone + [metric for metric in DEFAULT_METRICS if metric not in alone]
-    else:
-        chosen = list(METRICS) if list(names) == ["all"] else choose_metrics(names)
-    needs = {metric.name: unmet_need(metric, has_gt=has_gt, has_lq=has_lq) for metric in chosen}
-    able = [metric for metric in chosen if needs[metric.name] is None]
-    missing = [MissingMetric(name, why) for name, why in needs.items() if why is not None]
-    if not able:
-        reasons = "; ".join(f"{absent.metric} {absent.reason}" for absent in missing)
-        raise OptionError(f"no metric can be computed: {reasons}")
-    return able, missing
-
-
-def _score(
-    trio: ClipTrio, metrics: Sequence[Metric], flow: FlowEstimator, options: EvaluationOptions
-) -> tuple[dict[str, list[float]], list[MissingMetric]]:
-    """Measure a clip; return values and what is missing."""
-    guard = Guard()
-    if any("flow" in metric.needs for metric in metrics):
-        trouble = _flow_trouble(trio.hq, flow, options.crop_px)
-        guard.missing += [MissingMetric(m.name, trouble) for m in metrics if trouble and "flow" in m.needs]
-        metrics = [metric for metric in metrics if not (trouble and "flow" in metric.needs)]
-    needs = {need for metric in metrics for need in metric.needs}
-    guided_by_lq = "lq" in needs or ("flow" in needs and trio.gt is None)
-    values = measure(
-        trio.hq,
-        trio.gt,
-        lq=trio.lq if guided_by_lq else None,
-        metrics=guard.wrap(metrics),
-        crop_px=options.crop_px,
-        flow=flow,
-        device=options.device,
-    )
-    failed = {absent.metric for absent in guard.missing}
-    kept = {name: found.tolist() for name, found in values.items() if name not in failed}
-    empty = [name for name, found in kept.items() if np.isnan(found).all()]
-    guard.missing += [MissingMetric(name, _NO_VALUE) for name in empty]
-    return {name: found for name, found in kept.items() if name not in empty}, guard.missing
-
-
-def _flow_trouble(hq: ClipSource, flow: FlowEstimator, crop_px: int) -> str | None:
-    """Say why flow cannot be estimated here; None when it can."""
-    sides = [min(side - 2 * crop_px, _FLOW_TRIAL_PX) for side in (hq.info.height, hq.info.width)]
-    frame = np.zeros((*sides, 3), np.uint8)
+def _flow(
+    options: EvaluationOptions, metrics: list[Metric], missing: list[MissingMetric]
+) -> tuple[FlowEstimator, list[Metric]]:
+    """Load the estimator of flow; where that fails, the metrics that need it are missing."""
+    moving = [metric for metric in metrics if metric.needs & {"flow", "motion"}]
+    if not moving:
+        return choose_flow(None), metrics
     try:
-        estimate_flows(frame, frame, flow)
+        return choose_flow(options.flow, options.device), metrics
     except StarVsrError as error:
-        return str(error)
-    return None
+        missing += [MissingMetric(metric.name, " ".join(str(error).split())) for metric in moving]
+        return choose_flow(None), [metric for metric in metrics if metric not in moving]
 
 
 def _settle(report: Report, metrics: Iterable[Metric]) -> None:
@@ -227,27 +181,3 @@ def _file_records(trio: ClipTrio, known: dict[Path, dict[str, Any]]) -> dict[str
         if clip is not None:
             records[side] = known[clip.path] if clip.path in known else known.setdefault(clip.path, clip.record())
     return records
-
-
-def _protocol(options: EvaluationOptions, metrics: Sequence[Metric], flow: FlowEstimator) -> dict[str, Any]:
-    protocol: dict[str, Any] = {
-        "frames": "all, in presentation order, 8-bit RGB (more bits rounded)",
-        "crop_px": options.crop_px,
-        "means": "over frames, then over clips",
-        "intervals": "95 %, percentile bootstrap over clips, 10000 draws",
-        "shift_allowed": options.allow_shift,
-        "metrics": {metric.name: metric.protocol for metric in metrics},
-        "weights": {metric.name: metric.weights for metric in metrics if metric.weights},
-    }
-    if any("flow" in metric.needs for metric in metrics):
-        protocol["flow"] = f"{flow.name}, of the reference (without one, of the input enlarged)"
-    versions = {"starvsr": __version__, "python": platform.python_version()}
-    versions |= {name: version for name in _LIBRARIES if (version := _version(name)) is not None}
-    return protocol | {"device": options.device, "versions": versions}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

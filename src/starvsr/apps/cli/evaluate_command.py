@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -54,6 +54,22 @@ def _option(*names: str, group: str, **details: Any) -> Any:
     group="Scores",
     help="Cut from each border.",
 )
+@_option(
+    "--flow",
+    type=click.Choice(["dis", "farneback", "raft"]),
+    default="dis",
+    show_default=True,
+    group="Scores",
+    help="Optical flow of temporal metrics.",
+)
+@_option(
+    "--flow-source",
+    type=click.Choice(["auto", "gt", "lq", "hq"]),
+    default="auto",
+    show_default=True,
+    group="Scores",
+    help="What it is estimated from; auto: the reference, else the input; hq: the result itself.",
+)
 @_option("--allow-shift", is_flag=True, group="Scores", help="Score results that are shifted in space or time.")
 @_option("--device", default="auto", show_default=True, group="Scores", help="Where networks of metrics compute.")
 @_option("--seed", type=int, default=0, show_default=True, group="Scores", help="Of the draws of intervals and tests.")
@@ -72,6 +88,8 @@ def evaluate(
     compare: tuple[Path, Path] | None,
     metrics: str | None,
     crop_px: int,
+    flow: Literal["dis", "farneback", "raft"],
+    flow_source: Literal["auto", "gt", "lq", "hq"],
     allow_shift: bool,
     device: str,
     seed: int,
@@ -104,6 +122,8 @@ def evaluate(
         allow_shift=allow_shift,
         device=choose_device(device),
         seed=seed,
+        flow=flow,
+        flow_source=flow_source,
     )
     evaluation = _evaluate(results, compare, names, reference, lq, options, quiet)
     _tell(evaluation.report, quiet)
