@@ -28,14 +28,18 @@ def choose_for(
     Raises:
         OptionError: a name is unknown, or no metric can be computed.
     """
-    needs = {m.name: unmet_need(m, has_gt=has_gt, has_lq=has_lq, flow_source=flow_source) for m in METRICS}
+
+    def lacks(metric: Metric) -> str | None:
+        return unmet_need(metric, has_gt=has_gt, has_lq=has_lq, flow_source=flow_source)
+
     if names is None and has_gt:
         wanted = list(DEFAULT_METRICS)
     elif names is None:
-        alone = [metric for metric in METRICS if needs[metric.name] is None]
+        alone = [metric for metric in METRICS if lacks(metric) is None]
         wanted = alone + [metric for metric in DEFAULT_METRICS if metric not in alone]
     else:
         wanted = list(METRICS) if list(names) == ["all"] else choose_metrics(names)
+    needs = {metric.name: lacks(metric) for metric in wanted}
     able = available([metric for metric in wanted if needs[metric.name] is None])
     reasons = {metric.name: needs[metric.name] or able.missing.get(metric.name) for metric in wanted}
     missing = [MissingMetric(name, " ".join(why.split())) for name, why in reasons.items() if why is not None]

@@ -12,6 +12,7 @@ from starvsr.evaluation.record import ClipScore, Report
 from starvsr.evaluation.shown_frames import ShownFrame
 from starvsr.evaluation.tables import best_of, interval_text, protocol_lines
 
+_NUM_CARDS = 9  # frames that are seen at once
 _OPEN_CLIPS = 1  # clips whose plots are open at first
 
 
@@ -102,10 +103,11 @@ def frames(shown: Sequence[ShownFrame]) -> str:
     drawn = [frame for frame in shown if frame.details]
     if not drawn:
         return ""
-    cards = "".join(map(_card, drawn))
+    cards, more = ("".join(map(_card, part)) for part in (drawn[:_NUM_CARDS], drawn[_NUM_CARDS:]))
     note = "Below each frame, single pixels from where result and reference differ most."
     head = f'<h2>Worst and best frames</h2><p class="note">{note}</p>'
-    return f'<section id="frames">{head}<div class="cards">{cards}</div></section>'
+    rest = f"<details><summary>{len(drawn) - _NUM_CARDS} more</summary><div class='cards'>{more}</div></details>"
+    return f'<section id="frames">{head}<div class="cards">{cards}</div>{rest if more else ""}</section>'
 
 
 def clips(report: Report, colors: dict[str, int]) -> str:
