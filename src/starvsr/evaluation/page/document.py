@@ -32,7 +32,8 @@ def make_page(
     """
     colors = {method: place % _NUM_COLORS for place, method in enumerate(report.methods())}
     title = "Evaluation: " + ", ".join(report.data_sets())
-    counted = f"{len({(s.data_set, s.clip) for s in report.scores})} clips, {', '.join(report.methods())}"
+    num_clips = len({(score.data_set, score.clip) for score in report.scores})
+    counted = f"{sections.count(num_clips, 'clip')}, {', '.join(report.methods())}"
     body = "".join(
         [
             f"<header><h1>{escape(title)}</h1><p>{escape(counted)}</p></header>",

@@ -42,10 +42,10 @@ def means(report: Report, colors: dict[str, int]) -> str:
                 for place, s in enumerate(summaries)
             ]
             unit = f"<small>{escape(metric.unit)}</small>" if metric.unit else ""
-            name = f'<th scope="row">{escape(metric.name)} {metric.direction}{unit}</th>'
+            name = f'<th scope="row">{_breakable(metric.name)} {metric.direction}{unit}</th>'
             rows.append(f"<tr>{name}{''.join(cells)}</tr>")
         num_clips = len({score.clip for score in report.scores if score.data_set == data_set})
-        corner = f"{escape(data_set)}<small>{_count(num_clips, 'clip')}</small>"
+        corner = f"{escape(data_set)}<small>{count(num_clips, 'clip')}</small>"
         parts.append(_table(f'<tr><th scope="col">{corner}</th>{heads}</tr>', rows))
     note = "Means over frames, then clips; 95 % bootstrap intervals over clips in brackets."
     alone = "" if any(len(report.of(m)) > 1 for m in report.methods()) else " One clip has no interval."
@@ -80,7 +80,7 @@ def over_time(report: Report, colors: dict[str, int]) -> str:
         plots = "".join(line_plot(metric, scores, colors) for metric in report.metrics)
         if plots:
             is_open = " open" if place < _OPEN_CLIPS else ""
-            frames = _count(scores[0].num_frames, "frame")
+            frames = count(scores[0].num_frames, "frame")
             summary = f"<summary>{escape(clip)} <small>{frames}</small></summary>"
             parts.append(f'<details{is_open}>{summary}<div class="plots">{plots}</div></details>')
     if not parts:
@@ -104,7 +104,7 @@ def frames(shown: Sequence[ShownFrame]) -> str:
     if not drawn:
         return ""
     cards, more = ("".join(map(_card, part)) for part in (drawn[:_NUM_CARDS], drawn[_NUM_CARDS:]))
-    note = "Below each frame, single pixels from where result and reference differ most."
+    note = "Below each frame, single pixels from where the result differs most from what is beside it."
     head = f'<h2>Worst and best frames</h2><p class="note">{note}</p>'
     rest = f"<details><summary>{len(drawn) - _NUM_CARDS} more</summary><div class='cards'>{more}</div></details>"
     return f'<section id="frames">{head}<div class="cards">{cards}</div>{rest if more else ""}</section>'
@@ -170,9 +170,15 @@ def _table(head: str, rows: Sequence[str]) -> str:
     return f'<div class="wide"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
+def _breakable(name: str) -> str:
+    """Let a name of a metric go on in the next line behind its underscores."""
+    return escape(name).replace("_", "_<wbr>")
+
+
 def _verdict(test: PairedTest) -> str:
     return escape(test.better) if test.better is not None else "-"
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """Write a number of things, e.g. ``1 clip``, ``2 clips``."""
     return f"{number} {what}{'' if number == 1 else 's'}"
