@@ -87,10 +87,11 @@ def test_values_are_those_of_another_program(folders: Path, report: Path) -> Non
 
 def test_tables_have_metrics_as_rows_and_methods_as_columns(report: Path) -> None:
     latex = (report / "scores.tex").read_text()
-    assert "Data set & Metric & blurry & <b>\\&noisy" in latex
-    assert (
-        re.search(r"psnr\\_y\\_db \$\\uparrow\$ & \d\d\.\d+ & \\textbf\{\d\d\.\d+\} \\\\", latex) or "textbf" in latex
-    )
+    assert r"Data set & Metric & blurry & \textless{}b\textgreater{}\&noisy \\" in latex
+    means = json.loads((report / "report.json").read_text())["summary"].popitem()[1]
+    values = [means[method]["psnr_y_db"]["mean"] for method in ("blurry", "<b>&noisy")]
+    cells = [rf"\textbf{{{v:.3f}}}" if v == max(values) else f"{v:.3f}" for v in values]
+    assert rf"psnr\_y\_db $\uparrow$ & {' & '.join(cells)} \\" in latex
     text = (report / "scores.md").read_text()
     assert "Paired differences" in text and "blurry - <b>&noisy" in text and "Protocol:" in text
 
@@ -344,3 +345,17 @@ def test_a_metric_that_fails_is_missing_and_the_others_go_on(folders: Path, caps
     said = capsys.readouterr()
     assert "missing: made_up: weights are not there: starvsr models fetch lpips" in said.err
     assert "psnr_y_db" in said.out and "made_up" not in said.out
+
+
+def test_flow_of_the_result_itself_needs_no_reference(folders: Path, capsys) -> None:
+    words = ["evaluate", str(folders / "blurry"), "--metrics", "warping_error_x1e3", "--flow-source", "hq", "-q"]
+    assert main(words) == 0
+    assert re.search(r"warping_error_x1e3 ↓ +\| \d+\.\d+", capsys.readouterr().out)
+
+
+def test_a_crop_that_does_not_fit_the_input_leaves_out_metrics_of_the_input(folders: Path, capsys) -> None:
+    words = ["evaluate", str(folders / "blurry"), "--reference", str(folders / "gt"), "--lq", str(folders / "lq")]
+    assert main([*words, "--metrics", "psnr_y_db,color_drift_lq_de00", "--crop-px", "6"]) == 0
+    said = capsys.readouterr()
+    assert "missing: color_drift_lq_de00: needs --crop-px to be a multiple of 4" in said.err
+    assert "psnr_y_db" in said.out

@@ -16,7 +16,7 @@ from starvsr.evaluation.record import MetricRecord, Report
 from starvsr.evaluation.statistics import Summary
 
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
-_LATEX |= {"^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+_LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 _ARROWS = {"↑": r"$\uparrow$", "↓": r"$\downarrow$"}
 
 
