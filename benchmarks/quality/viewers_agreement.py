@@ -27,6 +27,8 @@ BEGIN, END = "<!-- viewers:begin -->", "<!-- viewers:end -->"
 INPUT = ("source", "codec", "resolution", "qp")
 NOT_METRICS = {*INPUT, "method", "mos", "ci", "count", "upscaling_spf"}
 LOWER_IS_BETTER = {"butteraugli", "pieapp", "lpips-alex", "lpips-vgg", "dists", "brisque", "niqe"}
+SOURCES = ("", "source", "src", "reference")
+"""What the column "method" holds for the sources themselves."""
 NUM_DRAWS = 1000
 
 Row = Mapping[str, str]
@@ -62,7 +64,9 @@ def read(path: Path) -> list[Row]:
         SystemExit: a column is missing.
     """
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("method", "") not in ("", "source", "src", "reference")]
+        rows: list[Row] = [
+            row for row in csv.DictReader(file) if row.get("method", "") not in ("", "source", "src", "reference")
+        ]
     missing = [name for name in (*INPUT, "method", "mos") if rows and name not in rows[0]]
     if not rows or missing:
         raise SystemExit(f"{path} has no column {missing[0]!r}" if missing else f"{path} has no scores of methods")

@@ -114,6 +114,8 @@ def test_list_names_models_licences_and_what_is_here(hub: StandInHub, said: Call
     rows = {line.split()[0]: line for line in said("list") if line}
     assert {"star-small", "star-light", "bicubic", *COMPONENTS} <= rows.keys()
     assert "in the package" in rows["star-small"] and "fetch:" in rows["star-light"]
+    assert " here " in rows["alexnet-imagenet"] and "load_state_dict_from_url" in rows["alexnet-imagenet"]
+    assert "BSD-2-Clause" in rows["lpips-vgg-heads"] and "pip install --no-deps lpips" in rows["lpips-vgg-heads"]
     assert "not here" in rows["svd-vae"] and "Stable Video Diffusion Community" in rows["svd-vae"]
     said("fetch", "star-light", "-q")
     rows = {line.split()[0]: line for line in said("list") if line}

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from starvsr.errors import OptionError
 from starvsr.metrics.fidelity import to_luma
-from starvsr.metrics.metric import ByteArray, FrameSet, Metric, per_frame
+from starvsr.metrics.metric import FrameSet, Metric, per_frame
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -93,7 +93,7 @@ def tile_seams(columns: Collection[int] = (), rows: Collection[int] = ()) -> Met
 
 def _changes(frames: Iterator[FrameSet]) -> Iterator[float]:
     """Yield how much the error changes from the frame before, mean absolute value in levels; NaN for the first."""
-    before: ByteArray | FloatArray | None = None
+    before: npt.NDArray[np.int16] | None = None
     for frame in frames:
         error = frame.hq.astype(np.int16) - frame.gt.astype(np.int16)
         yield math.nan if before is None else float(np.abs(error - before).mean())

@@ -50,9 +50,10 @@ def _place_flags(function: Function) -> Function:
 @models.command("list", examples=_EXAMPLES[:1])
 @_place_flags
 def list_models(folder: Path | None, cache: Path | None) -> None:
-    """List the models and the weights they are made of, and say what is on this machine."""
+    """List the models, the weights they are made of and those of metrics, and say what is on this machine."""
     from starvsr.families.registry import MODELS, all_components
     from starvsr.models.weights.cache import Places, locate
+    from starvsr.models.weights.metric_files import METRIC_FILES, is_here
 
     places = Places(folder, cache)
     rows = [(name, f"x{e.scale}", e.licence, _state(e, places), e.summary) for name, e in MODELS.items()]
@@ -68,6 +69,13 @@ def list_models(folder: Path | None, cache: Path | None) -> None:
                 f"{part.summary}; {part.repos[0]}",
             )
             for part in all_components().values()
+        ]
+    )
+    click.echo("\nweights of metrics, and what gets them:")
+    _show_table(
+        [
+            (one.name, one.licence, "here" if is_here(one, places) else "not here", one.command)
+            for one in METRIC_FILES.values()
         ]
     )
 

@@ -131,6 +131,11 @@ def find_metric_file(name: str, needed_by: str, places: Places | None = None) ->
     return path
 
 
+def is_here(wanted: MetricFile, places: Places | None = None) -> bool:
+    """Return whether a file lies on this machine; its digest is not looked at."""
+    return any(one.is_file() for one in _candidates(wanted, places or Places()))
+
+
 def _candidates(wanted: MetricFile, places: Places) -> list[Path]:
     own = places.own_folder()
     found = [own / wanted.file, own / wanted.name / wanted.file] if own is not None else []
