@@ -18,6 +18,7 @@ from starvsr.version import __version__
 _COMMANDS = {
     "upscale": ("upscale_command:upscale", "Enlarge videos and images."),
     "info": ("info_command:info", "Show what a file holds."),
+    "evaluate": ("evaluate_command:evaluate", "Score results and write a report."),
     "jobs": ("jobs_command:jobs", "Show, resume or remove interrupted jobs."),
     "models": ("models_command:models", "Show the models and look after their weights."),
     "train": ("train_command:train", "Train a model by a recipe."),

@@ -1,0 +1,113 @@
+"""A clip to be scored: a video, an image, a folder of frames or a numbered pattern, read anew as often as asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from starvsr.metrics.metric import ByteArray
+from starvsr.video import VideoFrame, VideoInfo, VideoReader, probe
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """A clip on disk.
+
+    Attributes:
+        name: What tables call it; clips are paired by it.
+        path: A file, a folder of images, or a pattern such as ``f_%05d.png``.
+    """
+
+    name: str
+    path: Path
+
+    @cached_property
+    def info(self) -> VideoInfo:
+        """What the file says of itself.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return probe(self.path)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the clip consists of, in order."""
+        return self.info.files or (self.path,)
+
+    @property
+    def frame_rate(self) -> Fraction:
+        """Frames per second."""
+        return self.info.frame_rate
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the file tells when its frames are shown; images do not."""
+        return self.info.has_timestamps and self.info.kind in ("video", "animation")
+
+    def timed_frames(self) -> Iterator[tuple[Fraction, ByteArray]]:
+        """Yield each frame with its time in seconds after the first one.
+
+        Raises:
+            InputError: the file is damaged or cut off.
+        """
+        first: int | None = None
+        with VideoReader(self.path, info=self.info) as reader:
+            for frame in reader:
+                first = frame.pts if first is None else first
+                yield (frame.pts - first) * frame.time_base, eight_bits(frame)
+
+    def __iter__(self) -> Iterator[ByteArray]:
+        """Yield the frames, uint8 [H, W, 3] RGB, in presentation order."""
+        return (frame for _, frame in self.timed_frames())
+
+    def record(self) -> dict[str, Any]:
+        """Describe the clip for the report, with the SHA-256 of its bytes."""
+        info = self.info
+        record: dict[str, Any] = {
+            "name": self.path.name,
+            "kind": info.kind,
+            "codec": info.codec,
+            "size": [info.width, info.height],
+            "frame_rate": str(info.frame_rate),
+            "pixel_format": info.pixel_format,
+            "bit_depth": info.bit_depth,
+            "color": info.color.describe(),
+            "files": len(self.files),
+            "sha256": sha256_of(self.files),
+        }
+        comment = info.metadata.get("comment") or info.metadata.get("COMMENT")
+        return record | ({"comment": comment} if comment else {})
+
+
+def eight_bits(frame: VideoFrame) -> ByteArray:
+    """Return a frame as metrics take it: RGB without transparency, 16 bits rounded to 8."""
+    pixels = frame.pixels[..., :3]
+    if pixels.dtype == np.uint8:
+        return np.ascontiguousarray(pixels, np.uint8)
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def sha256_of(files: tuple[Path, ...]) -> str:
+    """Return the SHA-256 of a file, in hexadecimal; of several files, that of their digests in order, one a line."""
+    digests = [_digest(file) for file in files]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while chunk := opened.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

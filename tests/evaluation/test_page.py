@@ -1,0 +1,96 @@
+"""The page's plots and frames: nothing is lost, nothing is drawn where there is nothing."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+from PIL import Image
+
+from starvsr.evaluation.page.document import make_page
+from starvsr.evaluation.page.plots import distribution, line_plot
+from starvsr.evaluation.record import ClipScore, MetricRecord, Report
+from starvsr.evaluation.shown_frames import ShownFrame, choose_frames
+
+METRIC = MetricRecord("psnr", "dB", True, "a protocol")
+
+
+def score(values: list[float], method: str = "ours", clip: str = "one") -> ClipScore:
+    return ClipScore("set", clip, method, {"psnr": values}, len(values))
+
+
+def points(plot: str) -> list[tuple[str, float, float]]:
+    path = re.search(r' d="([^"]*)"', plot)
+    assert path is not None
+    return [(pen, float(x), float(y)) for pen, x, y in re.findall(r"([ML])([\d.]+) ([\d.]+)", path[1])]
+
+
+def test_a_line_has_a_point_for_each_frame_and_breaks_where_one_has_no_value() -> None:
+    drawn = points(line_plot(METRIC, [score([1.0, 2.0, math.nan, 3.0])], {"ours": 0}))
+    assert [(pen, x) for pen, x, _ in drawn] == [("M", 0), ("L", 333.3), ("M", 1000)]
+    assert drawn[0][2] > drawn[1][2] > drawn[2][2]  # larger values are higher up
+
+
+def test_of_long_clips_no_peak_is_lost() -> None:
+    values = [10.0] * 5000
+    values[3217] = 99.0
+    drawn = points(line_plot(METRIC, [score(values)], {"ours": 0}))
+    assert len(drawn) <= 500
+    assert min(drawn, key=lambda point: point[2])[1] == round(1000 * 3217 / 4999, 1)
+
+
+def test_what_has_no_values_of_frames_is_not_drawn() -> None:
+    for values in ([math.nan, 4.0], [math.inf, math.inf], [], [2.0]):
+        assert line_plot(METRIC, [score(values)], {"ours": 0}) == ""
+    report = Report([METRIC], [score([math.inf, math.inf])])
+    assert distribution(METRIC, report, {"ours": 0}) == ""
+
+
+def test_a_distribution_shows_quantiles_and_means_of_clips() -> None:
+    values = np.random.default_rng(0).uniform(0, 100, 400)
+    report = Report([METRIC], [score(values[:200].tolist()), score(values[200:].tolist(), clip="two")])
+    svg = re.search(r"<svg.*?</svg>", distribution(METRIC, report, {"ours": 0}), re.S)
+    assert svg is not None
+    tree = ET.fromstring(svg[0])
+    low, high = values.min() - 0.06 * np.ptp(values), values.max() + 0.06 * np.ptp(values)
+
+    def at(element: ET.Element, name: str = "x1") -> float:
+        return low + float(element.attrib[name]) / 1000 * (high - low)
+
+    kinds = {kind: [e for e in tree if e.get("class") == kind] for kind in ("whisker", "median", "tick")}
+    assert abs(at(kinds["median"][0]) - np.median(values)) < 0.1
+    assert abs(at(kinds["whisker"][0], "x2") - np.quantile(values, 0.95)) < 0.1
+    assert sorted(round(at(e)) for e in kinds["tick"]) == sorted(
+        round(values[s].mean()) for s in (np.s_[:200], np.s_[200:])
+    )
+
+
+def test_worst_frames_are_apart_and_each_frame_is_shown_once() -> None:
+    values = [30.0] * 100
+    values[40], values[41], values[90], values[5] = 10.0, 11.0, 12.0, 50.0
+    found = {(f.frame, tuple(f.reasons)) for f in choose_frames(Report([METRIC], [score(values)]))}
+    assert found == {
+        (40, ("worst psnr: 10.000",)),
+        (90, ("worst psnr: 12.000",)),
+        (5, ("best psnr: 50.000",)),
+    }
+    assert choose_frames(Report([METRIC], [score([5.0, 5.0])])) == []
+
+
+def test_the_detail_is_where_result_and_reference_differ() -> None:
+    gt = np.full((300, 400, 3), 90, np.uint8)
+    hq = gt.copy()
+    hq[200:210, 330:340] = 250
+    frame = ShownFrame("ours", "one", "set", 0)
+    frame.draw(hq, gt, "reference")
+    (_, result), (name, _) = frame.details
+    pixels = np.asarray(Image.open(io.BytesIO(result)))
+    assert pixels.shape == (144, 144, 3) and pixels.max() > 200 and name == "reference"
+
+
+def test_a_page_without_previews_has_no_player_and_says_what_one_clip_lacks() -> None:
+    page = make_page(Report([METRIC], [score([1.0, 2.0])]))
+    assert "<h2>Player</h2>" not in page and "One clip has no interval" in page and "Paired" not in page
