@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -270,6 +271,12 @@ def test_empty_folders_and_files_that_are_not_there(folders: Path, tmp_path: Pat
     assert "there is no such file" in one_line("evaluate", tmp_path / "gone.mp4", *reference, *PSNR)[1]
     (tmp_path / "torn.mkv").write_bytes((folders / "gt" / "one.mkv").read_bytes()[:900])
     assert one_line("evaluate", tmp_path / "torn.mkv", "--reference", folders / "gt" / "one.mkv", *PSNR)[0] == 1
+
+
+def test_pipes_are_refused(folders: Path, tmp_path: Path, one_line) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    reference = ("--reference", folders / "gt" / "one.mkv")
+    assert "a pipe, which cannot be read twice" in one_line("evaluate", tmp_path / "pipe.mp4", *reference, *PSNR)[1]
 
 
 def test_deep_and_float_pictures(tmp_path: Path, capsys) -> None:
