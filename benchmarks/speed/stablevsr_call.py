@@ -1,6 +1,6 @@
 """What one call of StableVSR's networks costs at the published size, beside diffusers' own classes.
 
-    python -m benchmarks.speed.stablevsr_call [--size 320x180] [--rounds 2] [--precision fp32] [--device cpu]
+    python -m benchmarks.speed.stablevsr_call [--size 320x180] [--rounds 2] [--precision fp32] [--only unet decoder]
     python -m benchmarks.speed.stablevsr_call --count [--size 320x180]
 
 Weights are random: time and memory do not depend on them. Compared are the UNet with the TCM (here in two halves, as
@@ -169,6 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--precision", choices=list(DTYPES), default="fp32")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", nargs="+", choices=list(WHAT), default=list(WHAT), help="calls to measure")
     parser.add_argument("--count", action="store_true", help="count operations instead of measuring seconds")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -183,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, {width}x{height}, {options.precision}")
     print("\n| call | code | seconds | peak memory of the process | largest difference |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
-        for what, words in WHAT.items():
+        for what, words in ((what, WHAT[what]) for what in options.only):
             sides = (True,) if what in OURS_ALONE else (True, False)
             files = {ours: Path(name) / f"{what}{ours:d}.npy" for ours in sides}
             rounds = [

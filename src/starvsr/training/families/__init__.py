@@ -75,6 +75,6 @@ def build_model(
         DataError: the recipe asks for what the model does not have.
         WeightsError: weights that are missing, damaged or of another model.
     """
-    family = family_of(config.model, config.stage[0].objective)
+    family = family_of(config.model, config.stage[0].objective if config.stage else "")
     family.check(config)
     return family.build(config, device, start_from=start_from, begun=begun)
