@@ -26,6 +26,7 @@ from tests.families.stablevsr.clips import clip, run
 from tests.families.stablevsr.test_footprint import StillFlow, counted
 from tests.families.stablevsr.test_load import change, load
 from tests.jobs.interrupting import break_at, run_to_end
+from tests.support.bfloat16 import needs_bfloat16
 from tests.support.stablevsr_guidance_decoder import SIZES, TENSORS, write_decoder
 
 MB = 2**20
@@ -113,7 +114,7 @@ def test_a_decoder_that_is_the_models_own_changes_nothing(small, model, monkeypa
     assert torch.equal(run(small, clip(3)), run(model, clip(3)))
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("precision", [pytest.param("bf16", marks=needs_bfloat16), "int8"])
 def test_it_has_the_number_type_of_the_networks(published, decoder, precision):
     loaded = load(published, guidance_decoder=decoder, precision=precision)._loaded
     assert {parameter.dtype for parameter in loaded.guide.parameters()} == {loaded.dtype}
