@@ -12,10 +12,11 @@ from PIL import Image
 
 from starvsr.evaluation.page.document import make_page
 from starvsr.evaluation.page.plots import distribution, line_plot
-from starvsr.evaluation.record import ClipScore, MetricRecord, Report
+from starvsr.evaluation.record import ClipScore, Report
 from starvsr.evaluation.shown_frames import ShownFrame, choose_frames
+from starvsr.metrics.metric import MetricFacts
 
-METRIC = MetricRecord("psnr", "dB", True, "a protocol")
+METRIC = MetricFacts(name="psnr", unit="dB", higher_is_better=True, protocol="a protocol")
 
 
 def score(values: list[float], method: str = "ours", clip: str = "one") -> ClipScore:

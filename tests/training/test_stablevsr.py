@@ -33,6 +33,7 @@ from starvsr.training.run import export
 from starvsr.video.codec_pass import read_clip, write_lossless
 from starvsr.video.pixels import from_unit, to_unit
 from tests.support.stablevsr_folder import write_folder
+from tests.support.stablevsr_training import random_batch, write_reds
 
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
@@ -85,16 +86,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def reds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two clips of four frames in the layout of REDS."""
-    folder = tmp_path_factory.mktemp("reds")
-    generator = np.random.default_rng(2)
-    for name in ("000", "001"):
-        for t in range(4):
-            small = generator.integers(0, 255, (24, 30, 3), np.uint8)
-            large = Image.fromarray(small).resize((120, 96), Image.Resampling.BICUBIC)
-            for place, picture in (("train_sharp", large), ("train_sharp_bicubic/X4", Image.fromarray(small))):
-                (folder / place / name).mkdir(parents=True, exist_ok=True)
-                picture.save(folder / place / name / f"{t:08d}.png")
-    return folder
+    return write_reds(tmp_path_factory.mktemp("reds"), ["000", "001"], 4)
 
 
 @pytest.fixture
@@ -105,10 +97,7 @@ def recipe(tmp_path: Path, models: Path, reds: Path) -> Path:
 
 
 def batch(num_frames: int = 3, count: int = 2) -> Batch:
-    generator = torch.Generator().manual_seed(1)
-    gt = torch.rand(count, 3, num_frames, 64, 64, generator=generator) * 2 - 1
-    lq = torch.nn.functional.avg_pool3d(gt, (1, 4, 4))
-    return Batch(lq=lq, gt=gt, caption=[""] * count, name=["a"] * count)
+    return random_batch(num_frames, count)
 
 
 def loss_of(model: Any, given: Batch, seed: int = 3, **guidance: Any) -> torch.Tensor:

@@ -7,10 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from starvsr.apps.cli import main
@@ -29,6 +27,7 @@ from starvsr.training.recipe import load_recipe, make_stage
 from starvsr.training.run import export
 from tests.support.stablevsr_folder import write_folder
 from tests.support.stablevsr_guidance_decoder import write_decoder
+from tests.support.stablevsr_training import random_batch, write_reds
 
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
@@ -74,14 +73,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def reds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip of two frames in the layout of REDS."""
-    folder, generator = tmp_path_factory.mktemp("reds"), np.random.default_rng(2)
-    for t in range(2):
-        small = Image.fromarray(generator.integers(0, 255, (24, 30, 3), np.uint8))
-        large = small.resize((120, 96), Image.Resampling.BICUBIC)
-        for place, picture in (("train_sharp", large), ("train_sharp_bicubic/X4", small)):
-            (folder / place / "000").mkdir(parents=True, exist_ok=True)
-            picture.save(folder / place / "000" / f"{t:08d}.png")
-    return folder
+    return write_reds(tmp_path_factory.mktemp("reds"), ["000"], 2)
 
 
 @pytest.fixture
@@ -92,10 +84,7 @@ def recipe(tmp_path: Path, models: Path, reds: Path) -> Path:
 
 
 def batch(num_frames: int = 1, count: int = 2) -> Batch:
-    generator = torch.Generator().manual_seed(1)
-    gt = torch.rand(count, 3, num_frames, 64, 64, generator=generator) * 2 - 1
-    lq = torch.nn.functional.avg_pool3d(gt, (1, 4, 4))
-    return Batch(lq=lq, gt=gt, caption=[""] * count, name=["a"] * count)
+    return random_batch(num_frames, count)
 
 
 def losses_of(model: Any, given: Batch, seed: int = 3, **losses: float) -> dict[str, torch.Tensor]:

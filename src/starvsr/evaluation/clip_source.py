@@ -14,8 +14,8 @@ import numpy as np
 
 from starvsr.metrics.metric import ByteArray
 from starvsr.video import VideoFrame, VideoInfo, VideoReader, probe
-
-_CHUNK = 1 << 20
+from starvsr.video.pixels import to_8_bits
+from starvsr.video.write.publish import file_sha256
 
 
 @dataclass(frozen=True)
@@ -91,23 +91,12 @@ class ClipSource:
 
 def eight_bits(frame: VideoFrame) -> ByteArray:
     """Return a frame as metrics take it: RGB without transparency, 16 bits rounded to 8."""
-    pixels = frame.pixels[..., :3]
-    if pixels.dtype == np.uint8:
-        return np.ascontiguousarray(pixels, np.uint8)
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return np.ascontiguousarray(to_8_bits(frame.pixels[..., :3]))
 
 
 def sha256_of(files: tuple[Path, ...]) -> str:
     """Return the SHA-256 of a file, in hexadecimal; of several files, that of their digests in order, one a line."""
-    digests = [_digest(file) for file in files]
+    digests = [file_sha256(file) for file in files]
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
-
-
-def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while chunk := opened.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from starvsr.errors import InputError
-from starvsr.evaluation.record import MetricRecord, Report, number
+from starvsr.evaluation.record import Report, number
 from starvsr.evaluation.statistics import Difference, paired_difference
+from starvsr.metrics.metric import MetricFacts
 
 SIGNIFICANT = 0.05
 """Probability below which two methods are told apart."""
@@ -27,7 +28,7 @@ class PairedTest:
         difference: Mean difference, its interval and the test.
     """
 
-    metric: MetricRecord
+    metric: MetricFacts
     first: str
     second: str
     difference: Difference

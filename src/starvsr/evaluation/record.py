@@ -12,47 +12,10 @@ from typing import Any
 from starvsr.errors import InputNotFoundError, UnreadableInputError
 from starvsr.evaluation.guarded import MissingMetric
 from starvsr.evaluation.statistics import Summary, summarize
-from starvsr.metrics.metric import Metric, mean
+from starvsr.metrics.metric import MetricFacts, mean
 
 FORMAT, FORMAT_VERSION = "starvsr evaluation", 1
 REPORT_NAME = "report.json"
-
-
-@dataclass(frozen=True)
-class MetricRecord:
-    """What has to be known of a metric beside its values; see :class:`starvsr.metrics.metric.Metric`."""
-
-    name: str
-    unit: str
-    higher_is_better: bool
-    protocol: str
-    weights: str = ""
-    best: float | None = None
-    digits: int = 3
-
-    @classmethod
-    def of(cls, metric: Metric) -> MetricRecord:
-        """Keep what is plain data."""
-        return cls(**{name: getattr(metric, name) for name in cls.__dataclass_fields__})
-
-    def loss(self, value: float) -> float:
-        """Return how bad a value is: larger is worse, whatever the direction; NaN stays NaN."""
-        if self.best is not None:
-            return abs(value - self.best)
-        return -value if self.higher_is_better else value
-
-    def text(self, value: float | None) -> str:
-        """Write a value as tables show it."""
-        if value is None or math.isnan(value):
-            return "-"
-        if math.isinf(value):
-            return "∞" if value > 0 else "-∞"
-        return f"{round(value, self.digits) + 0.0:.{self.digits}f}"  # without the sign of a zero
-
-    @property
-    def direction(self) -> str:
-        """An arrow to the better values, or the best one."""
-        return f"→{self.best:g}" if self.best is not None else "↑" if self.higher_is_better else "↓"
 
 
 @dataclass(frozen=True)
@@ -102,7 +65,7 @@ class Report:
         seed: Of the draws of intervals and tests.
     """
 
-    metrics: list[MetricRecord] = field(default_factory=list)
+    metrics: list[MetricFacts] = field(default_factory=list)
     scores: list[ClipScore] = field(default_factory=list)
     protocol: dict[str, Any] = field(default_factory=dict)
     missing: list[MissingMetric] = field(default_factory=list)
@@ -188,7 +151,7 @@ def read_report(path: Path) -> Report:
         if tree["format_version"] > FORMAT_VERSION:
             raise UnreadableInputError(f"{file}: written by a later version; update starvsr to read it")
         return Report(
-            metrics=[MetricRecord(**metric) for metric in tree["metrics"]],
+            metrics=[MetricFacts(**metric) for metric in tree["metrics"]],
             scores=[_read_score(score) for score in tree["scores"]],
             protocol=tree["protocol"],
             missing=[MissingMetric(**absent) for absent in tree["missing"]],

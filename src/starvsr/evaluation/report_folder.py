@@ -6,7 +6,6 @@ It appears under its name only when it is whole; a report that is replaced stays
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from starvsr.errors import OptionError, OutputExistsError
 from starvsr.evaluation.record import REPORT_NAME, Report
 from starvsr.evaluation.tables import to_csv, to_latex, to_markdown
-from starvsr.video.write.publish import as_output_error, check_parent
+from starvsr.video.write.publish import as_output_error, check_parent, discard, partial_path, publish
 
 
 def check_report_folder(folder: Path, *, overwrite: bool = False) -> None:
@@ -44,15 +43,15 @@ def report_folder(folder: Path) -> Iterator[Path]:
         OutputError: the system refuses.
     """
     target = Path(os.path.abspath(folder))
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = partial_path(target)
     try:
         partial.mkdir()
         yield partial
-        _put_in_place(partial, target)
+        publish(partial, target)
     except OSError as error:
         raise as_output_error(folder, error) from None
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        discard(partial)
 
 
 def write_tables(report: Report, folder: Path) -> None:
@@ -64,16 +63,3 @@ def write_tables(report: Report, folder: Path) -> None:
         ("scores.tex", to_latex(report)),
     ):
         (folder / name).write_text(text, encoding="utf-8")
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    if target.is_dir():
-        os.replace(target, old)
-    try:
-        os.replace(partial, target)
-    except OSError:
-        if old.is_dir():
-            os.replace(old, target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

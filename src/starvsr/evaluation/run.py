@@ -13,7 +13,7 @@ from starvsr.evaluation.guarded import MissingMetric
 from starvsr.evaluation.metric_choice import choose_for
 from starvsr.evaluation.pairing import ClipTrio, find_clips, pair_clips
 from starvsr.evaluation.protocol import protocol_of
-from starvsr.evaluation.record import ClipScore, MetricRecord, Report
+from starvsr.evaluation.record import ClipScore, Report
 from starvsr.evaluation.scoring import Measuring, score_clip
 from starvsr.evaluation.survey import Survey, survey
 from starvsr.metrics.flow_choice import FlowName, FlowSource, choose_flow
@@ -141,7 +141,7 @@ def _settle(report: Report, metrics: Iterable[Metric]) -> None:
     """Put metrics without any value among the missing ones."""
     for metric in metrics:
         if any(metric.name in score.frames for score in report.scores):
-            report.metrics.append(MetricRecord.of(metric))
+            report.metrics.append(metric.facts())
             continue
         reasons = [a.reason for score in report.scores for a in score.missing if a.metric == metric.name]
         report.missing.append(MissingMetric(metric.name, "; ".join(dict.fromkeys(reasons))))

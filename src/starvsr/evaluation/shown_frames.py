@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from starvsr.evaluation.record import MetricRecord, Report
-from starvsr.metrics.metric import ByteArray
+from starvsr.evaluation.record import Report
+from starvsr.metrics.metric import ByteArray, MetricFacts
 
 DETAIL_PX = 144
 """Side of the part that is shown with its pixels."""
@@ -90,7 +90,7 @@ def _apart(ranked: Sequence[_Place], count: int) -> list[_Place]:
     return kept
 
 
-def _ranked(report: Report, method: str, metric: MetricRecord) -> list[_Place]:
+def _ranked(report: Report, method: str, metric: MetricFacts) -> list[_Place]:
     """Return (data set, clip, frame, value), the worst first; nothing for values of whole clips or all alike."""
     frames = [
         (score.data_set, score.clip, index, value)

@@ -12,8 +12,9 @@ import math
 from collections.abc import Sequence
 
 from starvsr.evaluation.comparison import paired_tests, tests_rows
-from starvsr.evaluation.record import MetricRecord, Report
+from starvsr.evaluation.record import Report
 from starvsr.evaluation.statistics import Summary
+from starvsr.metrics.metric import MetricFacts
 
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
 _LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -74,7 +75,7 @@ def to_latex(report: Report) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def best_of(metric: MetricRecord, summaries: Sequence[Summary]) -> set[int]:
+def best_of(metric: MetricFacts, summaries: Sequence[Summary]) -> set[int]:
     """Return the places of the best means, as they are printed; none where there is only one."""
     texts = {place: metric.text(s.mean) for place, s in enumerate(summaries) if not math.isnan(s.mean)}
     if len(texts) < 2:
@@ -83,7 +84,7 @@ def best_of(metric: MetricRecord, summaries: Sequence[Summary]) -> set[int]:
     return {place for place, text in texts.items() if text == texts[best]}
 
 
-def interval_text(metric: MetricRecord, summary: Summary) -> str:
+def interval_text(metric: MetricFacts, summary: Summary) -> str:
     """Write the interval of a mean; "" where there is none."""
     if summary.low is None:
         return ""
@@ -131,7 +132,7 @@ def _clips_markdown(report: Report) -> str:
     return markdown(rows)
 
 
-def _md_value(metric: MetricRecord, summary: Summary, is_best: bool) -> str:
+def _md_value(metric: MetricFacts, summary: Summary, is_best: bool) -> str:
     text = metric.text(summary.mean)
     interval = interval_text(metric, summary)
     return (f"**{text}**" if is_best else text) + (f" {interval}" if interval else "")
@@ -141,6 +142,6 @@ def _tex(text: str) -> str:
     return "".join(_LATEX.get(char, char) for char in text)
 
 
-def _tex_value(metric: MetricRecord, value: float, is_best: bool) -> str:
+def _tex_value(metric: MetricFacts, value: float, is_best: bool) -> str:
     text = metric.text(value).replace("∞", r"$\infty$")
     return rf"\textbf{{{text}}}" if is_best else text

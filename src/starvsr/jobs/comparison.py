@@ -19,6 +19,7 @@ from starvsr.jobs.inputs import open_reader
 from starvsr.jobs.job import Job
 from starvsr.jobs.outputs import comparison_paths
 from starvsr.video import EncodeOptions, VideoReader, VideoWriter
+from starvsr.video.pixels import to_8_bits
 from starvsr.video.untrusted.limits import OWN_FILES
 
 LARGEST_WIDTH, LARGEST_HEIGHT = 3840, 2160
@@ -84,8 +85,7 @@ def _read(job: Job) -> Iterator[tuple[Bytes, Bytes, int, int]]:
 
 
 def _bytes(pixels: Pixels) -> Bytes:
-    rgb = pixels[:, :, :3]
-    return (rgb if rgb.dtype == np.uint8 else (rgb.astype(np.uint32) + 128) // 257).astype(np.uint8, copy=False)
+    return to_8_bits(pixels[:, :, :3])
 
 
 def side_by_side(before: Bytes, after: Bytes, half: tuple[int, int], labels: tuple[str, str]) -> Bytes:

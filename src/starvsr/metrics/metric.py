@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
 import numpy as np
@@ -97,33 +97,61 @@ class Compute(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metric:
-    """One way to measure results.
+class MetricFacts:
+    """What has to be known of a metric beside its values: plain data, as records of results keep it.
 
     Attributes:
         name: What tables and files call it, with the unit where it is not SI ("psnr_y_db").
         unit: What values are counted in; "" for plain numbers.
         higher_is_better: Direction.
-        needs: What it looks at beside the result: "gt", "lq", "flow" (optical flow both ways between neighbouring
-            frames), "motion" (optical flow of the result and of the ground truth to the frame before; needs "gt").
         protocol: What has to be known beside the name before a value can be compared with another one.
-        compute: Measures a clip.
         weights: Weights of networks that it computes with, and where they come from; "" for none.
         best: Value of a perfect result where values may lie on both sides of it; the worst ones are the furthest.
         digits: Digits behind the point in tables.
-        requires: Raises an error, a child of `StarVsrError`, where the metric cannot be computed on this machine: a
-            package or weights are missing, and the message says how to get them. None for a metric that needs nothing.
     """
 
     name: str
     unit: str
     higher_is_better: bool
-    needs: frozenset[Need]
     protocol: str
-    compute: Compute
     weights: str = ""
     best: float | None = None
     digits: int = 3
+
+    @property
+    def direction(self) -> str:
+        """An arrow to the better values, or the best one."""
+        return f"→{self.best:g}" if self.best is not None else "↑" if self.higher_is_better else "↓"
+
+    def loss(self, value: float) -> float:
+        """Return how bad a value is: larger is worse, whatever the direction; NaN stays NaN."""
+        if self.best is not None:
+            return abs(value - self.best)
+        return -value if self.higher_is_better else value
+
+    def text(self, value: float | None) -> str:
+        """Write a value as tables show it; "-" for none."""
+        if value is None or math.isnan(value):
+            return "-"
+        if math.isinf(value):
+            return "∞" if value > 0 else "-∞"
+        return f"{round(value, self.digits) + 0.0:.{self.digits}f}"  # without the sign of a zero
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(MetricFacts):
+    """One way to measure results.
+
+    Attributes:
+        needs: What it looks at beside the result: "gt", "lq", "flow" (optical flow both ways between neighbouring
+            frames), "motion" (optical flow of the result and of the ground truth to the frame before; needs "gt").
+        compute: Measures a clip.
+        requires: Raises an error, a child of `StarVsrError`, where the metric cannot be computed on this machine: a
+            package or weights are missing, and the message says how to get them. None for a metric that needs nothing.
+    """
+
+    needs: frozenset[Need]
+    compute: Compute
     requires: Callable[[], None] | None = None
 
     def check(self) -> None:
@@ -135,15 +163,9 @@ class Metric:
         if self.requires is not None:
             self.requires()
 
-    def loss(self, value: float) -> float:
-        """Return how bad a value is: larger is worse, whatever the direction; NaN stays NaN."""
-        if self.best is not None:
-            return abs(value - self.best)
-        return -value if self.higher_is_better else value
-
-    def text(self, value: float) -> str:
-        """Write a value as tables show it."""
-        return f"{value:.{self.digits}f}"
+    def facts(self) -> MetricFacts:
+        """Return what of it is plain data."""
+        return MetricFacts(**{one.name: getattr(self, one.name) for one in fields(MetricFacts)})
 
 
 def per_frame(function: Callable[[FrameSet], float]) -> Compute:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from starvsr.errors import UnreadableInputError
 from starvsr.video.chroma import CENTER
 from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags
+from starvsr.video.pixels import to_8_bits
 
 # swscale's flags by number (PyAV names them only since 18):
 # bicubic, full chroma out and in, accurate rounding, bitexact
@@ -110,7 +111,7 @@ def from_rgb(pixels: Frame, pixel_format: str, tags: ColorTags) -> av.VideoFrame
     if is_gray(pixel_format):
         tags = replace(tags, range=FULL)  # whatever it is marked as
     if is_rgb(pixel_format) and not pixel_format.startswith("gbr"):
-        packed = pixels if wide == (bits > 8) else (_widen(pixels) if bits > 8 else _narrow(pixels))
+        packed = pixels if wide == (bits > 8) else (_widen(pixels) if bits > 8 else to_8_bits(pixels))
         source = _from_array(packed)
         frame = source if source.format.name == pixel_format else _reformat(source, pixel_format, tags, FULL)
     elif not wide and bits <= 8 and _is_exact_in_swscale(pixel_format, bits, tags):
@@ -229,10 +230,6 @@ def flatten(pixels: Frame) -> Frame:
 
 def _widen(pixels: Frame) -> NDArray[np.uint16]:
     return pixels.astype(np.uint16) * np.uint16(257)
-
-
-def _narrow(pixels: Frame) -> NDArray[np.uint8]:
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _planar_name(bits: int, alpha: bool) -> str:

@@ -21,6 +21,13 @@ def dtype_for(bit_depth: int) -> type[np.uint8] | type[np.uint16]:
     return np.uint8 if bit_depth <= 8 else np.uint16
 
 
+def to_8_bits(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Round uint16 pixels of any shape to uint8; uint8 ones are returned as they are."""
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint8, copy=False)
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
 def to_unit(frames: NDArray[np.uint8] | NDArray[np.uint16], bit_depth: int | None = None) -> torch.Tensor:
     """Turn media frames into what networks see.
 

@@ -11,7 +11,8 @@ from html import escape
 
 import numpy as np
 
-from starvsr.evaluation.record import ClipScore, MetricRecord, Report
+from starvsr.evaluation.record import ClipScore, Report
+from starvsr.metrics.metric import MetricFacts
 
 _WIDTH, _HEIGHT = 1000, 200
 _BOX_HEIGHT = 40
@@ -20,7 +21,7 @@ _PADDING = 0.06  # of the range, above and below
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def line_plot(metric: MetricRecord, scores: Sequence[ClipScore], colors: dict[str, int]) -> str:
+def line_plot(metric: MetricFacts, scores: Sequence[ClipScore], colors: dict[str, int]) -> str:
     """Draw a metric over the frames of a clip, a line for each method; "" where no frame has a value of its own.
 
     Args:
@@ -48,7 +49,7 @@ def line_plot(metric: MetricRecord, scores: Sequence[ClipScore], colors: dict[st
     )
 
 
-def distribution(metric: MetricRecord, report: Report, colors: dict[str, int]) -> str:
+def distribution(metric: MetricFacts, report: Report, colors: dict[str, int]) -> str:
     """Draw how a metric is spread over all frames, a row for each method; "" without finite values.
 
     A box spans the middle half of the frames, its bar is the median, whiskers reach from 5 to 95 %; ticks below are the
@@ -76,7 +77,7 @@ def distribution(metric: MetricRecord, report: Report, colors: dict[str, int]) -
     )
 
 
-def _title(metric: MetricRecord) -> str:
+def _title(metric: MetricFacts) -> str:
     unit = f" <small>{escape(metric.unit)}</small>" if metric.unit else ""
     return f"{escape(metric.name)} {metric.direction}{unit}"
 

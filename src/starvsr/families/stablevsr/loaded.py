@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -35,19 +36,17 @@ class LoadedNetworks:
     flow: FlowEstimator
     guidance_decoder: GuidanceDecoder | None = None
 
-    def __post_init__(self) -> None:
-        """Build the decoders; that for guidance computes in half precision where the networks do."""
-        decoder = FrameDecoder(self.vae, torch.float32)
-        guide: FrameDecoder | GuidanceDecoder = decoder
-        if self.guidance_decoder is not None:
-            guide = self.guidance_decoder
-        elif self.guide_dtype != torch.float32:
-            guide = FrameDecoder(self.vae, self.guide_dtype)
-        object.__setattr__(self, "decoder", decoder)
-        object.__setattr__(self, "guide", guide)
+    @cached_property
+    def decoder(self) -> FrameDecoder:
+        """Decodes final frames."""
+        return FrameDecoder(self.vae, torch.float32)
 
-    decoder: FrameDecoder = None  # type: ignore[assignment]
-    guide: FrameDecoder | GuidanceDecoder = None  # type: ignore[assignment]
+    @cached_property
+    def guide(self) -> FrameDecoder | GuidanceDecoder:
+        """Decodes for the guidance; the model's own does it in half precision where the networks compute in that."""
+        if self.guidance_decoder is not None:
+            return self.guidance_decoder
+        return self.decoder if self.guide_dtype == torch.float32 else FrameDecoder(self.vae, self.guide_dtype)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -81,7 +81,7 @@ def publish(partial: Path, path: Path) -> None:
         OutputNotWritableError: The system refuses.
     """
     try:
-        for file in sorted(partial.iterdir()) if partial.is_dir() else [partial]:
+        for file in sorted(f for f in partial.rglob("*") if f.is_file()) if partial.is_dir() else [partial]:
             sync_file(file)
         if partial.is_dir() and path.is_dir():
             _replace_folder(partial, path)

@@ -14,6 +14,7 @@ from starvsr.errors import OptionError
 from starvsr.video.convert import Frame, flatten, from_rgb
 from starvsr.video.info import FULL, ColorTags, PhotoData, VideoInfo
 from starvsr.video.patterns import is_pattern
+from starvsr.video.pixels import to_8_bits
 from starvsr.video.write.gif_frames import encode_gif
 from starvsr.video.write.output_format import OutputFormat
 from starvsr.video.write.photo_metadata import jpeg_with, photo_notes, png_with, tiff_with
@@ -150,7 +151,7 @@ class ImageEncoder:
         if kind == "TIFF":
             name = _packed(pixels, wide=self._wide, order="le")
             return tiff_with(_encode("tiff", pixels, name, ColorTags(0, FULL), {"compression_algo": "deflate"}), photo)
-        narrow = pixels if pixels.dtype == np.uint8 else _narrow(pixels)
+        narrow = to_8_bits(pixels)
         if kind == "GIF":
             return encode_gif(narrow)
         if kind == "AVIF":
@@ -177,10 +178,6 @@ def _packed(pixels: Frame, *, wide: bool, order: str) -> str:
     if wide:
         return f"rgba64{order}" if pixels.shape[2] == 4 else f"rgb48{order}"
     return "rgba" if pixels.shape[2] == 4 else "rgb24"
-
-
-def _narrow(pixels: Any) -> Any:
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _has_avif() -> bool:
