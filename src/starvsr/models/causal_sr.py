@@ -108,9 +108,8 @@ class CausalSR(nn.Module):
         if height % UNSHUFFLE or width % UNSHUFFLE:
             luma = luma[..., : height * SCALE, : width * SCALE]
             chroma = chroma[..., : height * CHROMA_SCALE, : width * CHROMA_SCALE]
-        luma, chroma = luma.float(), chroma.float()
-        luma = luma + _bicubic(ycc[:, :1], SCALE)
-        chroma = _bicubic(ycc[:, 1:], CHROMA_SCALE) + chroma * chroma_gate(ycc[:, 1:])
+        luma = _bicubic(ycc[:, :1], SCALE).add_(luma)
+        chroma = _bicubic(ycc[:, 1:], CHROMA_SCALE).add_(chroma.float() * chroma_gate(ycc[:, 1:]))
         chroma = F.interpolate(chroma, scale_factor=SCALE // CHROMA_SCALE, mode="bilinear", align_corners=False)
         rgb = _to_rgb(luma, chroma).unflatten(0, (num_clips, num_frames)).transpose(1, 2)
         return rgb.to(clip.dtype), new_state
@@ -133,22 +132,23 @@ class CausalSR(nn.Module):
                 new_state.append(last)
             else:
                 shifted = x
-            x = x + block(shifted)
+            x = block(shifted).add_(x)
         return x, tuple(new_state)
 
     def _shift(self, x: Tensor, num_clips: int, before: Tensor | None) -> tuple[Tensor, Tensor]:
         """Replace the first channels [B*T, k, ...] by those of the frame before; also return the last frame's."""
         count = self.config.shifted_channels
-        part, rest = x.split([count, x.shape[1] - count], dim=1)
-        own = part.unflatten(0, (num_clips, -1))
-        first = own[:, :1] if before is None else before[:, None].to(own.dtype)
-        earlier = torch.cat([first, own[:, :-1]], dim=1).flatten(0, 1)
-        shifted = torch.cat([earlier, rest], dim=1)
-        return shifted.contiguous(memory_format=torch.channels_last), own[:, -1]
+        own = x[:, :count].unflatten(0, (num_clips, -1))
+        first = own[:, :1] if before is None else before[:, None]
+        shifted = x.clone()  # and its first channels written anew: half the time of joining two slices
+        earlier = shifted[:, :count].unflatten(0, (num_clips, -1))
+        earlier[:, :1] = first
+        earlier[:, 1:] = own[:, :-1]
+        return shifted, own[:, -1].clone()
 
     def _head(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.relu(F.pixel_shuffle(self.up(features), UNSHUFFLE))
-        x = F.relu(F.pixel_shuffle(self.fine(x), CHROMA_SCALE))
+        x = F.relu_(F.pixel_shuffle(self.up(features), UNSHUFFLE))
+        x = F.relu_(F.pixel_shuffle(self.fine(x), CHROMA_SCALE))
         last = self.last(x)
         luma, chroma = last.split([_LUMA_CHANNELS, 2], dim=1)
         return F.pixel_shuffle(luma, SCALE // CHROMA_SCALE), chroma
@@ -163,7 +163,7 @@ class _Block(nn.Module):
         self.second = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.second(F.relu(self.first(x)))
+        out: Tensor = self.second(F.relu_(self.first(x)))
         return out
 
 
@@ -174,7 +174,9 @@ def chroma_gate(chroma: Tensor) -> Tensor:
     close to one in coloured areas.
     """
     size = chroma.abs().amax(dim=1, keepdim=True)
-    nearby = F.max_pool2d(size, _CHROMA_WINDOW, stride=1, padding=_CHROMA_WINDOW // 2)
+    reach = _CHROMA_WINDOW // 2
+    nearby = F.max_pool2d(size, (_CHROMA_WINDOW, 1), stride=1, padding=(reach, 0))  # rows, then columns: the same
+    nearby = F.max_pool2d(nearby, (1, _CHROMA_WINDOW), stride=1, padding=(0, reach))
     nearby = F.avg_pool2d(nearby, 3, stride=1, padding=1, count_include_pad=False)
     gate = nearby / (nearby + _CHROMA_SOFTNESS)
     return gate.repeat_interleave(CHROMA_SCALE, dim=-1).repeat_interleave(CHROMA_SCALE, dim=-2)
