@@ -12,7 +12,8 @@ from safetensors import safe_open
 
 from starvsr.data.pool import Batch
 from starvsr.errors import DataError, OptionError
-from starvsr.families.causal_sr.spec import CAUSAL_SR
+from starvsr.families.causal_sr.pipeline import chosen_tensors
+from starvsr.families.causal_sr.spec import CAUSAL_SR, CausalSRSpec
 from starvsr.models.causal_sr import CausalSR
 from starvsr.models.vgg16 import Vgg16
 from starvsr.models.weight_ends import between_ends
@@ -21,6 +22,7 @@ from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainCon
 from starvsr.training.families import build_model
 from starvsr.training.loop import Trainer
 from starvsr.training.objectives import OBJECTIVES
+from starvsr.training.onnx_file import export_onnx
 from starvsr.training.recipe import make_stage, with_changes
 from starvsr.training.run import export, weights_name
 from tests.training.tiny import write_photo
@@ -78,6 +80,26 @@ def test_a_run_exports_what_loads(tmp_path: Path) -> None:
     assert torch.equal(between_ends(ends, 1.0)["last.weight"], trainer.network.last.weight.half().float())
     average = trainer.average.tensors["last.weight"]
     assert torch.allclose(network.last.weight, average.half().float()) and average.abs().sum() > 0
+
+
+def test_a_run_becomes_an_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is handed to the writer, which has a test of its own."""
+    Trainer(recipe(tmp_path, dataclasses.replace(STAGE, steps=2)), tmp_path / "run").run()
+    file = export(tmp_path / "run", tmp_path / "ends.safetensors", raw=True)
+    made: list[dict[str, torch.Tensor]] = []
+
+    def write(spec: CausalSRSpec, weights: Path, path: Path, *, detail: float | None) -> None:
+        assert spec is CAUSAL_SR and path == tmp_path / "run" / "weights.onnx"
+        made.append(chosen_tensors(weights, detail))
+
+    monkeypatch.setattr("starvsr.families.causal_sr.onnx_export.write_onnx", write)
+    assert export_onnx(tmp_path / "run") == tmp_path / "run" / "weights.onnx"
+    export_onnx(tmp_path / "run", faithful=file, detail=0.0)
+    average, raw = made
+    assert torch.equal(raw["last.weight"].half(), read_tensors(file)["last.weight"])
+    exported = read_tensors(export(tmp_path / "run", tmp_path / "average.safetensors"))
+    assert torch.equal(average["last.weight"], exported["last.weight"])
+    assert not torch.equal(average["last.weight"], raw["last.weight"])
 
 
 def test_goes_on_as_if_never_stopped(tmp_path: Path) -> None:

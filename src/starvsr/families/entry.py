@@ -9,6 +9,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from starvsr.errors import OptionError
+
 if TYPE_CHECKING:
     from starvsr.engine.upscaler import Upscaler
     from starvsr.models.weights.components import Component, PartName
@@ -36,6 +38,8 @@ class Entry:
         folder_class: Class that opens the folder as a whole, for its index.
         packaged: File of its weights in the package; None when they are fetched, or none are needed.
         is_trained: False: it has no weights yet, and works with a file that the user gives.
+        onnx_writer: The function that writes its weights as an ONNX file, as "module:function"; called as
+            ``function(entry, weights, path, detail=...)``; None if there is none.
         marks: Names of tensors that networks of this family have and those of others do not.
     """
 
@@ -52,12 +56,24 @@ class Entry:
     folder_class: str = ""
     packaged: str | None = None
     is_trained: bool = True
+    onnx_writer: str | None = None
     marks: tuple[str, ...] = ()
 
     def load(self, *, device: str = "cpu", **options: Any) -> Upscaler:
         """Load the model."""
         upscaler: Upscaler = _named(self.loader)(self, device=device, **options)
         return upscaler
+
+    def write_onnx(self, weights: Path, path: Path, *, detail: float | None = None) -> None:
+        """Write weights of this model as an ONNX file.
+
+        Raises:
+            OptionError: There is no such form of it, or packages are missing.
+            WeightsError: The weights are missing, damaged, or not of this model.
+        """
+        if self.onnx_writer is None:
+            raise OptionError(f"{self.name} cannot be written as an ONNX file")
+        _named(self.onnx_writer)(self, weights, path, detail=detail)
 
     def folder_parts(self, files: ModelFiles, *, are_published: bool = False) -> list[FolderPart]:
         """Return the parts of the model folder that `starvsr models convert` writes.

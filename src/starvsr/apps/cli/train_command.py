@@ -15,7 +15,11 @@ _TRAIN = (
     ("starvsr train recipes/star-small.toml --override data.videos=clips", ""),
     ("starvsr train recipes/star-small.toml --resume", "resumes that run"),
 )
-_EXPORT = (("starvsr export runs/star-small", "writes runs/star-small/weights.safetensors"),)
+_EXPORT = (
+    ("starvsr export runs/star-small", "writes runs/star-small/weights.safetensors"),
+    ("starvsr export runs/causal-sr --format onnx", "writes runs/causal-sr/weights.onnx"),
+    ("starvsr export both.safetensors --format onnx --detail 0.7", "writes both.onnx"),
+)
 
 
 @click.command(cls=ExampleCommand, examples=_TRAIN, short_help="Train a model by a recipe.")
@@ -87,13 +91,21 @@ def _show_plan(recipe: Path, overrides: tuple[str, ...], devices: int, device_gi
 
 
 @click.command(cls=ExampleCommand, examples=_EXPORT, short_help="Make weights for `upscale` out of a training run.")
-@click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("source", type=click.Path(path_type=Path), metavar="RUN")
 @click.option(
     "-o",
     "--output",
     "out",
     type=click.Path(path_type=Path),
-    help="A .safetensors file, or for stablevsr a folder (default: in RUN).",
+    help="A .safetensors file, or for stablevsr a folder (default: in RUN); an .onnx file with --format onnx.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["safetensors", "onnx"]),
+    default="safetensors",
+    show_default=True,
+    help="onnx: a file for other programs, of a run or of exported weights (causal-sr).",
 )
 @click.option("--raw", is_flag=True, help="The last weights instead of their average over the steps.")
 @click.option(
@@ -102,13 +114,23 @@ def _show_plan(recipe: Path, overrides: tuple[str, ...], devices: int, device_gi
     metavar="FILE",
     help="Weights exported before the run was trained for looks: both ends go into one file, for `upscale --detail`.",
 )
-def export(folder: Path, out: Path | None, raw: bool, faithful: Path | None) -> None:
+@click.option("--detail", type=click.FloatRange(0, 1), help="With --format onnx: as in `upscale --detail`.")
+def export(source: Path, out: Path | None, form: str, raw: bool, faithful: Path | None, detail: float | None) -> None:
     """Write the weights of the newest checkpoint of a run as float16 safetensors, with a model card beside them."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; give the folder of a training run")
+    if form == "onnx":
+        from starvsr.training.onnx_file import export_onnx
+
+        click.echo(str(export_onnx(source, out, raw=raw, faithful=faithful, detail=detail)))
+        return
+    if detail is not None:
+        raise OptionError("--detail is chosen when weights are used (`starvsr upscale`), or with --format onnx")
+    if source.is_file():
+        raise DataError(f"{source}: give the folder of a training run; a file of weights only with --format onnx")
+    if not source.is_dir():
+        raise DataError(f"{source}: there is no such folder; give the folder of a training run")
     if out is not None and out.suffix not in ("", ".safetensors"):
         raise OptionError(f"{out}: weights are written as safetensors; give a name that ends in .safetensors")
     from starvsr.training.run import export as run_export
 
-    path = run_export(folder, out, raw=raw, faithful=faithful)
+    path = run_export(source, out, raw=raw, faithful=faithful)
     click.echo(f"{path} and {path.with_suffix('.md').name}")

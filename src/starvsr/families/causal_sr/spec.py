@@ -15,6 +15,7 @@ class CausalSRSpec(Entry):
 
     settings: type = CausalSRSettings
     loader: str = "starvsr.families.causal_sr.pipeline:load"
+    onnx_writer: str | None = "starvsr.families.causal_sr.onnx_export:write_onnx"
     marks: tuple[str, ...] = ("first.weight", "fine.weight", "last.weight")
     is_trained: bool = False
     network: CausalSRConfig
