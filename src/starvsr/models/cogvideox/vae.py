@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from starvsr.models.cogvideox import lean_vae
+
 _LOGVAR_RANGE = (-30.0, 20.0)
 _PIECE = 2
 """Latent frames that are decoded at once, after three in the first piece; the VAE was trained with these pieces."""
@@ -20,7 +22,8 @@ FRAMES_PER_LATENT = 4
 def encode_moments(vae: Any, video: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and log-variance of the posterior, as STAR encodes: the whole clip in one pass.
 
-    diffusers' own ``encode`` takes 8 frames at a time, so its group norms see other frames.
+    diffusers' own ``encode`` takes 8 frames at a time, so its group norms see other frames. Without gradients
+    `starvsr.models.cogvideox.lean_vae` computes.
 
     Args:
         vae: AutoencoderKLCogVideoX.
@@ -34,7 +37,10 @@ def encode_moments(vae: Any, video: Tensor) -> tuple[Tensor, Tensor]:
     """
     if video.shape[2] % FRAMES_PER_LATENT != 1:
         raise ValueError(f"{video.shape[2]} frames: the VAE of CogVideoX takes 4k + 1")
-    encoded, _ = vae.encoder(video)
+    if torch.is_grad_enabled():
+        encoded, _ = vae.encoder(video)
+    else:
+        encoded = torch.cat([lean_vae.encode(vae.encoder, clip[None]) for clip in video])
     if vae.quant_conv is not None:
         encoded = vae.quant_conv(encoded)
     mean, logvar = encoded.chunk(2, 1)
@@ -62,13 +68,29 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
     count = latents.shape[2]
     if count % _PIECE == 0:
         latents = torch.cat([latents, latents[:, :, -1:]], 2)
-    pieces, carried, start = [], None, 0
-    while start < latents.shape[2]:
-        stop = start + _PIECE + (1 if start == 0 else 0)
-        piece = latents[:, :, start:stop]
-        if vae.post_quant_conv is not None:
-            piece = vae.post_quant_conv(piece)
-        frames, carried = vae.decoder(piece, conv_cache=carried)
-        pieces.append(frames)
-        start = stop
-    return torch.cat(pieces, 2)[:, :, : FRAMES_PER_LATENT * (count - 1) + 1]
+    if vae.post_quant_conv is not None:
+        latents = vae.post_quant_conv(latents)
+    if torch.is_grad_enabled():
+        clip = _decoded(vae.decoder, latents)
+    else:
+        clip = torch.cat([_decoded_leanly(vae.decoder, each[None]) for each in latents])
+    return clip[:, :, : FRAMES_PER_LATENT * (count - 1) + 1]
+
+
+def _decoded(decoder: Any, latents: Tensor) -> Tensor:
+    clip, carried = [], None
+    for piece in _pieces(latents):
+        frames, carried = decoder(piece, conv_cache=carried)
+        clip.append(frames)
+    return torch.cat(clip, 2)
+
+
+def _decoded_leanly(decoder: Any, latents: Tensor) -> Tensor:
+    carried: lean_vae.Carried = {}
+    return torch.cat([lean_vae.decode_piece(decoder, piece, carried) for piece in _pieces(latents)], 2)
+
+
+def _pieces(latents: Tensor) -> list[Tensor]:
+    """Cut an odd number of latent frames into pieces of 3, 2, 2, ...; one alone is a piece."""
+    first = min(latents.shape[2], _PIECE + 1)
+    return [latents[:, :, :first], *(latents[:, :, first:].split(_PIECE, 2) if first < latents.shape[2] else ())]
