@@ -16,9 +16,7 @@ from torch import Tensor
 from starvsr.diffusion.normal import standard_normal
 
 
-def frame_noise(
-    shape: tuple[int, ...], *, seed: int, first_frame: int, stream: int | str, stride: int = 1
-) -> Tensor:
+def frame_noise(shape: tuple[int, ...], *, seed: int, first_frame: int, stream: int | str, stride: int = 1) -> Tensor:
     """Draw unit normal noise for consecutive frames.
 
     Args:
@@ -66,7 +64,5 @@ class FrameNoise:
 
     def __call__(self, stream: int | str) -> Tensor:
         """Draw the noise of a solver step (its index) or other purpose (a word); float32 [B, C, T, h, w]."""
-        noise = frame_noise(
-            self.shape, seed=self.seed, first_frame=self.first_frame, stream=stream, stride=self.stride
-        )
+        noise = frame_noise(self.shape, seed=self.seed, first_frame=self.first_frame, stream=stream, stride=self.stride)
         return noise.to(self.device)

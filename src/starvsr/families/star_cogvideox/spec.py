@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starvsr.families.entry import Entry
-from starvsr.families.settings import NoSettings
+from starvsr.families.star_cogvideox.settings import StarCogVideoXSettings
 from starvsr.models.cogvideox.config import TransformerConfig
 from starvsr.models.cogvideox.files import LAYOUT, sat_files
 from starvsr.models.weights.components import Component, HubFile, PartName
@@ -75,7 +75,7 @@ def _parts(*sizes: str) -> dict[str, tuple[PartName, ...]]:
 class StarCogVideoXSpec(Entry):
     """A transformer, and the VAE and text encoder of the CogVideoX that it is made from."""
 
-    settings: type = NoSettings
+    settings: type = StarCogVideoXSettings
     loader: str = "starvsr.families.star_cogvideox.load:load"
     layout: Mapping[str, str] = field(default_factory=lambda: LAYOUT)
     weights_role: str = "transformer"

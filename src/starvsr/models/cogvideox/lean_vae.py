@@ -28,18 +28,26 @@ _Prepare = Callable[[int, Tensor], Tensor]
 """What is done to a frame, given its index, before it is convolved; makes a new map."""
 
 
-def encode(encoder: Any, clip: Tensor, max_elements: int = MAX_ELEMENTS) -> Tensor:
-    """Return what diffusers' encoder makes of a clip [1, 3, T, H, W] in one pass: [1, 2 * 16, t, h, w]."""
-    frames = _convolved(encoder.conv_in, list(clip.unbind(2)), _as_is, {}, max_elements)
+def encode(encoder: Any, clip: Tensor, max_elements: int = MAX_ELEMENTS, *, carried: Carried | None = None) -> Tensor:
+    """Return what diffusers' encoder makes of a clip [1, 3, T, H, W] in one pass: [1, 2 * 16, t, h, w].
+
+    Args:
+        encoder: CogVideoXEncoder3D.
+        clip: 4k + 1 frames, or 4k that follow the piece before.
+        max_elements: See `MAX_ELEMENTS`.
+        carried: Of the piece before; empty for the first one. It is brought up to date. None keeps nothing.
+    """
+    carried = {} if carried is None else carried
+    frames = _convolved(encoder.conv_in, list(clip.unbind(2)), _as_is, carried, max_elements)
     for block in encoder.down_blocks:
         for resnet in block.resnets:
-            _add_resnet(resnet, frames, None, {}, max_elements)
+            _add_resnet(resnet, frames, None, carried, max_elements)
         for downsampler in block.downsamplers or ():
             frames = _downsampled(downsampler, frames)
     for resnet in encoder.mid_block.resnets:
-        _add_resnet(resnet, frames, None, {}, max_elements)
+        _add_resnet(resnet, frames, None, carried, max_elements)
     last = _normalized(encoder.norm_out, frames, None, max_elements)
-    return torch.stack(_convolved(encoder.conv_out, frames, last, {}, max_elements), 2)
+    return torch.stack(_convolved(encoder.conv_out, frames, last, carried, max_elements), 2)
 
 
 def decode_piece(decoder: Any, latents: Tensor, carried: Carried, max_elements: int = MAX_ELEMENTS) -> Tensor:
