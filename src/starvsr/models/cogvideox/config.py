@@ -98,9 +98,10 @@ class TransformerConfig:
         for key, only in _FIXED.items():
             if given.get(key, only) != only:
                 raise WeightsError(f"{where}: {key} is {given[key]!r}, but STAR on CogVideoX has {only!r}")
-        sizes = {}
+        sizes: dict[str, Any] = {}
         for key in fields.keys() & given.keys():
-            value, wanted = given[key], type(fields[key].default)
+            value: Any = given[key]
+            wanted: Any = type(fields[key].default)
             if wanted is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
             if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
