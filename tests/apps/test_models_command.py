@@ -262,3 +262,46 @@ def test_progress_bar_shows_bytes(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         show(FetchProgress("sub/a.pt", "downloading", 2_000_000, 4_000_000))
         show(FetchProgress("sub/a.pt", "checking", 4_000_000, 4_000_000))
     assert "checking a.pt" in capsys.readouterr().err
+
+
+def test_terms_of_a_licence_are_shown_and_must_be_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetched: list[str] = []
+
+    def fetch(part: sources.Component, *_: object, **__: object) -> dict[str, Path]:
+        fetched.append(part.name)
+        return {}
+
+    monkeypatch.setattr("starvsr.models.weights.download.fetch", fetch)
+    places = ["--cache", str(tmp_path / "cache")]
+    assert main(["models", "fetch", "star-cogvideox-5b", *places]) != 0
+    told = capsys.readouterr().err
+    assert "star-cogvideox-5b-transformer, cogvideox-5b-vae, cogvideox-5b-text" in told
+    assert "CogVideoX LICENSE: free for research; commercial use needs a registration" in told
+    assert "--accept-licence" in told and fetched == []
+
+    answers = iter(["n", "y"])
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda _: True})())
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda *_: next(answers))
+    assert main(["models", "fetch", "cogvideox-5b-vae", *places]) != 0
+    assert "nothing was downloaded" in capsys.readouterr().err and fetched == []
+    assert main(["models", "fetch", "cogvideox-5b-vae", *places]) == 0
+    assert fetched == ["cogvideox-5b-vae"]
+
+    assert main(["models", "fetch", "star-cogvideox-5b", "--accept-licence", *places]) == 0
+    assert fetched[1:] == [
+        "star-cogvideox-5b-transformer",
+        "cogvideox-5b-vae",
+        "cogvideox-5b-text",
+        "cogvideox-5b-tokenizer",
+    ]
+
+
+def test_what_needs_no_acceptance_is_fetched_without_a_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr("starvsr.models.weights.download.fetch", lambda part, *_, **__: fetched.append(part.name) or {})
+    assert main(["models", "fetch", "star-cogvideox-2b", "--cache", str(tmp_path)]) == 0
+    assert fetched == ["cogvideox-2b-vae", "cogvideox-2b-text", "cogvideox-2b-tokenizer"]

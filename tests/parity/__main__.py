@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+import tests.parity.cogvideox_method
+import tests.parity.cogvideox_networks
 import tests.parity.stablevsr
 import tests.parity.stablevsr_eval
 import tests.parity.stablevsr_training

@@ -21,6 +21,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+_README = "README.json"
+
 
 class CannotCheck(Exception):
     """A golden tensor asks for something that this package or this checker does not have; says why."""
@@ -53,7 +55,8 @@ class Case:
 
     @property
     def stem(self) -> str:
-        return self.path.stem
+        """Name of the case; a folder that tells what it is in a README.json has the folder's name."""
+        return self.path.parent.name if self.path.name == _README else self.path.stem
 
     @property
     def what(self) -> str:
@@ -166,9 +169,9 @@ class Case:
 
 
 def read_folder(folder: Path) -> list[Case]:
-    """All cases of a folder, in the order of their names."""
+    """All cases of a folder, in the order of their names; a folder in it with a README.json is one, too."""
     cases = []
-    for path in sorted(folder.glob("*.json")):
+    for path in [*sorted(folder.glob("*.json")), *sorted(folder.glob(f"*/{_README}"))]:
         meta = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(meta, dict):
             cases.append(Case(path, meta))

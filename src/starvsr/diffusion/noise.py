@@ -16,7 +16,7 @@ from torch import Tensor
 from starvsr.diffusion.normal import standard_normal
 
 
-def frame_noise(shape: tuple[int, ...], *, seed: int, first_frame: int, stream: int | str) -> Tensor:
+def frame_noise(shape: tuple[int, ...], *, seed: int, first_frame: int, stream: int | str, stride: int = 1) -> Tensor:
     """Draw unit normal noise for consecutive frames.
 
     Args:
@@ -24,6 +24,7 @@ def frame_noise(shape: tuple[int, ...], *, seed: int, first_frame: int, stream: 
         seed: seed of the job, any integer.
         first_frame: index in the whole video of the first of the T frames.
         stream: what the noise is for: a solver step's index, or a word such as "start".
+        stride: frames of the video from one of the T frames to the next, where latents stand for several.
 
     Returns:
         float32 [B, C, T, h, w] on the CPU.
@@ -33,7 +34,7 @@ def frame_noise(shape: tuple[int, ...], *, seed: int, first_frame: int, stream: 
     generator = torch.Generator()
     for item in range(batch):
         for frame in range(num_frames):
-            generator.manual_seed(_seed_of(seed, stream, item, first_frame + frame))
+            generator.manual_seed(_seed_of(seed, stream, item, first_frame + stride * frame))
             noise[item, :, frame] = standard_normal((channels, *size), generator=generator)
     return noise
 
@@ -52,14 +53,16 @@ class FrameNoise:
         seed: seed of the job.
         first_frame: index in the whole video of the segment's first frame.
         device: where the noise is wanted; it is drawn on the CPU.
+        stride: frames of the video from one of the T frames to the next, where latents stand for several.
     """
 
     shape: tuple[int, ...]
     seed: int
     first_frame: int = 0
     device: torch.device | str = "cpu"
+    stride: int = 1
 
     def __call__(self, stream: int | str) -> Tensor:
         """Draw the noise of a solver step (its index) or other purpose (a word); float32 [B, C, T, h, w]."""
-        noise = frame_noise(self.shape, seed=self.seed, first_frame=self.first_frame, stream=stream)
+        noise = frame_noise(self.shape, seed=self.seed, first_frame=self.first_frame, stream=stream, stride=self.stride)
         return noise.to(self.device)

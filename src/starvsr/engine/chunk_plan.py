@@ -73,6 +73,7 @@ class ChunkPlan:
         memory_plan: Of models that place their weights and tile frames themselves.
         prediction: What they are predicted to need, by component.
         overlap_after: Frames of context after a segment; None is as many as before it.
+        multiple: Frames that the model sees as one.
     """
 
     length: int
@@ -84,6 +85,7 @@ class ChunkPlan:
     memory_plan: ModelPlan | None = None
     prediction: MemoryPrediction | None = None
     overlap_after: int | None = None
+    multiple: int = 1
 
     @property
     def work(self) -> float:
@@ -228,7 +230,7 @@ def segment_lengths(traits: Traits, options: JobOptions) -> list[int]:
             )
         return [options.segment]
     longest = max(traits.segment or LONGEST_SEGMENT, 2 * crossfade)
-    lengths = [n for n in _LENGTHS if n < longest] + [longest]
+    lengths = [n for n in _LENGTHS if n < longest and n % traits.lengths.multiple == 0] + [longest]
     return [n for n in lengths if longest_crossfade(n) >= crossfade]
 
 
@@ -263,9 +265,23 @@ def _cut(
 ) -> ChunkPlan:
     crossfade = options.crossfade
     if crossfade is None:
-        crossfade = min(traits.crossfade, 2 * min(overlap, _overlap_after(traits, overlap)), longest_crossfade(length))
+        crossfade = default_crossfade(traits, length, overlap, _overlap_after(traits, overlap))
     memory = estimate_memory(sizes, traits, options, length, overlap, crossfade, grid)
-    return ChunkPlan(length, overlap, crossfade, grid, memory, budget, overlap_after=traits.overlap_after)
+    return ChunkPlan(
+        length,
+        overlap,
+        crossfade,
+        grid,
+        memory,
+        budget,
+        overlap_after=traits.overlap_after,
+        multiple=traits.lengths.multiple,
+    )
+
+
+def default_crossfade(traits: Traits, length: int, overlap: int, overlap_after: int) -> int:
+    """Return the cross-fade of a model when the user names none, shortened to what fits segments and context."""
+    return min(traits.crossfade, 2 * min(overlap, overlap_after), longest_crossfade(length))
 
 
 def estimate_memory(

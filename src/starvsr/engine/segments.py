@@ -59,6 +59,7 @@ def plan_segments(
     crossfade: int = 0,
     cuts: Iterable[int] = (),
     overlap_after: int | None = None,
+    multiple: int = 1,
 ) -> list[Segment]:
     """Cut a video into segments, never across a scene cut.
 
@@ -73,6 +74,8 @@ def plan_segments(
             down.
         cuts: First frames of shots.
         overlap_after: Frames of context after a segment; None is ``overlap``.
+        multiple: Frames that the model sees as one, counted from the start of a shot; where a shot's last two pieces
+            share what is left, they are cut between two of these.
 
     Raises:
         ValueError: The numbers do not fit each other.
@@ -87,7 +90,7 @@ def plan_segments(
         keep_start = shot_start
         while keep_start < shot_stop:
             left = shot_stop - keep_start
-            keep_stop = keep_start + (left if left <= length else length if left >= 2 * length else -(-left // 2))
+            keep_stop = keep_start + _piece(left, length, multiple, crossfade)
             segments.append(
                 Segment(
                     index=len(segments),
@@ -103,6 +106,17 @@ def plan_segments(
             )
             keep_start = keep_stop
     return segments
+
+
+def _piece(left: int, length: int, multiple: int, crossfade: int) -> int:
+    """Return the length of the next piece of a shot of which ``left`` frames are left."""
+    if left <= length:
+        return left
+    if left >= 2 * length:
+        return length
+    half = -(-left // 2)
+    even = min(half + -half % multiple, length)
+    return even if left - even >= max(crossfade, 1) else half
 
 
 def group_frames(frames: Iterable[Item], segments: Sequence[Segment]) -> Iterator[tuple[Segment, list[Item]]]:

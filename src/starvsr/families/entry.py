@@ -95,6 +95,14 @@ class Entry:
         names = self.parts.get(role, ())
         return get_component(names[0]).name if len(names) == 1 else None
 
+    def files_in(self, path: Path) -> ModelFiles:
+        """Return its files in a folder, or in a file, as its authors publish them; none in a model folder.
+
+        Raises:
+            WeightsError: The files are of such a release, and damaged or refused.
+        """
+        return {}
+
     def packaged_weights(self) -> Path:
         """Return the path of the weights that come with the package."""
         assert self.packaged is not None

@@ -8,13 +8,19 @@ from typing import Any
 
 from starvsr.errors import OptionError
 from starvsr.families.causal_sr.settings import DetailSettings
-from starvsr.families.settings import ExactSettings, PrecisionSettings, SamplingSettings, WeightsSettings
+from starvsr.families.settings import (
+    ExactSettings,
+    PrecisionSettings,
+    SamplingSettings,
+    WeightsSettings,
+    WindowSettings,
+)
 from starvsr.families.stablevsr.settings import NeighbourSettings
+from starvsr.families.star_cogvideox.settings import GuidanceCurveSettings
 from starvsr.families.star_i2vgen.settings import (
     GuidanceSettings,
     ReferenceSettings,
     SpeedSettings,
-    TextSettings,
     check_colors,
 )
 from starvsr.options.cuts import CutOptions
@@ -42,10 +48,11 @@ class UpscaleOptions(  # the fields of the last one come first: the order of hel
     PictureOptions,
     SpeedSettings,
     SizeOptions,
+    GuidanceCurveSettings,
     GuidanceSettings,
     NeighbourSettings,
     PrecisionSettings,
-    TextSettings,
+    WindowSettings,
     DetailSettings,
     SamplingSettings,
     WeightsSettings,

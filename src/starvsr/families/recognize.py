@@ -27,7 +27,9 @@ def check_weights(entry: Entry, path: Path) -> None:
     Raises:
         WeightsError: the file is of another model or of two (all are named), or damaged.
     """
-    found = _models_in(path) if path.is_file() else []
+    found = _released_as(path)
+    if not found and path.is_file():
+        found = _models_in(path)
     if found and entry.name not in found:
         raise WeightsError(
             f"{path} holds weights of {' or '.join(found)}, and the model is {entry.name}: give --model {found[0]}, or "
@@ -38,16 +40,28 @@ def check_weights(entry: Entry, path: Path) -> None:
 def entry_with_folder(path: Path) -> Entry:
     """Return a model that can be written as a model folder and whose network a bare file of weights fits.
 
+    Args:
+        path: The file, or a folder as the authors of a model publish it.
+
     Raises:
         WeightsError: the file is of no such model, or damaged.
     """
-    found = _models_in(path)
+    found = _released_as(path) or _models_in(path)
     usable = [entry for entry in MODELS.values() if entry.folder is not None]
     like = next((entry for entry in usable if entry.name in found), usable[0])
     if found and like.name not in found:
         names = " or ".join(entry.name for entry in usable)
         raise WeightsError(f"{path} holds weights of {' or '.join(found)}: only {names} can be written as a folder")
     return like
+
+
+def _released_as(path: Path) -> list[str]:
+    """Return the models whose authors publish weights as they lie here; [] for any other file or folder.
+
+    Raises:
+        WeightsError: They are damaged or refused.
+    """
+    return [entry.name for entry in MODELS.values() if entry.files_in(path)]
 
 
 def _models_in(path: Path) -> list[str]:
@@ -83,7 +97,7 @@ def model_for(path: Path) -> str:
         OptionError: no family knows its tensors, or several models of one family are made like this.
         WeightsError: the file is missing or damaged.
     """
-    found = _models_in(path)
+    found = _released_as(path) or _models_in(path)
     if len(found) != 1:
         choice = f"it may be {' or '.join(found)}" if found else "no model has tensors of these names"
         raise OptionError(f"{path}: {choice}; say which with --model")

@@ -12,6 +12,7 @@ from starvsr.families.causal_sr.spec import CAUSAL_SR
 from starvsr.families.entry import Entry
 from starvsr.families.settings import NoSettings
 from starvsr.families.stablevsr.spec import STABLEVSR
+from starvsr.families.star_cogvideox.spec import STAR_COGVIDEOX_2B, STAR_COGVIDEOX_5B
 from starvsr.families.star_i2vgen.spec import STAR_HEAVY, STAR_LIGHT
 from starvsr.families.star_small.spec import STAR_SMALL
 
@@ -31,6 +32,8 @@ _ENTRIES: tuple[Entry, ...] = (
     STAR_SMALL,
     STAR_LIGHT,
     STAR_HEAVY,
+    STAR_COGVIDEOX_5B,
+    STAR_COGVIDEOX_2B,
     STABLEVSR,
     CAUSAL_SR,
     BICUBIC,

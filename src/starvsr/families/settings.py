@@ -58,6 +58,13 @@ class PromptSettings:
 
 
 @dataclass(frozen=True)
+class WindowSettings(PromptSettings):
+    """What the video shows, and how much of it is seen at once."""
+
+    window: int | None = option(None, "Frames that the network sees at once.", MODEL, "int", unit="frames", minimum=1)
+
+
+@dataclass(frozen=True)
 class PromptGuidanceSettings:
     """How strongly the prompt is followed."""
 

@@ -72,7 +72,13 @@ class PartPlan:
         """
         starts = tuple(sorted(cuts))
         segments = plan_segments(
-            num_frames, chunks.length, chunks.overlap, chunks.crossfade, starts, chunks.overlap_after
+            num_frames,
+            chunks.length,
+            chunks.overlap,
+            chunks.crossfade,
+            starts,
+            chunks.overlap_after,
+            chunks.multiple,
         )
         return cls(num_frames, starts, tuple(segments), tuple(plan_parts(segments, part_frames)), tuple(notes))
 

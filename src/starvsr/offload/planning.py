@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from starvsr.engine.chunk_plan import ChunkPlan, Sizes, estimate_memory, loosening_hint, segment_lengths
+from starvsr.engine.chunk_plan import (
+    ChunkPlan,
+    Sizes,
+    default_crossfade,
+    estimate_memory,
+    loosening_hint,
+    segment_lengths,
+)
 from starvsr.engine.tiles import grid_of_tiles
 from starvsr.engine.traits import Traits
 from starvsr.errors import ResourceError
@@ -51,16 +58,30 @@ class PlanRequest:
 
     @property
     def overlap(self) -> int:
-        """Frames of context on each side of a segment."""
+        """Frames of context before a segment."""
+        return self._context(self.traits.overlap)
+
+    @property
+    def overlap_after(self) -> int:
+        """Frames of context after a segment."""
+        after = self.traits.overlap_after
+        return self._context(self.traits.overlap if after is None else after)
+
+    def _context(self, of_model: int) -> int:
         given = self.options.overlap
-        overlap = self.traits.overlap if given is None else given
-        return max(overlap, -(-(self.options.crossfade or 0) // 2))
+        return max(of_model if given is None else given, -(-(self.options.crossfade or 0) // 2))
+
+    def crossfade(self, length: int) -> int:
+        """Return the frames over which neighbouring segments of ``length`` kept frames are blended."""
+        if self.options.crossfade is not None:
+            return self.options.crossfade
+        return default_crossfade(self.traits, length, self.overlap, self.overlap_after)
 
     def clip(self, length: int) -> ClipSize:
-        """Return the size of a segment of ``length`` kept frames."""
-        seen = length + 2 * self.overlap
+        """Return the size of a segment of ``length`` kept frames, filled up to what the model takes."""
+        seen = length + self.overlap + self.overlap_after
         seen = seen if self.num_frames is None else max(1, min(seen, self.num_frames))
-        return ClipSize(seen, self.rows, self.columns)
+        return ClipSize(self.traits.lengths.at_least(seen), self.rows, self.columns)
 
     def kept(self, length: int) -> int:
         """Return the frames that such a segment keeps, given the length of the job."""
@@ -70,7 +91,7 @@ class PlanRequest:
         """Return what reading, holding and writing frames takes in host memory."""
         bare = dataclasses.replace(self.traits, fixed_bytes=0, bytes_per_pixel=0, bytes_per_tile_pixel=0)
         grid = grid_of_tiles(self.sizes.height, self.sizes.width, None, 0)
-        crossfade = self.options.crossfade or 0
+        crossfade = self.crossfade(length)
         return estimate_memory(self.sizes, bare, self.options, length, self.overlap, crossfade, grid)
 
 
@@ -181,10 +202,12 @@ class _Planning(Generic[PlanT]):
         return ChunkPlan(
             chosen.length,
             request.overlap,
-            self.options.crossfade or 0,
+            request.crossfade(chosen.length),
             grid_of_tiles(request.sizes.height, request.sizes.width, None, 0),
             need,
             budget,
             memory_plan=chosen.plan,
             prediction=chosen.prediction,
+            overlap_after=None if request.overlap_after == request.overlap else request.overlap_after,
+            multiple=request.traits.lengths.multiple,
         )

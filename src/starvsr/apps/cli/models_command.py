@@ -84,18 +84,23 @@ def list_models(folder: Path | None, cache: Path | None) -> None:
 @click.argument("name")
 @_place_flags
 @click.option("--force", is_flag=True, help="Download again what is there.")
+@click.option("--accept-licence", is_flag=True, help="Accept the terms of a licence that has to be accepted.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def fetch(name: str, folder: Path | None, cache: Path | None, force: bool, quiet: bool) -> None:
+def fetch(name: str, folder: Path | None, cache: Path | None, force: bool, accept_licence: bool, quiet: bool) -> None:
     """Download the weights of NAME, or what is missing of them, and check them.
 
     An interrupted download goes on where it was. NAME is a model or one of its weights, as `starvsr models list`
-    shows them.
+    shows them. Where a licence restricts what the weights may be used for, its terms are shown and must be accepted.
     """
     from starvsr.apps.cli.fetch_progress import fetch_display
-    from starvsr.models.weights.cache import Places
+    from starvsr.apps.cli.licence_terms import ask_for_terms
+    from starvsr.models.weights.cache import Places, locate
     from starvsr.models.weights.download import fetch as fetch_files
 
-    for part in _components(name):
+    parts = _components(name)
+    missing = [part for part in parts if force or not locate(part, Places(folder, cache))]
+    ask_for_terms(missing, are_accepted=accept_licence)
+    for part in parts:
         try:
             with fetch_display(part.name, quiet=quiet) as on_progress:
                 found = fetch_files(part, Places(folder, cache), force=force, on_progress=on_progress)
@@ -162,7 +167,7 @@ def path(name: str, folder: Path | None, cache: Path | None) -> None:
 
 
 @models.command(examples=_EXAMPLES[4:5])
-@click.argument("what", metavar="NAME|FILE")
+@click.argument("what", metavar="NAME|FILE|FOLDER")
 @click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
 @click.option("--dtype", type=click.Choice(list(_TYPES)), default="keep", show_default=True, help="Number type.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace a model folder that is there.")
@@ -170,8 +175,9 @@ def path(name: str, folder: Path | None, cache: Path | None) -> None:
 def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | None, cache: Path | None) -> None:
     """Write a model folder of safetensors, laid out as diffusers does.
 
-    Of a model's NAME come all its parts, of a FILE (.pt or .safetensors) the network alone. Give
-    the folder to `starvsr upscale --weights`, or put it under the model's name into the folder STARVSR_MODELS.
+    Of a model's NAME come all its parts, of a FILE (.pt or .safetensors) the network alone, and of a FOLDER as CogVideo
+    lays it out (with a file `latest`) what lies in it. Give the folder that was written to `starvsr upscale
+    --weights`, or put it under the model's name into the folder STARVSR_MODELS.
     """
     import torch
 
@@ -189,7 +195,7 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
         parts = entry.folder_parts(find_model(entry, places=Places(folder, cache)), are_published=True)
     elif Path(what).exists():
         entry = entry_with_folder(Path(what))
-        parts = entry.folder_parts({entry.weights_role: Path(what)})
+        parts = entry.folder_parts(entry.files_in(Path(what)) or {entry.weights_role: Path(what)})
     else:
         raise OptionError(f"{what} is neither a file nor a model that is fetched ({', '.join(with_folder)})")
     told = write_folder(parts, out, pipeline=entry.folder_class, name=name, dtype=number_type, overwrite=overwrite)
@@ -204,7 +210,7 @@ def _components(name: str, in_place_of_alternatives: Places | None = None) -> li
     from starvsr.models.weights.components import get_component
 
     spec = MODELS.get(name)
-    if spec is not None and not spec.is_trained:
+    if spec is not None and not spec.is_trained and not spec.parts:
         raise OptionError(f"{name} has no weights yet: train them by recipes/{name}.toml and give --weights FILE")
     if spec is not None and not spec.parts:
         raise OptionError(f"{name} comes with the package: there is nothing to do")

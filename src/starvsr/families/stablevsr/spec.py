@@ -73,7 +73,6 @@ class StableVSRSpec(Entry):
     folder_class: str = "StableVSRPipeline"
     marks: tuple[str, ...] = (
         "conv_in.weight",
-        "time_embedding.linear_1.weight",
         "mid_block.attentions.0.proj_in.weight",
     )
     """Of its UNet and TCM, as of others that diffusers saves."""

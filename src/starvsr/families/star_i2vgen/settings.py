@@ -11,19 +11,12 @@ from starvsr.families.settings import (
     ExactSettings,
     PrecisionSettings,
     PromptGuidanceSettings,
-    PromptSettings,
     SamplingSettings,
+    WindowSettings,
 )
 from starvsr.options.info import MODEL, option
 
 SPEED = "Speed of models that sample"
-
-
-@dataclass(frozen=True)
-class TextSettings(PromptSettings):
-    """What the video shows, and how much of it is seen at once."""
-
-    window: int | None = option(None, "Frames that the network sees at once.", MODEL, "int", unit="frames", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -120,7 +113,7 @@ class StarI2VGenSettings(  # the fields of the last one come first
     SpeedSettings,
     GuidanceSettings,
     PrecisionSettings,
-    TextSettings,
+    WindowSettings,
     SamplingSettings,
 ):
     """All options of the family."""

@@ -41,6 +41,8 @@ class Component:
         bytes: About how much there is to download.
         licence: Under which terms its authors give it away.
         layout: How its tensors are named: by which code ("star", "diffusers", "transformers" ...).
+        terms: What the licence restricts, with the address of its text; users must accept it before a download. Empty
+            where nothing has to be accepted.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Component:
     bytes: int
     licence: str
     layout: str
+    terms: str = ""
 
     @property
     def folder(self) -> str:

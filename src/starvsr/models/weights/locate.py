@@ -36,6 +36,10 @@ class FetchedModel(Protocol):
         """The role that a bare file of weights plays."""
         ...
 
+    def files_in(self, path: Path) -> Mapping[str, Path]:
+        """Return its files in a folder, or in a file, as its authors publish them; none in a model folder."""
+        ...
+
 
 ModelFiles = Mapping[str, Path]
 """The files of a model: the tensors of each role by its name ("vae"), a file or folder that `read_tensors` takes; other
@@ -59,7 +63,9 @@ def find_model(spec: FetchedModel, weights: Path | None = None, places: Places |
     places = places or Places()
     own = places.own_folder()
     folder = weights if weights is not None and weights.is_dir() else own / spec.name if own and not weights else None
-    found: dict[str, Path] = _parts_of_folder(folder, spec.layout) if folder is not None else {}
+    found: dict[str, Path] = _files_of(spec, folder) if folder is not None else {}
+    if weights is not None and weights.is_file():
+        found |= spec.files_in(weights)
     if weights is not None and spec.weights_role not in found:
         if not weights.is_file():
             raise WeightsError(f"no weights at {weights}: give a .pt or .safetensors file, or a converted model folder")
@@ -72,6 +78,8 @@ def find_model(spec: FetchedModel, weights: Path | None = None, places: Places |
             f"{spec.name}: {', '.join(part.name for part in missing)} {verb} not on this machine (looked in "
             f"{places.describe()}): get what is missing with `starvsr models fetch {spec.name}` ({size / 1e9:.1f} GB)"
         )
+    if spec.weights_role in spec.layout and spec.weights_role not in found:
+        raise WeightsError(f"{spec.name} has no published weights: train it, and give what you trained with --weights")
     return {key: found[key] for key in spec.layout if key in found}
 
 
@@ -94,13 +102,13 @@ def find_start(
     """
     places = places or Places()
     own = places.own_folder()
-    found: dict[str, Path] = _parts_of_folder(own, model.layout) if own is not None else {}
+    found: dict[str, Path] = _files_of(model, own) if own is not None else {}
     found.pop(model.weights_role, None)
     _check_releases(model, found)
     if weights is not None:
         if not weights.exists():
             raise WeightsError(f"no weights at {weights}: give a .pt or .safetensors file, or the name of a start")
-        found[model.weights_role] = _parts_of_folder(weights, model.layout).get(model.weights_role, weights)
+        found[model.weights_role] = _files_of(model, weights).get(model.weights_role, weights)
     wanted: dict[str, tuple[PartName, ...]] = {r: names for r, names in model.parts.items() if r != model.weights_role}
     if start:
         wanted[model.weights_role] = (start,)
@@ -154,7 +162,16 @@ def _parts_of(part: Component, places: Places) -> dict[str, Path] | None:
     paths = locate(part, places)
     if paths is None:
         return None
-    return {part.role if path.suffix in TENSORS else f"{part.role}/{path.name}": path for path in paths.values()}
+    tensors = [path for path in paths.values() if path.suffix in TENSORS]
+    found = {f"{part.role}/{path.name}": path for path in paths.values() if path.suffix not in TENSORS}
+    if tensors:
+        found[part.role] = tensors[0] if len(tensors) == 1 else tensors[0].parent  # several files have an index there
+    return found
+
+
+def _files_of(model: FetchedModel, folder: Path) -> dict[str, Path]:
+    """Return what a folder holds: a model folder, or one as the model's authors publish it."""
+    return _parts_of_folder(folder, model.layout) or (dict(model.files_in(folder)) if folder.is_dir() else {})
 
 
 def _parts_of_folder(folder: Path, layout: Mapping[str, str]) -> dict[str, Path]:

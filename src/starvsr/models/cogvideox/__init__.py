@@ -1,0 +1,1 @@
+"""STAR on CogVideoX: the transformer with LIEM, the causal 3D VAE, T5 prompts, and their files."""

@@ -1,0 +1,60 @@
+"""From a release as its authors lay it out to a video with sound, by the command; interrupted and resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from starvsr import probe
+from starvsr.apps.cli import main
+from tests.jobs.interrupting import break_at, records, run_to_end
+from tests.video.programs import ffmpeg
+
+MODEL = "star-cogvideox-5b"
+
+
+def film(path: Path, num_frames: int, size: str, rate: int = 8) -> Path:
+    """A clip with sound, as long as its pictures."""
+    seconds = num_frames / rate
+    pictures = ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}:duration={seconds}"]
+    sound = ["-f", "lavfi", "-i", f"sine=duration={seconds}"]
+    ffmpeg(*pictures, *sound, "-c:v", "libx264", "-qp", "10", "-pix_fmt", "yuv420p", "-c:a", "aac", path)
+    return path
+
+
+def sound_of(path: Path) -> bytes:
+    return ffmpeg("-i", path, "-map", "0:a", "-c", "copy", "-f", "md5", "-")
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "size", "scale"),
+    [(61, "16x16", 1), (1, "6x10", 4), (2, "18x14", 1), (6, "10x6", 3)],
+    ids=["61 frames", "1 frame, portrait, x4", "2 frames, odd", "6 frames, x3"],
+)
+def test_every_clip_comes_out_as_long_as_it_was(release, tmp_path, capsys, num_frames, size, scale):
+    clip, out = film(tmp_path / "in.mp4", num_frames, size), tmp_path / "out.mp4"
+    words = ["--model", MODEL, "--weights", str(release), "--steps", "1", "--guidance", "1", "--scale", str(scale)]
+    assert main(["upscale", str(clip), "-o", str(out), *words, "-q"]) == 0, capsys.readouterr().err
+    info, source = probe(out), probe(clip)
+    width, height = (scale * int(side) for side in size.split("x"))
+    assert (info.width, info.height) == (width, height)
+    assert info.estimated_frames == source.estimated_frames == num_frames
+    assert info.frame_rate == source.frame_rate and sound_of(out) == sound_of(clip) != b""
+
+
+def test_an_interrupted_job_gives_the_bytes_of_an_undisturbed_one(release, tmp_path):
+    clip = film(tmp_path / "in.mp4", 20, "16x16", rate=2)
+    options = {"model": MODEL, "weights": release, "steps": 2, "segment": 8, "scale": 1, "prompt": "a cat"}
+    run_to_end(clip, tmp_path / "whole.mp4", **options)
+    break_at(clip, tmp_path / "cut.mp4", 15, **options)
+    assert len(records(tmp_path / "cut.mp4", "part")) == 1
+    run_to_end(clip, tmp_path / "cut.mp4", **options)
+    assert (tmp_path / "cut.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_a_dry_run_tells_what_is_needed(release, tmp_path, capsys):
+    clip = film(tmp_path / "in.mp4", 9, "16x16")
+    assert main(["upscale", str(clip), "--model", MODEL, "--weights", str(release), "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "predicted: " in told and "encod" in told and "sampl" in told
