@@ -28,6 +28,7 @@ from starvsr.data.pool import SampleStream
 from starvsr.data.synthetic import SharpSource
 from starvsr.diffusion.ddpm import DDPM, DDPMConfig
 from starvsr.diffusion.schedules import NoiseSchedule
+from starvsr.models.weights.save import set_default_mode
 from starvsr.training.optimizer import Muon, parameter_groups
 
 SCHEDULER = {
@@ -221,6 +222,8 @@ def write_folder(folder: Path, vae: Any, unet: Any, text: Any) -> None:
     tcm = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=TCM_CHANNELS)
     for module, name in ((unet, "unet"), (tcm, "controlnet"), (vae, "vae"), (text, "text_encoder")):
         module.save_pretrained(folder / name)
+        for tensors in (folder / name).glob("*.safetensors"):
+            set_default_mode(tensors)
         for note in (folder / name).glob("*.sha256"):  # of the files that were there
             note.unlink()
     tokens = {"vocab.json": {"!": 0, "<|startoftext|>": 1, "<|endoftext|>": 2}}

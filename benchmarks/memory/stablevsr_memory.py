@@ -2,13 +2,14 @@
 
     python -m benchmarks.memory.stablevsr_memory [--write docs/models.md]
 
-Needs neither weights nor a GPU. A test holds the prediction against counted bytes at tiny size
-(tests/families/stablevsr/test_footprint.py).
+Needs neither weights nor a GPU, but torchvision for RAFT. Tests hold the prediction against counted bytes at tiny size
+(tests/families/stablevsr/test_footprint.py, test_flow_bytes.py).
 """
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from starvsr.engine.chunk_plan import ChunkPlan, Sizes
 from starvsr.engine.traits import Traits
 from starvsr.errors import ResourceError
 from starvsr.families.options import UpscaleOptions
+from starvsr.families.stablevsr.flow_bytes import flow_bytes
 from starvsr.families.stablevsr.footprint import Maps, StableVSRFootprint, trace_calls
 from starvsr.families.stablevsr.guidance_decoder import GuidanceDecoder
 from starvsr.families.stablevsr.loaded import LoadedNetworks
 from starvsr.families.stablevsr.upscaler import OVERLAP, SEGMENT
 from starvsr.models.flow.dis import DisFlow
+from starvsr.models.flow.raft import RaftFlow, check_raft
 from starvsr.models.int8 import largest_unpacked, to_int8
 from starvsr.models.weights import build_empty
 from starvsr.offload.memory_plan import PLACES
@@ -39,22 +42,19 @@ GB = 2**30
 CARDS_GB = (4, 5, 6, 8, 12, 24)
 INPUTS = ((320, 180), (480, 270), (960, 540))
 KINDS = (("fp16", "raft"), ("int8", "raft"), ("fp16", "dis"))
-RAFT_VALUES = 5_257_536
 UNET = PUBLISHED_UNET
 VAE = PUBLISHED_VAE | {"scaling_factor": 0.08333}
 
 
-class EmptyRaft:
-    """RAFT's place: as many weights, and no network."""
+def empty_raft() -> RaftFlow:
+    """Return RAFT without weights on the meta device.
 
-    name = "RAFT"
-
-    def __init__(self) -> None:
-        self.network = nn.Linear(RAFT_VALUES, 1, bias=False, device="meta")
-
-    def __call__(self, frames: Any, others: Any) -> Any:
-        """Estimate nothing."""
-        raise NotImplementedError
+    Raises:
+        OptionError: torchvision is not installed.
+    """
+    check_raft()
+    library: Any = import_module("torchvision.models.optical_flow")
+    return RaftFlow(build_empty(lambda: library.raft_large(weights=None)))
 
 
 def published_networks() -> tuple[Any, Any, Any]:
@@ -87,7 +87,8 @@ def footprint(precision: str, flow: str, *, small: bool = False) -> StableVSRFoo
     if precision == "int8":
         to_int8(unet)
         to_int8(tcm)
-    loaded = LoadedNetworks(unet, tcm, vae, EmptyRaft() if flow == "raft" else DisFlow(), decoder)
+    estimator = empty_raft() if flow == "raft" else DisFlow()
+    loaded = LoadedNetworks(unet, tcm, vae, estimator, decoder)
     return StableVSRFootprint(
         trace=lambda: calls,
         maps=Maps(tuple(UNET["block_out_channels"]), 2, 2),
@@ -96,7 +97,7 @@ def footprint(precision: str, flow: str, *, small: bool = False) -> StableVSRFoo
         unpacked=max(largest_unpacked(unet), largest_unpacked(tcm)),
         num_texts=1,
         directions=2,
-        has_raft=flow == "raft",
+        flow=partial(flow_bytes, estimator),
         device="cuda",
     )
 

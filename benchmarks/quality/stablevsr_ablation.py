@@ -35,6 +35,7 @@ from starvsr.diffusion.ddpm import DDPM
 from starvsr.diffusion.noise import FrameNoise
 from starvsr.families.registry import get_spec
 from starvsr.families.stablevsr.configuration import read_scheduler
+from starvsr.families.stablevsr.diffusers_parts import load_network
 from starvsr.families.stablevsr.guidance_decoder import decoder_files, describe_decoder, load_decoder
 from starvsr.families.stablevsr.load import encode_text
 from starvsr.families.stablevsr.networks import DiffusersNetworks
@@ -44,7 +45,6 @@ from starvsr.metrics.evaluate import measure
 from starvsr.metrics.metric import ByteArray, mean
 from starvsr.models.flow.dis import DisFlow
 from starvsr.models.weights.locate import find_model
-from starvsr.training.families.stablevsr_parts import load_frozen
 from starvsr.video.codec_pass import read_clip
 from starvsr.video.pixels import from_unit, to_unit
 
@@ -69,9 +69,9 @@ class Sampler:
     def __init__(self, folder: Path, num_steps: int, decoder: Path | None = None) -> None:
         files = find_model(get_spec("stablevsr", StableVSRSpec), folder)
         self.networks = DiffusersNetworks(
-            load_frozen(files, "unet", "UNet2DConditionModel"),
-            load_frozen(files, "tcm", "ControlNetModel"),
-            load_frozen(files, "vae", "AutoencoderKL"),
+            load_network(files, "unet"),
+            load_network(files, "tcm"),
+            load_network(files, "vae"),
             encode_text(files, ""),
         )
         self.small: SmallDecoderNetworks | None = None

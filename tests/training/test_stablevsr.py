@@ -315,6 +315,36 @@ def test_begins_with_a_released_tcm_or_with_that_of_another_run(recipe: Path, mo
         build_model(load_recipe(recipe, [f"init={other}"]))
 
 
+def test_training_opens_the_folders_that_inference_opens(recipe: Path, models: Path, tmp_path: Path) -> None:
+    """Old names of tensors and tensors that nothing reads are taken; damage is told with the file's name."""
+    folder = shutil.copytree(models, tmp_path / "StableVSR")
+    path = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    tensors = load_file(path)
+    for today, before in names.items():
+        tensors = {name.replace(f".{today}.", f".{before}."): tensor for name, tensor in tensors.items()}
+    save_file(tensors, path)
+    unet = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({**load_file(unet), "class_embedding.weight": torch.zeros(2, 2)}, unet)
+    model, plain = (build_model(load_recipe(recipe, [f"models={place}"])) for place in (folder, models))
+    for part in ("vae", "unet"):
+        wanted = getattr(plain, part).state_dict()
+        assert all(torch.equal(tensor, wanted[name]) for name, tensor in getattr(model, part).state_dict().items())
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(WeightsError, match="vae"):
+        build_model(load_recipe(recipe, [f"models={folder}"]))
+
+
+def test_a_tcm_that_trains_shares_nothing_with_its_file(recipe: Path, models: Path) -> None:
+    plain = recipe.read_text().replace("network = { conditioning_channels = [8, 12, 16] }", "")
+    recipe.write_text(plain)
+    first, again = (build_model(load_recipe(recipe, ["init=stablevsr"])) for _ in range(2))
+    with torch.no_grad():
+        first.network.conv_in.weight.add_(1)
+    released = load_file(models / "controlnet" / "diffusion_pytorch_model.safetensors")
+    assert torch.equal(again.network.conv_in.weight, released["conv_in.weight"])
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from starvsr.errors import OutputNotWritableError
+from starvsr.models.weights.save import save_tensors
 
 TENSORS = "diffusion_pytorch_model.safetensors"
 
@@ -47,10 +47,10 @@ def write_tensors(folder: Path, save_config: Callable[[Path], object], tensors: 
     try:
         partial.mkdir(parents=True)
         save_config(partial)
-        save_file(
+        save_tensors(
             {name: value.detach().float().cpu().contiguous() for name, value in tensors.items()},
             partial / TENSORS,
-            metadata={"format": "pt"},
+            {"format": "pt"},
         )
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)

@@ -129,6 +129,51 @@ def test_a_model_folder_may_hold_it(folder, published, decoder):
     assert load(folder)._loaded.guidance_decoder is None  # off unless it is asked for
 
 
+def convert(model: Path, out: Path, *words: str) -> int:
+    """By the command, from a folder that STARVSR_MODELS would name."""
+    return main(["models", "convert", "stablevsr", "-o", str(out), "--folder", str(model.parent), *words])
+
+
+def test_a_converted_model_folder_carries_it(folder, published, decoder, tmp_path, capsys):
+    """With what it says and does; a model without one has none after it."""
+    model = shutil.copytree(folder, tmp_path / "models" / "stablevsr")
+    assert convert(model, tmp_path / "plain") == 0 and not (tmp_path / "plain" / "guidance_decoder").exists()
+    shutil.copytree(decoder / "guidance_decoder", model / "guidance_decoder")
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    capsys.readouterr()
+    assert convert(model, whole) == 0 == convert(model, half, "--dtype", "fp16")
+    assert "guidance_decoder/config.json" in capsys.readouterr().out
+    for out in (whole, half):
+        written, given = (place / "guidance_decoder" / "config.json" for place in (out, decoder))
+        assert json.loads(written.read_text()) == json.loads(given.read_text())
+        assert "guidance_decoder" in json.loads((out / "model_index.json").read_text())
+        load(out, guidance_decoder=out)
+    tensors, given = (load_file(place / "guidance_decoder" / TENSORS) for place in (whole, decoder))
+    assert all(torch.equal(tensors[name], given[name]) for name in given) and len(tensors) == len(given)
+    assert load(whole)._loaded.guidance_decoder is None
+
+
+@pytest.mark.parametrize(
+    ("name", "entries", "words"),
+    [
+        ("config.json", {}, "holds diffusion_pytorch_model.safetensors alone"),
+        (TENSORS, {}, "holds config.json alone"),
+        (None, {"scaling_factor": 0.5}, "trained beside another autoencoder"),
+    ],
+)
+def test_half_a_decoder_and_one_of_another_model_are_not_converted(
+    folder, decoder, tmp_path, capsys, name, entries, words
+):
+    model = shutil.copytree(folder, tmp_path / "models" / "stablevsr")
+    place = shutil.copytree(decoder / "guidance_decoder", model / "guidance_decoder")
+    if name is not None:
+        (place / name).unlink()
+    else:
+        change(place / "config.json", **entries)
+    assert convert(model, tmp_path / "out") != 0
+    assert words in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_it_is_part_of_what_a_job_is_known_by(model, small, published, tmp_path):
     other = load(published, guidance_decoder=write_decoder(tmp_path, published, seed=4))
     also_tcm = load(published, guidance_decoder=tmp_path, tcm=published)

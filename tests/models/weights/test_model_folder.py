@@ -221,7 +221,7 @@ def test_nothing_is_left_half_written(files: ModelFiles, tmp_path: Path, monkeyp
     def full(*args: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("starvsr.models.weights.model_folder.save_file", full)
+    monkeypatch.setattr("starvsr.models.weights.model_folder.save_tensors", full)
     with pytest.raises(OutputNotWritableError, match="No space left"):
         convert(files, tmp_path / "model", config=SMALL)
     after = [path for path in sorted(tmp_path.iterdir()) if path.suffix != ".sha256"]

@@ -49,7 +49,7 @@ class Configuration:
         unet, tcm, vae, text = (read_json(files, f"{role}/config.json") for role in ("unet", "tcm", "vae", "text"))
         scheduler = read_scheduler(files)
         for role, config in (("unet", unet), ("tcm", tcm)):
-            _check_inputs(config, str(files[f"{role}/config.json"]))
+            check_inputs(config, str(files[f"{role}/config.json"]))
         _check_decoder(vae, unet, files)
         _check_condition(tcm, files)
         for key in _SHARED_KEYS:
@@ -103,7 +103,16 @@ def read_scheduler(files: ModelFiles) -> DDPM:
         raise WeightsError(f"{path}: {error}") from error
 
 
-def _check_inputs(config: Mapping[str, Any], path: str) -> None:
+def check_inputs(config: Mapping[str, Any], path: str) -> None:
+    """Refuse a UNet or TCM that reads other inputs than StableVSR's.
+
+    Args:
+        config: Its configuration.
+        path: The file, for the message.
+
+    Raises:
+        WeightsError: It has a noise-level embedding or other inputs beside its 7 channels.
+    """
     if config.get("num_class_embeds") is not None or config.get("class_embed_type") is not None:
         raise WeightsError(
             f"{path} describes a network with noise-level embedding, as the original x4 upscaler has it: "

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from starvsr.families.stablevsr.decoder import FrameDecoder
+from starvsr.families.stablevsr.flow_bytes import FlowBytes
 from starvsr.families.stablevsr.guidance_decoder import GuidanceDecoder, GuidanceDecoderConfig
 from starvsr.families.stablevsr.plan import AT_ONCE, StableVSRPlan
 from starvsr.families.stablevsr.split_unet import encode, finish
@@ -87,7 +88,7 @@ class StableVSRFootprint:
         unpacked: Bytes of the largest weight multiplied out from 8 bits.
         num_texts: 2 with guidance by a negative prompt, else 1.
         directions: Directions whose flow is kept, 0 to 2.
-        has_raft: The flow is RAFT's.
+        flow: Bytes of estimating one flow for low-quality frames of (height, width).
         device: Where the model computes.
     """
 
@@ -98,7 +99,7 @@ class StableVSRFootprint:
     unpacked: int
     num_texts: int
     directions: int
-    has_raft: bool
+    flow: FlowBytes
     device: Device
 
     @cached_property
@@ -130,7 +131,7 @@ class StableVSRFootprint:
     def _flow(self, clip: ClipSize, plan: StableVSRPlan) -> int:
         if clip.num_frames == 1 or self.directions == 0:
             return 0
-        return flow_bytes(clip.height * clip.width, self.has_raft)
+        return self.flow(clip.height, clip.width)
 
     def _sample(self, clip: ClipSize, plan: StableVSRPlan) -> int:
         count = min(clip.num_frames, plan.frames_at_once)
@@ -171,20 +172,6 @@ class StableVSRFootprint:
     def plan_from(self, values: Mapping[str, Any]) -> StableVSRPlan:
         """Read a plan from a job's manifest."""
         return StableVSRPlan.from_dict(values)
-
-
-def flow_bytes(cells: int, has_raft: bool) -> int:
-    """Return the bytes of estimating one flow, without weights.
-
-    RAFT's are from its architecture, since torchvision need not be installed: two tables of every eighth pixel against
-    every other (as multiplied, and divided by a constant), of which one and a third stay, and maps in half resolution.
-    """
-    pictures = 2 * 3 * FLOAT * PIXELS * cells
-    if not has_raft:
-        return 2 * pictures
-    features = PIXELS * cells // 64
-    table, maps = FLOAT * features**2, 400 * PIXELS * cells
-    return pictures + max(2 * table, table * 4 // 3 + maps // 4, maps)
 
 
 def trace_calls(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from starvsr.engine.allocator import keep_freed_memory
 from starvsr.errors import OptionError, WeightsError
 from starvsr.families.precision import choose_dtype
 from starvsr.families.stablevsr.configuration import Configuration, read_json
+from starvsr.families.stablevsr.diffusers_parts import UNUSED, library, load_network
 from starvsr.families.stablevsr.guidance_decoder import FOLDER, decoder_files, describe_decoder, load_decoder
 from starvsr.families.stablevsr.networks import DiffusersNetworks
 from starvsr.families.stablevsr.spec import StableVSRSpec
@@ -27,8 +26,6 @@ from starvsr.models.int8 import to_int8
 from starvsr.models.weights import build_empty, digest, fit, known_digest, read_tensors
 from starvsr.models.weights.locate import ModelFiles, find_model
 
-_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-_UNUSED = ("class_embedding.weight", "text_model.embeddings.position_ids", "embeddings.position_ids")
 _TEXT_LENGTH = 77
 
 
@@ -71,8 +68,8 @@ def load(
         files |= tcm_files(Path(tcm))
     if guidance_decoder is not None:
         files |= decoder_files(Path(guidance_decoder))
-    for library in ("diffusers", "transformers"):
-        _library(library)
+    for package in ("diffusers", "transformers"):
+        library(package)
     estimator: FlowEstimator | None = None
     if flow == "dis":
         estimator = load_dis()
@@ -82,9 +79,8 @@ def load(
     small = None if guidance_decoder is None else describe_decoder(files, configuration.vae)
     if device == "cpu":
         keep_freed_memory()
-    unet = _network(files, "unet", "UNet2DConditionModel", configuration.unet, dtype)
-    control = _network(files, "tcm", "ControlNetModel", configuration.tcm, dtype)
-    vae = _network(files, "vae", "AutoencoderKL", configuration.vae, torch.float32)
+    unet, control = (load_network(files, role, dtype) for role in ("unet", "tcm"))
+    vae = load_network(files, "vae")
     decoder = None if small is None else load_decoder(files, small, vae, dtype)
     if in_8_bits:
         to_int8(unet)
@@ -167,7 +163,7 @@ def encode_text(files: ModelFiles, prompt: str) -> Tensor:
         OptionError: transformers is not installed, or the prompt has more tokens than the text tower reads.
         WeightsError: text tower or tokenizer are missing or damaged.
     """
-    transformers = _library("transformers")
+    transformers = library("transformers")
     try:
         config = transformers.CLIPTextConfig(**read_json(files, "text/config.json"))
         tower = build_empty(lambda: transformers.CLIPTextModel(config)).eval()
@@ -177,7 +173,7 @@ def encode_text(files: ModelFiles, prompt: str) -> Tensor:
     tensors = {
         name if name in wanted else name.removeprefix("text_model."): tensor
         for name, tensor in read_tensors(files["text"]).items()
-        if name not in _UNUSED
+        if name not in UNUSED
     }
     fit(tower, tensors, files["text"], dtype=torch.float32)
     _number_positions(tower)
@@ -207,39 +203,6 @@ def _tokenizer(files: ModelFiles) -> Any:
             raise WeightsError(f"the model has no {name}: fetch it again, or give a whole folder with --weights")
     folder = files["tokenizer/vocab.json"].parent
     try:
-        return _library("transformers").CLIPTokenizer.from_pretrained(str(folder))
+        return library("transformers").CLIPTokenizer.from_pretrained(str(folder))
     except Exception as error:  # each version of the library fails in its own way
         raise WeightsError(f"cannot read the tokenizer in {folder}: {first_line(error)}; fetch it again") from error
-
-
-def _network(files: ModelFiles, role: str, class_name: str, config: Mapping[str, Any], dtype: torch.dtype) -> nn.Module:
-    """Build a network of diffusers by its configuration and give it the tensors of its file."""
-    make = getattr(_library("diffusers"), class_name).from_config
-    try:
-        network: nn.Module = build_empty(lambda: make(dict(config)))
-    except Exception as error:  # whatever a wrong value leads to inside the library
-        raise WeightsError(
-            f"{files[f'{role}/config.json']} describes no {class_name}: {first_line(error)}; fetch it again"
-        ) from error
-    wanted = network.state_dict()
-    tensors = {_today(name, wanted): tensor for name, tensor in read_tensors(files[role]).items()}
-    tensors = {name: tensor for name, tensor in tensors.items() if name in wanted or name not in _UNUSED}
-    for name, tensor in tensors.items():
-        if name in wanted and tensor.ndim == 4 and wanted[name].ndim == 2:  # attention as 1x1 convolutions
-            tensors[name] = tensor[:, :, 0, 0]
-    fit(network, tensors, files[role], dtype=dtype)
-    return network.eval().requires_grad_(False)
-
-
-def _today(name: str, wanted: Mapping[str, Tensor]) -> str:
-    """Return today's name of a tensor of an attention; old files of the autoencoder have others."""
-    if name in wanted:
-        return name
-    return re.sub(r"\.(query|key|value|proj_attn)\.", lambda found: f".{_OLD_ATTENTION[found[1]]}.", name)
-
-
-def _library(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise OptionError(f"stablevsr needs {name}: pip install 'starvsr[stablevsr]'") from error

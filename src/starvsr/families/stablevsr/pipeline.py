@@ -18,6 +18,7 @@ from starvsr.engine.clip_upscaler import ClipArguments
 from starvsr.engine.traits import Traits
 from starvsr.errors import OptionError, ResourceError
 from starvsr.families.stablevsr.configuration import SCALE
+from starvsr.families.stablevsr.flow_bytes import flow_bytes
 from starvsr.families.stablevsr.flows import EnlargedFlows
 from starvsr.families.stablevsr.footprint import DECODE, FLOW, SAMPLE, Maps, StableVSRFootprint, trace_calls
 from starvsr.families.stablevsr.inference import InferenceNetworks
@@ -113,7 +114,7 @@ class StableVSRPipeline:
             unpacked=max(largest_unpacked(loaded.unet), largest_unpacked(loaded.tcm)),
             num_texts=len(self.sampling.texts),
             directions=2 if self.sampling.guidance.scale else 0,
-            has_raft="flow" in self._components,
+            flow=partial(flow_bytes, loaded.flow),
             device="cpu" if self.device.type == "cpu" else "cuda",
         )
 

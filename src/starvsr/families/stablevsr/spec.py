@@ -26,8 +26,12 @@ LAYOUT = {
     "tokenizer/special_tokens_map.json": "tokenizer/special_tokens_map.json",
     "tokenizer/tokenizer_config.json": "tokenizer/tokenizer_config.json",
     "scheduler/scheduler_config.json": "scheduler/scheduler_config.json",
+    "guidance_decoder": f"guidance_decoder/{_TENSORS}",
+    "guidance_decoder/config.json": "guidance_decoder/config.json",
 }
-"""Where the files lie in the published folder."""
+"""Where the files lie in the published folder, and those that a trained one may have besides."""
+OPTIONAL = ("guidance_decoder", "guidance_decoder/config.json")
+"""What a model folder may lack."""
 
 
 def _component(role: str, folder: str, summary: str, size: int, *names: str) -> Component:

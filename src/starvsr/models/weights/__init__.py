@@ -1,27 +1,24 @@
 """Weights on disk: find, fetch, check, read, convert, and fit them into networks.
 
 Files are safetensors, or `.pt` files that hold tensors and nothing that could run. Modules, from the disk up:
-``pickles`` and ``tensors`` read, ``digests`` checks, ``components`` lists what is published, ``releases`` tells which
-component a file is, ``cache`` finds files, ``hub`` downloads one (``hub_errors`` says why it could not), ``download``
-gets and verifies the files of a component, ``assign`` fills networks, ``star`` knows STAR's checkpoints, ``locate``
-puts a model's files together, ``model_folder`` writes model folders.
+``pickles`` and ``tensors`` read, ``save`` writes, ``digests`` checks, ``components`` lists what is published,
+``releases`` tells which component a file is, ``cache`` finds files, ``hub`` downloads one (``hub_errors`` says why it
+could not), ``download`` gets and verifies the files of a component, ``assign`` fills networks, ``star`` knows STAR's
+checkpoints, ``locate`` puts a model's files together, ``model_folder`` writes model folders.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from starvsr.errors import WeightsError
 from starvsr.models.weights.assign import build_empty, check_fit, fit
 from starvsr.models.weights.digests import check_digest, digest, known_digest
 from starvsr.models.weights.locate import ModelFiles, find_model
+from starvsr.models.weights.save import save_weights
 from starvsr.models.weights.star import liem_names, load_star_unet, load_training_start
 from starvsr.models.weights.tensors import read_metadata, read_tensors
 
@@ -61,27 +58,3 @@ def load_weights(module: nn.Module, path: Path, *, may_lack: Collection[str] = (
     own = module.state_dict()
     check_fit(own, tensors, path, new=[name for name in may_lack if name in own and name not in tensors])
     module.load_state_dict({**own, **{key: tensor.float() for key, tensor in tensors.items()}})
-
-
-def save_weights(tensors: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
-    """Write tensors to a safetensors file, which appears under its name only when whole."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    save_file(
-        {key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in tensors.items()},
-        partial,
-        metadata=dict(metadata),
-    )
-    _sort_metadata(partial)
-    os.replace(partial, path)
-
-
-def _sort_metadata(path: Path) -> None:
-    """Put the metadata of a safetensors file in order, in place: the library writes them in another one each time."""
-    with path.open("r+b") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(ordered) <= size:
-            file.seek(8)
-            file.write(ordered.ljust(size))

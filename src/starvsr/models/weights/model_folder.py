@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from starvsr.errors import OutputExistsError, OutputNotWritableError
 from starvsr.models.weights.digests import known_digest
 from starvsr.models.weights.releases import COMPONENT_KEY, component_of
+from starvsr.models.weights.save import save_tensors
 from starvsr.models.weights.tensors import read_tensors
 from starvsr.version import __version__
 
@@ -175,7 +175,7 @@ class _Writer:
             share = f", part {number} of {len(shards)}" if count else ""
             self.summaries[f"{part.folder}/{name}"] = f"{part.summary}{_origin(source)}{share}"
             block = {key: self._as_written(tensors[key]) for key in keys}
-            save_file(block, self._place(f"{part.folder}/{name}"), metadata=metadata)
+            save_tensors(block, self._place(f"{part.folder}/{name}"), metadata)
             places |= dict.fromkeys(keys, name)
         if len(shards) > 1:
             total = sum(tensor.numel() * (self._dtype or tensor.dtype).itemsize for tensor in tensors.values())

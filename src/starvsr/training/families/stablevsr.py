@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from starvsr.errors import DataError
 from starvsr.families.stablevsr.configuration import read_scheduler
+from starvsr.families.stablevsr.diffusers_parts import load_network
 from starvsr.families.stablevsr.load import encode_text
 from starvsr.families.stablevsr.spec import LAYOUT, StableVSRSpec
 from starvsr.models.flow.dis import DisFlow
@@ -24,7 +25,6 @@ from starvsr.training.families.stablevsr_parts import (
     build_tcm,
     check_objectives,
     find_fixed,
-    load_frozen,
     network_sizes,
     tcm_sizes,
 )
@@ -84,7 +84,7 @@ class StableVSRTraining(TrainingFamily[StableVSRSpec]):
                 f"{begun.digest}): put that one back, or begin in another folder"
             )
         flow = _estimator(config, str(device))
-        unet = load_frozen(files, "unet", "UNet2DConditionModel").to(device)
+        unet = load_network(files, "unet").to(device)
         tcm = build_tcm(unet, config, files, start.word)
         if config.run.activation_checkpointing:
             for network in (unet, tcm):
@@ -95,7 +95,7 @@ class StableVSRTraining(TrainingFamily[StableVSRSpec]):
             network=tcm.requires_grad_(True).to(device),
             parts=TCM_PARTS,
             unet=unet,
-            vae=load_frozen(files, "vae", "AutoencoderKL").to(device),
+            vae=load_network(files, "vae").to(device),
             text=encode_text(files, "").to(device),
             scheduler=read_scheduler(files),
             flow=flow,
@@ -149,7 +149,7 @@ class StableVSRTraining(TrainingFamily[StableVSRSpec]):
         files = find_fixed(self.entry, config)
         if start is not None and start.digest != digest(files["unet"]):
             raise DataError(f"{files['unet']} is another UNet than the run began with: put that one back")
-        unet = load_frozen(files, "unet", "UNet2DConditionModel")
+        unet = load_network(files, "unet")
         tcm = build_tcm(unet, config, files, start.word if start is not None else config.init)
         write_network(path / "controlnet", tcm, tensors)
         for role, place in LAYOUT.items():

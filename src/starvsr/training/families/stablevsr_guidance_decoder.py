@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from starvsr.errors import DataError, OptionError
 from starvsr.families.stablevsr.configuration import read_scheduler
+from starvsr.families.stablevsr.diffusers_parts import load_network
 from starvsr.families.stablevsr.guidance_decoder import (
     FOLDER,
     TENSORS,
@@ -26,7 +27,7 @@ from starvsr.families.stablevsr.load import encode_text
 from starvsr.families.stablevsr.spec import StableVSRSpec
 from starvsr.models.weights import ModelFiles, digest
 from starvsr.training.config import StageConfig, TrainConfig
-from starvsr.training.families.stablevsr_parts import check_objectives, find_fixed, load_frozen, network_sizes
+from starvsr.training.families.stablevsr_parts import check_objectives, find_fixed, network_sizes
 from starvsr.training.family import TrainingFamily, autocast_of, crop_of
 from starvsr.training.guidance_decoder import GuidanceDecoderModel, write_decoder
 from starvsr.training.model import Start
@@ -80,14 +81,14 @@ class GuidanceDecoderTraining(TrainingFamily[StableVSRSpec]):
         start = Start(word if begun is None else begun.word, files["vae"], _digest(files))
         if begun is not None:
             _check_same(files, begun)
-        vae = load_frozen(files, "vae", "AutoencoderKL")
+        vae = load_network(files, "vae")
         network = _decoder(config, vae, start.word)
         return GuidanceDecoderModel(
             name=self.entry.name,
             scale=self.entry.scale,
             network=network.requires_grad_(True).to(device),
             parts=DECODER_PARTS,
-            unet=load_frozen(files, "unet", "UNet2DConditionModel").to(device),
+            unet=load_network(files, "unet").to(device),
             vae=vae.to(device),
             text=encode_text(files, "").to(device),
             scheduler=read_scheduler(files),
@@ -133,7 +134,7 @@ class GuidanceDecoderTraining(TrainingFamily[StableVSRSpec]):
         files = find_fixed(self.entry, config)
         if start is not None:
             _check_same(files, start)
-        vae = load_frozen(files, "vae", "AutoencoderKL")
+        vae = load_network(files, "vae")
         sizes = _decoder(config, vae, "" if start is None else start.word).config
         write_decoder(path, Described(sizes, float(vae.config.scaling_factor), fingerprint(vae)), tensors)
         return path / TENSORS

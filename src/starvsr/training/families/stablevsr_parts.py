@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from starvsr.errors import DataError, OptionError, WeightsError
+from starvsr.errors import DataError, WeightsError
+from starvsr.families.stablevsr.diffusers_parts import library, load_network
 from starvsr.families.stablevsr.load import tcm_files
 from starvsr.families.stablevsr.spec import StableVSRSpec
 from starvsr.models.weights.cache import Places
@@ -131,29 +132,6 @@ PUBLISHED_VAE: dict[str, Any] = {
 }
 
 
-def load_frozen(files: ModelFiles, role: str, class_name: str) -> Any:
-    """Load a network of diffusers in float32, in evaluation mode, on the CPU, frozen.
-
-    Raises:
-        WeightsError: it is damaged, lacks tensors, or has a noise-level embedding.
-        OptionError: diffusers is not installed.
-    """
-    kind, path = getattr(_diffusers(), class_name), files[role]
-    try:
-        network, found = kind.from_pretrained(
-            path.parent, torch_dtype=torch.float32, low_cpu_mem_usage=False, output_loading_info=True
-        )
-    except Exception as error:  # of many kinds: a damaged file, sizes that do not fit
-        raise WeightsError(f"cannot load {path.parent}: {error}; fetch it again") from error
-    if found["missing_keys"]:
-        raise WeightsError(f"{path} lacks {len(found['missing_keys'])} tensors ({found['missing_keys'][0]}, ...)")
-    if network.config.get("num_class_embeds") is not None:
-        raise WeightsError(
-            f"{path.parent} has a noise-level embedding, as the original x4 upscaler: StableVSR's has none"
-        )
-    return network.eval().requires_grad_(False)
-
-
 def build_tcm(unet: nn.Module, config: TrainConfig, files: ModelFiles, start: str) -> Any:
     """Build the TCM, a ``ControlNetModel``, on the CPU.
 
@@ -172,13 +150,13 @@ def build_tcm(unet: nn.Module, config: TrainConfig, files: ModelFiles, start: st
         channels = tcm_sizes(config).conditioning_channels
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            return _diffusers().ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
+            return library("diffusers").ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
     if config.network:
         raise DataError("recipe section network is for a fresh TCM, and this one starts from a TCM with its own sizes")
     found = files if start == config.model else tcm_files(Path(start).expanduser())
-    loaded = load_frozen(found, "tcm", "ControlNetModel")
+    loaded = load_network(found, "tcm")
     _check_fits(loaded, unet, found["tcm"])
-    return loaded
+    return copy.deepcopy(loaded)  # its weights change, and those of the file stay
 
 
 def _check_fits(tcm: Any, unet: Any, path: Path) -> None:
@@ -190,10 +168,3 @@ def _check_fits(tcm: Any, unet: Any, path: Path) -> None:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
-
-
-def _diffusers() -> Any:
-    try:
-        return import_module("diffusers")
-    except ImportError as error:
-        raise OptionError("training stablevsr needs diffusers: pip install 'starvsr[stablevsr]'") from error
