@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starvsr.errors import OptionError, StarVsrError
-from starvsr.metrics.color_drift import COLOR_DRIFT, COLOR_DRIFT_LQ, COLOR_ERROR
+from starvsr.metrics.color_drift import COLOR_DRIFT, COLOR_DRIFT_LQ, COLOR_ERROR, COLOR_ERROR_LQ
+from starvsr.metrics.consistency import ADDED_DETAIL, CONSISTENCY
 from starvsr.metrics.dists import DISTS
 from starvsr.metrics.fidelity import PSNR_RGB, PSNR_Y, PSNR_Y_FULL, SSIM_RGB, SSIM_Y
 from starvsr.metrics.flow_choice import FlowName, check_flow
@@ -16,7 +17,7 @@ from starvsr.metrics.multiscale_ssim import MS_SSIM
 from starvsr.metrics.niqe import NIQE, NIQE_FULL
 from starvsr.metrics.pyiqa_backend import CLIPIQA, ILNIQE, MUSIQ
 from starvsr.metrics.sampled import every_nth, split_name
-from starvsr.metrics.seams import SEAM_LINES, SEAM_STEPS
+from starvsr.metrics.seams import SEAM_LINES, SEAM_LINES_LQ, SEAM_STEPS, SEAM_STEPS_LQ
 from starvsr.metrics.still_flicker import STILL_FLICKER, STILL_FLICKER_LQ
 from starvsr.metrics.temporal import WARPING_ERROR
 from starvsr.metrics.temporal_change import TOF
@@ -52,8 +53,13 @@ METRICS: list[Metric] = [
     COLOR_ERROR,
     COLOR_DRIFT,
     COLOR_DRIFT_LQ,
+    COLOR_ERROR_LQ,
+    CONSISTENCY,
+    ADDED_DETAIL,
     SEAM_LINES,
     SEAM_STEPS,
+    SEAM_LINES_LQ,
+    SEAM_STEPS_LQ,
     DETAIL_SHARE,
     DETAIL_CORRELATION,
     WEAVE,

@@ -54,7 +54,7 @@ def _occluded(forward: FloatArray, rows: slice, returned: Tensor) -> BoolArray:
         rows: which.
         returned: the backward flow, fetched at x + forward(x), [2, h, W].
     """
-    below = torch.from_numpy(forward[rows.start : rows.stop + 1]).permute(2, 0, 1).contiguous()
+    below = torch.from_numpy(np.array(forward[rows.start : rows.stop + 1])).permute(2, 0, 1).contiguous()
     there = below[:, : rows.stop - rows.start]
     size = there.square().sum(0)
     inconsistent = (returned + there).square_().sum(0) > 0.01 * (returned.square().sum(0) + size) + 0.5
@@ -92,7 +92,7 @@ def warping_error(
 
     def measure(rows: slice) -> None:
         found = sampler(forward, rows)
-        first = torch.from_numpy(frame[rows]).permute(2, 0, 1).float()
+        first = torch.from_numpy(frame[rows].astype(np.float32)).permute(2, 0, 1)
         squared = (found[:3] - first).square_().sum(0).numpy()
         visible = np.ones(squared.shape, bool)
         if backward is not None:

@@ -47,15 +47,15 @@ class Sampler:
         memory[:, pixels : pixels + self._width + 1] = 0  # read with the weight 0 at the lower and the right border
         begin = 0
         for picture in pictures:
-            values = torch.from_numpy(np.ascontiguousarray(picture)).view(pixels, -1)
-            memory[begin : begin + values.shape[1], :pixels] = values.T
-            begin += values.shape[1]
+            values = picture.reshape(pixels, -1).T
+            memory.numpy()[begin : begin + len(values), :pixels] = values
+            begin += len(values)
         self._planes = memory.as_strided((1, channels, rows, columns), (plane * channels, plane, self._width, 1))
         self._across = torch.arange(self._width, dtype=torch.float32)
 
     def __call__(self, flow: FloatArray, rows: slice) -> Tensor:
         """Return the pictures, float32 [C, h, W], for some rows of the flow, which is [H, W, 2] in pixels."""
-        moved = torch.from_numpy(np.ascontiguousarray(flow[rows]))
+        moved = torch.from_numpy(np.array(flow[rows], np.float32))
         down = torch.arange(rows.start, rows.stop, dtype=torch.float32)[:, None]
         grid = torch.empty((1, *moved.shape))
         for axis, (start, side) in enumerate(((self._across, self._width), (down, self._height))):
