@@ -115,7 +115,7 @@ class JobInput(ClipSource):
     job: Job
 
     @property
-    def info(self) -> VideoInfo:  # type: ignore[override]
+    def info(self) -> VideoInfo:
         """What the job found out of it."""
         return self.job.info
 

@@ -23,6 +23,9 @@ from starvsr.metrics.seams import frame_line_ratios
 
 NAME = "survey of the result"
 
+_MOST_LINES = 0.95
+"""Share of all lines of a frame that a border of tiles is held against: pictures have lines, too."""
+
 
 @dataclass(frozen=True)
 class Borders:
@@ -54,6 +57,7 @@ class ResultSurvey:
         self._borders = borders
         self._num_frames = 0
         self._lines = [np.zeros(len(places)) for places in (borders.columns, borders.rows)] if borders else []
+        self._elsewhere = np.zeros(2)
         self._energy: npt.NDArray[np.float64] | None = None
         self._kinds = np.zeros(0)
         self._energy_of = np.zeros(len(KINDS))
@@ -91,10 +95,10 @@ class ResultSurvey:
             self._kinds[number] += chosen
             self._energy_of[number] += energy[chosen].sum()
         if self._borders is not None and (self._borders.columns or self._borders.rows):
-            for sums, places, ratios in zip(
-                self._lines, (self._borders.columns, self._borders.rows), frame_line_ratios(frame, "lq"), strict=True
-            ):
-                sums += [ratios[place - 1] for place in places]
+            places = (self._borders.columns, self._borders.rows)
+            for axis, ratios in enumerate(frame_line_ratios(frame, "lq")):
+                self._lines[axis] += [ratios[place - 1] for place in places[axis]]
+                self._elsewhere[axis] += np.quantile(ratios, _MOST_LINES)
         self._num_frames += 1
         if energy.mean() > self._most:
             self._most = float(energy.mean())
@@ -133,4 +137,5 @@ class ResultSurvey:
             "cuts": borders.cuts,
             "columns": columns,
             "rows": rows,
+            "lines_95": (self._elsewhere / self._num_frames).round(3).tolist(),
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -123,9 +123,9 @@ def _changes(frames: Iterator[FrameSet], reference: Reference) -> Iterator[float
 
     The error against a ground truth is that of R, G and B, the one against an input that of luma.
     """
-    before: npt.NDArray[np.generic] | None = None
+    before: Any = None
     for frame in frames:
-        error = input_error(frame) if reference == "lq" else frame.hq.astype(np.int16) - frame.gt.astype(np.int16)
+        error: Any = input_error(frame) if reference == "lq" else frame.hq.astype(np.int16) - frame.gt.astype(np.int16)
         yield math.nan if before is None else float(np.abs(error - before).mean())
         before = error
 

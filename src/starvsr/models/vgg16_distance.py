@@ -24,10 +24,13 @@ STRIP_ELEMENTS = {"cpu": 1 << 22, "other": 1 << 26}
 def layer_weights(network: Vgg16, dtype: torch.dtype) -> list[list[tuple[Tensor, Tensor]]]:
     """Return kernels and biases, block by block, as :func:`frame_distances` takes them."""
     form = torch.channels_last
-    return [
-        [(layer.weight.to(dtype).contiguous(memory_format=form), layer.bias.to(dtype)) for layer in convolutions(block)]
-        for block in network.blocks
-    ]
+    found: list[list[tuple[Tensor, Tensor]]] = []
+    for block in network.blocks:
+        found.append([])
+        for layer in convolutions(block):
+            assert layer.bias is not None
+            found[-1].append((layer.weight.to(dtype).contiguous(memory_format=form), layer.bias.to(dtype)))
+    return found
 
 
 @torch.inference_mode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 from urllib.parse import quote
@@ -21,8 +22,27 @@ _STEP_NOTE = (
     "How much the error against the input changes where a segment begins, by the median of the 8 frames before and "
     "after; 1 is no seam."
 )
-_LINE_NOTE = "Step across a border of tiles, by that of the lines beside it, mean over frames; 1 is no seam."
-_VISIBLE = 1.5
+_LINE_NOTE = (
+    "Step of the error across a border of tiles, by that of the lines beside it, mean over frames; 1 is no seam. One "
+    "stands out above 1.5, and above 95 % of all lines of the frames: pictures have lines of their own."
+)
+VISIBLE = 1.5
+"""Ratio from which on a border may stand out."""
+
+_MOST_ROWS = 6
+
+
+@dataclass(frozen=True)
+class _Border:
+    """A border, how much the result changes there, and from which ratio on that stands out."""
+
+    name: str
+    ratio: float
+    limit: float
+
+    @property
+    def stands_out(self) -> bool:
+        return self.ratio > self.limit
 
 
 def added(report: Report, surveys: Mapping[tuple[str, str], ResultSurvey]) -> str:
@@ -75,7 +95,9 @@ def _clip(score: ClipScore, survey: ResultSurvey | None) -> str:
         '<div class="wide"><table><thead><tr><th scope="col">region of the input</th><th scope="col">share</th>'
         f'<th scope="col">added, levels</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
-    return f'<h3>{escape(score.clip)} <small>{escape(score.method)}</small></h3><div class="maps">{maps}</div>{table}'
+    words = "".join(f"<li>{escape(line)}</li>" for line in _in_words(score))
+    head = f"<h3>{escape(score.clip)} <small>{escape(score.method)}</small></h3><ul>{words}</ul>"
+    return f'{head}<div class="maps">{maps}</div>{table}'
 
 
 def _legend(kinds: Mapping[str, Any]) -> str:
@@ -93,23 +115,66 @@ def _levels(value: float | None) -> str:
 
 def _borders(score: ClipScore) -> str:
     found = score.survey["borders"]
-    steps = score.frames.get("seam_steps_lq", [])
-    at_segments = [(index, steps[index]) for index in found["segments"] if index < len(steps)]
     parts = [f"<h3>{escape(score.clip)}</h3><p>{escape(found['plan'])}; scene cuts: {found['cuts']}.</p>"]
-    parts.append(_ranked("first frame of a segment", [(f"frame {i}", value) for i, value in at_segments], _STEP_NOTE))
-    lines = [(f"column {place}", ratio) for place, ratio in found["columns"]]
-    lines += [(f"row {place}", ratio) for place, ratio in found["rows"]]
-    parts.append(_ranked("border of tiles", lines, _LINE_NOTE))
+    parts.append(_ranked("first frame of a segment", _segment_steps(score), _STEP_NOTE))
+    parts.append(_ranked("border of tiles", _tile_lines(score), _LINE_NOTE))
     return "".join(parts)
 
 
-def _ranked(what: str, found: Sequence[tuple[str, float]], note: str) -> str:
+def _segment_steps(score: ClipScore) -> list[_Border]:
+    steps = score.frames.get("seam_steps_lq", [])
+    found = [_Border(f"frame {i}", steps[i], VISIBLE) for i in score.survey["borders"]["segments"] if i < len(steps)]
+    return [one for one in found if not math.isnan(one.ratio)]
+
+
+def _tile_lines(score: ClipScore) -> list[_Border]:
+    found = score.survey["borders"]
+    most = [max(VISIBLE, value) for value in found["lines_95"]]
+    return [
+        _Border(f"{name} {place}", ratio, limit)
+        for name, lines, limit in (("column", found["columns"], most[0]), ("row", found["rows"], most[1]))
+        for place, ratio in lines
+    ]
+
+
+def _ranked(what: str, found: Sequence[_Border], note: str) -> str:
     """Show the worst ones, and how many stand out."""
-    known = sorted(((name, value) for name, value in found if not math.isnan(value)), key=lambda one: -one[1])
-    if not known:
+    if not found:
         return f'<p class="note">No {what} to look at.</p>'
-    visible = sum(value > _VISIBLE for _, value in known)
-    rows = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{value:.2f}</td></tr>' for name, value in known[:6])
-    told = f"{len(known)} in all, {visible} above {_VISIBLE}."
-    table = f'<thead><tr><th scope="col">{what}</th><th scope="col">ratio</th></tr></thead><tbody>{rows}</tbody>'
-    return f'<div class="wide"><table>{table}</table></div><p class="note">{told} {note}</p>'
+    worst = sorted(found, key=lambda one: -one.ratio)[:_MOST_ROWS]
+    rows = "".join(
+        f'<tr><th scope="row">{escape(one.name)}</th><td>{one.ratio:.2f}</td>'
+        f'<td class="word">{"stands out" if one.stands_out else "-"}</td></tr>'
+        for one in worst
+    )
+    head = f'<tr><th scope="col">{what}</th><th scope="col">ratio</th><th scope="col"></th></tr>'
+    table = f"<thead>{head}</thead><tbody>{rows}</tbody>"
+    return f'<div class="wide"><table>{table}</table></div><p class="note">{_told(found)}. {note}</p>'
+
+
+def _told(found: Sequence[_Border]) -> str:
+    return f"{len(found)} in all, {sum(one.stands_out for one in found)} stand out"
+
+
+def _in_words(score: ClipScore) -> list[str]:
+    """Say what was found, a sentence each."""
+    values = {name: score.value(name) for name in score.frames}
+    lines = []
+    if "consistency_lq_db" in values:
+        lines.append(f"Reduced to the size of the input, it is {values['consistency_lq_db']:.1f} dB (PSNR) from it.")
+    if "color_error_lq_de00" in values:
+        lines.append(
+            f"Its mean colour is {values['color_error_lq_de00']:.2f} from the input's (CIEDE2000; 1 is just seen)."
+        )
+    kinds = {name: kind for name, kind in score.survey["kinds"].items() if kind["added"] is not None}
+    most = max(kinds, key=lambda name: float(kinds[name]["added"]))
+    if "added_detail_lq" in values:
+        added = f"It adds {values['added_detail_lq']:.1f} levels of detail"
+        lines.append(f"{added}, most in {most} regions ({kinds[most]['added']:.1f}).")
+    if "still_flicker_lq" in values:
+        lines.append(
+            f"Where the input stands still, it changes by {values['still_flicker_lq']:.1f} levels from frame to frame."
+        )
+    if score.survey.get("borders"):
+        lines.append(f"Borders of segments: {_told(_segment_steps(score))}; of tiles: {_told(_tile_lines(score))}.")
+    return lines
