@@ -102,8 +102,10 @@ def test_other_sizes_are_refused_and_the_likely_cause_named(tmp_path: Path) -> N
         check_files(trio(odd, large))
     with pytest.raises(InputError, match="64x96, the reference 96x64: turn one of them"):
         check_files(trio(tall, large))
-    with pytest.raises(InputError, match="no whole multiple of the input's 96x62"):
+    with pytest.raises(InputError, match=r"96x64, and the input has another shape \(96x62\)"):
         check_files(trio(large, lq=odd))
+    rounded = film(tmp_path / "e.mkv", moving(2, 36, 54))
+    assert check_files(trio(large, lq=rounded)) == []
     assert check_files(trio(large, lq=small)) == []
 
 

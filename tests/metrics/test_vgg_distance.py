@@ -11,8 +11,11 @@ import pytest
 import torch
 
 from starvsr.errors import OptionError, WeightsError
-from starvsr.metrics.vgg_distance import vgg_distance
-from starvsr.models.vgg16 import VGG16_WIDTHS, Vgg16, load_vgg16
+from starvsr.metrics.batches import BATCH_PIXELS
+from starvsr.metrics.evaluate import measure
+from starvsr.metrics.vgg_distance import VGG_DISTANCE, VGG_DISTANCE_BF16, vgg_distance
+from starvsr.models.vgg16 import VGG16_WIDTHS, Vgg16, feature_distance, load_vgg16
+from starvsr.models.vgg16_distance import STRIP_ELEMENTS, frame_distances, layer_weights
 
 Array = npt.NDArray[np.float64]
 WIDTHS = ((2, 3), (3, 2), (2, 2, 4), (3, 3, 3), (2, 2, 2))
@@ -76,6 +79,45 @@ def test_equals_a_computation_by_hand(trunk: Vgg16) -> None:
     wanted = [_by_hand(trunk, a, b) for a, b in zip(gt, hq, strict=True)]
     assert got.shape == (2,) and min(wanted) > 0.05
     np.testing.assert_allclose(got, wanted, rtol=2e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_strips_and_batches_change_nothing(trunk: Vgg16, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    rng = np.random.default_rng(7)
+    hq, gt = (torch.from_numpy(rng.integers(0, 256, (3, 3, 75, 41), dtype=np.uint8)) for _ in range(2))
+    weights = layer_weights(trunk, torch.float32)
+    whole = [
+        float(feature_distance(trunk(a.float()), trunk(b.float())))
+        for a, b in zip(hq.split(1), gt.split(1), strict=True)
+    ]
+    monkeypatch.setitem(STRIP_ELEMENTS, "cpu", 1)  # strips of 8 rows
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        together = frame_distances(weights, trunk.mean, hq, gt)
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(together.numpy(), whole, rtol=1e-5)
+
+
+def test_bfloat16_moves_the_distance_by_little(trunk: Vgg16) -> None:
+    gt, hq = _clip(1), _clip(2)
+    short = vgg_distance(gt, hq, network=trunk, dtype=torch.bfloat16)
+    exact = vgg_distance(gt, hq, network=trunk)
+    assert (short != exact).all()
+    np.testing.assert_allclose(short, exact, rtol=0.02)
+    assert vgg_distance(gt, gt, network=trunk, dtype=torch.bfloat16).tolist() == [0, 0]
+
+
+def test_metrics_are_the_function_whatever_the_batch(trunk: Vgg16, monkeypatch: pytest.MonkeyPatch) -> None:
+    gt, hq = _clip(1, 3), _clip(2, 3)
+    monkeypatch.setattr("starvsr.metrics.vgg_distance._shipped", lambda device: trunk)
+    wanted = vgg_distance(gt, hq, network=trunk)
+    for pixels in (1, 2 * HEIGHT * WIDTH):
+        monkeypatch.setitem(BATCH_PIXELS, "cpu", pixels)
+        got = measure(hq, gt, metrics=[VGG_DISTANCE, VGG_DISTANCE_BF16], crop_px=0)
+        np.testing.assert_allclose(got["vgg_distance"], wanted, rtol=1e-6)
+        np.testing.assert_allclose(got["vgg_distance_bf16"], wanted, rtol=0.02)
 
 
 def test_is_zero_for_equal_frames_and_grows_with_the_damage(trunk: Vgg16) -> None:

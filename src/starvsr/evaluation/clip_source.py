@@ -15,6 +15,7 @@ import numpy as np
 from starvsr.metrics.metric import ByteArray
 from starvsr.video import VideoFrame, VideoInfo, VideoReader, probe
 from starvsr.video.pixels import to_8_bits
+from starvsr.video.untrusted.limits import DEFAULT_LIMITS, Limits
 from starvsr.video.write.publish import file_sha256
 
 
@@ -25,10 +26,12 @@ class ClipSource:
     Attributes:
         name: What tables call it; clips are paired by it.
         path: A file, a folder of images, or a pattern such as ``f_%05d.png``.
+        limits: What it may ask for.
     """
 
     name: str
     path: Path
+    limits: Limits = DEFAULT_LIMITS
 
     @cached_property
     def info(self) -> VideoInfo:
@@ -37,7 +40,7 @@ class ClipSource:
         Raises:
             InputError: it cannot be read.
         """
-        return probe(self.path)
+        return probe(self.path, limits=self.limits)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -61,7 +64,7 @@ class ClipSource:
             InputError: the file is damaged or cut off.
         """
         first: int | None = None
-        with VideoReader(self.path, info=self.info) as reader:
+        with VideoReader(self.path, info=self.info, limits=self.limits) as reader:
             for frame in reader:
                 first = frame.pts if first is None else first
                 yield (frame.pts - first) * frame.time_base, eight_bits(frame)

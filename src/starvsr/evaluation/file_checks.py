@@ -57,12 +57,14 @@ def _refuse_other_size(name: str, hq: ClipSource, gt: ClipSource) -> None:
 
 
 def _refuse_other_scale(name: str, hq: ClipSource, lq: ClipSource) -> None:
+    """Refuse an input of another shape than the result; sides may be rounded to whole and even numbers."""
     a, b = hq.info, lq.info
-    if a.width % b.width == 0 and a.width // b.width * b.height == a.height:
+    across, down = a.width / b.width, a.height / b.height
+    if abs(across - down) <= 1 / b.width + 1 / b.height:
         return
     raise InputError(
-        f"{name}: the result is {a.width}x{a.height}, which is no whole multiple of the input's {b.width}x{b.height}: "
-        "give the input that it was made from, or leave out --lq"
+        f"{name}: the result is {a.width}x{a.height}, and the input has another shape ({b.width}x{b.height}): give the "
+        "input that it was made from, or leave out --lq"
     )
 
 

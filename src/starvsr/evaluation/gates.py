@@ -9,7 +9,7 @@ from typing import Literal
 
 from starvsr.errors import OptionError
 from starvsr.evaluation.record import Report
-from starvsr.metrics.registry import METRICS
+from starvsr.metrics.registry import metric_by_name
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,10 @@ class Gate:
             limit = math.nan
         if not name or math.isnan(limit):
             raise OptionError(f"--{kind} {text}: must read METRIC=VALUE, for example --{kind} psnr_y_db=25")
-        known = [metric.name for metric in METRICS]
-        if name not in known:
-            raise OptionError(f"--{kind} {text}: unknown metric {name!r}: choose from {', '.join(known)}")
+        try:
+            metric_by_name(name)
+        except OptionError as error:
+            raise OptionError(f"--{kind} {text}: {error}") from None
         return cls(kind, name, limit)
 
     def failures(self, report: Report) -> list[str]:

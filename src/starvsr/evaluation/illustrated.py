@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from starvsr.evaluation.page.document import PREVIEW_FOLDER, make_page
@@ -18,6 +19,8 @@ def write_report(
     folder: Path,
     *,
     previews: bool = True,
+    title: str | None = None,
+    links: Mapping[str, Path] | None = None,
     on_step: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Write a report into a folder: `report.json`, tables, `index.html`, and previews beside it.
@@ -26,6 +29,8 @@ def write_report(
         evaluation: what was measured; reports that were read from files come without clips, and get no pictures.
         folder: a new folder, or a report that is replaced.
         previews: whether clips to play are written.
+        title: of the page; None names the data sets.
+        links: files that the page links to, by what they are.
         on_step: told what is done.
 
     Raises:
@@ -49,7 +54,15 @@ def write_report(
             preview = illustrate(trio, frames, target, stem, num_frames=num_frames[key])
             if preview is not None:
                 found[key] = preview
-        (made / "index.html").write_text(make_page(evaluation.report, shown, found), encoding="utf-8")
+        page = make_page(
+            evaluation.report,
+            shown,
+            found,
+            surveys=evaluation.surveys,
+            title=title,
+            links={name: os.path.relpath(path, folder) for name, path in (links or {}).items()},
+        )
+        (made / "index.html").write_text(page, encoding="utf-8")
 
 
 def _plain(name: str) -> str:

@@ -34,6 +34,8 @@ class ClipScore:
         times: Seconds of the frames where they do not follow the frame rate.
         warnings: What was remarked before scoring.
         missing: Metrics without a value, and why.
+        survey: Without a reference, what the result adds to its input, and where (see
+            :mod:`starvsr.evaluation.result_survey`).
     """
 
     data_set: str
@@ -47,6 +49,7 @@ class ClipScore:
     times: list[float] | None = None
     warnings: list[str] = field(default_factory=list)
     missing: list[MissingMetric] = field(default_factory=list)
+    survey: dict[str, Any] = field(default_factory=dict)
 
     def value(self, metric: str) -> float:
         """Return the mean over the frames that have a value; NaN without any."""
@@ -180,7 +183,7 @@ def _score_tree(score: ClipScore) -> dict[str, Any]:
 
 
 def _read_score(tree: Mapping[str, Any]) -> ClipScore:
-    kept = {name: tree[name] for name in ClipScore.__dataclass_fields__}
+    kept = {name: tree[name] for name in ClipScore.__dataclass_fields__ if name in tree or name != "survey"}
     kept["frames"] = {name: _read_numbers(values) for name, values in tree["frames"].items()}
     kept["missing"] = [MissingMetric(**absent) for absent in tree["missing"]]
     return ClipScore(**kept)

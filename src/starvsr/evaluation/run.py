@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from starvsr.errors import InputError, OptionError, StarVsrError
+from starvsr.evaluation.clip_source import ClipSource
 from starvsr.evaluation.file_checks import check_files
 from starvsr.evaluation.guarded import MissingMetric
 from starvsr.evaluation.metric_choice import choose_for
 from starvsr.evaluation.pairing import ClipTrio, find_clips, pair_clips
 from starvsr.evaluation.protocol import protocol_of
 from starvsr.evaluation.record import ClipScore, Report
+from starvsr.evaluation.result_survey import Borders, ResultSurvey
 from starvsr.evaluation.scoring import Measuring, score_clip
 from starvsr.evaluation.survey import Survey, survey
 from starvsr.metrics.flow_choice import FlowName, FlowSource, choose_flow
@@ -57,13 +59,16 @@ class Evaluation:
     report: Report
     clips: dict[tuple[str, str], ClipTrio] = field(default_factory=dict)
     """By (method, clip)."""
+    surveys: dict[tuple[str, str], ResultSurvey] = field(default_factory=dict)
+    """Of results that were compared with their input alone, by (method, clip)."""
 
 
 def evaluate_results(
-    results: Sequence[tuple[str, Path]],
+    results: Sequence[tuple[str, Path | ClipSource]],
     *,
     reference: Path | None = None,
-    lq: Path | None = None,
+    lq: Path | ClipSource | None = None,
+    borders: Borders | None = None,
     options: EvaluationOptions | None = None,
     on_step: OnStep = lambda line: None,
 ) -> Evaluation:
@@ -72,9 +77,10 @@ def evaluate_results(
     Everything is checked before the first clip is scored.
 
     Args:
-        results: (name of the method, file or folder).
+        results: (name of the method, file or folder, or one clip).
         reference: file or folder of the ground truth.
-        lq: file or folder of the low-quality input.
+        lq: file or folder of the low-quality input, or the one clip that it is.
+        borders: where the one clip was cut into segments and tiles, if that is known.
         options: how to evaluate.
         on_step: told what is done.
 
@@ -88,8 +94,8 @@ def evaluate_results(
     )
     _refuse_same_names([name for name, _ in results])
     gts = find_clips(reference) if reference is not None else None
-    lqs = find_clips(lq) if lq is not None else None
-    trios = [(method, trio) for method, path in results for trio in pair_clips(find_clips(path), gts, lqs)]
+    lqs = _clips(lq) if lq is not None else None
+    trios = [(method, trio) for method, path in results for trio in pair_clips(_clips(path), gts, lqs)]
     _refuse_small(trios, options.crop_px)
     warnings = [check_files(trio) for _, trio in trios]
     surveys = []
@@ -97,14 +103,20 @@ def evaluate_results(
         on_step(f"checking {trio.name} of {method} ({place + 1} of {len(trios)})")
         surveys.append(survey(trio, allow_shift=options.allow_shift))
     flow, metrics = _flow(options, metrics, missing)
-    data_set = options.data_set or _data_set_name(reference or lq or results[0][1])
+    data_set = options.data_set or _data_set_name(
+        reference or (lq.path if isinstance(lq, ClipSource) else lq) or results[0][1]
+    )
     measuring = Measuring(options.crop_px, flow, options.flow_source, options.device)
     protocol = protocol_of(metrics, measuring, allow_shift=options.allow_shift)
     report = Report(protocol=protocol, missing=missing, seed=options.seed)
     digests: dict[Path, dict[str, Any]] = {}
+    result_surveys: dict[tuple[str, str], ResultSurvey] = {}
     for place, ((method, trio), found, remarks) in enumerate(zip(trios, surveys, warnings, strict=True)):
         on_step(f"scoring {trio.name} of {method} ({place + 1} of {len(trios)}, frames: {found.num_frames})")
-        frames, absent = score_clip(trio, metrics, measuring)
+        watch = ResultSurvey(borders) if trio.gt is None and trio.lq is not None else None
+        frames, absent = score_clip(trio, metrics, measuring, [] if watch is None else [watch.metric])
+        if watch is not None:
+            result_surveys[method, trio.name] = watch
         score = ClipScore(
             data_set=data_set,
             clip=trio.name,
@@ -117,10 +129,11 @@ def evaluate_results(
             times=found.times,
             warnings=remarks + found.warnings + _equality(trio.name, found, frames),
             missing=absent,
+            survey={} if watch is None else watch.tree(),
         )
         report.scores.append(score)
     _settle(report, metrics)
-    return Evaluation(report, {(method, trio.name): trio for method, trio in trios})
+    return Evaluation(report, {(method, trio.name): trio for method, trio in trios}, result_surveys)
 
 
 def _flow(
@@ -166,8 +179,13 @@ def _refuse_same_names(names: Sequence[str]) -> None:
         raise InputError(f"two results are called {twice}: give each a name of its own with --name")
 
 
-def _data_set_name(path: Path) -> str:
+def _clips(word: Path | ClipSource) -> list[ClipSource]:
+    return [word] if isinstance(word, ClipSource) else find_clips(word)
+
+
+def _data_set_name(word: Path | ClipSource) -> str:
     """Name a data set after the folder of its reference; a folder called GT after the one above."""
+    path = word.path if isinstance(word, ClipSource) else word
     absolute = path.absolute()
     folder = absolute if path.is_dir() else absolute.parent
     is_side = folder.name.lower() in ("gt", "hr", "hq", "lq", "lr", "gt-video", "lq-video", "reference")

@@ -40,9 +40,15 @@ class Measuring:
 
 
 def score_clip(
-    trio: ClipTrio, metrics: Sequence[Metric], measuring: Measuring
+    trio: ClipTrio, metrics: Sequence[Metric], measuring: Measuring, watching: Sequence[Metric] = ()
 ) -> tuple[dict[str, list[float]], list[MissingMetric]]:
     """Measure a clip.
+
+    Args:
+        trio: the clip.
+        metrics: what is measured.
+        measuring: how.
+        watching: what else is shown the frames; their values, and why there are none, are dropped.
 
     Returns:
         metric name to a value for each frame (NaN for frames without one of their own), and the metrics without any.
@@ -51,6 +57,7 @@ def score_clip(
     guard.missing += _hindered(trio, metrics, measuring.crop_px, measuring.flow)
     hindered = {absent.metric for absent in guard.missing}
     able = [metric for metric in metrics if metric.name not in hindered]
+    able += [metric for metric in watching if measuring.crop_px == 0]
     if not able:
         return {}, guard.missing
     preparing = Preparing(able, measuring.crop_px, measuring.flow, measuring.flow_source)
@@ -64,7 +71,9 @@ def score_clip(
         flow_source=measuring.flow_source,
         device=measuring.device,
     )
-    failed = {absent.metric for absent in guard.missing}
+    watched = {metric.name for metric in watching}
+    guard.missing = [absent for absent in guard.missing if absent.metric not in watched]
+    failed = {absent.metric for absent in guard.missing} | watched
     kept = {name: found.tolist() for name, found in values.items() if name not in failed}
     empty = [name for name, found in kept.items() if np.isnan(found).all()]
     guard.missing += [MissingMetric(name, _NO_VALUE) for name in empty]
@@ -74,7 +83,7 @@ def score_clip(
 def _hindered(trio: ClipTrio, metrics: Sequence[Metric], crop_px: int, flow: FlowEstimator) -> list[MissingMetric]:
     """Name the metrics for which the frames of this clip cannot be prepared."""
     missing = []
-    scale = 1 if trio.lq is None else trio.hq.info.width // trio.lq.info.width
+    scale = 1 if trio.lq is None else max(1, trio.hq.info.width // trio.lq.info.width)
     for metric in metrics:
         if "lq" in metric.needs and crop_px % scale:
             reason = f"needs --crop-px to be a multiple of {scale}, the scale of the input"

@@ -57,7 +57,7 @@ class ShownFrame:
         """Make the pictures: the detail is where both differ most, else the one with most structure."""
         top, left = _telling_place(hq, other)
         part = np.s_[top : top + DETAIL_PX, left : left + DETAIL_PX]
-        self.whole = _jpeg(_smaller(hq))
+        self.whole = _jpeg(smaller(hq))
         self.details = [("result", _jpeg(hq[part]))]
         if other is not None:
             self.details.append((other_name, _jpeg(other[part])))
@@ -128,7 +128,8 @@ def _inside(sums: np.ndarray, row: int, column: int) -> float:
     return float(sums[bottom, right] - sums[row, right] - sums[bottom, column] + sums[row, column])
 
 
-def _smaller(frame: ByteArray) -> ByteArray:
+def smaller(frame: ByteArray) -> ByteArray:
+    """Return a frame with its longer side brought to 480 px, if it is larger."""
     factor = min(1.0, _WHOLE_PX / max(frame.shape[:2]))
     size = (max(1, round(frame.shape[1] * factor)), max(1, round(frame.shape[0] * factor)))
     return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS))

@@ -58,10 +58,6 @@ def ciede2000(one: FloatArray, other: FloatArray) -> float:
     return float(np.sqrt(max(0.0, dl**2 + dc**2 + dh**2 + rotation * dc * dh)))
 
 
-def _error(frame: FrameSet) -> float:
-    return ciede2000(mean_lab(frame.gt), mean_lab(frame.hq))
-
-
 def _drift(reference: Callable[[FrameSet], ByteArray]) -> Compute:
     def compute(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:
         offset: FloatArray | None = None
@@ -84,13 +80,19 @@ def _drift_metric(name: str, need: Need, reference: Callable[[FrameSet], ByteArr
     )
 
 
-COLOR_ERROR = Metric(
-    name="color_error_de00",
-    unit="CIEDE2000",
-    higher_is_better=False,
-    needs=frozenset({"gt"}),
-    protocol="CIEDE2000 between the mean colours of the frames, CIELAB D65 of sRGB",
-    compute=per_frame(_error),
-)
+def _error_metric(name: str, need: Need, reference: Callable[[FrameSet], ByteArray]) -> Metric:
+    return Metric(
+        name=name,
+        unit="CIEDE2000",
+        higher_is_better=False,
+        needs=frozenset({need}),
+        protocol="CIEDE2000 between the mean colours of the frames, CIELAB D65 of sRGB",
+        compute=per_frame(lambda frame: ciede2000(mean_lab(reference(frame)), mean_lab(frame.hq))),
+        of_single_frames=True,
+    )
+
+
+COLOR_ERROR = _error_metric("color_error_de00", "gt", lambda frame: frame.gt)
+COLOR_ERROR_LQ = _error_metric("color_error_lq_de00", "lq", lambda frame: frame.lq)
 COLOR_DRIFT = _drift_metric("color_drift_de00", "gt", lambda frame: frame.gt, "the ground truth")
 COLOR_DRIFT_LQ = _drift_metric("color_drift_lq_de00", "lq", lambda frame: frame.lq, "the input")

@@ -135,4 +135,5 @@ DISTS = Metric(
     weights="torchvision vgg16-397923af, weights of the channels f5e65c96",
     digits=4,
     requires=_require,
+    of_single_frames=True,
 )

@@ -145,7 +145,7 @@ def measure(
     preparing = Preparing(chosen, crop_px, _flow_for(chosen, flow, device), flow_source)
     preparing.check("the clip", gt=gt is not None, lq=lq is not None)
     sets = frame_sets(iter(hq), gt, lq, "the method", "the clip")
-    return compute_all(chosen, preparing(sets), device)
+    return compute_all(chosen, preparing(sets, ahead=True), device)
 
 
 def _flow_for(metrics: Sequence[Metric], flow: FlowName | FlowEstimator | None, device: str) -> FlowEstimator:

@@ -174,6 +174,7 @@ def _ssim_metric(name: str, color: Color, words: str) -> Metric:
         protocol=f"{words}, Gaussian 11 taps sigma 1.5, interior only",
         compute=per_frame(lambda frame: float(ssim(frame.gt[None], frame.hq[None], color=color)[0])),
         digits=4,
+        of_single_frames=True,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from starvsr.errors import OptionError
 from starvsr.imaging.frames import enlarge
-from starvsr.metrics.flow_choice import FLOW_SOURCES, FlowSource, estimate_flow
+from starvsr.metrics.flow_choice import FLOW_SOURCES, FlowSource
+from starvsr.metrics.flow_pairs import FlowPairs, flow_pairs
 from starvsr.metrics.metric import ByteArray, FlowPair, FrameSet, Metric, MotionPair
 from starvsr.models.flow.estimator import FlowEstimator
 from starvsr.video.pixels import from_unit, to_unit
@@ -98,26 +99,60 @@ class Preparing:
         weights = {metric.name: metric.weights for metric in self.metrics if metric.weights}
         return told | ({"weights": weights} if weights else {})
 
-    def __call__(self, sets: Iterator[FrameSet]) -> Iterator[FrameSet]:
-        """Cut the borders off, estimate flow where it is needed, and leave away what is not."""
+    def __call__(self, sets: Iterator[FrameSet], *, ahead: bool = False) -> Iterator[FrameSet]:
+        """Cut the borders off, estimate flow where it is needed, and leave away what is not.
+
+        Args:
+            sets: a clip; read once.
+            ahead: read one frame ahead and estimate its flow while metrics look at the one before. Not for clips that
+                are computed as they are read, whose time is measured.
+        """
         before: FrameSet | None = None
         guide_before: ByteArray | None = None
-        for frame in sets:
-            now = FrameSet(
-                _inner(frame.hq, self.crop_px),
-                None if frame.ground_truth is None else _inner(frame.ground_truth, self.crop_px),
-                _inner_lq(frame, self.crop_px) if self.needs("lq") else None,
-            )
-            guide = self._guide(frame, now) if self.needs("flow") else None
-            flows = motion = None
-            if guide is not None and guide_before is not None:
-                flows = FlowPair(
-                    estimate_flow(guide_before, guide, self.flow), estimate_flow(guide, guide_before, self.flow)
+        waiting: Callable[[], FrameSet] | None = None
+        with flow_pairs(self.flow) as flows:
+            for frame in sets:
+                now = FrameSet(
+                    _inner(frame.hq, self.crop_px),
+                    None if frame.ground_truth is None else _inner(frame.ground_truth, self.crop_px),
+                    _inner_lq(frame, self.crop_px) if self.needs("lq") else None,
                 )
-            if before is not None and self.needs("motion"):
-                motion = self._motion(before, now, flows)
-            yield FrameSet(now.hq, now.ground_truth, now.low_quality, flows, motion)
-            before, guide_before = now if self.needs("motion") else None, guide
+                guide = self._guide(frame, now) if self.needs("flow") else None
+                prepared = self._begun(before, now, guide_before, guide, flows)
+                if waiting is not None:
+                    yield waiting()
+                if not ahead:
+                    yield prepared()
+                waiting = prepared if ahead else None
+                before, guide_before = now if self.needs("motion") else None, guide
+            if waiting is not None:
+                yield waiting()
+
+    def _begun(
+        self,
+        before: FrameSet | None,
+        now: FrameSet,
+        guide_before: ByteArray | None,
+        guide: ByteArray | None,
+        flows: FlowPairs,
+    ) -> Callable[[], FrameSet]:
+        """Begin to estimate the flow of a frame; calling what is returned waits for it."""
+        pair = motion = None
+        if guide is not None and guide_before is not None:
+            pair = flows.begin((guide_before, guide), (guide, guide_before))
+        if before is not None and self.needs("motion"):
+            is_known = pair is not None and self.flow_source in ("auto", "gt")  # of the ground truth, to the one before
+            gts = () if is_known else ((now.gt, before.gt),)
+            motion = flows.begin((now.hq, before.hq), *gts)
+
+        def finish() -> FrameSet:
+            both = None if pair is None else FlowPair(*pair())
+            moved = None if motion is None else motion()
+            gt_motion = [both.backward] if both is not None else []
+            measured = None if moved is None else MotionPair(*[*moved, *gt_motion][:2])
+            return FrameSet(now.hq, now.ground_truth, now.low_quality, both, measured)
+
+        return finish
 
     def _guide(self, frame: FrameSet, inner: FrameSet) -> ByteArray:
         """Return the frame that flow is estimated from."""
@@ -126,12 +161,6 @@ class Preparing:
         if self.flow_source != "lq" and inner.ground_truth is not None:
             return inner.ground_truth
         return _inner(_enlarged(frame), self.crop_px)
-
-    def _motion(self, before: FrameSet, now: FrameSet, flows: FlowPair | None) -> MotionPair:
-        """Estimate both flows to the frame before; one that is known already is not estimated again."""
-        is_known = flows is not None and self.flow_source in ("auto", "gt")
-        gt = flows.backward if flows is not None and is_known else estimate_flow(now.gt, before.gt, self.flow)
-        return MotionPair(estimate_flow(now.hq, before.hq, self.flow), gt)
 
 
 def _inner(frame: ByteArray, crop_px: int) -> ByteArray:

@@ -164,6 +164,7 @@ def _metric(net: Net) -> Metric:
         weights=_WEIGHTS[net],
         digits=4,
         requires=lambda: _require(net),
+        of_single_frames=True,
     )
 
 

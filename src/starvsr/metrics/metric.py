@@ -148,11 +148,14 @@ class Metric(MetricFacts):
         compute: Measures a clip.
         requires: Raises an error, a child of `StarVsrError`, where the metric cannot be computed on this machine: a
             package or weights are missing, and the message says how to get them. None for a metric that needs nothing.
+        of_single_frames: Whether a frame's value depends on that frame alone, so that some frames of a clip can be left
+            out (:mod:`starvsr.metrics.sampled`).
     """
 
     needs: frozenset[Need]
     compute: Compute
     requires: Callable[[], None] | None = None
+    of_single_frames: bool = False
 
     def check(self) -> None:
         """Refuse where the metric cannot be computed on this machine.

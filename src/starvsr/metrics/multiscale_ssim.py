@@ -81,4 +81,5 @@ MS_SSIM = Metric(
     protocol="BT.601 full-range luma rounded to 8 bits, five scales, contrast clamped at 0, interior only",
     compute=per_frame(lambda frame: float(ms_ssim(frame.gt[None], frame.hq[None])[0])),
     digits=4,
+    of_single_frames=True,
 )

@@ -231,6 +231,7 @@ def _metric(name: str, luma: Luma, words: str) -> Metric:
         compute=per_frame(compute),
         weights="pristine statistics niqe_pris_params.npz 2a7c182a",
         requires=_require,
+        of_single_frames=True,
     )
 
 

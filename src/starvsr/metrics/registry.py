@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starvsr.errors import OptionError, StarVsrError
-from starvsr.metrics.color_drift import COLOR_DRIFT, COLOR_DRIFT_LQ, COLOR_ERROR
+from starvsr.metrics.color_drift import COLOR_DRIFT, COLOR_DRIFT_LQ, COLOR_ERROR, COLOR_ERROR_LQ
+from starvsr.metrics.consistency import ADDED_DETAIL, CONSISTENCY
 from starvsr.metrics.dists import DISTS
 from starvsr.metrics.fidelity import PSNR_RGB, PSNR_Y, PSNR_Y_FULL, SSIM_RGB, SSIM_Y
 from starvsr.metrics.flow_choice import FlowName, check_flow
@@ -15,12 +16,13 @@ from starvsr.metrics.metric import Metric
 from starvsr.metrics.multiscale_ssim import MS_SSIM
 from starvsr.metrics.niqe import NIQE, NIQE_FULL
 from starvsr.metrics.pyiqa_backend import CLIPIQA, ILNIQE, MUSIQ
-from starvsr.metrics.seams import SEAM_LINES, SEAM_STEPS
+from starvsr.metrics.sampled import every_nth, split_name
+from starvsr.metrics.seams import SEAM_LINES, SEAM_LINES_LQ, SEAM_STEPS, SEAM_STEPS_LQ
 from starvsr.metrics.still_flicker import STILL_FLICKER, STILL_FLICKER_LQ
 from starvsr.metrics.temporal import WARPING_ERROR
 from starvsr.metrics.temporal_change import TOF
 from starvsr.metrics.texture import DETAIL_CORRELATION, DETAIL_SHARE, WEAVE
-from starvsr.metrics.vgg_distance import VGG_DISTANCE
+from starvsr.metrics.vgg_distance import VGG_DISTANCE, VGG_DISTANCE_BF16
 from starvsr.metrics.vmaf import VMAF, VMAF_NEG
 from starvsr.models.flow.estimator import FlowEstimator
 
@@ -45,13 +47,19 @@ METRICS: list[Metric] = [
     MUSIQ,
     CLIPIQA,
     VGG_DISTANCE,
+    VGG_DISTANCE_BF16,
     STILL_FLICKER,
     STILL_FLICKER_LQ,
     COLOR_ERROR,
     COLOR_DRIFT,
     COLOR_DRIFT_LQ,
+    COLOR_ERROR_LQ,
+    CONSISTENCY,
+    ADDED_DETAIL,
     SEAM_LINES,
     SEAM_STEPS,
+    SEAM_LINES_LQ,
+    SEAM_STEPS_LQ,
     DETAIL_SHARE,
     DETAIL_CORRELATION,
     WEAVE,
@@ -101,17 +109,28 @@ def available(wanted: Sequence[str | Metric], flow: FlowName | FlowEstimator | N
 def choose_metrics(wanted: Sequence[str | Metric]) -> list[Metric]:
     """Return metrics by their names; metrics themselves may stand among them.
 
+    Args:
+        wanted: names; ``vgg_distance@8`` looks at every 8th frame (:mod:`starvsr.metrics.sampled`).
+
     Raises:
-        OptionError: an unknown name, or one name twice.
+        OptionError: an unknown name, one name twice, or a metric that cannot leave out frames.
     """
-    known = {metric.name: metric for metric in METRICS}
-    chosen: list[Metric] = []
-    for one in wanted:
-        if isinstance(one, str) and one not in known:
-            raise OptionError(f"unknown metric {one!r}: choose from {', '.join(known)}")
-        chosen.append(known[one] if isinstance(one, str) else one)
+    chosen = [metric_by_name(one) if isinstance(one, str) else one for one in wanted]
     names = [metric.name for metric in chosen]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise OptionError(f"the metric {twice[0]} is asked for twice: name it once")
     return chosen
+
+
+def metric_by_name(name: str) -> Metric:
+    """Return a metric by its name.
+
+    Raises:
+        OptionError: an unknown name, or a metric that cannot leave out frames.
+    """
+    known = {metric.name: metric for metric in METRICS}
+    plain, step = split_name(name)
+    if plain not in known:
+        raise OptionError(f"unknown metric {name!r}: choose from {', '.join(known)}")
+    return every_nth(known[plain], step)

@@ -1,22 +1,26 @@
 """Seams: lines where tiles meet, and jumps where segments or windows of frames meet, against the interior.
 
 `SEAM_LINES` and `SEAM_STEPS` need no knowledge of how a result was cut and say where the worst line and frame are;
-`segment_seams` and `tile_seams` make metrics of borders that are known.
+`segment_seams` and `tile_seams` make metrics of borders that are known. Without a ground truth, the error is that
+against the enlarged input (`SEAM_LINES_LQ`, `SEAM_STEPS_LQ`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from starvsr.errors import OptionError
+from starvsr.metrics.consistency import input_error
 from starvsr.metrics.fidelity import to_luma
-from starvsr.metrics.metric import FrameSet, Metric, per_frame
+from starvsr.metrics.metric import Compute, FrameSet, Metric, per_frame
 
 FloatArray = npt.NDArray[np.float64]
+Reference = Literal["gt", "lq"]
 
 _NEIGHBOURS = 8
 """Lines or frames on each side that a border is compared with."""
@@ -24,7 +28,7 @@ _LEAST_STEP = 0.1
 """Levels added to both sides of a ratio: below that nobody sees a line, and a perfect result has none."""
 
 
-def line_ratios(error: FloatArray) -> tuple[FloatArray, FloatArray]:
+def line_ratios(error: FloatArray, period: int = 1) -> tuple[FloatArray, FloatArray]:
     """Compare each line between pixels of an error picture with the lines beside it.
 
     A step across a seam runs along the whole line, an edge of the picture along a part of it: the median over the line
@@ -32,14 +36,25 @@ def line_ratios(error: FloatArray) -> tuple[FloatArray, FloatArray]:
 
     Args:
         error: luma of the result minus that of the ground truth, [H, W].
+        period: of the pattern that interpolation leaves in the error against an enlarged input, in pixels: a line must
+            stand out from its neighbours and from those that are a multiple of it away.
 
     Returns:
         Median absolute step across each vertical line [W - 1] and each horizontal line [H - 1], by the median of the
         eight lines on each side of it; about 1 without a seam.
     """
-    return _by_neighbours(np.median(np.abs(np.diff(error, axis=1)), axis=0)), _by_neighbours(
-        np.median(np.abs(np.diff(error, axis=0)), axis=1)
-    )
+    across = np.median(np.abs(np.diff(error, axis=1)), axis=0)
+    down = np.median(np.abs(np.diff(error, axis=0)), axis=1)
+    return _outstanding(across, period), _outstanding(down, period)
+
+
+def _outstanding(steps: FloatArray, period: int) -> FloatArray:
+    ratios = _by_neighbours(steps)
+    if period == 1:
+        return ratios
+    for phase in range(period):
+        ratios[phase::period] = np.minimum(ratios[phase::period], _by_neighbours(steps[phase::period]))
+    return ratios
 
 
 def _by_neighbours(steps: FloatArray) -> FloatArray:
@@ -50,12 +65,24 @@ def _by_neighbours(steps: FloatArray) -> FloatArray:
     return np.asarray((steps + _LEAST_STEP) / (np.median(others, axis=1) + _LEAST_STEP))
 
 
-def _error(frame: FrameSet) -> FloatArray:
+def luma_error(frame: FrameSet, reference: Reference) -> FloatArray:
+    """Return luma of a result minus that of its reference, [H, W] in levels; an input is enlarged first."""
+    if reference == "lq":
+        return input_error(frame).astype(np.float64)
     return to_luma(frame.hq, studio=False) - to_luma(frame.gt, studio=False)
 
 
-def _worst_line(frame: FrameSet) -> float:
-    return float(max(ratios.max() for ratios in line_ratios(_error(frame))))
+def frame_line_ratios(frame: FrameSet, reference: Reference) -> tuple[FloatArray, FloatArray]:
+    """Return what :func:`line_ratios` does of a frame."""
+    period = max(1, frame.hq.shape[0] // frame.lq.shape[0]) if reference == "lq" else 1
+    return line_ratios(luma_error(frame, reference), min(period, min(frame.hq.shape[:2]) - 1))
+
+
+def _worst_line(reference: Reference) -> Compute:
+    def value(frame: FrameSet) -> float:
+        return float(max(ratios.max() for ratios in frame_line_ratios(frame, reference)))
+
+    return per_frame(value)
 
 
 def tile_seams(columns: Collection[int] = (), rows: Collection[int] = ()) -> Metric:
@@ -77,7 +104,7 @@ def tile_seams(columns: Collection[int] = (), rows: Collection[int] = ()) -> Met
         outside = [*(x for x in columns if not 0 < x < width), *(y for y in rows if not 0 < y < height)]
         if outside:
             raise OptionError(f"a tile border at {outside[0]} lies outside of {width}x{height} frames")
-        across, down = line_ratios(_error(frame))
+        across, down = line_ratios(luma_error(frame, "gt"))
         return float(np.mean([*(across[x - 1] for x in columns), *(down[y - 1] for y in rows)]))
 
     return Metric(
@@ -91,16 +118,19 @@ def tile_seams(columns: Collection[int] = (), rows: Collection[int] = ()) -> Met
     )
 
 
-def _changes(frames: Iterator[FrameSet]) -> Iterator[float]:
-    """Yield how much the error changes from the frame before, mean absolute value in levels; NaN for the first."""
-    before: npt.NDArray[np.int16] | None = None
+def _changes(frames: Iterator[FrameSet], reference: Reference) -> Iterator[float]:
+    """Yield how much the error changes from the frame before, mean absolute value in levels; NaN for the first.
+
+    The error against a ground truth is that of R, G and B, the one against an input that of luma.
+    """
+    before: Any = None
     for frame in frames:
-        error = frame.hq.astype(np.int16) - frame.gt.astype(np.int16)
+        error: Any = input_error(frame) if reference == "lq" else frame.hq.astype(np.int16) - frame.gt.astype(np.int16)
         yield math.nan if before is None else float(np.abs(error - before).mean())
         before = error
 
 
-def _step_ratios(changes: Sequence[float]) -> list[float]:
+def step_ratios(changes: Sequence[float]) -> list[float]:
     """Divide each change by the median of those of the eight frames before and after."""
     found = []
     for index, change in enumerate(changes):
@@ -111,8 +141,11 @@ def _step_ratios(changes: Sequence[float]) -> list[float]:
     return found
 
 
-def _compute_steps(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:
-    yield from _step_ratios(list(_changes(frames)))
+def _steps(reference: Reference) -> Compute:
+    def compute(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:
+        yield from step_ratios(list(_changes(frames, reference)))
+
+    return compute
 
 
 def segment_seams(borders: Collection[int]) -> Metric:
@@ -128,7 +161,7 @@ def segment_seams(borders: Collection[int]) -> Metric:
         raise OptionError("segment seams need at least one border: give the first frames of segments")
 
     def compute(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:
-        ratios = _step_ratios(list(_changes(frames)))
+        ratios = step_ratios(list(_changes(frames, "gt")))
         yield from (ratio if index in borders else math.nan for index, ratio in enumerate(ratios))
 
     return Metric(
@@ -142,19 +175,29 @@ def segment_seams(borders: Collection[int]) -> Metric:
     )
 
 
-SEAM_LINES = Metric(
-    name="seam_lines",
-    unit="",
-    higher_is_better=False,
-    needs=frozenset({"gt"}),
-    protocol="largest ratio of a line's median step of the luma error to that of the 8 lines on each side",
-    compute=per_frame(_worst_line),
-)
-SEAM_STEPS = Metric(
-    name="seam_steps",
-    unit="",
-    higher_is_better=False,
-    needs=frozenset({"gt"}),
-    protocol="change of the error from the frame before by the median of the 8 frames before and after",
-    compute=_compute_steps,
-)
+def _lines_metric(name: str, reference: Reference, words: str) -> Metric:
+    return Metric(
+        name=name,
+        unit="",
+        higher_is_better=False,
+        needs=frozenset({reference}),
+        protocol=f"largest ratio of a line's median step of the luma error{words} to that of the 8 lines on each side",
+        compute=_worst_line(reference),
+    )
+
+
+def _steps_metric(name: str, reference: Reference, words: str) -> Metric:
+    return Metric(
+        name=name,
+        unit="",
+        higher_is_better=False,
+        needs=frozenset({reference}),
+        protocol=f"change of the error{words} from the frame before by the median of the 8 frames before and after",
+        compute=_steps(reference),
+    )
+
+
+SEAM_LINES = _lines_metric("seam_lines", "gt", "")
+SEAM_STEPS = _steps_metric("seam_steps", "gt", "")
+SEAM_LINES_LQ = _lines_metric("seam_lines_lq", "lq", " against the enlarged input")
+SEAM_STEPS_LQ = _steps_metric("seam_steps_lq", "lq", " against the enlarged input")

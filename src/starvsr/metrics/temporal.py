@@ -8,6 +8,7 @@ compare methods measured here, by the same estimator, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,44 +19,14 @@ from torch import Tensor
 from starvsr.errors import OptionError
 from starvsr.metrics.flow_choice import estimate_flow
 from starvsr.metrics.metric import ByteArray, FlowPair, FrameSet, Metric
+from starvsr.metrics.warping import Sampler, strips
 from starvsr.models.flow.dis import DisFlow
 from starvsr.models.flow.estimator import FlowEstimator
+from starvsr.models.workers import workers
 
 Border = Literal["clamp", "inside"]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
-
-
-def warp(frame: npt.NDArray[np.floating], flow: FloatArray) -> npt.NDArray[np.floating]:
-    """Fetch `frame` [H, W, C] at x + flow(x), bilinear, coordinates clamped to the border."""
-    return np.asarray(_Fetch(flow)(_planes(frame)).permute(1, 2, 0).numpy())
-
-
-def _planes(frame: npt.NDArray[np.generic]) -> Tensor:
-    """Turn [H, W, C] into [C, H, W]."""
-    return torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))
-
-
-class _Fetch:
-    """Fetches planes [C, H, W] at x + flow(x) [H, W, 2]; whole numbers of pixels are fetched exactly."""
-
-    def __init__(self, flow: FloatArray) -> None:
-        height, width = flow.shape[:2]
-        moved = _planes(flow)
-        x = (torch.arange(width, dtype=torch.float64) + moved[0]).clamp_(0, width - 1)
-        y = (torch.arange(height, dtype=torch.float64)[:, None] + moved[1]).clamp_(0, height - 1)
-        x0, y0 = x.int().clamp_(max=max(width - 2, 0)), y.int().clamp_(max=max(height - 2, 0))
-        self._fx, self._fy = x.sub_(x0), y.sub_(y0)
-        self._corner = y0.mul_(width).add_(x0).flatten()
-        self._right, self._below = min(1, width - 1), min(1, height - 1) * width
-
-    def __call__(self, planes: Tensor) -> Tensor:
-        flat, fx, fy = planes.reshape(len(planes), -1), self._fx.to(planes.dtype), self._fy.to(planes.dtype)
-        rows = []
-        for row in (0, self._below):
-            ends = [flat.index_select(1, self._corner + (row + step)).view(planes.shape) for step in (0, self._right)]
-            rows.append(torch.lerp(ends[0], ends[1], fx))
-        return torch.lerp(rows[0], rows[1], fy)
 
 
 def occluded(forward: FloatArray, backward: FloatArray) -> BoolArray:
@@ -71,16 +42,24 @@ def occluded(forward: FloatArray, backward: FloatArray) -> BoolArray:
     Returns:
         bool [H, W], true where occluded.
     """
-    return _occluded(forward, backward, _Fetch(forward))
+    sampler = Sampler(backward)
+    return np.concatenate([_occluded(forward, rows, sampler(forward, rows)) for rows in strips(len(forward))])
 
 
-def _occluded(forward: FloatArray, backward: FloatArray, fetch: _Fetch) -> BoolArray:
-    there = _planes(forward)
-    returned = fetch(_planes(backward))
+def _occluded(forward: FloatArray, rows: slice, returned: Tensor) -> BoolArray:
+    """Mark occluded pixels in some rows.
+
+    Args:
+        forward: as `occluded`.
+        rows: which.
+        returned: the backward flow, fetched at x + forward(x), [2, h, W].
+    """
+    below = torch.from_numpy(np.array(forward[rows.start : rows.stop + 1])).permute(2, 0, 1).contiguous()
+    there = below[:, : rows.stop - rows.start]
     size = there.square().sum(0)
-    inconsistent = (returned + there).square_().sum(0) > 0.01 * (returned.square_().sum(0) + size) + 0.5
+    inconsistent = (returned + there).square_().sum(0) > 0.01 * (returned.square().sum(0) + size) + 0.5
     gradient = torch.zeros_like(size)
-    gradient[:-1] += there.diff(dim=1).square_().sum(0)
+    gradient[: below.shape[1] - 1] += below.diff(dim=1).square_().sum(0)
     gradient[:, :-1] += there.diff(dim=2).square_().sum(0)
     return np.asarray((inconsistent | (gradient > 0.01 * size + 0.002)).numpy())
 
@@ -108,13 +87,26 @@ def warping_error(
         all pixels where none is visible. The formula in Lai et al.'s paper sums the channels:
         three times this value.
     """
-    fetch = _Fetch(forward)
-    first, second = (_planes(one).float().div_(255) for one in (frame, following))
-    squared = fetch(second).sub_(first).square_().mean(0).numpy()
-    visible = np.ones(squared.shape, bool) if backward is None else ~_occluded(forward, backward, fetch)
-    if border == "inside":
-        visible &= _lands_inside(forward)
-    return 1000.0 * float(np.mean(squared, dtype=np.float64, where=visible if visible.any() else True))
+    sampler = Sampler(following, *([] if backward is None else [backward]))
+    sums: dict[int, tuple[float, float, int]] = {}
+
+    def measure(rows: slice) -> None:
+        found = sampler(forward, rows)
+        first = torch.from_numpy(frame[rows].astype(np.float32)).permute(2, 0, 1)
+        squared = (found[:3] - first).square_().sum(0).numpy()
+        visible = np.ones(squared.shape, bool)
+        if backward is not None:
+            visible = ~_occluded(forward, rows, found[3:])
+        if border == "inside":
+            visible &= _lands_inside(forward, rows)
+        seen = float((squared * visible).sum(dtype=np.float64))
+        sums[rows.start] = (seen, float(squared.sum(dtype=np.float64)), int(np.count_nonzero(visible)))
+
+    with workers(torch.device("cpu")) as threads:
+        threads.run(partial(measure, rows) for rows in strips(len(frame)))
+    seen, every, num_seen = (sum(column) for column in zip(*(sums[start] for start in sorted(sums)), strict=True))
+    mean = seen / num_seen if num_seen else every / (frame.shape[0] * frame.shape[1])
+    return 1000.0 * mean / (frame.shape[2] * 255.0**2)
 
 
 def estimate_flows(frame: ByteArray, following: ByteArray, estimator: FlowEstimator | None = None) -> FlowPair:
@@ -169,10 +161,10 @@ def clip_warping_error(
     return np.array(errors, np.float64)
 
 
-def _lands_inside(flow: FloatArray) -> BoolArray:
-    height, width = flow.shape[:2]
-    rows, columns = np.mgrid[:height, :width]
-    x, y = columns + flow[..., 0], rows + flow[..., 1]
+def _lands_inside(forward: FloatArray, rows: slice) -> BoolArray:
+    height, width = forward.shape[:2]
+    down, across = np.mgrid[rows, :width]
+    x, y = across + forward[rows, :, 0], down + forward[rows, :, 1]
     return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
 
 

@@ -64,10 +64,15 @@ class Vgg16(nn.Module):
         for index, block in enumerate(self.blocks[:num_blocks]):
             if index:
                 x = F.max_pool2d(x, 2, ceil_mode=True)
-            for conv in block:  # type: ignore[attr-defined]
+            for conv in convolutions(block):
                 x = F.relu(conv(x))
             features.append(x)
         return features
+
+
+def convolutions(block: nn.Module) -> list[nn.Conv2d]:
+    """Return the convolutions of a block, in order."""
+    return [layer for layer in block.children() if isinstance(layer, nn.Conv2d)]
 
 
 def feature_distance(features: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:

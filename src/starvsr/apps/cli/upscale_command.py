@@ -32,6 +32,7 @@ _EXAMPLES = (
     ("starvsr upscale photos/ -o large/", "all photos of a folder, under their names"),
     ("starvsr upscale frames/f_%05d.png -o film.mp4 --frame-rate 25", "a film out of numbered images"),
     ("starvsr upscale clip.mp4 --start 1:05 --duration 10 --compare", "ten seconds, beside bicubic"),
+    ("starvsr upscale clip.mp4 --report", "and clip_x4_report/index.html: what was added where, flicker, seams"),
 )
 
 
@@ -48,9 +49,17 @@ _EXAMPLES = (
     "(f_%05d.png), or a folder (default: beside the input, as <name>_x4). Several inputs need a folder.",
 )
 @upscale_flags
+@click.option(
+    "--report",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Output",
+    help="Also write OUT_report/, a page on what the result adds to the input and where, flicker and seams. Reads both "
+    "again.",
+)
 @click.option("--dry-run", is_flag=True, cls=GroupedOption, group="Run", help="Show the plan and write nothing.")
 @click.option("-q", "--quiet", is_flag=True, cls=GroupedOption, group="Run", help="No progress, no notes.")
-def upscale(inputs: tuple[str, ...], out: str | None, dry_run: bool, quiet: bool, **flags: Any) -> int:
+def upscale(inputs: tuple[str, ...], out: str | None, report: bool, dry_run: bool, quiet: bool, **flags: Any) -> int:
     """Enlarge videos and images: INPUT is a video, an image, a folder of either, or a pattern such as f_%05d.png.
 
     Sound, subtitles, chapters, timestamps and colour are kept. The output appears under its name only when it is
@@ -65,7 +74,7 @@ def upscale(inputs: tuple[str, ...], out: str | None, dry_run: bool, quiet: bool
     if not quiet:
         for note in found.notes:
             remark(f"note: {note}")
-    runner = Runner(options, dry_run=dry_run, quiet=quiet)
+    runner = Runner(options, report=report, dry_run=dry_run, quiet=quiet)
     with output_folders(pairs):
         if options.on_error == "stop":
             refuse_places(pairs, options)
@@ -106,8 +115,10 @@ def refuse_places(pairs: Sequence[Pair], options: UpscaleOptions) -> None:
 class Runner:
     """Does one pair after the other with one loaded model."""
 
-    def __init__(self, options: UpscaleOptions, *, dry_run: bool, quiet: bool) -> None:
+    def __init__(self, options: UpscaleOptions, *, report: bool = False, dry_run: bool, quiet: bool) -> None:
         self._options = options
+        self._report = report
+        self._is_report_missing = False
         self._dry_run = dry_run
         self._quiet = quiet
         self._upscaler: Upscaler | None = None
@@ -128,7 +139,7 @@ class Runner:
         if num_inputs > 1 and not self._dry_run:
             failed = f", {len(self._failed)} failed: {', '.join(str(p.source) for p in self._failed)}"
             say(f"{num_inputs - len(self._failed)} of {num_inputs} done{failed if self._failed else ''}")
-        return 1 if self._failed else 0
+        return 1 if self._failed or self._is_report_missing else 0
 
     def _do(self, pair: Pair) -> None:
         from starvsr.api import prepare_any
@@ -139,6 +150,10 @@ class Runner:
             with probing_told(on_progress):
                 job = prepare_any(pair.source, pair.output, self._options, upscaler=self._upscaler)
             self._upscaler = job.upscaler
+            if self._report:
+                from starvsr.evaluation.job_report import check_report
+
+                check_report(job, overwrite=self._options.overwrite)
             if not self._dry_run:
                 result = self._finish(job, on_progress)
         if self._dry_run:
@@ -147,6 +162,25 @@ class Runner:
             show_plan(job)
         else:
             self._tell(result)
+            if self._report:
+                self._write_report(job, result)
+
+    def _write_report(self, job: UpscaleJob | PhotosJob, result: UpscaleResult) -> None:
+        """Write the report of a finished job; the output stays whatever happens."""
+        from starvsr.evaluation.job_report import how_to_repeat, write_job_report
+        from starvsr.jobs.job import Job
+
+        assert isinstance(job, Job)
+        try:
+            folder = write_job_report(job, result, on_step=(lambda line: None) if self._quiet else remark)
+        except Exception as error:
+            self._is_report_missing = True
+            remark(f"error: {job.out} is whole, but its report failed: {message_of(error)}; {how_to_repeat(job)}")
+        except BaseException:
+            remark(f"note: {job.out} is whole, its report was stopped; {how_to_repeat(job)}")
+            raise
+        else:
+            say(f"{folder}: open {folder / 'index.html'}")
 
     def _finish(self, job: UpscaleJob | PhotosJob, on_progress: ProgressCallback | None) -> UpscaleResult:
         """Do a job; when it ends early, say what is kept of it."""

@@ -8,9 +8,10 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from starvsr.evaluation.page import sections
+from starvsr.evaluation.page import added, sections
 from starvsr.evaluation.previews import Preview
 from starvsr.evaluation.record import Report, number
+from starvsr.evaluation.result_survey import ResultSurvey
 from starvsr.evaluation.shown_frames import ShownFrame
 
 PREVIEW_FOLDER = "previews"
@@ -21,7 +22,13 @@ _POLICY = (
 
 
 def make_page(
-    report: Report, shown: Sequence[ShownFrame] = (), previews: Mapping[tuple[str, str], Preview] | None = None
+    report: Report,
+    shown: Sequence[ShownFrame] = (),
+    previews: Mapping[tuple[str, str], Preview] | None = None,
+    *,
+    surveys: Mapping[tuple[str, str], ResultSurvey] | None = None,
+    title: str | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> str:
     """Write the page.
 
@@ -29,9 +36,12 @@ def make_page(
         report: what was measured.
         shown: frames with their pictures.
         previews: by (method, clip); their files lie in ``previews/`` beside the page.
+        surveys: of results without a reference, by (method, clip), for the pictures behind maps.
+        title: None names the data sets.
+        links: files beside the page by what they are, with paths relative to it.
     """
     colors = {method: place % _NUM_COLORS for place, method in enumerate(report.methods())}
-    title = "Evaluation: " + ", ".join(report.data_sets())
+    title = title or "Evaluation: " + ", ".join(report.data_sets())
     num_clips = len({(score.data_set, score.clip) for score in report.scores})
     counted = f"{sections.count(num_clips, 'clip')}, {', '.join(report.methods())}"
     body = "".join(
@@ -40,11 +50,14 @@ def make_page(
             sections.remarks(report),
             sections.means(report, colors),
             sections.tests(report),
+            added.added(report, surveys or {}),
+            added.borders(report),
             _player(report, previews or {}),
             sections.over_time(report, colors),
             sections.frames(shown),
             sections.spreads(report, colors),
             sections.clips(report, colors),
+            added.links(links or {}),
             sections.protocol(report),
         ]
     )
