@@ -8,7 +8,13 @@ from typing import Any
 
 from starvsr.errors import OptionError
 from starvsr.families.causal_sr.settings import DetailSettings
-from starvsr.families.settings import ExactSettings, PrecisionSettings, SamplingSettings, WeightsSettings
+from starvsr.families.settings import (
+    ExactSettings,
+    PrecisionSettings,
+    SamplingSettings,
+    WeightsSettings,
+    check_prompts,
+)
 from starvsr.families.stablevsr.settings import NeighbourSettings
 from starvsr.families.star_i2vgen.settings import (
     GuidanceSettings,
@@ -63,6 +69,7 @@ class UpscaleOptions(  # the fields of the last one come first: the order of hel
         """Check every value and bring it to its final type."""
         super().__post_init__()
         check_colors(self.color, self)
+        check_prompts(self)
 
 
 def option_infos() -> Iterator[tuple[str, OptionInfo]]:
