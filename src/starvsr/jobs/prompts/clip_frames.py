@@ -46,13 +46,17 @@ def write_frames(info: VideoInfo, options: UpscaleOptions, count: int, folder: P
 
 
 def _places(info: VideoInfo, options: UpscaleOptions, count: int) -> list[Fraction]:
-    """Return seconds after the first frame: the middles of equal shares of the part; none if its end is not known."""
+    """Return seconds after the first frame: the middles of equal shares of the part; none if its end is not known.
+
+    A frame is shown from its time on: places lie a frame earlier, so that the one that is shown then comes next.
+    """
     begin = options.start or Fraction(0)
     if info.duration is None:
         return []
     left = info.duration - begin
     length = left if options.duration is None else min(options.duration, left)
-    return [begin + length * (2 * number + 1) / (2 * count) for number in range(count)]
+    middles = [length * (2 * number + 1) / (2 * count) for number in range(count)]
+    return [begin + max(Fraction(0), middle - 1 / info.frame_rate) for middle in middles]
 
 
 def _frame_at(info: VideoInfo, options: UpscaleOptions, place: Fraction) -> VideoFrame | None:
