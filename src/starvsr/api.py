@@ -19,6 +19,7 @@ from starvsr.jobs.inputs import expected_frames, probe_input, refuse_unused, reh
 from starvsr.jobs.job import Job
 from starvsr.jobs.manifest_file import read_cut
 from starvsr.jobs.outputs import check_encoding, check_enlargement, check_outputs, enlargement, size_of
+from starvsr.jobs.prompts.request import Prompts, source_told
 
 if TYPE_CHECKING:
     from starvsr.jobs.photos import PhotosJob
@@ -97,15 +98,20 @@ def prepare(
     options: UpscaleOptions | None = None,
     *,
     upscaler: Upscaler | None = None,
+    prompts: Prompts | None = None,
     **values: Any,
 ) -> UpscaleJob:
-    """Probe the input, check the output, load the model and make the plan. Writes nothing.
+    """Probe the input, check the output, load the model, make the plan. Writes nothing but the answer of ``caption``.
+
+    For a model that reads text, the prompt is ``prompt``, what ``prompt_from`` names, ``NAME.txt`` beside the input, or
+    what the command ``caption`` prints, in this order. That answer is kept in the job folder: the command is run once.
 
     Args:
         path: The input, as for `upscale`.
         out: The output, as for `upscale`.
         options: All options; or give single ones by name: ``prepare(a, b, scale=2)``.
         upscaler: A loaded model; None loads ``options.model``.
+        prompts: Prompts that were found before, and whether a command may be run; None looks for them and may.
         values: Options by name.
 
     Returns:
@@ -122,13 +128,15 @@ def prepare(
     width, height = size_of(info, out, options)
     encoding = check_encoding(info, out, width, height, options)
     rehearse_copying(info, out, options)
-    if upscaler is None:
+    prompt = (prompts or Prompts()).for_job(Path(path), info, out, options, upscaler)
+    if upscaler is None:  # after the command of a caption, which may need the device
         upscaler = load_for(options, device=first_device(options) if options.devices else None)
     if options.devices or options.processes:
         worker_devices(options, upscaler)
-    options = complete_options(upscaler, options, values)
+    options = complete_options(upscaler, options if prompt is None else prompt.put_into(options), values)
     check_enlargement(info, options, upscaler.name, upscaler.traits_for({}).scales[-1])
-    settings, traits = job_settings(upscaler, options, enlargement(info, options))
+    with source_told(prompt):
+        settings, traits = job_settings(upscaler, options, enlargement(info, options))
     num_frames = expected_frames(info, options)
     if traits.lengths.whole:
         options = whole_clip(options, num_frames)
@@ -142,6 +150,8 @@ def prepare(
         channels=4 if info.has_alpha else 3,
     )
     before = None if options.restart else read_cut(JobFolder(job_path(out)))
+    with source_told(prompt):
+        plan = upscaler.plan(PlanInput(sizes, options, num_frames, before), settings)
     return UpscaleJob(
         info=info,
         out=out,
@@ -149,11 +159,12 @@ def prepare(
         upscaler=upscaler,
         settings=settings,
         traits=traits,
-        plan=upscaler.plan(PlanInput(sizes, options, num_frames, before), settings),
+        plan=plan,
         width=width,
         height=height,
         num_frames=num_frames,
         encoding=encoding,
+        prompt=prompt,
     )
 
 
@@ -163,6 +174,7 @@ def prepare_any(
     options: UpscaleOptions | None = None,
     *,
     upscaler: Upscaler | None = None,
+    prompts: Prompts | None = None,
     **values: Any,
 ) -> UpscaleJob | PhotosJob:
     """Do what `prepare` does, or the same for a folder of photos, each of which is upscaled independently."""
@@ -171,8 +183,8 @@ def prepare_any(
     merged = _merge(options, values)
     if are_photos(Path(path), Path(out), merged):
         named = {name: value for name, value in values.items() if name == "model"}  # must be that of the loaded one
-        return prepare_photos(Path(path), Path(out), merged, partial(prepare, **named), upscaler)
-    return prepare(path, out, options, upscaler=upscaler, **values)
+        return prepare_photos(Path(path), Path(out), merged, partial(prepare, **named), upscaler, prompts or Prompts())
+    return prepare(path, out, options, upscaler=upscaler, prompts=prompts, **values)
 
 
 load_pipeline = load_upscaler

@@ -7,11 +7,14 @@ A message says what went wrong, why, and what to do next, in one line::
     │   ├── InputNotFoundError   there is no such file or folder
     │   ├── LimitError           larger than what is accepted without a flag
     │   ├── UnreadableInputError not a video, empty, truncated, or its codec is unknown
-    │   └── CorruptFrameError    damaged in the middle
+    │   ├── CorruptFrameError    damaged in the middle
+    │   └── PromptError          the text of a clip is missing, empty or cannot be read
+    │       └── CaptionError     the command of --caption gave none
     ├── OutputError              the output cannot be written
     │   ├── OutputExistsError    refused without overwrite
     │   └── OutputNotWritableError  folder missing, no permission, disk full
     ├── OptionError              an option has a wrong value, or two contradict each other
+    │   └── PromptTooLongError   a prompt has more tokens than the text encoder reads
     ├── WeightsError             weights missing, damaged, or not of this model
     │   └── MissingWeightsError  not on this machine; the message says how to get them
     ├── ResourceError            not enough memory or disk for the plan
@@ -48,6 +51,14 @@ class CorruptFrameError(InputError):
     """The input is damaged in the middle."""
 
 
+class PromptError(InputError):
+    """The text of a clip is missing, empty, given twice, or cannot be read."""
+
+
+class CaptionError(PromptError):
+    """The command of ``--caption`` failed, took too long, or printed no sentence."""
+
+
 class OutputError(StarVsrError):
     """The output cannot be written."""
 
@@ -62,6 +73,25 @@ class OutputNotWritableError(OutputError):
 
 class OptionError(StarVsrError, ValueError):
     """An option has a wrong value, or two options contradict each other."""
+
+
+class PromptTooLongError(OptionError):
+    """A prompt has more tokens than the text encoder reads: it is refused rather than cut.
+
+    Args:
+        text: The prompt.
+        num_tokens: Tokens of it.
+        limit: Tokens that the text encoder reads.
+        name: What the message calls it.
+    """
+
+    def __init__(self, text: str, num_tokens: int, limit: int, name: str = "the prompt") -> None:
+        super().__init__(f"{name} has {num_tokens} tokens, but the text encoder reads {limit}: shorten it")
+        self.text, self.num_tokens, self.limit, self.name = text, num_tokens, limit, name
+
+    def __reduce__(self) -> tuple[type[PromptTooLongError], tuple[str, int, int, str]]:
+        """Travel to other processes by what it was made of."""
+        return type(self), (self.text, self.num_tokens, self.limit, self.name)
 
 
 class WeightsError(StarVsrError):

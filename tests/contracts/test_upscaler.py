@@ -30,6 +30,7 @@ from starvsr.families.causal_sr.spec import CAUSAL_SR
 from starvsr.families.job_settings import complete_options, job_settings, plain_settings
 from starvsr.families.options import UpscaleOptions, default_of, model_options
 from starvsr.families.registry import get_entry
+from starvsr.families.settings import PROMPT_SOURCES
 from starvsr.families.star_small.pipeline import StarSmallUpscaler
 from starvsr.models.causal_sr import CausalSR
 from starvsr.models.causal_sr_config import CausalSRConfig
@@ -229,6 +230,10 @@ SAMPLES: dict[str, Any] = {
     "seed": 5,
     "detail": 0.7,
     "prompt": "a red barn",
+    "prompt_from": "texts",
+    "caption": "describe",
+    "caption_frames": 2,
+    "caption_timeout": 5,
     "window": 3,
     "precision": "bf16",
     "flow": "raft",
@@ -275,12 +280,18 @@ def test_there_is_a_sample_of_every_setting_of_a_model() -> None:
 def test_every_setting_given_with_a_loaded_model_changes_the_output_or_is_refused(kind: str, setting: str) -> None:
     model = MODELS[kind]()
     needed = NEEDED.get(kind, {}).get(setting, {})
+    if setting in ("caption_frames", "caption_timeout"):
+        needed = {"caption": "describe"}
     options = UpscaleOptions(scale=2, **{setting: SAMPLES[setting]}, **needed)
     try:
         job, _ = job_settings(model, complete_options(model, options))
     except OptionError as error:
-        assert f"--{setting.replace('_', '-')}" in str(error)
+        refused = next(iter(needed), setting) if kind in ("bicubic", "star-small", "function") else setting
+        assert f"--{refused.replace('_', '-')}" in str(error)
         assert setting not in model.traits_for({}).accepts
+        return
+    if setting in PROMPT_SOURCES:  # by these the prompt is found before the model is asked: tests/jobs/prompts
+        assert job.values == {} and "prompt" in model.traits_for({}).accepts
         return
     if setting == "seed":
         assert job.seed == SAMPLES["seed"]

@@ -8,7 +8,7 @@ import pytest
 
 from starvsr.errors import OptionError
 from starvsr.families.options import UpscaleOptions, model_options, option_infos
-from starvsr.families.settings import PrecisionSettings, SamplingSettings, job_names, load_names
+from starvsr.families.settings import PROMPT_SOURCES, PrecisionSettings, SamplingSettings, job_names, load_names
 from starvsr.families.star_i2vgen.settings import StarI2VGenSettings
 from starvsr.families.star_small.settings import StarSmallSettings
 from starvsr.options import JobOptions
@@ -34,7 +34,8 @@ def test_every_option_of_a_family_is_an_option_of_upscaling_with_the_same_descri
 def test_the_order_of_records_is_kept() -> None:
     """Provenance is written into outputs in this order: to change it changes bytes."""
     names = [name for name, _ in option_infos()]
-    assert names[:9] == ["model", "scale", "weights", "steps", "seed", "detail", "prompt", "window", "precision"]
+    first = ["model", "scale", "weights", "steps", "seed", "detail", "prompt", *PROMPT_SOURCES, "window", "precision"]
+    assert names[:13] == first
     assert names.index("compile") < names.index("color") < names.index("exact") < names.index("deinterlace")
 
 

@@ -27,6 +27,7 @@ from starvsr.data.motion import (
     resize_frame,
     resize_frames,
 )
+from starvsr.data.text_files import read_text
 from starvsr.errors import DataError, InputError
 from starvsr.video.codec_pass import hdr_transfer, read_clip
 from starvsr.video.read.images import natural_key
@@ -210,8 +211,12 @@ def iter_images(folder: Path, num_frames: int | None = None) -> Iterator[np.ndar
 
 
 def read_caption(path: Path) -> str:
-    """Read a caption, in one line; "" when there is no such file."""
-    return " ".join(path.read_text(encoding="utf-8").split()) if path.is_file() else ""
+    """Read a caption, in one line; "" when there is no such file.
+
+    Raises:
+        PromptError: it is not text in UTF-8, or too long.
+    """
+    return read_text(path) if path.is_file() else ""
 
 
 def read_sharp_scales(manifest: str | Path) -> dict[str, float]:

@@ -13,6 +13,7 @@ from starvsr.engine.upscaler import JobSettings, Upscaler
 from starvsr.errors import OptionError
 from starvsr.families.devices import choose_device
 from starvsr.families.options import UpscaleOptions, default_of, model_options
+from starvsr.families.settings import PROMPT_SOURCES
 from starvsr.options import flag_name
 
 
@@ -74,7 +75,7 @@ def job_settings(
     for name in given:
         if name not in plain.accepts | plain.loads:
             raise OptionError(f"model {upscaler.name} has no use for {flag_name(name)}: leave it out")
-    job = {name: value for name, value in given.items() if name in plain.accepts}
+    job = {name: value for name, value in given.items() if name in plain.accepts and name not in PROMPT_SOURCES}
     num_steps = job.pop("steps", None)
     traits = upscaler.traits_for(job)
     settings = JobSettings(

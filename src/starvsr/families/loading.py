@@ -10,7 +10,7 @@ from starvsr.errors import OptionError
 from starvsr.families.devices import choose_device
 from starvsr.families.options import UpscaleOptions, model_options
 from starvsr.families.registry import get_entry
-from starvsr.families.settings import job_names, load_names
+from starvsr.families.settings import PROMPT_SOURCES, job_names, load_names
 from starvsr.options import flag_name
 
 
@@ -39,6 +39,8 @@ def load_upscaler(name: str | None = None, *, device: str = "auto", **settings: 
     given = {key: value for key, value in settings.items() if value is not None and value is not False}
     known = load_names(entry.settings) | job_names(entry.settings)
     for key in given:
+        if key in PROMPT_SOURCES and key in known:
+            raise OptionError(f"{flag_name(key)} is an option of a job: give it to `upscale` or `prepare`")
         if key not in known:
             raise OptionError(f"model {name} has no use for {flag_name(key)}: leave it out")
     if "weights" in given:
@@ -49,5 +51,22 @@ def load_upscaler(name: str | None = None, *, device: str = "auto", **settings: 
 
 def load_for(options: UpscaleOptions, device: str | None = None) -> Upscaler:
     """Load the model that the options name, on their device or another one."""
-    settings = {name: getattr(options, name) for name, _ in model_options() if name not in ("steps", "seed")}
+    left_out = {"steps", "seed"}
+    if reads_text(options):  # else they are refused
+        left_out.update(PROMPT_SOURCES)
+    settings = {name: getattr(options, name) for name, _ in model_options() if name not in left_out}
     return load_upscaler(options.model, device=device or options.device, **settings)
+
+
+def reads_text(options: UpscaleOptions, upscaler: Upscaler | None = None) -> bool:
+    """Whether the model of a job reads a prompt.
+
+    Args:
+        options: Name the model.
+        upscaler: The model, where it is loaded already.
+
+    Raises:
+        OptionError: There is no such model.
+    """
+    accepted = job_names(get_entry(options.model).settings) if upscaler is None else upscaler.traits_for({}).accepts
+    return "prompt" in accepted

@@ -14,6 +14,7 @@ from starvsr.families.settings import (
     SamplingSettings,
     WeightsSettings,
     WindowSettings,
+    check_prompts,
 )
 from starvsr.families.stablevsr.settings import NeighbourSettings
 from starvsr.families.star_cogvideox.settings import GuidanceCurveSettings
@@ -70,6 +71,7 @@ class UpscaleOptions(  # the fields of the last one come first: the order of hel
         """Check every value and bring it to its final type."""
         super().__post_init__()
         check_colors(self.color, self)
+        check_prompts(self)
 
 
 def option_infos() -> Iterator[tuple[str, OptionInfo]]:

@@ -1,11 +1,17 @@
 """Options that several model families share, each declared once. A family's own are in its folder. Loads no torch."""
 
+# ruff: noqa: RUF009 - `option` makes a `dataclasses.field`
+
 from __future__ import annotations
 
 import dataclasses
+import os
+import shlex
 from dataclasses import dataclass
+from fractions import Fraction
 
-from starvsr.options.info import MODEL, option
+from starvsr.errors import OptionError
+from starvsr.options.info import MODEL, flag_name, option
 
 RELEASED = "As the released code does it"
 
@@ -52,9 +58,78 @@ class PrecisionSettings:
 
 @dataclass(frozen=True)
 class PromptSettings:
-    """What the video shows."""
+    """What the video shows, or where that is written, for models that read text.
 
-    prompt: str | None = option(None, "What the video shows, for models that read text.", MODEL, "text")
+    ``PROMPT_SOURCES`` are the options by which the prompt of a job is found before its model is loaded: they never
+    reach a model.
+    """
+
+    prompt: str | None = option(
+        None, "What the video shows, for models that read text (default: NAME.txt beside the input).", MODEL, "text"
+    )
+    prompt_from: str | None = option(
+        None,
+        "Where prompts are: a folder of NAME.txt for each input NAME, a text file with a line for each input in order, "
+        "or none, to leave NAME.txt beside the input unread.",
+        MODEL,
+        "text",
+    )
+    caption: str | None = option(
+        None,
+        "Command that is given a few frames as PNG files and prints a sentence on what they show; it is asked for "
+        "inputs without a text.",
+        MODEL,
+        "text",
+    )
+    caption_frames: int | None = option(
+        None, "Frames that the command of --caption is given (default: 4).", MODEL, "int", minimum=1, maximum=64
+    )
+    caption_timeout: Fraction | None = option(
+        None,
+        "Time after which the command of --caption is stopped, in seconds (default: 600).",
+        MODEL,
+        "time",
+        minimum=1,
+    )
+
+
+PROMPT_SOURCES = ("prompt_from", "caption", "caption_frames", "caption_timeout")
+NO_TEXTS = "none"
+"""The value of ``prompt_from`` that leaves texts beside inputs unread."""
+
+
+def check_prompts(options: PromptSettings) -> None:
+    """Refuse prompts that are empty, or given in two ways.
+
+    Raises:
+        OptionError: So they are.
+    """
+    for name in ("prompt", "prompt_from", "caption"):
+        value = getattr(options, name)
+        if value is not None and not value.strip():
+            raise OptionError(f"{flag_name(name)} is empty: give one, or leave it out")
+    for name in ("prompt_from", "caption"):
+        if options.prompt is not None and getattr(options, name) is not None:
+            raise OptionError(f"--prompt and {flag_name(name)} both say what the input shows: give one of them")
+    for name in ("caption_frames", "caption_timeout"):
+        if options.caption is None and getattr(options, name) is not None:
+            raise OptionError(f"{flag_name(name)} has no use without --caption: leave it out")
+    if options.caption is not None:
+        command_words(options.caption)
+
+
+def command_words(command: str) -> list[str]:
+    """Return the words of a command; quotes hold words together, and no shell reads them.
+
+    Raises:
+        OptionError: A quote is not closed.
+    """
+    try:
+        if os.name != "nt":
+            return shlex.split(command)
+        return [word.strip('"') for word in shlex.split(command, posix=False)]  # a backslash is part of a path there
+    except ValueError as error:
+        raise OptionError(f"--caption {command}: not a command ({error}): check the quotes") from None
 
 
 @dataclass(frozen=True)

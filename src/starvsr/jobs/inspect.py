@@ -65,7 +65,14 @@ class JobSummary:
         """Whether a process works on it, in words."""
         if self.holder is not None:
             return f"running (process {self.holder})" if self.holder else "running"
+        if self.plan is None and self.is_caption_alone:
+            return "interrupted before its plan was made"
         return "interrupted" if self.plan is not None else "interrupted, its plan is damaged"
+
+    @property
+    def is_caption_alone(self) -> bool:
+        """Whether a caption is all that it has."""
+        return bool(self.state.captions) and not self.state.parts and not self.state.photos
 
 
 def summarize(folder: JobFolder) -> JobSummary:
@@ -127,6 +134,8 @@ def kept_summary(folder: JobFolder) -> str | None:
     if not folder.journal.exists():
         return None
     job = summarize(folder)
+    if job.is_caption_alone:
+        return f"the caption is kept in {folder.path}; the same command goes on from there"
     if not (job.state.parts or job.state.photos):
         return None
     return f"{job.progress} are finished and kept in {folder.path}; the same command goes on from there"

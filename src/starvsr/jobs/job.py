@@ -11,6 +11,7 @@ from starvsr.engine.traits import Traits
 from starvsr.engine.upscaler import JobSettings, Upscaler
 from starvsr.families.options import UpscaleOptions
 from starvsr.jobs.folder import JobFolder, job_path
+from starvsr.jobs.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
     from starvsr.video import VideoInfo
@@ -32,6 +33,7 @@ class Job:
         height: Height of the output in pixels.
         num_frames: Frames to upscale as far as the container tells; None when it does not.
         encoding: How the output is encoded, in words; begins with the encoder's name.
+        prompt: What the video shows, where that was found in a file or given by a command; the options hold its text.
     """
 
     info: VideoInfo
@@ -45,6 +47,7 @@ class Job:
     height: int
     num_frames: int | None
     encoding: str
+    prompt: Prompt | None = None
 
     @property
     def folder(self) -> JobFolder:

@@ -10,6 +10,7 @@ from typing import Any
 
 from starvsr.errors import JobError
 from starvsr.families.options import UpscaleOptions, option_infos
+from starvsr.families.settings import PROMPT_SOURCES
 from starvsr.jobs.executors import device_kind
 from starvsr.jobs.fingerprint import fingerprint
 from starvsr.jobs.folder import JobFolder
@@ -28,6 +29,7 @@ _FREE = frozenset(
 )
 _PATHS = frozenset(name for name, info in option_infos() if info.names_weights)
 _FREE |= _PATHS
+_FREE |= set(PROMPT_SOURCES)  # the prompt that was found is compared
 # nor do these: the input passes them or is refused
 _FREE |= {name for name, info in option_infos() if info.group == LIMITS}
 
@@ -40,6 +42,11 @@ def plan_of(job: Job) -> Plan:
     """
     options = {name: _plain(value) for name, value in job.options.changed().items() if name != "restart"}
     options |= {name: str(Path(options[name]).resolve()) for name in _PATHS & options.keys()}
+    prompt: dict[str, Any] = {}
+    if job.prompt is not None:
+        del options["prompt"]
+        options |= job.prompt.given
+        prompt["prompt"] = {"text": job.prompt.text, "source": job.prompt.source}
     return {
         "format": FORMAT,
         "output": job.out.name if job.out.parent == job.folder.path.parent else f"{job.out.parent.name}/{job.out.name}",
@@ -57,6 +64,7 @@ def plan_of(job: Job) -> Plan:
         "part_frames": part_frames(job.info.frame_rate),
         "encoding": job.encoding,
         "options": options,
+        **prompt,
         "device": device_kind(job.device),
         "versions": versions(),
     }
@@ -95,10 +103,16 @@ def digest_of(plan: Plan) -> str:
 
 
 def _binding(plan: Plan) -> Plan:
-    binding = {name: value for name, value in plan.items() if name != "num_frames"}
+    binding = {name: value for name, value in plan.items() if name not in ("num_frames", "prompt")}
     binding["input"] = {name: value for name, value in plan["input"].items() if name != "path"}
-    binding["options"] = {n: v for n, v in plan["options"].items() if n not in _FREE and n != "on_corrupt"}
+    binding["options"] = {n: v for n, v in _asked(plan).items() if n not in _FREE and n != "on_corrupt"}
     return binding
+
+
+def _asked(plan: Plan) -> dict[str, Any]:
+    """Return the options, with the prompt wherever it was found."""
+    options: dict[str, Any] = plan["options"]
+    return {**options, "prompt": plan["prompt"]["text"]} if "prompt" in plan else options
 
 
 def differences(before: Plan, now: Plan) -> list[str]:
@@ -110,7 +124,7 @@ def differences(before: Plan, now: Plan) -> list[str]:
         sizes = (before["input"]["bytes"], now["input"]["bytes"])
         how = f"{sizes[0]} bytes before, {sizes[1]} now" if sizes[0] != sizes[1] else "same size, other content"
         found.append(f"the input has changed ({how})")
-    found += _option_differences(before["options"], now["options"])
+    found += _option_differences(_asked(before), _asked(now))
     for name in ("model", "cut", "versions"):
         found += _differences(name if name != "versions" else "version of", before[name], now[name])
     for name in ("output", "size", "encoding", "device", "part_frames"):

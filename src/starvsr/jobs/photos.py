@@ -18,12 +18,17 @@ from starvsr.errors import InputError, OptionError, OutputError, StarVsrError
 from starvsr.families.options import UpscaleOptions
 from starvsr.jobs.fingerprint import file_fingerprint
 from starvsr.jobs.folder import JobFolder, job_path
+from starvsr.jobs.inputs import probe_input
 from starvsr.jobs.job import Job
-from starvsr.jobs.journal import Journal, read_journal
+from starvsr.jobs.journal import Journal, Record, read_journal
 from starvsr.jobs.lock import JobLock
 from starvsr.jobs.manifest import differences, plan_of, refuse_changes
 from starvsr.jobs.manifest_file import read_plan, write_plan
 from starvsr.jobs.outputs import check_places, comparison_paths, is_images
+from starvsr.jobs.prompts.captions import ask, kept_answer, prompt_of, question_of
+from starvsr.jobs.prompts.find import find_prompts
+from starvsr.jobs.prompts.prompt import Prompt
+from starvsr.jobs.prompts.request import Prompts, are_wanted
 from starvsr.jobs.provenance import provenance_of
 from starvsr.jobs.published import is_published
 from starvsr.jobs.run import run_job
@@ -42,7 +47,9 @@ if TYPE_CHECKING:
 class Prepare(Protocol):
     """Prepares the job of one photo, as `starvsr.prepare` does."""
 
-    def __call__(self, path: Path, out: Path, options: UpscaleOptions, *, upscaler: Upscaler | None) -> Job:
+    def __call__(
+        self, path: Path, out: Path, options: UpscaleOptions, *, upscaler: Upscaler | None, prompts: Prompts
+    ) -> Job:
         """Prepare the job; writes nothing."""
         ...
 
@@ -94,6 +101,7 @@ class PhotosJob:
         first: The job of the first photo that can be read, as an example of all.
         upscaler: The model.
         prepare: Prepares the job of each photo.
+        prompts: The prompts of the photos.
     """
 
     path: Path
@@ -103,6 +111,7 @@ class PhotosJob:
     first: Job
     upscaler: Upscaler
     prepare: Prepare
+    prompts: Prompts
 
     @property
     def folder(self) -> JobFolder:
@@ -128,7 +137,8 @@ class PhotosJob:
             return result
         except BaseException:
             with contextlib.suppress(OSError):
-                if not JobState(read_journal(folder.journal)[0]).photos:
+                state = JobState(read_journal(folder.journal)[0])
+                if not state.photos and not state.captions:
                     folder.remove(lock)
             raise
         finally:
@@ -136,9 +146,22 @@ class PhotosJob:
 
 
 def prepare_photos(
-    path: Path, out: Path, options: UpscaleOptions, prepare: Prepare, upscaler: Upscaler | None = None
+    path: Path,
+    out: Path,
+    options: UpscaleOptions,
+    prepare: Prepare,
+    upscaler: Upscaler | None = None,
+    prompts: Prompts | None = None,
 ) -> PhotosJob:
-    """Look at a folder of photos and check the output. Writes nothing.
+    """Look at a folder of photos and check the output. Writes nothing, and runs no command.
+
+    Args:
+        path: The folder.
+        out: The folder that appears when all are done.
+        options: What the user asked for.
+        prepare: Prepares the job of each photo.
+        upscaler: The model; None loads it.
+        prompts: Prompts that were found before; None looks for them.
 
     Raises:
         StarVsrError: no photo can be read, the output not be written, or an option not be honoured.
@@ -148,17 +171,26 @@ def prepare_photos(
             raise OptionError(f"{path}: photos are computed one after the other: leave out --{name}")
     files = tuple(images_in(path))
     check_places(out, (path, *files), replace(options, compare=False))
-    first = _first_job(files, out, options, prepare, upscaler)
-    return PhotosJob(path, files, out, options, first, first.upscaler, prepare)
+    prompts = prompts or Prompts()
+    if are_wanted(options, upscaler) and not prompts.found:
+        prompts = replace(prompts, found=find_prompts(files, options))
+    first = _first_job(files, out, options, prepare, upscaler, prompts)
+    return PhotosJob(path, files, out, options, first, first.upscaler, prepare, prompts)
 
 
 def _first_job(
-    files: Sequence[Path], out: Path, options: UpscaleOptions, prepare: Prepare, upscaler: Upscaler | None
+    files: Sequence[Path],
+    out: Path,
+    options: UpscaleOptions,
+    prepare: Prepare,
+    upscaler: Upscaler | None,
+    prompts: Prompts,
 ) -> Job:
     problem: StarVsrError | None = None
     for file in files:
         try:
-            return prepare(file, out.with_name("photo.png"), _each(options), upscaler=upscaler)
+            quiet = replace(prompts, may_ask=False)
+            return prepare(file, out.with_name("photo.png"), _each(options), upscaler=upscaler, prompts=quiet)
         except InputError as error:
             if options.on_error == "stop":
                 raise
@@ -188,6 +220,8 @@ class _Photos:
         self._folder = folder
         self._made = folder.photos
         self._notes: list[str] = []
+        self._captions: list[Record] = []
+        self._are_prompts_wanted = are_wanted(job.options, job.upscaler)
         self._largest = (0, 0)
 
     def run(self, on_progress: ProgressCallback | None, cancel: CancelToken) -> UpscaleResult:
@@ -201,7 +235,9 @@ class _Photos:
         self._match()
         names = names_like(job.files, job.out)
         with Journal(folder.journal) as journal:
-            done = self._kept(JobState(journal.records).photos, dict(zip(names, job.files, strict=True)))
+            state = JobState(journal.records)
+            self._captions = state.captions
+            done = self._kept(state.photos, dict(zip(names, job.files, strict=True)))
             tracker.keep(len(done))
             for file, name in zip(job.files, names, strict=True):
                 if name not in done:
@@ -217,6 +253,7 @@ class _Photos:
         """Hold the plan against the one that the job was begun with."""
         job = self._job
         plan = plan_of(job.first)
+        plan.pop("prompt", None)  # that of one photo; each photo is kept with its own
         plan |= {
             "output": job.out.name,
             "input": {"path": str(job.path.resolve()), "kind": "photos", "bytes": 0, "files": 0, "sha256": ""},
@@ -232,13 +269,15 @@ class _Photos:
         write_plan(self._folder, plan)
 
     def _kept(self, records: dict[str, Any], files: dict[str, Path]) -> set[str]:
-        """Return the names of photos that are finished and whose input is as it was; the rest is removed."""
+        """Return the names of photos that are finished, with input and prompt as they were; the rest is removed."""
         self._made.mkdir(exist_ok=True)
         done = set()
         for name, record in records.items():
             made, file = self._made / name, files.get(name)
             is_whole = file is not None and made.is_file() and file_sha256(made) == record["sha256"]
-            if file is not None and is_whole and file_fingerprint(file) == record["input"]:
+            if file is None or not is_whole or file_fingerprint(file) != record["input"]:
+                continue
+            if record.get("prompt") == self._known_prompt(file, record["input"]["sha256"]):
                 done.add(name)
         beside = {self._comparison(name).name for name in done} if self._job.options.compare else set()
         for entry in self._made.iterdir():
@@ -252,7 +291,9 @@ class _Photos:
         work = self._made / "photo.png"  # whatever the photo is called: its name may look like a pattern
         try:
             mark = file_fingerprint(file)
-            job = self._job.prepare(file, work, _each(self._job.options), upscaler=self._job.upscaler)
+            prompt = self._prompt(file, mark["sha256"], journal, tracker)
+            prompts = Prompts({file: prompt})
+            job = self._job.prepare(file, work, _each(self._job.options), upscaler=self._job.upscaler, prompts=prompts)
             result = run_job(job, None, cancel)
         except StarVsrError as error:
             if self._job.options.on_error == "stop" or cancel.is_cancelled:
@@ -260,13 +301,41 @@ class _Photos:
             self._notes.append(f"{file.name}: left out: {error}")
             discard(self._made / "photo.png.job")
             return
-        self._notes += [note.replace("photo.png", name) for note in result.notes if note not in self._notes]
+        told = [note for note in result.notes if prompt is None or note != prompt.note]
+        self._notes += [note.replace("photo.png", name) for note in told if note not in self._notes]
         self._largest = max(self._largest, (result.width, result.height))
         if self._job.options.compare:
             comparison_paths(work)[0].replace(self._comparison(name))
         work.replace(self._made / name)
-        journal.append({"kind": "photo", "name": name, "input": mark, "sha256": file_sha256(self._made / name)})
+        record = {"kind": "photo", "name": name, "input": mark, "sha256": file_sha256(self._made / name)}
+        journal.append(record if prompt is None else {**record, "prompt": prompt.text})
         tracker.num_done += 1
+
+    def _prompt(self, file: Path, sha256: str, journal: Journal, tracker: ProgressTracker) -> Prompt | None:
+        """Return the prompt of a photo; the command of ``--caption`` is asked once and its answer kept."""
+        options = self._job.options
+        written = self._job.prompts.written(file, options) if self._are_prompts_wanted else None
+        if written is not None or options.caption is None:
+            return written
+        question = question_of(sha256, options)
+        record = kept_answer(question, self._captions)
+        if record is None:
+            tracker.report("captioning")
+            record = ask(probe_input(file, options), options, question)
+            journal.append(record)
+            self._captions.append(record)
+        return prompt_of(record, options)
+
+    def _known_prompt(self, file: Path, sha256: str) -> str | None:
+        """Return the text of the prompt that a photo has now, as far as it is known without asking."""
+        options = self._job.options
+        if not self._are_prompts_wanted:
+            return None
+        found = self._job.prompts.found.get(file)
+        if isinstance(found, Prompt):
+            return found.text
+        record = kept_answer(question_of(sha256, options), self._captions) if options.caption is not None else None
+        return None if record is None else str(record["text"])
 
     def _comparison(self, name: str) -> Path:
         return fitting(self._made / name, Path(name).stem, after="_compare.png")
@@ -284,10 +353,19 @@ class _Photos:
             peak_memory=tracker.peak_memory,
             duration=None,
             notes=tuple(self._notes),
-            provenance=provenance_of(job.first),
+            provenance=_provenance(job.first),
             num_kept=tracker.num_kept,
             kind="photo",
         )
+
+
+def _provenance(first: Job) -> dict[str, Any]:
+    """Return what made all photos: without the prompt where each has its own."""
+    told = provenance_of(first)
+    if first.prompt is not None:
+        told["options"].pop("prompt")
+        told["prompt_source"] = "one for each photo"
+    return told
 
 
 def _plain(options: UpscaleOptions) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from starvsr.families.options import option_infos
+from starvsr.families.settings import PROMPT_SOURCES
 from starvsr.jobs.job import Job
 from starvsr.options import LIMITS
 from starvsr.version import __version__
@@ -14,6 +15,7 @@ from starvsr.version import __version__
 _LEFT_OUT = frozenset(
     {"overwrite", "restart", "compare", "on_error", "threads", "processes", "devices", "model", "weights"}
 )
+_LEFT_OUT |= set(PROMPT_SOURCES)  # the prompt that was found is told
 _PATHS = frozenset(name for name, info in option_infos() if info.names_weights)
 _LEFT_OUT |= {name for name, info in option_infos() if info.group == LIMITS}
 
@@ -33,6 +35,7 @@ def provenance_of(job: Job) -> dict[str, Any]:
         "steps": job.num_steps,
         "seed": job.settings.seed,
         "options": options,
+        **({} if job.prompt is None else {"prompt_source": job.prompt.source}),
     }
 
 

@@ -47,7 +47,7 @@ def run_job(
         seconds=seconds,
         peak_memory=tracker.peak_memory,
         duration=job.options.duration or job.info.duration,
-        notes=(*_size_notes(job), *notes, *work.late_notes, *work.model_notes),
+        notes=(*_size_notes(job), *_prompt_notes(job), *notes, *work.late_notes, *work.model_notes),
         provenance=provenance_of(job),
         comparison=comparison,
         num_kept=work.num_kept,
@@ -59,6 +59,10 @@ def _size_notes(job: Job) -> list[str]:
         return []
     sizes = f"{job.info.width}x{job.info.height} became {job.width}x{job.height}"
     return [f"{job.out.name}: smaller than the input: {sizes}, as requested"]
+
+
+def _prompt_notes(job: Job) -> list[str]:
+    return [] if job.prompt is None else [job.prompt.note]
 
 
 @contextmanager

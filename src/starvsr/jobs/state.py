@@ -54,6 +54,7 @@ class JobState:
         self.plan_digest: str | None = None
         self.part_plan_digest: str | None = None
         self.photos: dict[str, Record] = {}  # of a folder of photos, by name
+        self.captions: list[Record] = []  # what commands said on the input, or on photos
         for record in records:
             self._take(record)
 
@@ -78,6 +79,8 @@ class JobState:
             self.end = record
         elif kind == "photo":
             self.photos[record["name"]] = record
+        elif kind == "caption":
+            self.captions.append(record)
         elif kind == "whole":
             self.published = record["sha256"]
 

@@ -80,10 +80,10 @@ def _output_errors(out: Path) -> Iterator[None]:
 
 
 def _tidy(folder: JobFolder, lock: JobLock, is_anothers: bool) -> None:
-    """After an error: leave what is finished, remove the rest; touch nothing when the journal cannot be read."""
+    """After an error: leave what is finished, a caption included; touch nothing when the journal cannot be read."""
     with contextlib.suppress(OSError):
         state = JobState(read_journal(folder.journal)[0])
-        if state.parts or is_anothers:
+        if state.parts or state.captions or is_anothers:
             folder.sweep(state.moved)
         else:
             folder.remove(lock)
@@ -99,12 +99,21 @@ def _open(job: Job, folder: JobFolder) -> JobWork:
     try:
         state = JobState(journal.records)
         with _output_errors(job.out):
+            _keep_caption(job, journal, state)
             folder.sweep(state.moved)
             _match(folder, journal, state, plan)
         return JobWork(job, folder, journal, state, plan, before)
     except BaseException:
         journal.close()
         raise
+
+
+def _keep_caption(job: Job, journal: Journal, state: JobState) -> None:
+    """Record the caption of the job where the journal was begun anew since it was given."""
+    record = None if job.prompt is None or job.prompt.record is None else dict(job.prompt.record)
+    if record is not None and record not in state.captions:
+        journal.append(record)
+        state.captions.append(record)
 
 
 def _match(folder: JobFolder, journal: Journal, state: JobState, plan: Plan) -> None:

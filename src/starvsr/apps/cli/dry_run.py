@@ -44,6 +44,8 @@ def plan_rows(job: Job) -> list[tuple[str, str]]:
         ("disk", _disk(job)),
         ("time", _time(job)),
     ]
+    if "prompt" in job.traits.accepts:
+        rows.insert(4, ("prompt", _prompt(job)))
     return rows + [("note", note) for note in _trial_notes(job)]
 
 
@@ -82,6 +84,15 @@ def _memory_of_one(job: Job) -> str:
     if plan.memory == plan.prediction.peak:  # of a device
         return f"on {job.device}, predicted: {plan.prediction.describe()}; budget {format_size(plan.budget)}"
     return f"{told}, of which the model, predicted: {plan.prediction.describe()}"
+
+
+def _prompt(job: Job) -> str:
+    """Say which prompt is used, and where it was found."""
+    if job.prompt is None:
+        return "none, the model's own" if job.options.prompt is None else f"{job.options.prompt} (--prompt)"
+    if job.prompt.is_stand_in:
+        return f"what `{job.prompt.given['caption']}` will print (--caption; not asked for this plan)"
+    return f"{job.prompt.text} ({job.prompt.source})"
 
 
 def _steps(count: int) -> str:

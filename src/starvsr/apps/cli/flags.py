@@ -29,6 +29,8 @@ _OWN_METAVARS = {
     "weights": "FILE",
     "tcm": "FOLDER",
     "guidance_decoder": "FOLDER",
+    "prompt_from": "FOLDER|FILE|none",
+    "caption": "COMMAND",
     "codec": "NAME",
     "preset": "NAME",
     "pixel_format": "NAME",

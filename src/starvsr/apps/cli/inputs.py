@@ -47,13 +47,14 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
 
-def find_inputs(words: Sequence[str], *, has_output: bool, skip: bool = False) -> Inputs:
+def find_inputs(words: Sequence[str], *, has_output: bool, skip: bool = False, takes_texts: bool = False) -> Inputs:
     """Find what the words name; all are looked at before anything begins.
 
     Args:
         words: Files, folders, patterns.
         has_output: Whether an output was named; when not, the last word may be meant as one.
         skip: Take words that name nothing as they are: they fail when their turn comes.
+        takes_texts: Whether the texts of inputs are read, and so not passed over.
 
     Raises:
         InputNotFoundError: A word names nothing.
@@ -64,7 +65,7 @@ def find_inputs(words: Sequence[str], *, has_output: bool, skip: bool = False) -
     for place, word in enumerate(words):
         _refuse_no_file("", word)
         try:
-            found = expand(word)
+            found = expand(word, takes_texts=takes_texts)
         except InputError as error:
             is_missing = isinstance(error, InputNotFoundError)
             if is_missing and not has_output and 0 < place == len(words) - 1 and _may_be_output(word):
@@ -152,8 +153,12 @@ def _refuse_no_file(before: str, word: str) -> None:
         raise error(f"{before}{word}: addresses are not opened: {what}")
 
 
-def expand(word: str) -> Inputs:
+def expand(word: str, *, takes_texts: bool = False) -> Inputs:
     """Return the inputs that one word of the command names.
+
+    Args:
+        word: A file, a folder or a pattern.
+        takes_texts: As for `find_inputs`.
 
     Raises:
         InputNotFoundError: there is nothing of that name.
@@ -164,7 +169,7 @@ def expand(word: str) -> Inputs:
 
     path = Path(word)
     if os.path.isdir(path):
-        return _in_folder(path)
+        return _in_folder(path, takes_texts)
     if not os.path.lexists(path) and not is_pattern(path) and glob.has_magic(word):
         found = sorted(Path(hit) for hit in glob.glob(word) if Path(hit).is_file())
         if not found:
@@ -179,7 +184,7 @@ def expand(word: str) -> Inputs:
     return Inputs((path,))
 
 
-def _in_folder(folder: Path) -> Inputs:
+def _in_folder(folder: Path, takes_texts: bool) -> Inputs:
     from starvsr.video.read.images import natural_key
 
     try:
@@ -190,12 +195,21 @@ def _in_folder(folder: Path) -> Inputs:
     videos = [entry for entry in seen if entry.suffix.lower() in VIDEO_SUFFIXES and entry.is_file()]
     images = [entry for entry in seen if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
     taken = set(videos or images)
-    notes = _passed_over(folder, [entry for entry in seen if entry not in taken], len(entries) - len(seen))
+    others = [entry for entry in seen if entry not in taken]
+    if takes_texts:
+        others = _without_texts(others, videos or images)
+    notes = _passed_over(folder, others, len(entries) - len(seen))
     if taken:
         return Inputs(tuple(videos) or (folder,), notes)
     inside = [entry.name for entry in seen if entry.is_dir()]
     hint = f"; folders in it are not looked into: give {inside[0]} itself" if inside else "; give another one"
     raise UnreadableInputError(f"{folder}: neither videos nor images in this folder{hint}")
+
+
+def _without_texts(others: list[Path], clips: list[Path]) -> list[Path]:
+    from starvsr.jobs.prompts.find import is_text_of
+
+    return [entry for entry in others if entry.is_dir() or not is_text_of(entry, clips)]
 
 
 def _passed_over(folder: Path, others: list[Path], num_hidden: int) -> tuple[str, ...]:

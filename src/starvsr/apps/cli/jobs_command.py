@@ -57,6 +57,8 @@ def show(name: str) -> None:
         rows.append(("model", job.plan["model"]["name"]))
         rows.append(("encoding", job.plan["encoding"]))
         rows.append(("size", "x".join(map(str, job.plan["size"]))))
+        if "prompt" in job.plan:
+            rows.append(("prompt", f"{job.plan['prompt']['text']} ({job.plan['prompt']['source']})"))
         rows.append(("options", ", ".join(f"{n} {v}" for n, v in job.plan["options"].items()) or "none"))
     for row, value in rows:
         echo(f"{row + ':':<12} {value}")
@@ -71,15 +73,18 @@ def resume(names: tuple[str, ...], quiet: bool) -> int:
     from starvsr.apps.cli.upscale_command import Runner
     from starvsr.families.options import options_from
     from starvsr.jobs.inspect import find_job, summarize
+    from starvsr.jobs.prompts.prompt import kept_prompt
 
     for job in [summarize(find_job(name)) for name in names]:
         if job.plan is None:
+            what = "it has a caption and no plan yet" if job.is_caption_alone else "its plan is damaged"
             raise JobError(
-                f"{job.folder.path}: its plan is damaged; give the command that began it once more, or remove it with "
+                f"{job.folder.path}: {what}; give the command that began it once more, or remove it with "
                 "`starvsr jobs clean`"
             )
-        runner = Runner(options_from(job.plan["options"]), dry_run=False, quiet=quiet)
-        runner.run(Pair(Path(job.plan["input"]["path"]), job.output))
+        source = Path(job.plan["input"]["path"])
+        runner = Runner(options_from(job.plan["options"]), dry_run=False, quiet=quiet, prompts=kept_prompt(job.plan))
+        runner.run(Pair(source, job.output))
     return 0
 
 

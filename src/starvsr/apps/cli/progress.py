@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from starvsr.apps.cli.standard_streams import is_terminal, tell
@@ -15,6 +15,7 @@ LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 BAR_EVERY = 0.1
 STAGES = {
     "probing": "reading it once, for its length and the steps of its clock",
+    "captioning": "asking the command of --caption what it shows",
     "checking": "checking the other streams",
     "planning": "finding scene cuts",
     "joining": "joining the parts",
@@ -44,6 +45,13 @@ def probing_told(on_progress: ProgressCallback | None) -> Iterator[None]:
         return
     with survey_told(lambda: on_progress(Progress("probing", 0, None, 0.0, 0.0, 0))):
         yield
+
+
+def captioning_told(on_progress: ProgressCallback | None) -> Callable[[], None] | None:
+    """Return what tells that the command of a caption is asked; None where nothing is told."""
+    if on_progress is None:
+        return None
+    return lambda: on_progress(Progress("captioning", 0, None, 0.0, 0.0, 0))
 
 
 def describe(report: Progress) -> str:
@@ -109,7 +117,7 @@ def _bar(name: str) -> Iterator[ProgressCallback]:
                 return
             last = now
             words = STAGES.get(report.stage) or describe(report)
-            if report.stage == "probing":
+            if report.stage in ("probing", "captioning"):
                 bar.update(task, words=words)
                 return
             done = report.num_done + report.fraction if report.stage != "planning" else report.num_planned

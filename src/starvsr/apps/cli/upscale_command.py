@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starvsr.engine.upscaler import Upscaler
     from starvsr.families.options import UpscaleOptions
     from starvsr.jobs.photos import PhotosJob
+    from starvsr.jobs.prompts.find import Found
 
 
 _EXAMPLES = (
@@ -31,6 +32,7 @@ _EXAMPLES = (
     ("starvsr upscale clips/ -o large/", "all videos of a folder into another one"),
     ("starvsr upscale photos/ -o large/", "all photos of a folder, under their names"),
     ("starvsr upscale frames/f_%05d.png -o film.mp4 --frame-rate 25", "a film out of numbered images"),
+    ('starvsr upscale clips/ --model star-light --caption "python caption.py"', "texts by any captioner"),
     ("starvsr upscale clip.mp4 --start 1:05 --duration 10 --compare", "ten seconds, beside bicubic"),
     ("starvsr upscale clip.mp4 --report", "and clip_x4_report/index.html: what was added where, flicker, seams"),
 )
@@ -68,13 +70,16 @@ def upscale(inputs: tuple[str, ...], out: str | None, report: bool, dry_run: boo
     """
     options = options_of(flags)
     from starvsr.apps.cli.inputs import find_inputs, pair_up
+    from starvsr.apps.cli.prompts import find_all, takes_texts
 
-    found = find_inputs(inputs, has_output=out is not None, skip=options.on_error == "skip")
+    takes = takes_texts(options)
+    found = find_inputs(inputs, has_output=out is not None, skip=options.on_error == "skip", takes_texts=takes)
     pairs = pair_up(found.sources, out, options)
     if not quiet:
         for note in found.notes:
             remark(f"note: {note}")
-    runner = Runner(options, report=report, dry_run=dry_run, quiet=quiet)
+    prompts = find_all(pairs, options)
+    runner = Runner(options, report=report, dry_run=dry_run, quiet=quiet, prompts=prompts)
     with output_folders(pairs):
         if options.on_error == "stop":
             refuse_places(pairs, options)
@@ -115,10 +120,19 @@ def refuse_places(pairs: Sequence[Pair], options: UpscaleOptions) -> None:
 class Runner:
     """Does one pair after the other with one loaded model."""
 
-    def __init__(self, options: UpscaleOptions, *, report: bool = False, dry_run: bool, quiet: bool) -> None:
+    def __init__(
+        self,
+        options: UpscaleOptions,
+        *,
+        report: bool = False,
+        dry_run: bool,
+        quiet: bool,
+        prompts: Mapping[Path, Found] | None = None,
+    ) -> None:
         self._options = options
         self._report = report
         self._is_report_missing = False
+        self._prompts = prompts or {}
         self._dry_run = dry_run
         self._quiet = quiet
         self._upscaler: Upscaler | None = None
@@ -143,12 +157,14 @@ class Runner:
 
     def _do(self, pair: Pair) -> None:
         from starvsr.api import prepare_any
-        from starvsr.apps.cli.progress import probing_told, progress_display
+        from starvsr.apps.cli.progress import captioning_told, probing_told, progress_display
+        from starvsr.jobs.prompts.request import Prompts
 
         quiet = self._quiet or self._dry_run
         with progress_display(printable(pair.source.name), quiet=quiet) as on_progress:
+            prompts = Prompts(self._prompts, may_ask=not self._dry_run, on_ask=captioning_told(on_progress))
             with probing_told(on_progress):
-                job = prepare_any(pair.source, pair.output, self._options, upscaler=self._upscaler)
+                job = prepare_any(pair.source, pair.output, self._options, upscaler=self._upscaler, prompts=prompts)
             self._upscaler = job.upscaler
             if self._report:
                 from starvsr.evaluation.job_report import check_report

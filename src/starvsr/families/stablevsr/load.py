@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from starvsr.engine.allocator import keep_freed_memory
-from starvsr.errors import OptionError, WeightsError
+from starvsr.errors import OptionError, PromptTooLongError, WeightsError
 from starvsr.families.precision import choose_dtype
 from starvsr.families.stablevsr.configuration import Configuration, read_json
 from starvsr.families.stablevsr.diffusers_parts import UNUSED, library, load_network
@@ -136,7 +136,7 @@ class TextEncoder:
         """Return the embedding of a prompt.
 
         Raises:
-            OptionError: The prompt is too long for the text tower.
+            PromptTooLongError: It has more tokens than the text tower reads.
         """
         if prompt not in self._known:
             self._known[prompt] = encode_text(self._files, prompt)
@@ -160,7 +160,8 @@ def encode_text(files: ModelFiles, prompt: str) -> Tensor:
     """Return the embedding of a prompt, float32 [1, 77, C], on the CPU; the text tower is freed again.
 
     Raises:
-        OptionError: transformers is not installed, or the prompt has more tokens than the text tower reads.
+        OptionError: transformers is not installed.
+        PromptTooLongError: The prompt has more tokens than the text tower reads.
         WeightsError: text tower or tokenizer are missing or damaged.
     """
     transformers = library("transformers")
@@ -180,9 +181,7 @@ def encode_text(files: ModelFiles, prompt: str) -> Tensor:
     tokenizer = _tokenizer(files)
     length = len(tokenizer(prompt).input_ids)
     if length > _TEXT_LENGTH:
-        raise OptionError(
-            f"the prompt has {length - 2} tokens, but the text encoder reads {_TEXT_LENGTH - 2}: shorten it"
-        )
+        raise PromptTooLongError(prompt, length - 2, _TEXT_LENGTH - 2)
     ids = tokenizer(prompt, padding="max_length", max_length=_TEXT_LENGTH, return_tensors="pt").input_ids
     with torch.inference_mode():
         embedding: Tensor = tower(ids, return_dict=False)[0]

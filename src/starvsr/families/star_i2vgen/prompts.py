@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from starvsr.errors import OptionError
+from starvsr.errors import PromptTooLongError
 from starvsr.models.text.clip_encoder import TextTower
 from starvsr.models.text.clip_tokenizer import MAX_TOKENS, Tokenizer
 
@@ -40,26 +40,26 @@ def join_prompts(user: str, tokenizer: Tokenizer, join: PromptJoin = "fit") -> s
             other words) and lets the end be cut.
 
     Raises:
-        OptionError: the user's words alone do not fit ("fit" only).
+        PromptTooLongError: the user's words alone do not fit ("fit" only).
     """
     if join == "released":
         return user + POSITIVE_PROMPT
     phrases = [phrase.strip() for phrase in POSITIVE_PROMPT.rstrip(".").split(",")]
-    check_length(user, tokenizer, "--prompt")
+    check_length(user, tokenizer)
     while phrases and len(tokenizer.encode(", ".join([user, *phrases]))) > MAX_TOKENS:
         phrases.pop()
     return ", ".join([user, *phrases])
 
 
-def check_length(text: str, tokenizer: Tokenizer, name: str) -> None:
+def check_length(text: str, tokenizer: Tokenizer, name: str = "--prompt") -> None:
     """Refuse a text whose end the text encoder would not see.
 
     Raises:
-        OptionError: it has more tokens than fit.
+        PromptTooLongError: it has more tokens than fit.
     """
     count = len(tokenizer.encode(text))
     if count > MAX_TOKENS:
-        raise OptionError(f"{name} has {count} tokens, but the text encoder reads {MAX_TOKENS}: shorten it")
+        raise PromptTooLongError(text, count, MAX_TOKENS, name)
 
 
 def encode_prompts(
@@ -75,7 +75,7 @@ def encode_prompts(
         join: See :func:`join_prompts`.
 
     Raises:
-        OptionError: a text does not fit ("fit" only).
+        PromptTooLongError: a text does not fit ("fit" only).
     """
     positive = join_prompts(USER_PROMPT if prompt is None else prompt, tokenizer, join)
     negative = NEGATIVE_PROMPT if negative_prompt is None else negative_prompt
