@@ -76,12 +76,17 @@ def import_spandrel() -> Any:
     """Import spandrel.
 
     Raises:
-        OptionError: it is not installed.
+        OptionError: it is not installed, or what it needs does not fit together.
     """
     try:
         import spandrel
     except ImportError:
         raise OptionError("networks in .pth files need spandrel: pip install 'starvsr[baselines]'") from None
+    except RuntimeError as error:  # a torchvision of another torch
+        text = " ".join(str(error).split())[:120]
+        raise OptionError(
+            f"spandrel cannot be imported ({text}): install the torchvision that belongs to the installed torch"
+        ) from None
     return spandrel
 
 
