@@ -19,7 +19,7 @@ from starvsr.evaluation.result_survey import Borders, ResultSurvey
 from starvsr.evaluation.scoring import Measuring, score_clip
 from starvsr.evaluation.survey import Survey, survey
 from starvsr.metrics.flow_choice import FlowName, FlowSource, choose_flow
-from starvsr.metrics.metric import Metric
+from starvsr.metrics.metric import Metric, MetricFacts
 from starvsr.models.flow.estimator import FlowEstimator
 
 OnStep = Callable[[str], None]
@@ -89,13 +89,36 @@ def evaluate_results(
         OptionError: a metric is unknown, or none can be computed.
     """
     options = options or EvaluationOptions()
-    metrics, missing = choose_for(
-        options.metrics, has_gt=reference is not None, has_lq=lq is not None, flow_source=options.flow_source
-    )
+    choose_for(options.metrics, has_gt=reference is not None, has_lq=lq is not None, flow_source=options.flow_source)
     _refuse_same_names([name for name, _ in results])
     gts = find_clips(reference) if reference is not None else None
     lqs = _clips(lq) if lq is not None else None
     trios = [(method, trio) for method, path in results for trio in pair_clips(_clips(path), gts, lqs)]
+    data_set = options.data_set or _data_set_name(
+        reference or (lq.path if isinstance(lq, ClipSource) else lq) or results[0][1]
+    )
+    return evaluate_clips(trios, data_set, options, on_step, borders=borders)
+
+
+def evaluate_clips(
+    trios: Sequence[tuple[str, ClipTrio]],
+    data_set: str,
+    options: EvaluationOptions,
+    on_step: OnStep = lambda line: None,
+    *,
+    borders: Borders | None = None,
+) -> Evaluation:
+    """Score clips that are paired already; see `evaluate_results`.
+
+    Args:
+        trios: (name of the method, clip); either all have a reference, or none, and the same for inputs.
+        data_set: name of the data set.
+        options: how to evaluate.
+        on_step: told what is done.
+        borders: where the one clip was cut into segments and tiles, if that is known.
+    """
+    has_gt, has_lq = (all(getattr(trio, side) is not None for _, trio in trios) for side in ("gt", "lq"))
+    metrics, missing = choose_for(options.metrics, has_gt=has_gt, has_lq=has_lq, flow_source=options.flow_source)
     _refuse_small(trios, options.crop_px)
     warnings = [check_files(trio) for _, trio in trios]
     surveys = []
@@ -103,9 +126,6 @@ def evaluate_results(
         on_step(f"checking {trio.name} of {method} ({place + 1} of {len(trios)})")
         surveys.append(survey(trio, allow_shift=options.allow_shift))
     flow, metrics = _flow(options, metrics, missing)
-    data_set = options.data_set or _data_set_name(
-        reference or (lq.path if isinstance(lq, ClipSource) else lq) or results[0][1]
-    )
     measuring = Measuring(options.crop_px, flow, options.flow_source, options.device)
     protocol = protocol_of(metrics, measuring, allow_shift=options.allow_shift)
     report = Report(protocol=protocol, missing=missing, seed=options.seed)
@@ -132,7 +152,7 @@ def evaluate_results(
             survey={} if watch is None else watch.tree(),
         )
         report.scores.append(score)
-    _settle(report, metrics)
+    settle(report, [metric.facts() for metric in metrics])
     return Evaluation(report, {(method, trio.name): trio for method, trio in trios}, result_surveys)
 
 
@@ -150,11 +170,11 @@ def _flow(
         return choose_flow(None), [metric for metric in metrics if metric not in moving]
 
 
-def _settle(report: Report, metrics: Iterable[Metric]) -> None:
-    """Put metrics without any value among the missing ones."""
+def settle(report: Report, metrics: Iterable[MetricFacts]) -> None:
+    """List the metrics that have a value on some clip, and put the others among the missing ones."""
     for metric in metrics:
         if any(metric.name in score.frames for score in report.scores):
-            report.metrics.append(metric.facts())
+            report.metrics.append(metric)
             continue
         reasons = [a.reason for score in report.scores for a in score.missing if a.metric == metric.name]
         report.missing.append(MissingMetric(metric.name, "; ".join(dict.fromkeys(reasons))))

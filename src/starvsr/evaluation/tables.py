@@ -62,16 +62,16 @@ def to_latex(report: Report) -> str:
     r"""Write a ``tabular`` for ``\usepackage{booktabs,multirow}``."""
     methods = report.methods()
     lines = [rf"\begin{{tabular}}{{ll{'c' * len(methods)}}}", r"\toprule"]
-    lines.append(" & ".join(["Data set", "Metric", *map(_tex, methods)]) + r" \\")
+    lines.append(" & ".join(["Data set", "Metric", *map(latex_text, methods)]) + r" \\")
     for data_set in report.data_sets():
         lines.append(r"\midrule")
         for row, metric in enumerate(report.metrics):
             summaries = [report.summary(method, metric.name, data_set) for method in methods]
             best = best_of(metric, summaries)
             cells = [_tex_value(metric, s.mean, place in best) for place, s in enumerate(summaries)]
-            block = rf"\multirow{{{len(report.metrics)}}}{{*}}{{{_tex(data_set)}}}" if row == 0 else ""
+            block = rf"\multirow{{{len(report.metrics)}}}{{*}}{{{latex_text(data_set)}}}" if row == 0 else ""
             arrow = _ARROWS.get(metric.direction, rf"$\rightarrow {metric.direction[1:]}$")
-            lines.append(" & ".join([block, f"{_tex(metric.name)} {arrow}", *cells]) + r" \\")
+            lines.append(" & ".join([block, f"{latex_text(metric.name)} {arrow}", *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -138,7 +138,8 @@ def _md_value(metric: MetricFacts, summary: Summary, is_best: bool) -> str:
     return (f"**{text}**" if is_best else text) + (f" {interval}" if interval else "")
 
 
-def _tex(text: str) -> str:
+def latex_text(text: str) -> str:
+    """Escape text for LaTeX."""
     return "".join(_LATEX.get(char, char) for char in text)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from starvsr.engine.allocator import keep_freed_memory
-from starvsr.errors import OptionError, PromptTooLongError, WeightsError
+from starvsr.errors import PromptTooLongError, WeightsError
 from starvsr.families.precision import choose_dtype
 from starvsr.families.stablevsr.configuration import Configuration, read_json
 from starvsr.families.stablevsr.diffusers_parts import UNUSED, library, load_network
