@@ -79,7 +79,7 @@ class _CosineDistance(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         shape = (len(a), 1, *a.shape[2:])
         per_a, per_b, cosine = (torch.empty(shape, device=a.device) for _ in range(3))
         for index in range(len(a)):
@@ -94,7 +94,7 @@ class _CosineDistance(torch.autograd.Function):
         return (lengths - 2 * cosine).mean((1, 2, 3))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         a, b, per_a, per_b, cosine = ctx.saved_tensors
         scale = (2 / (a.shape[2] * a.shape[3])) * grad.view(-1, 1, 1, 1)
         of_a, of_b = scale * cosine * per_a.square(), scale * per_a * per_b
