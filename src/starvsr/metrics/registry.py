@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from starvsr.errors import OptionError, StarVsrError
 from starvsr.metrics.color_drift import COLOR_DRIFT, COLOR_DRIFT_LQ, COLOR_ERROR
 from starvsr.metrics.dists import DISTS
+from starvsr.metrics.dover.metrics import DOVER, DOVER_AESTHETIC, DOVER_TECHNICAL
 from starvsr.metrics.fidelity import PSNR_RGB, PSNR_Y, PSNR_Y_FULL, SSIM_RGB, SSIM_Y
 from starvsr.metrics.flow_choice import FlowName, check_flow
+from starvsr.metrics.ilniqe import ILNIQE
 from starvsr.metrics.lpips import LPIPS_ALEX, LPIPS_VGG, TLPIPS
 from starvsr.metrics.metric import Metric
 from starvsr.metrics.multiscale_ssim import MS_SSIM
 from starvsr.metrics.niqe import NIQE, NIQE_FULL
-from starvsr.metrics.pyiqa_backend import CLIPIQA, ILNIQE, MUSIQ
+from starvsr.metrics.pyiqa_backend import CLIPIQA, MUSIQ
 from starvsr.metrics.seams import SEAM_LINES, SEAM_STEPS
 from starvsr.metrics.still_flicker import STILL_FLICKER, STILL_FLICKER_LQ
 from starvsr.metrics.temporal import WARPING_ERROR
@@ -42,6 +44,9 @@ METRICS: list[Metric] = [
     NIQE,
     NIQE_FULL,
     ILNIQE,
+    DOVER,
+    DOVER_TECHNICAL,
+    DOVER_AESTHETIC,
     MUSIQ,
     CLIPIQA,
     VGG_DISTANCE,
