@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed.dover [--size 1280 720] [--frames 40] [--threads 1] [--device cpu]
 
-The time does not depend on the weights, so fresh ones are taken. A clip takes a technical view for each draw and run, an
-aesthetic one for each draw, and the drawing for each of its frames.
+The time does not depend on the weights, so fresh ones are taken. A clip takes a technical view for each draw and run,
+an aesthetic one for each draw, and the drawing for each of its frames.
 """
 
 from __future__ import annotations
