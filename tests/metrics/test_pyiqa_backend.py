@@ -44,8 +44,8 @@ def test_its_terms_have_to_be_accepted(stand_in, monkeypatch):
 def test_frames_reach_it_as_rgb_from_0_to_1(stand_in, monkeypatch):
     monkeypatch.setenv("STARVSR_ACCEPT_NON_COMMERCIAL", "dover, pyiqa")
     clip = np.stack([np.full((8, 8, 3), level, np.uint8) for level in (0, 51, 255)])
-    found = measure(clip, metrics=["musiq", "ilniqe"], crop_px=0)
-    assert found["musiq"] == pytest.approx([5, 25, 105]) and found["ilniqe"] == pytest.approx([6, 26, 106])
+    found = measure(clip, metrics=["musiq", "clipiqa"], crop_px=0)
+    assert found["musiq"] == pytest.approx([5, 25, 105]) and found["clipiqa"] == pytest.approx([7, 27, 107])
 
 
 def test_a_failing_download_is_told(stand_in, monkeypatch):

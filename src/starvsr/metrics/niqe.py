@@ -102,7 +102,7 @@ def _frame(frame: ByteArray, luma: Luma, pristine: Pristine) -> float:
         )
     plane = _rounded_luma(frame[: rows * BLOCK_PX, : columns * BLOCK_PX], luma)
     features = np.concatenate(
-        [_features(_blocks(_normalized(one), rows, columns)) for one in (plane, half_size(plane))], axis=1
+        [structure_features(split_blocks(_normalized(one), rows, columns)) for one in (plane, half_size(plane))], axis=1
     )
     if np.isnan(features).all(axis=0).any():
         return math.nan
@@ -161,13 +161,14 @@ def _filtered(
     return plane
 
 
-def _blocks(plane: FloatArray, rows: int, columns: int) -> FloatArray:
+def split_blocks(plane: FloatArray, rows: int, columns: int) -> FloatArray:
+    """Cut a plane [H, W] into rows * columns blocks [N, h, w]."""
     height, width = (side // count for side, count in zip(plane.shape, (rows, columns), strict=True))
     return plane.reshape(rows, height, columns, width).swapaxes(1, 2).reshape(-1, height, width)
 
 
-def _features(blocks: FloatArray) -> FloatArray:
-    """Return the 18 features of each block [N, h, w]."""
+def structure_features(blocks: FloatArray) -> FloatArray:
+    """Return the 18 features of each block [N, h, w] of normalised luma: fits to it and to products of neighbours."""
     shape, left, right = fit_aggd(blocks)
     found = [shape, (left + right) / 2]
     for shift in _SHIFTS:

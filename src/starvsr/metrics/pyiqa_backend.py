@@ -1,4 +1,4 @@
-"""ILNIQE, MUSIQ and CLIP-IQA through pyiqa, a package that the user installs and whose terms the user accepts.
+"""MUSIQ and CLIP-IQA through pyiqa, a package that the user installs and whose terms the user accepts.
 
 pyiqa is under the PolyForm Noncommercial licence, so nothing here depends on it; it brings its weights (and downloads
 them when it first needs them). Results of other releases of it differ: the protocol names the one that is installed.
@@ -76,6 +76,5 @@ def _metric(name: str, kind: str, *, higher_is_better: bool, words: str) -> Metr
     )
 
 
-ILNIQE = _metric("ilniqe", "ilniqe", higher_is_better=False, words="frames resized to 524x524 px")
 MUSIQ = _metric("musiq", "musiq", higher_is_better=True, words="KonIQ, 0 to 100")
 CLIPIQA = _metric("clipiqa", "clipiqa", higher_is_better=True, words="CLIP RN50, five pairs of prompts")

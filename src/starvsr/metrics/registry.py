@@ -9,13 +9,15 @@ from starvsr.errors import OptionError, StarVsrError
 from starvsr.metrics.color_drift import COLOR_DRIFT, COLOR_DRIFT_LQ, COLOR_ERROR, COLOR_ERROR_LQ
 from starvsr.metrics.consistency import ADDED_DETAIL, CONSISTENCY
 from starvsr.metrics.dists import DISTS
+from starvsr.metrics.dover.metrics import DOVER, DOVER_AESTHETIC, DOVER_TECHNICAL
 from starvsr.metrics.fidelity import PSNR_RGB, PSNR_Y, PSNR_Y_FULL, SSIM_RGB, SSIM_Y
 from starvsr.metrics.flow_choice import FlowName, check_flow
+from starvsr.metrics.ilniqe import ILNIQE
 from starvsr.metrics.lpips import LPIPS_ALEX, LPIPS_VGG, TLPIPS
 from starvsr.metrics.metric import Metric
 from starvsr.metrics.multiscale_ssim import MS_SSIM
 from starvsr.metrics.niqe import NIQE, NIQE_FULL
-from starvsr.metrics.pyiqa_backend import CLIPIQA, ILNIQE, MUSIQ
+from starvsr.metrics.pyiqa_backend import CLIPIQA, MUSIQ
 from starvsr.metrics.sampled import every_nth, split_name
 from starvsr.metrics.seams import SEAM_LINES, SEAM_LINES_LQ, SEAM_STEPS, SEAM_STEPS_LQ
 from starvsr.metrics.still_flicker import STILL_FLICKER, STILL_FLICKER_LQ
@@ -44,6 +46,9 @@ METRICS: list[Metric] = [
     NIQE,
     NIQE_FULL,
     ILNIQE,
+    DOVER,
+    DOVER_TECHNICAL,
+    DOVER_AESTHETIC,
     MUSIQ,
     CLIPIQA,
     VGG_DISTANCE,

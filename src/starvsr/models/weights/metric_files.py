@@ -31,7 +31,8 @@ class MetricFile:
     Args:
         name: What it is called here.
         file: Its name in STARVSR_MODELS and in the cache of torch.hub.
-        sha256: Its SHA-256, or the beginning of it where no more is published.
+        sha256: Its SHA-256, or the beginning of it where no more is published; "" where none is: then whoever reads
+            the file has to tell a wrong one by what it holds.
         licence: Under which terms its authors give it away.
         command: What gets it.
         package: Name of an installed package, as it is imported, and the place of the file in it.
@@ -45,6 +46,15 @@ class MetricFile:
     command: str
     package: tuple[str, str] | None = None
     is_non_commercial: bool = False
+
+
+def _download(url: str) -> str:
+    """Return a command that puts a file into the cache of torch.hub."""
+    return (
+        "python -c \"import os, torch; folder = os.path.join(torch.hub.get_dir(), 'checkpoints'); "
+        "os.makedirs(folder, exist_ok=True); "
+        f"torch.hub.download_url_to_file('{url}', os.path.join(folder, '{url.rpartition('/')[2]}'))\""
+    )
 
 
 def _from_torchvision(name: str, file: str) -> MetricFile:
@@ -93,6 +103,24 @@ METRIC_FILES: Mapping[str, MetricFile] = MappingProxyType(
                 command="pip install --no-deps mmagic==1.2.0",
                 package=("mmagic", "evaluation/metrics/niqe_pris_params.npz"),
             ),
+            MetricFile(
+                name="ilniqe-template",
+                file="ILNIQE_templateModel.mat",
+                sha256="",
+                licence="PolyForm Noncommercial 1.0.0 of the copy that IQA-PyTorch publishes, its authors state none",
+                command=_download(
+                    "https://github.com/chaofengc/IQA-PyTorch/releases/download/v0.1-weights/ILNIQE_templateModel.mat"
+                ),
+                is_non_commercial=True,
+            ),
+            MetricFile(
+                name="dover",
+                file="DOVER.pth",
+                sha256="",
+                licence="S-Lab License 1.0",
+                command=_download("https://github.com/QualityAssessment/DOVER/releases/download/v0.1.0/DOVER.pth"),
+                is_non_commercial=True,
+            ),
         )
     }
 )
@@ -122,7 +150,7 @@ def find_metric_file(name: str, needed_by: str, places: Places | None = None) ->
             f"{needed_by} needs {wanted.file} ({wanted.name}, licence: {wanted.licence}), which is not on this "
             f"machine: {wanted.command}, or put the file into the folder that STARVSR_MODELS names"
         )
-    found = _digest(path, path.stat().st_mtime_ns)
+    found = _digest(path, path.stat().st_mtime_ns) if wanted.sha256 else ""
     if not found.startswith(wanted.sha256):
         raise WeightsError(
             f"{path} has SHA-256 {found}, but {wanted.name} is {wanted.sha256}: damaged or another release; "
