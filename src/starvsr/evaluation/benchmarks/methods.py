@@ -23,7 +23,6 @@ LANCZOS = "lanczos"
 _NCNN = (".param", ".bin")
 _KNOWN_FILES = ("realesr-animevideov3-x4", "realesrgan-x4plus", "RealESRGAN_x4plus", "realesr-general-x4v3")
 _GIVEN = ("codec", "pixel_format", "scale", "height", "width", "fit", "crf", "overwrite", "restart", "compare", "model")
-_SHARED = frozenset({"device", "devices", "processes", "threads", "memory"})
 
 
 @dataclass(frozen=True)
@@ -160,12 +159,12 @@ def _resolved(name: str, files: Path | None) -> tuple[str, Path | None]:
         return "ncnn", path.with_suffix(".param")
     if path.suffix in SUFFIXES:
         return "spandrel", path
-    for folder in (files,) if files is not None else ():
-        if not folder.is_dir():
-            raise OptionError(f"--model-files {folder}: there is no such folder")
+    if files is not None:
+        if not files.is_dir():
+            raise OptionError(f"--model-files {files}: there is no such folder")
         for suffix, model in ((".param", "ncnn"), *((suffix, "spandrel") for suffix in SUFFIXES)):
-            if (folder / f"{name}{suffix}").is_file():
-                return model, folder / f"{name}{suffix}"
+            if (files / f"{name}{suffix}").is_file():
+                return model, files / f"{name}{suffix}"
     if name in _KNOWN_FILES:
         where = f"{files} does not hold it" if files is not None else "--model-files names the folder that holds it"
         raise MissingWeightsError(
