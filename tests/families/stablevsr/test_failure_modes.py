@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from starvsr.families.registry import get_entry
+from starvsr.families.stablevsr.plan import StableVSRPlan
 from starvsr.families.stablevsr.sampling import Guidance, sample
+from starvsr.offload.weights import OffloadedModule
 from tests.families.stablevsr.clips import clip, run
 from tests.families.stablevsr.test_load import change
 
@@ -104,6 +106,20 @@ def test_another_tcm_changes_the_result(folder, model, tmp_path):
     save_file({name: 0.5 * tensor for name, tensor in load_file(path).items()}, path)
     other = get_entry("stablevsr").load(weights=folder, flow="dis", tcm=trained)
     assert not torch.equal(run(other, clip(2)), run(model, clip(2)))
+
+
+def test_weights_move_for_each_phase_and_not_for_each_frame(model, monkeypatch):
+    """There hooks swap UNet and autoencoder at every frame of every step."""
+    moved = []
+    onload = OffloadedModule.onload
+    monkeypatch.setattr(OffloadedModule, "onload", lambda self, *given: moved.append(self) or onload(self, *given))
+    for frames, steps in ((2, 1), (3, 2)):
+        pipeline = model.pipeline()
+        pipeline.memory.apply_plan(StableVSRPlan("offload"))
+        moved.clear()
+        list(pipeline.upscale_frames(clip(frames), slice(None), num_steps=steps))
+        pipeline.memory.end()
+        assert moved and max(moved.count(each) for each in moved) <= 2  # the decoder serves two phases
 
 
 def test_networks_are_not_asked_where_conditioning_has_no_weight(model):
