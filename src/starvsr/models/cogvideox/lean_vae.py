@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from starvsr.models.chunking import cuts
 from starvsr.models.row_chunks import frozen_norm, statistics
 
-MAX_ELEMENTS = 1 << 26
-"""Elements of a map that are normalized and convolved at once, but one frame at least."""
+MAX_ELEMENTS = 1
+"""Elements of a map that are normalized and convolved at once, but one frame at least: frames go one by one, so that
+memory grows with the number of cells alone."""
+_STATISTICS = 1 << 24
+"""Elements that statistics are taken of at once, in float32."""
 
 Frames = list[Tensor]
 """A clip [C, T, H, W] as T maps [1, C, H, W]; functions that return frames empty the list that they are given."""
@@ -46,7 +49,7 @@ def encode(encoder: Any, clip: Tensor, max_elements: int = MAX_ELEMENTS, *, carr
             frames = _downsampled(downsampler, frames)
     for resnet in encoder.mid_block.resnets:
         _add_resnet(resnet, frames, None, carried, max_elements)
-    last = _normalized(encoder.norm_out, frames, None, max_elements)
+    last = _normalized(encoder.norm_out, frames, None)
     return torch.stack(_convolved(encoder.conv_out, frames, last, carried, max_elements), 2)
 
 
@@ -67,20 +70,20 @@ def decode_piece(decoder: Any, latents: Tensor, carried: Carried, max_elements: 
             _add_resnet(resnet, frames, latents, carried, max_elements)
         for upsampler in block.upsamplers or ():
             frames = _upsampled(upsampler, frames)
-    last = _normalized(decoder.norm_out, frames, latents, max_elements)
+    last = _normalized(decoder.norm_out, frames, latents)
     return torch.stack(_convolved(decoder.conv_out, frames, last, carried, max_elements), 2)
 
 
 def _add_resnet(resnet: Any, frames: Frames, latents: Tensor | None, carried: Carried, max_elements: int) -> None:
     """Replace each frame by what a resnet block makes of it."""
     inner: Frames = []
-    first = _normalized(resnet.norm1, frames, latents, max_elements)
+    first = _normalized(resnet.norm1, frames, latents)
     for _, made in _causal(resnet.conv1, frames, first, carried, max_elements):
         inner += made.unbind(2)
     if resnet.in_channels != resnet.out_channels:
         for index, frame in enumerate(frames):
             frames[index] = resnet.conv_shortcut(frame[:, :, None])[:, :, 0]
-    second = _normalized(resnet.norm2, inner, latents, max_elements)
+    second = _normalized(resnet.norm2, inner, latents)
     for start, made in _causal(resnet.conv2, inner, second, carried, max_elements, is_last_use=True):
         for index, change in enumerate(made.unbind(2), start):
             frames[index] += change
@@ -128,17 +131,16 @@ def _as_is(_: int, frame: Tensor) -> Tensor:
     return frame
 
 
-def _normalized(norm: Any, frames: Frames, latents: Tensor | None, max_elements: int) -> _Prepare:
+def _normalized(norm: Any, frames: Frames, latents: Tensor | None) -> _Prepare:
     """Return norm and SiLU of frames, with the statistics of all of them.
 
     Args:
         norm: GroupNorm, or CogVideoXSpatialNorm3D with latents.
         frames: All frames that the norm sees.
         latents: What the norm of a decoder is conditioned on, [1, 16, t, h, w].
-        max_elements: See `MAX_ELEMENTS`.
     """
     plain = norm if latents is None else norm.norm_layer
-    normed = frozen_norm(plain, *statistics(frames, plain.num_groups, max_elements))
+    normed = frozen_norm(plain, *statistics(frames, plain.num_groups, _STATISTICS))
     if latents is None:
         return lambda _, frame: F.silu(normed(frame), inplace=True)
     # both convolutions see one position only, so they can come before the enlargement
