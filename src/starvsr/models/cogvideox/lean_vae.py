@@ -40,7 +40,6 @@ def encode(encoder: Any, clip: Tensor, max_elements: int = MAX_ELEMENTS, *, carr
         max_elements: See `MAX_ELEMENTS`.
         carried: Of the piece before; empty for the first one. It is brought up to date. None keeps nothing.
     """
-    carried = {} if carried is None else carried
     frames = _convolved(encoder.conv_in, list(clip.unbind(2)), _as_is, carried, max_elements)
     for block in encoder.down_blocks:
         for resnet in block.resnets:
@@ -74,7 +73,9 @@ def decode_piece(decoder: Any, latents: Tensor, carried: Carried, max_elements: 
     return torch.stack(_convolved(decoder.conv_out, frames, last, carried, max_elements), 2)
 
 
-def _add_resnet(resnet: Any, frames: Frames, latents: Tensor | None, carried: Carried, max_elements: int) -> None:
+def _add_resnet(
+    resnet: Any, frames: Frames, latents: Tensor | None, carried: Carried | None, max_elements: int
+) -> None:
     """Replace each frame by what a resnet block makes of it."""
     inner: Frames = []
     first = _normalized(resnet.norm1, frames, latents)
@@ -89,7 +90,7 @@ def _add_resnet(resnet: Any, frames: Frames, latents: Tensor | None, carried: Ca
             frames[index] += change
 
 
-def _convolved(conv: Any, frames: Frames, prepare: _Prepare, carried: Carried, max_elements: int) -> Frames:
+def _convolved(conv: Any, frames: Frames, prepare: _Prepare, carried: Carried | None, max_elements: int) -> Frames:
     """Return the frames behind a causal convolution."""
     out: Frames = []
     for _, made in _causal(conv, frames, prepare, carried, max_elements, is_last_use=True):
@@ -98,7 +99,13 @@ def _convolved(conv: Any, frames: Frames, prepare: _Prepare, carried: Carried, m
 
 
 def _causal(
-    conv: Any, frames: Frames, prepare: _Prepare, carried: Carried, max_elements: int, *, is_last_use: bool = False
+    conv: Any,
+    frames: Frames,
+    prepare: _Prepare,
+    carried: Carried | None,
+    max_elements: int,
+    *,
+    is_last_use: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield what a causal convolution makes of prepared frames, with the index of the first: [1, C, n, H, W].
 
@@ -106,13 +113,13 @@ def _causal(
         conv: CogVideoXCausalConv3d with a kernel of three frames.
         frames: What it reads.
         prepare: See `_Prepare`.
-        carried: See `Carried`; without an entry the first frame stands for the two before it.
+        carried: See `Carried`; without an entry the first frame stands for the two before it. None keeps nothing.
         max_elements: See `MAX_ELEMENTS`.
         is_last_use: Forget frames that have been read.
     """
     kernel = conv.conv.weight
     each = max(kernel.shape[:2]) * frames[0][0, 0].numel()
-    before = carried.get(conv)
+    before = None if carried is None else carried.get(conv)
     for piece in cuts(len(frames), each, max_elements):
         block = torch.stack([prepare(index, frames[index]) for index in range(piece.start, piece.stop)], 2)
         if is_last_use:
@@ -124,7 +131,8 @@ def _causal(
         made = conv.conv(block)
         del block
         yield piece.start, made
-    carried[conv] = before  # type: ignore[assignment]  # there is at least one frame
+    if carried is not None and before is not None:
+        carried[conv] = before
 
 
 def _as_is(_: int, frame: Tensor) -> Tensor:
