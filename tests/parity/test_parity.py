@@ -11,7 +11,7 @@ from tests.parity.__main__ import main
 from tests.parity.golden import Case, fill, read_folder
 
 DATA = Path(__file__).parent / "data" / "star"
-CASES = sorted(path for family in ("star", "stablevsr") for path in (DATA.parent / family).glob("*.json"))
+CASES = sorted(path for family in ("star", "stablevsr", "cogvideox") for path in (DATA.parent / family).glob("*.json"))
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from starvsr.models.chunking import cuts
 from starvsr.models.row_chunks import frozen_norm, statistics
 
-MAX_ELEMENTS = 1 << 26
-"""Elements of a map that are normalized and convolved at once, but one frame at least."""
+MAX_ELEMENTS = 1
+"""Elements of a map that are normalized and convolved at once, but one frame at least: frames go one by one, so that
+memory grows with the number of cells alone."""
+_STATISTICS = 1 << 24
+"""Elements that statistics are taken of at once, in float32."""
 
 Frames = list[Tensor]
 """A clip [C, T, H, W] as T maps [1, C, H, W]; functions that return frames empty the list that they are given."""
@@ -37,7 +40,6 @@ def encode(encoder: Any, clip: Tensor, max_elements: int = MAX_ELEMENTS, *, carr
         max_elements: See `MAX_ELEMENTS`.
         carried: Of the piece before; empty for the first one. It is brought up to date. None keeps nothing.
     """
-    carried = {} if carried is None else carried
     frames = _convolved(encoder.conv_in, list(clip.unbind(2)), _as_is, carried, max_elements)
     for block in encoder.down_blocks:
         for resnet in block.resnets:
@@ -46,7 +48,7 @@ def encode(encoder: Any, clip: Tensor, max_elements: int = MAX_ELEMENTS, *, carr
             frames = _downsampled(downsampler, frames)
     for resnet in encoder.mid_block.resnets:
         _add_resnet(resnet, frames, None, carried, max_elements)
-    last = _normalized(encoder.norm_out, frames, None, max_elements)
+    last = _normalized(encoder.norm_out, frames, None)
     return torch.stack(_convolved(encoder.conv_out, frames, last, carried, max_elements), 2)
 
 
@@ -67,26 +69,28 @@ def decode_piece(decoder: Any, latents: Tensor, carried: Carried, max_elements: 
             _add_resnet(resnet, frames, latents, carried, max_elements)
         for upsampler in block.upsamplers or ():
             frames = _upsampled(upsampler, frames)
-    last = _normalized(decoder.norm_out, frames, latents, max_elements)
+    last = _normalized(decoder.norm_out, frames, latents)
     return torch.stack(_convolved(decoder.conv_out, frames, last, carried, max_elements), 2)
 
 
-def _add_resnet(resnet: Any, frames: Frames, latents: Tensor | None, carried: Carried, max_elements: int) -> None:
+def _add_resnet(
+    resnet: Any, frames: Frames, latents: Tensor | None, carried: Carried | None, max_elements: int
+) -> None:
     """Replace each frame by what a resnet block makes of it."""
     inner: Frames = []
-    first = _normalized(resnet.norm1, frames, latents, max_elements)
+    first = _normalized(resnet.norm1, frames, latents)
     for _, made in _causal(resnet.conv1, frames, first, carried, max_elements):
         inner += made.unbind(2)
     if resnet.in_channels != resnet.out_channels:
         for index, frame in enumerate(frames):
             frames[index] = resnet.conv_shortcut(frame[:, :, None])[:, :, 0]
-    second = _normalized(resnet.norm2, inner, latents, max_elements)
+    second = _normalized(resnet.norm2, inner, latents)
     for start, made in _causal(resnet.conv2, inner, second, carried, max_elements, is_last_use=True):
         for index, change in enumerate(made.unbind(2), start):
             frames[index] += change
 
 
-def _convolved(conv: Any, frames: Frames, prepare: _Prepare, carried: Carried, max_elements: int) -> Frames:
+def _convolved(conv: Any, frames: Frames, prepare: _Prepare, carried: Carried | None, max_elements: int) -> Frames:
     """Return the frames behind a causal convolution."""
     out: Frames = []
     for _, made in _causal(conv, frames, prepare, carried, max_elements, is_last_use=True):
@@ -95,7 +99,13 @@ def _convolved(conv: Any, frames: Frames, prepare: _Prepare, carried: Carried, m
 
 
 def _causal(
-    conv: Any, frames: Frames, prepare: _Prepare, carried: Carried, max_elements: int, *, is_last_use: bool = False
+    conv: Any,
+    frames: Frames,
+    prepare: _Prepare,
+    carried: Carried | None,
+    max_elements: int,
+    *,
+    is_last_use: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield what a causal convolution makes of prepared frames, with the index of the first: [1, C, n, H, W].
 
@@ -103,13 +113,13 @@ def _causal(
         conv: CogVideoXCausalConv3d with a kernel of three frames.
         frames: What it reads.
         prepare: See `_Prepare`.
-        carried: See `Carried`; without an entry the first frame stands for the two before it.
+        carried: See `Carried`; without an entry the first frame stands for the two before it. None keeps nothing.
         max_elements: See `MAX_ELEMENTS`.
         is_last_use: Forget frames that have been read.
     """
     kernel = conv.conv.weight
     each = max(kernel.shape[:2]) * frames[0][0, 0].numel()
-    before = carried.get(conv)
+    before = None if carried is None else carried.get(conv)
     for piece in cuts(len(frames), each, max_elements):
         block = torch.stack([prepare(index, frames[index]) for index in range(piece.start, piece.stop)], 2)
         if is_last_use:
@@ -121,24 +131,24 @@ def _causal(
         made = conv.conv(block)
         del block
         yield piece.start, made
-    carried[conv] = before  # type: ignore[assignment]  # there is at least one frame
+    if carried is not None and before is not None:
+        carried[conv] = before
 
 
 def _as_is(_: int, frame: Tensor) -> Tensor:
     return frame
 
 
-def _normalized(norm: Any, frames: Frames, latents: Tensor | None, max_elements: int) -> _Prepare:
+def _normalized(norm: Any, frames: Frames, latents: Tensor | None) -> _Prepare:
     """Return norm and SiLU of frames, with the statistics of all of them.
 
     Args:
         norm: GroupNorm, or CogVideoXSpatialNorm3D with latents.
         frames: All frames that the norm sees.
         latents: What the norm of a decoder is conditioned on, [1, 16, t, h, w].
-        max_elements: See `MAX_ELEMENTS`.
     """
     plain = norm if latents is None else norm.norm_layer
-    normed = frozen_norm(plain, *statistics(frames, plain.num_groups, max_elements))
+    normed = frozen_norm(plain, *statistics(frames, plain.num_groups, _STATISTICS))
     if latents is None:
         return lambda _, frame: F.silu(normed(frame), inplace=True)
     # both convolutions see one position only, so they can come before the enlargement
