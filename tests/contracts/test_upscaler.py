@@ -246,6 +246,7 @@ SAMPLES: dict[str, Any] = {
     "negative_prompt": "fog",
     "guidance": 2.0,
     "sampler": "ddim",
+    "guidance_curve": "smooth",
     "step_list": "normal",
     "guidance_interval": "300:700",
     "feature_cache": 2,

@@ -97,12 +97,12 @@ class CogVideoXCodec:
             host's memory first.
         """
         wanted = range(FRAMES_PER_LATENT * (latents.shape[2] - 1) + 1)[keep]
-        tiles = list(self._tiles(*latents.shape[-2:], CELL_PX))
+        rows, columns = latents.shape[-2:]
+        tiles = list(self._tiles(rows, columns, CELL_PX))
         if len(tiles) == 1:
             yield from self._decode_tile(latents, wanted)
             return
-        height, width = (CELL_PX * side for side in latents.shape[-2:])
-        clip = torch.zeros(len(wanted), 3, height, width)
+        clip = torch.zeros(len(wanted), 3, CELL_PX * rows, CELL_PX * columns)
         for row, column, weight in tiles:
             part = latents[..., _cells(row), _cells(column)]
             for frame, made in zip(clip, self._decode_tile(part, wanted), strict=True):

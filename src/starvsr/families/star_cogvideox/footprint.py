@@ -1,7 +1,7 @@
 """What STAR on CogVideoX needs in memory: its networks traced on the meta device, its clip counted.
 
-The transformer's maps grow with its tokens, so three traces of two of its blocks are enough. The VAE works a few frames
-at a time in a way that depends on their size, so it is traced at each size that is considered, once in a process.
+The transformer's maps grow with its tokens and the VAE's with frames and cells, so each is traced at three sizes, once
+in a process; of the transformer two blocks are enough.
 """
 
 from __future__ import annotations
@@ -200,9 +200,9 @@ def _empty_vae(vae: str) -> Any:
 
 
 _LARGE = ClipSize(5, 64, 96), ClipSize(5, 96, 96), ClipSize(9, 96, 96)
-"""Sizes at which the VAE of the published width works frame by frame."""
-_CHUNK = 3
-"""Maps of `lean_vae.MAX_ELEMENTS` that a layer has at once where it works on several frames, but not on all."""
+"""Sizes at which the VAE is traced for large frames: it works frame by frame, so three are enough."""
+_SMALL = 1 << 22
+"""Elements of the widest map of all frames up to which a call is traced as it is: statistics are not cut yet."""
 
 
 def encoding_bytes(vae: str, dtype: torch.dtype, piece: int, num_frames: int, rows: int, columns: int) -> int:
@@ -239,17 +239,14 @@ def decoding_bytes(vae: str, dtype: torch.dtype, latents: int, rows: int, column
 
 
 def _vae_bytes(vae: str, dtype: torch.dtype, size: ClipSize, trace: Any) -> int:
-    """Return the bytes of a call: traced where all frames go through a layer at once, else from three traces."""
+    """Return the bytes of a call: traced as it is where it is small, else from traces of three sizes."""
     widest = 2 * int(json.loads(vae)["block_out_channels"][0]) * CELL_PX**2 * size.height * size.width
-    if widest * size.num_frames <= lean_vae.MAX_ELEMENTS:
+    if widest * size.num_frames <= _SMALL:
         return int(trace(size))
     if trace.func is _trace_decoder:  # its pieces are of one length
         small, large = (trace(each) for each in _LARGE[:2])
-        fit = LinearFit.through(_LARGE, [small, large, large])
-    else:
-        fit = LinearFit.through(_LARGE, [trace(each) for each in _LARGE])
-    several = 0 if widest > lean_vae.MAX_ELEMENTS else _CHUNK * lean_vae.MAX_ELEMENTS * dtype.itemsize
-    return fit.at(size) + several
+        return LinearFit.through(_LARGE, [small, large, large]).at(size)
+    return LinearFit.through(_LARGE, [trace(each) for each in _LARGE]).at(size)
 
 
 @lru_cache(maxsize=256)
