@@ -8,13 +8,7 @@ from typing import Any
 
 from starvsr.errors import OptionError
 from starvsr.families.causal_sr.settings import DetailSettings
-from starvsr.families.settings import (
-    ExactSettings,
-    PrecisionSettings,
-    SamplingSettings,
-    WeightsSettings,
-    check_prompts,
-)
+from starvsr.families.settings import ExactSettings, PrecisionSettings, SamplingSettings, WeightsSettings, check_prompts
 from starvsr.families.stablevsr.settings import NeighbourSettings
 from starvsr.families.star_i2vgen.settings import (
     GuidanceSettings,
