@@ -52,6 +52,8 @@ def test_fit_gives_up_praise_before_the_users_words(tokenizer: Tokenizer) -> Non
 def test_words_that_do_not_fit_are_refused_not_cut(tokenizer: Tokenizer) -> None:
     with pytest.raises(OptionError, match="76 tokens"):
         join_prompts("cat " * (MAX_TOKENS + 1), tokenizer)
+    with pytest.raises(OptionError, match="the text encoder reads 75"):
+        join_prompts("cat " * (MAX_TOKENS + 1), tokenizer, "released")
 
 
 def test_encoded_prompts(tokenizer: Tokenizer) -> None:

@@ -37,15 +37,15 @@ def join_prompts(user: str, tokenizer: Tokenizer, join: PromptJoin = "fit") -> s
         tokenizer: Counts the tokens; 75 fit.
         join: "fit" sets a comma between the two and leaves off as many of the last phrases of the positive prompt as
             the user's words need. "released" sets nothing between ("a good videoCinematic, ...", which is read as
-            other words) and lets the end be cut.
+            other words) and lets the end of the positive prompt be cut.
 
     Raises:
-        PromptTooLongError: the user's words alone do not fit ("fit" only).
+        PromptTooLongError: the user's words alone do not fit.
     """
+    check_length(user, tokenizer)
     if join == "released":
         return user + POSITIVE_PROMPT
     phrases = [phrase.strip() for phrase in POSITIVE_PROMPT.rstrip(".").split(",")]
-    check_length(user, tokenizer)
     while phrases and len(tokenizer.encode(", ".join([user, *phrases]))) > MAX_TOKENS:
         phrases.pop()
     return ", ".join([user, *phrases])
@@ -75,12 +75,11 @@ def encode_prompts(
         join: See :func:`join_prompts`.
 
     Raises:
-        PromptTooLongError: a text does not fit ("fit" only).
+        PromptTooLongError: a text does not fit.
     """
     positive = join_prompts(USER_PROMPT if prompt is None else prompt, tokenizer, join)
     negative = NEGATIVE_PROMPT if negative_prompt is None else negative_prompt
-    if join == "fit":
-        check_length(negative, tokenizer, "--negative-prompt")
+    check_length(negative, tokenizer, "--negative-prompt")
     device = tower.positional_embedding.device
     with torch.inference_mode():
         first, second = (tower(torch.tensor([tokenizer.context_ids(t)], device=device)) for t in (positive, negative))
