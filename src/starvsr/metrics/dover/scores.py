@@ -184,7 +184,7 @@ def remembering(network: Dover) -> Score:
     lock = threading.Lock()
 
     def score(clip: ByteArray, view: View) -> float:
-        key = (view, hashlib.sha256(np.ascontiguousarray(clip)).digest())
+        key = (view, hashlib.sha256(clip.tobytes()).digest())
         with lock:
             if key not in known:
                 with torch.inference_mode():

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starvsr.errors import OptionError
+from starvsr.errors import PromptTooLongError
 
 LENGTH = 226
 """Tokens of a prompt, padding and end included."""
@@ -23,14 +23,11 @@ def encode_prompt(tokenizer: Any, encoder: Any, text: str, *, length: int = LENG
         length: Tokens to fill up to.
 
     Raises:
-        OptionError: The prompt has more tokens than that.
+        PromptTooLongError: The prompt has more tokens than that.
     """
     count = len(tokenizer(text, add_special_tokens=True).input_ids)
     if count > length:
-        raise OptionError(
-            f"the prompt has {count} tokens, but the text encoder reads {length}: shorten it to about "
-            f"{length / count:.0%} of its length"
-        )
+        raise PromptTooLongError(text, count, length)
     ids = tokenizer(text, padding="max_length", max_length=length, add_special_tokens=True, return_tensors="pt")
     with torch.inference_mode():
         encoded: Tensor = encoder(ids.input_ids.to(encoder.device), return_dict=False)[0]
