@@ -31,7 +31,7 @@ class LanczosUpscaler(ClipUpscaler):
 
     def upscale_clip(self, lq: Tensor, **_: Unpack[ClipArguments]) -> Tensor:
         """Enlarge [1, 3, T, H, W] to [1, 3, T, scale * H, scale * W]; nothing else changes the result."""
-        _, channels, num_frames, height, width = lq.shape
+        channels, num_frames, height, width = lq.shape[1:]
         size = (width * self.scale, height * self.scale)
         planes = lq[0].reshape(-1, height, width).cpu().numpy()
         made = [np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS)) for plane in planes]
