@@ -60,7 +60,8 @@ class BenchmarkSet:
         if not self.has_gt:
             return f"{count}{frames} in {_or(self.lq)}"
         inside = f", or CLIP/{self.inside[0]} and CLIP/{self.inside[1]}" if self.inside else ""
-        made = f"low-quality versions in {_or((*self.lq, *self.more_lq))}, or none (they are made: {self.degradation})"
+        made = f"low-quality versions in {_or((*self.lq, *self.more_lq))}"
+        made += f", or none (they are made: {self.degradation})" if self.degradation else ""
         return f"{count}{frames} in {_or(self.gt)}{inside}; {made}; a clip is a folder of images or a video"
 
 
