@@ -30,7 +30,7 @@ GUIDANCE = 1e-9
 TABLES = 3e-7
 
 
-@check(FAMILY, lambda case: "denoiser_table" in case.tensors and "dynamic CFG" in case.what)
+@check(FAMILY, lambda case: "dynamic CFG" in case.what and "denoiser_table" in case.tensors)
 def check_tables(case: Case) -> None:
     schedule, curve = CogVideoXSchedule(), GuidanceCurve(1.0 + case.meta["scale"])
     case.compare("denoiser_table", schedule.table(), absolute=TABLES)

@@ -7,18 +7,16 @@ anything else than training frameworks keep is refused with these names, as `ten
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from starvsr.errors import WeightsError
-from starvsr.models.weights.pickles import NEEDED, unneeded_names
+from starvsr.models.weights.pickles import unneeded_names
 
 _SHOWN = 5
 _STATE_LIBRARIES = frozenset(
@@ -81,13 +79,6 @@ class Unread:
         """Take any item."""
 
 
-class _TensorsOnly(pickle.Unpickler):
-    """Knows the names that tensors need; every other name is `Unread`."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        return super().find_class(module, name) if f"{module}.{name}" in NEEDED else Unread
-
-
 def read_states(path: Path) -> Mapping[str, Any]:
     """Return the dictionary of a checkpoint: its tensors mapped from the file, other objects inert.
 
@@ -100,7 +91,8 @@ def read_states(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise WeightsError(f"no weights at {path}: get the checkpoint again")
     try:
-        strange = [name for name in unneeded_names(path) if not _is_state(name)]
+        states = unneeded_names(path)
+        strange = [name for name in states if not _is_state(name)]
         is_script = not zipfile.is_zipfile(path) or any(
             name.endswith("constants.pkl") for name in zipfile.ZipFile(path).namelist()
         )
@@ -115,9 +107,10 @@ def read_states(path: Path) -> Mapping[str, Any]:
         )
     if is_script:
         raise WeightsError(f"{path} is no checkpoint in the zip format of torch.save: get it from its authors again")
-    reader = SimpleNamespace(Unpickler=_TensorsOnly, __name__=__name__)
+    inert: list[Any] = [(Unread, name) for name in states]
     try:
-        content = torch.load(path, map_location="cpu", mmap=True, weights_only=False, pickle_module=reader)
+        with torch.serialization.safe_globals(inert):
+            content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # whatever a damaged file leads to
         raise _damaged(path, error) from error
     if not isinstance(content, Mapping):
