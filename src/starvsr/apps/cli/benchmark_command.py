@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from starvsr.apps.cli.flags import GroupedCommand, GroupedOption
+from starvsr.apps.cli.flags import GroupedCommand
+from starvsr.apps.cli.scoring_flags import grouped_option, scoring_flags
 from starvsr.apps.cli.terminal import remark, say
 
 if TYPE_CHECKING:
@@ -30,10 +31,6 @@ _EXAMPLES = (
 _PATH = click.Path(path_type=Path)
 
 
-def _option(*names: str, group: str, **details: Any) -> Any:
-    return click.option(*names, cls=GroupedOption, group=group, **details)
-
-
 def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
@@ -49,7 +46,7 @@ def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     cls=GroupedCommand, examples=_EXAMPLES, short_help="Run models on a data set and print the table of their scores."
 )
 @click.argument("name", metavar="NAME")
-@_option(
+@grouped_option(
     "--list",
     is_flag=True,
     is_eager=True,
@@ -58,7 +55,7 @@ def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     group="Data",
     help="Show the data sets and their folders.",
 )
-@_option(
+@grouped_option(
     "--data",
     type=_PATH,
     required=True,
@@ -66,42 +63,46 @@ def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     group="Data",
     help="The data set; custom and openvid30 also take a list (.csv, .txt).",
 )
-@_option(
+@grouped_option(
     "--lq",
     metavar="NAME",
     group="Data",
     help="Folder of the low-quality clips, or how to make them: bicubic, released, a preset of `degrade`.",
 )
-@_option(
+@grouped_option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, group="Data", help="Of what is drawn to make them."
 )
-@_option(
+@grouped_option(
     "--scale",
     type=click.IntRange(1, 4),
     metavar="N",
     group="Data",
     help="How many times results are larger (default: as the clips tell, else 4).",
 )
-@_option("--clips", metavar="NAME,...", group="Data", help="Only these clips.")
-@_option("--frames", type=click.IntRange(1), metavar="N", group="Data", help="Only the first N frames of each clip.")
-@_option("--max-size", metavar="WxH", group="Data", help="Cut larger ground truth around its centre.")
-@_option("--allow-partial", is_flag=True, group="Data", help="Score a data set that is not whole.")
-@_option("--frozen", type=_PATH, metavar="FILE", group="Data", help="Refuse data other than those of this frozen.json.")
-@_option(
+@grouped_option("--clips", metavar="NAME,...", group="Data", help="Only these clips.")
+@grouped_option(
+    "--frames", type=click.IntRange(1), metavar="N", group="Data", help="Only the first N frames of each clip."
+)
+@grouped_option("--max-size", metavar="WxH", group="Data", help="Cut larger ground truth around its centre.")
+@grouped_option("--allow-partial", is_flag=True, group="Data", help="Score a data set that is not whole.")
+@grouped_option(
+    "--frozen", type=_PATH, metavar="FILE", group="Data", help="Refuse data other than those of this frozen.json."
+)
+@grouped_option(
     "--models",
     required=True,
     metavar="NAME,...",
     group="Models",
     help="Models of `starvsr models list`, lanczos, networks by their file (.param, .pth); LABEL=NAME names one.",
 )
-@_option(
+@grouped_option(
     "--weights",
     multiple=True,
     metavar="LABEL=FILE",
     group="Models",
     help="Weights of one model, as `upscale --weights`.",
 )
-@_option(
+@grouped_option(
     "--option",
     "settings",
     multiple=True,
@@ -109,45 +110,29 @@ def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     group="Models",
     help="An option of `starvsr upscale` for one model.",
 )
-@_option(
+@grouped_option(
     "--model-files",
     type=_PATH,
     metavar="FOLDER",
     group="Models",
     help="Where networks lie that are named without a path.",
 )
-@_option("--device", metavar="NAME", group="Models", help="Where models and metrics compute (default: auto).")
-@_option("--devices", metavar="NAME,...", group="Models", help="Devices to compute on side by side, as cuda:0,cuda:1.")
-@_option(
+@grouped_option("--device", metavar="NAME", group="Models", help="Where models and metrics compute (default: auto).")
+@grouped_option(
+    "--devices", metavar="NAME,...", group="Models", help="Devices to compute on side by side, as cuda:0,cuda:1."
+)
+@grouped_option(
     "--processes",
     type=click.IntRange(1, 64),
     metavar="N",
     group="Models",
     help="Compute segments of a clip in up to N processes.",
 )
-@_option("--threads", type=click.IntRange(1), metavar="N", group="Models", help="Processor threads in each process.")
-@_option("--metrics", metavar="NAME,...", group="Scores", help="Metrics, or all (default: the usual ones).")
-@_option(
-    "--crop-px", type=click.IntRange(0), default=0, show_default=True, group="Scores", help="Cut from each border."
+@grouped_option(
+    "--threads", type=click.IntRange(1), metavar="N", group="Models", help="Processor threads in each process."
 )
-@_option(
-    "--flow",
-    type=click.Choice(["dis", "farneback", "raft"]),
-    default="dis",
-    show_default=True,
-    group="Scores",
-    help="Optical flow of temporal metrics.",
-)
-@_option(
-    "--flow-source",
-    type=click.Choice(["auto", "gt", "lq", "hq"]),
-    default="auto",
-    show_default=True,
-    group="Scores",
-    help="What it is estimated from; see `starvsr evaluate --help`.",
-)
-@_option("--allow-shift", is_flag=True, group="Scores", help="Score results that are shifted against the ground truth.")
-@_option(
+@scoring_flags
+@grouped_option(
     "--published",
     default="own",
     show_default=True,
@@ -155,7 +140,7 @@ def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     group="Output",
     help="Published values beside ours.",
 )
-@_option(
+@grouped_option(
     "-o",
     "--output",
     "out",
@@ -165,15 +150,15 @@ def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     group="Output",
     help="Keeps results, scores, checksums and tables.",
 )
-@_option(
+@grouped_option(
     "--report/--no-report",
     "with_report",
     default=True,
     group="Output",
     help="Write FOLDER/report with plots and frames.",
 )
-@_option("--previews/--no-previews", default=False, group="Output", help="Put clips to play into it.")
-@_option("-q", "--quiet", is_flag=True, group="Output", help="No progress, no notes.")
+@grouped_option("--previews/--no-previews", default=False, group="Output", help="Put clips to play into it.")
+@grouped_option("-q", "--quiet", is_flag=True, group="Output", help="No progress, no notes.")
 def benchmark(
     name: str,
     data: Path,

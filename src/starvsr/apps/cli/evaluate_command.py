@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from starvsr.apps.cli.flags import GroupedCommand, GroupedOption
+from starvsr.apps.cli.flags import GroupedCommand
+from starvsr.apps.cli.scoring_flags import grouped_option, scoring_flags
 from starvsr.apps.cli.terminal import remark, say
 from starvsr.errors import OptionError
 
@@ -27,17 +28,19 @@ _EXAMPLES = (
 _PATH = click.Path(path_type=Path)
 
 
-def _option(*names: str, group: str, **details: Any) -> Any:
-    return click.option(*names, cls=GroupedOption, group=group, **details)
-
-
 @click.command(cls=GroupedCommand, examples=_EXAMPLES, short_help="Score results and write a report.")
 @click.argument("results", nargs=-1, type=_PATH, metavar="[RESULT...]")
-@_option("--reference", type=_PATH, metavar="GT", group="Input", help="Ground truth: a file or folder like RESULT.")
-@_option("--lq", type=_PATH, metavar="LQ", group="Input", help="The low-quality input that RESULT was made from.")
-@_option("--name", "names", multiple=True, metavar="NAME", group="Input", help="Name of each RESULT, in order.")
-@_option("--data-set", metavar="NAME", group="Input", help="Name of the clips in tables (default: the folder's).")
-@_option(
+@grouped_option(
+    "--reference", type=_PATH, metavar="GT", group="Input", help="Ground truth: a file or folder like RESULT."
+)
+@grouped_option(
+    "--lq", type=_PATH, metavar="LQ", group="Input", help="The low-quality input that RESULT was made from."
+)
+@grouped_option("--name", "names", multiple=True, metavar="NAME", group="Input", help="Name of each RESULT, in order.")
+@grouped_option(
+    "--data-set", metavar="NAME", group="Input", help="Name of the clips in tables (default: the folder's)."
+)
+@grouped_option(
     "--compare",
     nargs=2,
     type=_PATH,
@@ -45,40 +48,23 @@ def _option(*names: str, group: str, **details: Any) -> Any:
     group="Input",
     help="Two reports, or two results to score, against each other: paired differences with intervals and tests.",
 )
-@_option("--metrics", metavar="NAME,...", group="Scores", help="Metrics, or all (default: the usual ones).")
-@_option(
-    "--crop-px",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    group="Scores",
-    help="Cut from each border.",
+@scoring_flags
+@grouped_option(
+    "--device", default="auto", show_default=True, group="Scores", help="Where networks of metrics compute."
 )
-@_option(
-    "--flow",
-    type=click.Choice(["dis", "farneback", "raft"]),
-    default="dis",
-    show_default=True,
-    group="Scores",
-    help="Optical flow of temporal metrics.",
+@grouped_option(
+    "--seed", type=int, default=0, show_default=True, group="Scores", help="Of the draws of intervals and tests."
 )
-@_option(
-    "--flow-source",
-    type=click.Choice(["auto", "gt", "lq", "hq"]),
-    default="auto",
-    show_default=True,
-    group="Scores",
-    help="What it is estimated from; auto: the reference, else the input; hq: the result itself.",
+@grouped_option(
+    "--min", "minima", multiple=True, metavar="METRIC=VALUE", group="Scores", help="Exit status 1 below it."
 )
-@_option("--allow-shift", is_flag=True, group="Scores", help="Score results that are shifted in space or time.")
-@_option("--device", default="auto", show_default=True, group="Scores", help="Where networks of metrics compute.")
-@_option("--seed", type=int, default=0, show_default=True, group="Scores", help="Of the draws of intervals and tests.")
-@_option("--min", "minima", multiple=True, metavar="METRIC=VALUE", group="Scores", help="Exit status 1 below it.")
-@_option("--max", "maxima", multiple=True, metavar="METRIC=VALUE", group="Scores", help="Exit status 1 above it.")
-@_option("-o", "--output", "out", type=_PATH, metavar="FOLDER", group="Output", help="Write a report there.")
-@_option("--previews/--no-previews", default=True, group="Output", help="Put clips to play into the report.")
-@_option("-y", "--overwrite", is_flag=True, group="Output", help="Replace a report that is there.")
-@_option("-q", "--quiet", is_flag=True, group="Output", help="No progress, no notes.")
+@grouped_option(
+    "--max", "maxima", multiple=True, metavar="METRIC=VALUE", group="Scores", help="Exit status 1 above it."
+)
+@grouped_option("-o", "--output", "out", type=_PATH, metavar="FOLDER", group="Output", help="Write a report there.")
+@grouped_option("--previews/--no-previews", default=True, group="Output", help="Put clips to play into the report.")
+@grouped_option("-y", "--overwrite", is_flag=True, group="Output", help="Replace a report that is there.")
+@grouped_option("-q", "--quiet", is_flag=True, group="Output", help="No progress, no notes.")
 def evaluate(
     results: tuple[Path, ...],
     reference: Path | None,
