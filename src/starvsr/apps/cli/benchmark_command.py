@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from starvsr.apps.cli.flags import GroupedCommand
-from starvsr.apps.cli.scoring_flags import grouped_option, scoring_flags
+from starvsr.apps.cli.scoring_flags import option, scoring_flags
 from starvsr.apps.cli.terminal import remark, say
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     cls=GroupedCommand, examples=_EXAMPLES, short_help="Run models on a data set and print the table of their scores."
 )
 @click.argument("name", metavar="NAME")
-@grouped_option(
+@option(
     "--list",
     is_flag=True,
     is_eager=True,
@@ -55,7 +55,7 @@ def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     group="Data",
     help="Show the data sets and their folders.",
 )
-@grouped_option(
+@option(
     "--data",
     type=_PATH,
     required=True,
@@ -63,46 +63,42 @@ def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     group="Data",
     help="The data set; custom and openvid30 also take a list (.csv, .txt).",
 )
-@grouped_option(
+@option(
     "--lq",
     metavar="NAME",
     group="Data",
     help="Folder of the low-quality clips, or how to make them: bicubic, released, a preset of `degrade`.",
 )
-@grouped_option(
+@option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, group="Data", help="Of what is drawn to make them."
 )
-@grouped_option(
+@option(
     "--scale",
     type=click.IntRange(1, 4),
     metavar="N",
     group="Data",
     help="How many times results are larger (default: as the clips tell, else 4).",
 )
-@grouped_option("--clips", metavar="NAME,...", group="Data", help="Only these clips.")
-@grouped_option(
-    "--frames", type=click.IntRange(1), metavar="N", group="Data", help="Only the first N frames of each clip."
-)
-@grouped_option("--max-size", metavar="WxH", group="Data", help="Cut larger ground truth around its centre.")
-@grouped_option("--allow-partial", is_flag=True, group="Data", help="Score a data set that is not whole.")
-@grouped_option(
-    "--frozen", type=_PATH, metavar="FILE", group="Data", help="Refuse data other than those of this frozen.json."
-)
-@grouped_option(
+@option("--clips", metavar="NAME,...", group="Data", help="Only these clips.")
+@option("--frames", type=click.IntRange(1), metavar="N", group="Data", help="Only the first N frames of each clip.")
+@option("--max-size", metavar="WxH", group="Data", help="Cut larger ground truth around its centre.")
+@option("--allow-partial", is_flag=True, group="Data", help="Score a data set that is not whole.")
+@option("--frozen", type=_PATH, metavar="FILE", group="Data", help="Refuse data other than those of this frozen.json.")
+@option(
     "--models",
     required=True,
     metavar="NAME,...",
     group="Models",
     help="Models of `starvsr models list`, lanczos, networks by their file (.param, .pth); LABEL=NAME names one.",
 )
-@grouped_option(
+@option(
     "--weights",
     multiple=True,
     metavar="LABEL=FILE",
     group="Models",
     help="Weights of one model, as `upscale --weights`.",
 )
-@grouped_option(
+@option(
     "--option",
     "settings",
     multiple=True,
@@ -110,29 +106,25 @@ def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     group="Models",
     help="An option of `starvsr upscale` for one model.",
 )
-@grouped_option(
+@option(
     "--model-files",
     type=_PATH,
     metavar="FOLDER",
     group="Models",
     help="Where networks lie that are named without a path.",
 )
-@grouped_option("--device", metavar="NAME", group="Models", help="Where models and metrics compute (default: auto).")
-@grouped_option(
-    "--devices", metavar="NAME,...", group="Models", help="Devices to compute on side by side, as cuda:0,cuda:1."
-)
-@grouped_option(
+@option("--device", metavar="NAME", group="Models", help="Where models and metrics compute (default: auto).")
+@option("--devices", metavar="NAME,...", group="Models", help="Devices to compute on side by side, as cuda:0,cuda:1.")
+@option(
     "--processes",
     type=click.IntRange(1, 64),
     metavar="N",
     group="Models",
     help="Compute segments of a clip in up to N processes.",
 )
-@grouped_option(
-    "--threads", type=click.IntRange(1), metavar="N", group="Models", help="Processor threads in each process."
-)
+@option("--threads", type=click.IntRange(1), metavar="N", group="Models", help="Processor threads in each process.")
 @scoring_flags
-@grouped_option(
+@option(
     "--published",
     default="own",
     show_default=True,
@@ -140,7 +132,7 @@ def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     group="Output",
     help="Published values beside ours.",
 )
-@grouped_option(
+@option(
     "-o",
     "--output",
     "out",
@@ -150,15 +142,15 @@ def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     group="Output",
     help="Keeps results, scores, checksums and tables.",
 )
-@grouped_option(
+@option(
     "--report/--no-report",
     "with_report",
     default=True,
     group="Output",
     help="Write FOLDER/report with plots and frames.",
 )
-@grouped_option("--previews/--no-previews", default=False, group="Output", help="Put clips to play into it.")
-@grouped_option("-q", "--quiet", is_flag=True, group="Output", help="No progress, no notes.")
+@option("--previews/--no-previews", default=False, group="Output", help="Put clips to play into it.")
+@option("-q", "--quiet", is_flag=True, group="Output", help="No progress, no notes.")
 def benchmark(
     name: str,
     data: Path,

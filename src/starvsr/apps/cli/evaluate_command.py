@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from starvsr.apps.cli.flags import GroupedCommand
-from starvsr.apps.cli.scoring_flags import grouped_option, scoring_flags
+from starvsr.apps.cli.scoring_flags import option, scoring_flags
 from starvsr.apps.cli.terminal import remark, say
 from starvsr.errors import OptionError
 
@@ -30,17 +30,11 @@ _PATH = click.Path(path_type=Path)
 
 @click.command(cls=GroupedCommand, examples=_EXAMPLES, short_help="Score results and write a report.")
 @click.argument("results", nargs=-1, type=_PATH, metavar="[RESULT...]")
-@grouped_option(
-    "--reference", type=_PATH, metavar="GT", group="Input", help="Ground truth: a file or folder like RESULT."
-)
-@grouped_option(
-    "--lq", type=_PATH, metavar="LQ", group="Input", help="The low-quality input that RESULT was made from."
-)
-@grouped_option("--name", "names", multiple=True, metavar="NAME", group="Input", help="Name of each RESULT, in order.")
-@grouped_option(
-    "--data-set", metavar="NAME", group="Input", help="Name of the clips in tables (default: the folder's)."
-)
-@grouped_option(
+@option("--reference", type=_PATH, metavar="GT", group="Input", help="Ground truth: a file or folder like RESULT.")
+@option("--lq", type=_PATH, metavar="LQ", group="Input", help="The low-quality input that RESULT was made from.")
+@option("--name", "names", multiple=True, metavar="NAME", group="Input", help="Name of each RESULT, in order.")
+@option("--data-set", metavar="NAME", group="Input", help="Name of the clips in tables (default: the folder's).")
+@option(
     "--compare",
     nargs=2,
     type=_PATH,
@@ -49,22 +43,14 @@ _PATH = click.Path(path_type=Path)
     help="Two reports, or two results to score, against each other: paired differences with intervals and tests.",
 )
 @scoring_flags
-@grouped_option(
-    "--device", default="auto", show_default=True, group="Scores", help="Where networks of metrics compute."
-)
-@grouped_option(
-    "--seed", type=int, default=0, show_default=True, group="Scores", help="Of the draws of intervals and tests."
-)
-@grouped_option(
-    "--min", "minima", multiple=True, metavar="METRIC=VALUE", group="Scores", help="Exit status 1 below it."
-)
-@grouped_option(
-    "--max", "maxima", multiple=True, metavar="METRIC=VALUE", group="Scores", help="Exit status 1 above it."
-)
-@grouped_option("-o", "--output", "out", type=_PATH, metavar="FOLDER", group="Output", help="Write a report there.")
-@grouped_option("--previews/--no-previews", default=True, group="Output", help="Put clips to play into the report.")
-@grouped_option("-y", "--overwrite", is_flag=True, group="Output", help="Replace a report that is there.")
-@grouped_option("-q", "--quiet", is_flag=True, group="Output", help="No progress, no notes.")
+@option("--device", default="auto", show_default=True, group="Scores", help="Where networks of metrics compute.")
+@option("--seed", type=int, default=0, show_default=True, group="Scores", help="Of the draws of intervals and tests.")
+@option("--min", "minima", multiple=True, metavar="METRIC=VALUE", group="Scores", help="Exit status 1 below it.")
+@option("--max", "maxima", multiple=True, metavar="METRIC=VALUE", group="Scores", help="Exit status 1 above it.")
+@option("-o", "--output", "out", type=_PATH, metavar="FOLDER", group="Output", help="Write a report there.")
+@option("--previews/--no-previews", default=True, group="Output", help="Put clips to play into the report.")
+@option("-y", "--overwrite", is_flag=True, group="Output", help="Replace a report that is there.")
+@option("-q", "--quiet", is_flag=True, group="Output", help="No progress, no notes.")
 def evaluate(
     results: tuple[Path, ...],
     reference: Path | None,

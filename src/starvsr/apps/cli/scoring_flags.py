@@ -12,14 +12,14 @@ from starvsr.apps.cli.flags import GroupedOption
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def grouped_option(*names: str, group: str, **details: Any) -> Any:
+def option(*names: str, group: str, **details: Any) -> Any:
     """Return an option that help shows under a heading."""
     return click.option(*names, cls=GroupedOption, group=group, **details)
 
 
 _FLAGS = (
-    grouped_option("--metrics", metavar="NAME,...", group="Scores", help="Metrics, or all (default: the usual ones)."),
-    grouped_option(
+    option("--metrics", metavar="NAME,...", group="Scores", help="Metrics, or all (default: the usual ones)."),
+    option(
         "--crop-px",
         type=click.IntRange(0),
         default=0,
@@ -27,7 +27,7 @@ _FLAGS = (
         group="Scores",
         help="Cut from each border.",
     ),
-    grouped_option(
+    option(
         "--flow",
         type=click.Choice(["dis", "farneback", "raft"]),
         default="dis",
@@ -35,7 +35,7 @@ _FLAGS = (
         group="Scores",
         help="Optical flow of temporal metrics.",
     ),
-    grouped_option(
+    option(
         "--flow-source",
         type=click.Choice(["auto", "gt", "lq", "hq"]),
         default="auto",
@@ -43,9 +43,7 @@ _FLAGS = (
         group="Scores",
         help="What it is estimated from; auto: the reference, else the input; hq: the result itself.",
     ),
-    grouped_option(
-        "--allow-shift", is_flag=True, group="Scores", help="Score results that are shifted in space or time."
-    ),
+    option("--allow-shift", is_flag=True, group="Scores", help="Score results that are shifted in space or time."),
 )
 
 
