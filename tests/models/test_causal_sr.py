@@ -7,8 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from starvsr.errors import OptionError
-from starvsr.models.causal_sr import CausalSR, CausalSRConfig, State, chroma_gate
+from starvsr.models.causal_sr import (
+    CausalSR,
+    CausalSRConfig,
+    State,
+    _shifted,
+    _ShiftWithGradient,
+    _to_ycc,
+)
 
 MEMORY = 3
 
@@ -112,22 +118,35 @@ def test_fresh_weights_of_the_head_show_no_grid() -> None:
     torch.manual_seed(1)
     network = CausalSR().requires_grad_(False)
     flat = torch.randn(1, 64, 1, 1).expand(-1, -1, 8, 8)
-    inner = network._head(flat)[0][..., 16:-16, 16:-16]
-    assert inner.abs().mean() > 1e-3 and inner.std() < 1e-6
+
+    def inner_luma() -> Tensor:
+        return F.pixel_shuffle(network._head(flat)[0, :4], 2)[0, 16:-16, 16:-16]
+
+    assert inner_luma().abs().mean() > 1e-3 and inner_luma().std() < 1e-6
     network.up.weight[:1] += 0.05  # one sub-pixel of its own
-    assert network._head(flat)[0][..., 16:-16, 16:-16].std() > 1e-4
+    assert inner_luma().std() > 1e-4
 
 
-def test_chroma_is_let_through_near_colour_alone() -> None:
-    chroma = torch.zeros(1, 2, 40, 40)
-    chroma[:, 1, 20:, :] = 0.5
-    gate = chroma_gate(chroma)
-    assert gate.shape == (1, 1, 80, 80)
-    assert gate[..., :20, :].max() == 0 and gate[..., 50:, :].min() > 0.9
+@pytest.mark.parametrize("size", [(8, 10), (7, 9), (1, 3)])
+def test_without_a_correction_luma_is_bicubic_and_chroma_bicubic_then_bilinear(size: tuple[int, int]) -> None:
+    torch.manual_seed(2)
+    network = CausalSR().requires_grad_(False)
+    network.last.weight.zero_()
+    clip = torch.rand(1, 3, 1, *size) * 2 - 1
+    ycc = _to_ycc(clip[:, :, 0])
+    luma = F.interpolate(ycc[:, :1], scale_factor=4, mode="bicubic", align_corners=False)
+    chroma = F.interpolate(ycc[:, 1:], scale_factor=2, mode="bicubic", align_corners=False)
+    chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
+    wanted = torch.cat([luma, chroma], dim=1)
+    torch.testing.assert_close(_to_ycc(network(clip)[:, :, 0]), wanted, atol=3e-6, rtol=0)
 
 
-def test_sizes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(OptionError, match="memory must be 0 to num_blocks"):
-        CausalSRConfig(num_blocks=4, memory=6)
-    with pytest.raises(OptionError, match="at least 1"):
-        CausalSRConfig(width=0)
+def test_the_gradient_of_the_shift_is_that_of_its_slices() -> None:
+    x = torch.randn(6, 8, 3, 5, generator=torch.Generator().manual_seed(3))  # two clips of three frames
+    weights = torch.randn(6, 8, 3, 5, generator=torch.Generator().manual_seed(4))
+    gradients = []
+    for shift in (lambda y: _ShiftWithGradient.apply(y, 2, 3), lambda y: _shifted(y, 2, 3, None)):
+        given = x.clone().requires_grad_()
+        (shift(given) * weights).sum().backward()
+        gradients.append(given.grad)
+    assert torch.equal(*gradients) and not torch.equal(gradients[0], weights)

@@ -17,6 +17,9 @@ agrees between sub-pixels (arXiv 1707.02937); pixel unshuffle in front as in Rea
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -104,14 +107,8 @@ class CausalSR(nn.Module):
     def _run(self, clip: Tensor, state: State | None) -> tuple[Tensor, State]:
         num_clips, num_frames, height, width = clip.shape[0], *clip.shape[2:]
         ycc, features, new_state = self._features(clip, state)
-        luma, chroma = self._head(features)
-        if height % UNSHUFFLE or width % UNSHUFFLE:
-            luma = luma[..., : height * SCALE, : width * SCALE]
-            chroma = chroma[..., : height * CHROMA_SCALE, : width * CHROMA_SCALE]
-        luma = _bicubic(ycc[:, :1], SCALE).add_(luma)
-        chroma = _bicubic(ycc[:, 1:], CHROMA_SCALE).add_(chroma.float() * chroma_gate(ycc[:, 1:]))
-        chroma = F.interpolate(chroma, scale_factor=SCALE // CHROMA_SCALE, mode="bilinear", align_corners=False)
-        rgb = _to_rgb(luma, chroma).unflatten(0, (num_clips, num_frames)).transpose(1, 2)
+        correction = self._head(features)[..., : height * CHROMA_SCALE, : width * CHROMA_SCALE]
+        rgb = _composed(ycc, correction).unflatten(0, (num_clips, num_frames)).transpose(1, 2)
         return rgb.to(clip.dtype), new_state
 
     def _features(self, clip: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
@@ -138,20 +135,18 @@ class CausalSR(nn.Module):
     def _shift(self, x: Tensor, num_clips: int, before: Tensor | None) -> tuple[Tensor, Tensor]:
         """Replace the first channels [B*T, k, ...] by those of the frame before; also return the last frame's."""
         count = self.config.shifted_channels
-        own = x[:, :count].unflatten(0, (num_clips, -1))
-        first = own[:, :1] if before is None else before[:, None]
-        shifted = x.clone()  # and its first channels written anew: half the time of joining two slices
-        earlier = shifted[:, :count].unflatten(0, (num_clips, -1))
-        earlier[:, :1] = first
-        earlier[:, 1:] = own[:, :-1]
-        return shifted, own[:, -1].clone()
+        last = x[:, :count].unflatten(0, (num_clips, -1))[:, -1].clone()
+        if before is None and x.requires_grad:
+            shifted: Tensor = _ShiftWithGradient.apply(x, num_clips, count)
+            return shifted, last
+        return _shifted(x, num_clips, count, before), last
 
-    def _head(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def _head(self, features: Tensor) -> Tensor:
+        """Return what is added at twice the input's size: luma of four sub-pixels, then chroma, [B*T, 6, 2h, 2w]."""
         x = F.relu_(F.pixel_shuffle(self.up(features), UNSHUFFLE))
         x = F.relu_(F.pixel_shuffle(self.fine(x), CHROMA_SCALE))
-        last = self.last(x)
-        luma, chroma = last.split([_LUMA_CHANNELS, 2], dim=1)
-        return F.pixel_shuffle(luma, SCALE // CHROMA_SCALE), chroma
+        correction: Tensor = self.last(x)
+        return correction
 
 
 class _Block(nn.Module):
@@ -165,6 +160,34 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.second(F.relu_(self.first(x)))
         return out
+
+
+def _shifted(x: Tensor, num_clips: int, count: int, before: Tensor | None) -> Tensor:
+    own = x[:, :count].unflatten(0, (num_clips, -1))
+    shifted = x.clone()  # and its first channels written anew: half the time of joining two slices
+    earlier = shifted[:, :count].unflatten(0, (num_clips, -1))
+    earlier[:, :1] = own[:, :1] if before is None else before[:, None]
+    earlier[:, 1:] = own[:, :-1]
+    return shifted
+
+
+class _ShiftWithGradient(torch.autograd.Function):
+    """The shift at the beginning of a scene; its gradient keeps the layout, which that of slices does not."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, num_clips: int, count: int) -> Tensor:
+        ctx.num_clips, ctx.count = num_clips, count
+        return _shifted(x, num_clips, count, None)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        made = grad.clone()
+        given = grad[:, : ctx.count].unflatten(0, (ctx.num_clips, -1))
+        own = made[:, : ctx.count].unflatten(0, (ctx.num_clips, -1))
+        own[:, :-1] = given[:, 1:]
+        own[:, -1:] = 0
+        own[:, :1] += given[:, :1]
+        return made, None, None
 
 
 def chroma_gate(chroma: Tensor) -> Tensor:
@@ -190,10 +213,6 @@ def _agreeing(weight: Tensor, factor: int, gain: float = 1.0) -> None:
     weight.copy_(drawn.mul_(gain).repeat_interleave(factor**2, dim=0))
 
 
-def _bicubic(planes: Tensor, scale: int) -> Tensor:
-    return F.interpolate(planes, scale_factor=scale, mode="bicubic", align_corners=False)
-
-
 def _to_ycc(rgb: Tensor) -> Tensor:
     """Turn RGB [N, 3, H, W] into full-range BT.601 luma and chroma of the same shape; gray has chroma 0."""
     red, green, blue = rgb.unbind(1)
@@ -201,8 +220,59 @@ def _to_ycc(rgb: Tensor) -> Tensor:
     return torch.stack([luma, (blue - luma) / _CB, (red - luma) / _CR], dim=1)
 
 
-def _to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
-    """Turn luma [N, 1, H, W] and chroma [N, 2, H, W] into RGB [N, 3, H, W]."""
-    cb, cr = chroma[:, :1], chroma[:, 1:]
-    green = luma - (_LUMA[0] * _CR * cr + _LUMA[2] * _CB * cb) / _LUMA[1]
-    return torch.cat([luma + _CR * cr, green, luma + _CB * cb], dim=1)
+def _composed(ycc: Tensor, correction: Tensor) -> Tensor:
+    """Enlarge the input, add the correction, and return RGB [N, 3, 4h, 4w] in float32.
+
+    All of it is linear but for the gate. The sub-pixels are channels until the end, so that little is computed at
+    the result's size: bicubic enlargement is a convolution of the input, the bilinear enlargement of chroma and the
+    change to RGB are one at twice its size.
+
+    Args:
+        ycc: luma and chroma of the input [N, 3, h, w], float32.
+        correction: [N, 6, 2h, 2w], as of ``CausalSR._head``.
+    """
+    with torch.autocast(ycc.device.type, enabled=False):
+        enlarged = F.conv2d(F.pad(ycc, (2, 2, 2, 2), mode="replicate"), _bicubic_kernels(ycc.device))
+        enlarged = F.pixel_shuffle(enlarged, CHROMA_SCALE)  # [N, 6, 2h, 2w]
+        luma, chroma = correction.float().split([_LUMA_CHANNELS, 2], dim=1)
+        luma = enlarged[:, :_LUMA_CHANNELS] + luma
+        chroma = enlarged[:, _LUMA_CHANNELS:] + chroma * chroma_gate(ycc[:, 1:])
+        colour = F.conv2d(F.pad(chroma, (1, 1, 1, 1), mode="replicate"), _colour_kernels(ycc.device))
+        return F.pixel_shuffle((colour.unflatten(1, (3, -1)) + luma[:, None]).flatten(1, 2), SCALE // CHROMA_SCALE)
+
+
+@lru_cache(maxsize=4)
+@torch.inference_mode(mode=False)
+def _bicubic_kernels(device: torch.device) -> Tensor:
+    """Kernels [24, 3, 5, 5] that enlarge luma by four and chroma by two, in the order of the head's sub-pixels."""
+    luma, chroma = _bicubic_taps(SCALE), _bicubic_taps(CHROMA_SCALE)
+    inner = SCALE // CHROMA_SCALE
+    kernels = torch.zeros(_LUMA_CHANNELS + 2, CHROMA_SCALE, CHROMA_SCALE, 3, 5, 5)
+    for row in range(CHROMA_SCALE):
+        for column in range(CHROMA_SCALE):
+            for index in range(_LUMA_CHANNELS):
+                down, right = inner * row + index // inner, inner * column + index % inner
+                kernels[index, row, column, 0] = torch.outer(luma[down], luma[right])
+            for index in (1, 2):
+                kernels[_LUMA_CHANNELS + index - 1, row, column, index] = torch.outer(chroma[row], chroma[column])
+    return kernels.flatten(0, 2).to(device)
+
+
+def _bicubic_taps(scale: int, a: float = -0.75) -> Tensor:
+    """Weights [scale, 5] of the pixels two before to two after, for each sub-pixel of a line."""
+    places = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
+    x = (torch.arange(-2, 3) - places[:, None]).abs()
+    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
+    far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
+    return torch.where(x <= 1, near, torch.where(x < 2, far, torch.zeros_like(x))).float()
+
+
+@lru_cache(maxsize=4)
+@torch.inference_mode(mode=False)
+def _colour_kernels(device: torch.device) -> Tensor:
+    """Kernels [12, 2, 3, 3] that enlarge chroma by two, bilinear, and turn it into what RGB has beside luma."""
+    red, blue = (0.0, _CR), (_CB, 0.0)
+    green = (-_LUMA[2] * _CB / _LUMA[1], -_LUMA[0] * _CR / _LUMA[1])
+    lines = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
+    planes = torch.einsum("ay,bx->abyx", lines, lines)
+    return torch.einsum("km,abyx->kabmyx", torch.tensor([red, green, blue]), planes).flatten(0, 2).to(device)
