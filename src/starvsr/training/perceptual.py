@@ -38,11 +38,14 @@ class Excerpt:
 
 
 def draw_excerpt(clip: Tensor, side: int, num_frames: int, rng: torch.Generator) -> Excerpt:
-    """Draw an excerpt of at most this side and number of frames; its corner is a multiple of four pixels."""
+    """Draw an excerpt of at most this side and number of frames.
+
+    Its corner may be any pixel: the features' pooling and the critic's strides have grids of 2 to 16 px, and a result
+    whose own grid always lay alike on them would learn a pattern that only suits that position.
+    """
     starts = []
-    for size, wanted, step in ((clip.shape[2], num_frames, 1), (clip.shape[3], side, 4), (clip.shape[4], side, 4)):
-        slack = max(size - wanted, 0) // step
-        first = int(torch.randint(0, slack + 1, (), generator=rng)) * step
+    for size, wanted in ((clip.shape[2], num_frames), (clip.shape[3], side), (clip.shape[4], side)):
+        first = int(torch.randint(0, max(size - wanted, 0) + 1, (), generator=rng))
         starts.append(slice(first, first + wanted))
     return Excerpt(*starts)
 
