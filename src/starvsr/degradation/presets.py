@@ -233,7 +233,7 @@ INTERLACED = DegradationRecipe(
 WIDE = RecipeMix(
     "wide",
     (CLEAN, MILD, LIGHT, MEDIUM, HEAVY, CODEC_ONLY, SHARPENED, ALIASED, INTERLACED, OLD_FILM),
-    (0.13, 0.13, 0.14, 0.16, 0.14, 0.12, 0.07, 0.04, 0.03, 0.04),
+    (0.13, 0.11, 0.15, 0.15, 0.19, 0.12, 0.05, 0.03, 0.03, 0.04),
 )
 """For training on all that is met: clean input is left clean, mild damage is believed, haloes and steps go."""
 

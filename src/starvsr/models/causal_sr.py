@@ -11,20 +11,25 @@ gives the same picture at every frame, the first included.
 Luma and chroma have separate outputs. The correction of chroma is scaled by the chroma that the input has nearby:
 where that is zero, the result is gray.
 
+A context may be added: a branch at an eighth of the input's resolution, cheap and with a wide view, from which the
+trunk's features get a factor and a summand each. What restores a blurred film must not be done to a clean one, and a
+few neighbouring pixels do not tell the two apart.
+
 Source: temporal shift module (arXiv 1811.08383); sub-pixel convolution (arXiv 1609.05158) with an initialisation that
-agrees between sub-pixels (arXiv 1707.02937); pixel unshuffle in front as in Real-ESRGAN (arXiv 2107.10833).
+agrees between sub-pixels (arXiv 1707.02937); pixel unshuffle in front as in Real-ESRGAN (arXiv 2107.10833); factors
+and summands for features (FiLM, arXiv 1709.07871).
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from starvsr.models.causal_sr_config import CausalSRConfig
+from starvsr.models.causal_sr_config import CONTEXT_SCALE, CausalSRConfig
 
 __all__ = ["SCALE", "CausalSR", "CausalSRConfig", "State", "chroma_gate"]
 
@@ -55,8 +60,10 @@ class CausalSR(nn.Module):
         width, thin = config.width, config.thin_width
         self.first = nn.Conv2d(3 * UNSHUFFLE**2, width, 3, padding=1)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(config.num_blocks))
+        self.context = _Context(config) if config.context_width else None
         self.up = nn.Conv2d(width, config.up_width * UNSHUFFLE**2, 3, padding=1)
         self.fine = nn.Conv2d(config.up_width, thin * CHROMA_SCALE**2, 3, padding=1)
+        self.thin = _Block(thin) if config.thin_block else None
         self.last = nn.Conv2d(thin, _LUMA_CHANNELS + 2, 3, padding=1)
         self._initialise()
 
@@ -71,6 +78,9 @@ class CausalSR(nn.Module):
         _agreeing(self.fine.weight, CHROMA_SCALE)
         _agreeing(self.last.weight[:_LUMA_CHANNELS], SCALE // CHROMA_SCALE, gain=0.05)
         _agreeing(self.last.weight[_LUMA_CHANNELS:], 1, gain=0.05)
+        for branch in (self.thin and self.thin.second, self.context and self.context.up):
+            if branch:
+                nn.init.zeros_(branch.weight)
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -124,6 +134,8 @@ class CausalSR(nn.Module):
         x = self.first(x)
         new_state = []
         for index, block in enumerate(self.blocks):
+            if self.context is not None and index == self.config.context_after:
+                x = self.context(x)
             if index < self.config.memory:
                 shifted, last = self._shift(x, num_clips, None if state is None else state[index])
                 new_state.append(last)
@@ -145,6 +157,8 @@ class CausalSR(nn.Module):
         """Return what is added at twice the input's size: luma of four sub-pixels, then chroma, [B*T, 6, 2h, 2w]."""
         x = F.relu_(F.pixel_shuffle(self.up(features), UNSHUFFLE))
         x = F.relu_(F.pixel_shuffle(self.fine(x), CHROMA_SCALE))
+        if self.thin is not None:
+            x = self.thin(x).add_(x)
         correction: Tensor = self.last(x)
         return correction
 
@@ -152,14 +166,39 @@ class CausalSR(nn.Module):
 class _Block(nn.Module):
     """Two convolutions; the sum with the input is the caller's."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, padding_mode: Literal["zeros", "replicate"] = "zeros") -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.first = nn.Conv2d(width, width, 3, padding=1, padding_mode=padding_mode)
+        self.second = nn.Conv2d(width, width, 3, padding=1, padding_mode=padding_mode)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.second(F.relu_(self.first(x)))
         return out
+
+
+class _Context(nn.Module):
+    """Tells the trunk what is around: a factor and a summand for each feature, from a coarse and wide view of all.
+
+    Borders are repeated, not filled with zeros: a crop of a few positions is nothing but borders in training.
+    """
+
+    def __init__(self, config: CausalSRConfig) -> None:
+        super().__init__()
+        width = config.context_width
+        self.down = nn.Conv2d(config.width, width, CONTEXT_SCALE, stride=CONTEXT_SCALE)
+        self.blocks = nn.ModuleList(_Block(width, "replicate") for _ in range(config.context_blocks))
+        self.up = nn.Conv2d(width, 2 * config.width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the trunk goes on with, of the shape of ``x`` [N, width, h/2, w/2]."""
+        height, width = x.shape[-2:]
+        around = F.pad(x, (0, -width % CONTEXT_SCALE, 0, -height % CONTEXT_SCALE), mode="replicate")
+        around = F.relu_(self.down(around))
+        for block in self.blocks:
+            around = block(around).add_(around)
+        told = F.interpolate(self.up(around), scale_factor=CONTEXT_SCALE, mode="bilinear", align_corners=False)
+        factor, summand = told[..., :height, :width].chunk(2, dim=1)
+        return x.addcmul(x, factor).add_(summand)
 
 
 def _shifted(x: Tensor, num_clips: int, count: int, before: Tensor | None) -> Tensor:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from starvsr.errors import OptionError
 
+CONTEXT_SCALE = 4
+"""Positions of the trunk per position of the context, along each side."""
+
 
 @dataclass(frozen=True)
 class CausalSRConfig:
@@ -18,6 +21,11 @@ class CausalSRConfig:
         shift: share of the channels that come from the frame before.
         up_width: channels at the input's resolution, in the head.
         thin_width: channels at twice the input's resolution, in the head.
+        thin_block: whether the head has a residual block at twice the input's resolution.
+        context_width: channels of the context, a branch at an eighth of the input's resolution that tells the trunk
+            what damage and content are around; 0 for none.
+        context_blocks: residual blocks of the context.
+        context_after: blocks of the trunk before the context; the others are told.
     """
 
     width: int = 64
@@ -26,6 +34,10 @@ class CausalSRConfig:
     shift: float = 0.25
     up_width: int = 32
     thin_width: int = 16
+    thin_block: bool = False
+    context_width: int = 0
+    context_blocks: int = 3
+    context_after: int = 2
 
     def __post_init__(self) -> None:
         """Check the sizes.
@@ -37,8 +49,19 @@ class CausalSRConfig:
             raise OptionError(f"memory must be 0 to num_blocks ({self.num_blocks}), not {self.memory}")
         if min(self.width, self.num_blocks, self.up_width, self.thin_width) < 1 or not 0 < self.shift < 1:
             raise OptionError(f"sizes of CausalSR must be at least 1 and shift between 0 and 1, not {self}")
+        if min(self.context_width, self.context_blocks) < 0 or not 0 <= self.context_after < self.num_blocks:
+            raise OptionError(
+                f"the context of CausalSR must have sizes of 0 or more and come before the last of {self.num_blocks} "
+                f"blocks, not {self}"
+            )
 
     @property
     def shifted_channels(self) -> int:
         """Channels that come from the frame before."""
         return max(1, round(self.width * self.shift))
+
+    @property
+    def reach(self) -> int:
+        """Input pixels that a result depends on, to each side; the head's own reach rounded up."""
+        context = CONTEXT_SCALE * (2 * self.context_blocks + 2) if self.context_width else 0
+        return 2 * (2 * self.num_blocks + 1) + 6 + 2 * context

@@ -28,8 +28,6 @@ from starvsr.models.weights.assign import check_fit
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-TILE_OVERLAP = 40
-"""Input pixels: 18 convolutions at half the input's resolution reach 36, the head a few more."""
 BYTES_PER_PIXEL, BYTES_PER_TILE_PIXEL = 40, 3000
 """Measured: one frame is computed at a time."""
 
@@ -61,7 +59,7 @@ class CausalPipeline(ClipUpscaler):
             loads=load_names(CausalSRSettings),
             overlap=network.config.memory,
             overlap_after=0,
-            tile_overlap=TILE_OVERLAP,
+            tile_overlap=network.config.reach,
             segment=96,
             fixed_bytes=dtype.itemsize * sum(parameter.numel() for parameter in network.parameters()),
             bytes_per_pixel=BYTES_PER_PIXEL,
