@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from starvsr.errors import OptionError
 from starvsr.models.causal_sr import (
     CausalSR,
     CausalSRConfig,
@@ -14,15 +18,20 @@ from starvsr.models.causal_sr import (
     _shifted,
     _ShiftWithGradient,
     _to_ycc,
+    chroma_gate,
 )
 
 MEMORY = 3
 
 
-@pytest.fixture(scope="module")
-def network() -> CausalSR:
+SMALL = CausalSRConfig(width=12, num_blocks=5, memory=MEMORY, up_width=8, thin_width=4)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "with context"])
+def network(request: pytest.FixtureRequest) -> CausalSR:
     torch.manual_seed(0)
-    network = CausalSR(CausalSRConfig(width=12, num_blocks=5, memory=MEMORY, up_width=8, thin_width=4))
+    more: dict[str, Any] = {"thin_block": True, "context_width": 8, "context_blocks": 1} if request.param else {}
+    network = CausalSR(dataclasses.replace(SMALL, **more))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.12)
     return network.eval().requires_grad_(False)
@@ -127,6 +136,21 @@ def test_fresh_weights_of_the_head_show_no_grid() -> None:
     assert inner_luma().std() > 1e-4
 
 
+def test_chroma_is_let_through_near_colour_alone() -> None:
+    chroma = torch.zeros(1, 2, 40, 40)
+    chroma[:, 1, 20:, :] = 0.5
+    gate = chroma_gate(chroma)
+    assert gate.shape == (1, 1, 80, 80)
+    assert gate[..., :20, :].max() == 0 and gate[..., 50:, :].min() > 0.9
+
+
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(OptionError, match="memory must be 0 to num_blocks"):
+        CausalSRConfig(num_blocks=4, memory=6)
+    with pytest.raises(OptionError, match="at least 1"):
+        CausalSRConfig(width=0)
+
+
 @pytest.mark.parametrize("size", [(8, 10), (7, 9), (1, 3)])
 def test_without_a_correction_luma_is_bicubic_and_chroma_bicubic_then_bilinear(size: tuple[int, int]) -> None:
     torch.manual_seed(2)
@@ -148,5 +172,38 @@ def test_the_gradient_of_the_shift_is_that_of_its_slices() -> None:
     for shift in (lambda y: _ShiftWithGradient.apply(y, 2, 3), lambda y: _shifted(y, 2, 3, None)):
         given = x.clone().requires_grad_()
         (shift(given) * weights).sum().backward()
+        assert given.grad is not None
         gradients.append(given.grad)
     assert torch.equal(*gradients) and not torch.equal(gradients[0], weights)
+
+
+def test_fresh_context_and_block_change_nothing_and_old_weights_fit_beside_them() -> None:
+    torch.manual_seed(0)
+    plain = CausalSR(SMALL)
+    more = CausalSR(dataclasses.replace(SMALL, thin_block=True, context_width=8))
+    absent = more.load_state_dict(plain.state_dict(), strict=False)
+    assert not absent.unexpected_keys and all(name.startswith(("context", "thin")) for name in absent.missing_keys)
+    clip = _clip(3, 9, 14)
+    assert torch.equal(plain(clip), more(clip))
+
+
+@pytest.mark.parametrize("context_width", [0, 8])
+def test_nothing_beyond_the_reach_matters(context_width: int) -> None:
+    torch.manual_seed(0)
+    context: dict[str, Any] = {"context_width": context_width, "context_blocks": 1, "context_after": 1}
+    network = CausalSR(CausalSRConfig(width=6, num_blocks=2, memory=1, **context)).requires_grad_(False)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    side = 8 * (network.config.reach // 8 + 4)  # the changed pixel lies in the first position of the context
+    clip = _clip(1, 8, side)
+    changed = clip.clone()
+    changed[..., 0] = 1
+    columns = (network(clip) != network(changed)).any(dim=-2).any(dim=1)[0, 0].nonzero()[:, 0]
+    last = int(columns.max()) // 4
+    assert last <= network.config.reach
+    assert last > (24 if context_width else 6)  # a context looks far
+
+
+def test_a_context_without_place_is_refused() -> None:
+    with pytest.raises(OptionError, match="come before the last of 8 blocks"):
+        CausalSRConfig(context_width=8, context_after=8)

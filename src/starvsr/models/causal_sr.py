@@ -22,9 +22,11 @@ and summands for features (FiLM, arXiv 1709.07871).
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,6 +48,7 @@ _CHROMA_WINDOW = 9
 _CHROMA_SOFTNESS = 4 / 127.5
 """Chroma, in [-1, 1], at which half of the predicted correction is let through."""
 
+FloatArray = npt.NDArray[np.float32]
 State = tuple[Tensor, ...]
 """Shifted channels of the previous frame, one [B, k, h/2, w/2] for each block that looks back."""
 
@@ -271,47 +274,52 @@ def _composed(ycc: Tensor, correction: Tensor) -> Tensor:
         correction: [N, 6, 2h, 2w], as of ``CausalSR._head``.
     """
     with torch.autocast(ycc.device.type, enabled=False):
-        enlarged = F.conv2d(F.pad(ycc, (2, 2, 2, 2), mode="replicate"), _bicubic_kernels(ycc.device))
+        enlarged = F.conv2d(
+            F.pad(ycc, (2, 2, 2, 2), mode="replicate"), torch.tensor(_bicubic_kernels(), device=ycc.device)
+        )
         enlarged = F.pixel_shuffle(enlarged, CHROMA_SCALE)  # [N, 6, 2h, 2w]
         luma, chroma = correction.float().split([_LUMA_CHANNELS, 2], dim=1)
         luma = enlarged[:, :_LUMA_CHANNELS] + luma
         chroma = enlarged[:, _LUMA_CHANNELS:] + chroma * chroma_gate(ycc[:, 1:])
-        colour = F.conv2d(F.pad(chroma, (1, 1, 1, 1), mode="replicate"), _colour_kernels(ycc.device))
+        colour = F.conv2d(
+            F.pad(chroma, (1, 1, 1, 1), mode="replicate"), torch.tensor(_colour_kernels(), device=ycc.device)
+        )
         return F.pixel_shuffle((colour.unflatten(1, (3, -1)) + luma[:, None]).flatten(1, 2), SCALE // CHROMA_SCALE)
 
 
-@lru_cache(maxsize=4)
-@torch.inference_mode(mode=False)
-def _bicubic_kernels(device: torch.device) -> Tensor:
-    """Kernels [24, 3, 5, 5] that enlarge luma by four and chroma by two, in the order of the head's sub-pixels."""
+@cache
+def _bicubic_kernels() -> FloatArray:
+    """Kernels [24, 3, 5, 5] that enlarge luma by four and chroma by two, in the order of the head's sub-pixels.
+
+    These are arrays: tensors that are kept would belong to the mode in which they were made (inference, tracing).
+    """
     luma, chroma = _bicubic_taps(SCALE), _bicubic_taps(CHROMA_SCALE)
     inner = SCALE // CHROMA_SCALE
-    kernels = torch.zeros(_LUMA_CHANNELS + 2, CHROMA_SCALE, CHROMA_SCALE, 3, 5, 5)
+    kernels = np.zeros((_LUMA_CHANNELS + 2, CHROMA_SCALE, CHROMA_SCALE, 3, 5, 5), np.float32)
     for row in range(CHROMA_SCALE):
         for column in range(CHROMA_SCALE):
             for index in range(_LUMA_CHANNELS):
                 down, right = inner * row + index // inner, inner * column + index % inner
-                kernels[index, row, column, 0] = torch.outer(luma[down], luma[right])
+                kernels[index, row, column, 0] = np.outer(luma[down], luma[right])
             for index in (1, 2):
-                kernels[_LUMA_CHANNELS + index - 1, row, column, index] = torch.outer(chroma[row], chroma[column])
-    return kernels.flatten(0, 2).to(device)
+                kernels[_LUMA_CHANNELS + index - 1, row, column, index] = np.outer(chroma[row], chroma[column])
+    return kernels.reshape(-1, 3, 5, 5)
 
 
-def _bicubic_taps(scale: int, a: float = -0.75) -> Tensor:
+def _bicubic_taps(scale: int, a: float = -0.75) -> FloatArray:
     """Weights [scale, 5] of the pixels two before to two after, for each sub-pixel of a line."""
-    places = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
-    x = (torch.arange(-2, 3) - places[:, None]).abs()
+    places = (np.arange(scale) + 0.5) / scale - 0.5
+    x = np.abs(np.arange(-2, 3) - places[:, None])
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1
     far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
-    return torch.where(x <= 1, near, torch.where(x < 2, far, torch.zeros_like(x))).float()
+    return np.where(x <= 1, near, np.where(x < 2, far, 0)).astype(np.float32)
 
 
-@lru_cache(maxsize=4)
-@torch.inference_mode(mode=False)
-def _colour_kernels(device: torch.device) -> Tensor:
+@cache
+def _colour_kernels() -> FloatArray:
     """Kernels [12, 2, 3, 3] that enlarge chroma by two, bilinear, and turn it into what RGB has beside luma."""
     red, blue = (0.0, _CR), (_CB, 0.0)
     green = (-_LUMA[2] * _CB / _LUMA[1], -_LUMA[0] * _CR / _LUMA[1])
-    lines = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
-    planes = torch.einsum("ay,bx->abyx", lines, lines)
-    return torch.einsum("km,abyx->kabmyx", torch.tensor([red, green, blue]), planes).flatten(0, 2).to(device)
+    lines = np.array([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
+    kernels = np.einsum("km,ay,bx->kabmyx", np.array([red, green, blue]), lines, lines)
+    return kernels.reshape(-1, 2, 3, 3).astype(np.float32)

@@ -49,6 +49,8 @@ class CausalSRConfig:
             raise OptionError(f"memory must be 0 to num_blocks ({self.num_blocks}), not {self.memory}")
         if min(self.width, self.num_blocks, self.up_width, self.thin_width) < 1 or not 0 < self.shift < 1:
             raise OptionError(f"sizes of CausalSR must be at least 1 and shift between 0 and 1, not {self}")
+        if self.context_width == 0:
+            return
         if min(self.context_width, self.context_blocks) < 0 or not 0 <= self.context_after < self.num_blocks:
             raise OptionError(
                 f"the context of CausalSR must have sizes of 0 or more and come before the last of {self.num_blocks} "

@@ -24,6 +24,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 SIZES = {"width": 8, "num_blocks": 2, "memory": 1, "up_width": 4, "thin_width": 4}
+SIZES |= {"thin_block": True, "context_width": 4, "context_blocks": 1, "context_after": 1}
 
 
 def _network(seed: int) -> CausalSR:
