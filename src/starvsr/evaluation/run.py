@@ -39,7 +39,7 @@ class EvaluationOptions:
         allow_shift: Score results that are shifted by half a pixel or a frame, with a warning.
         device: Where networks of metrics compute.
         seed: Of intervals and tests.
-        flow: Estimates optical flow: "dis", "farneback" or "raft".
+        flow: Estimates optical flow: "dis", "dis-fast", "farneback" or "raft".
         flow_source: From which clip; see :data:`starvsr.metrics.flow_choice.FlowSource`.
         dover_draws: How many random draws of frames and fragments DOVER's scores are averaged over.
     """

@@ -172,7 +172,7 @@ def benchmark(
     threads: int | None,
     metrics: str | None,
     crop_px: int,
-    flow: Literal["dis", "farneback", "raft"],
+    flow: Literal["dis", "dis-fast", "farneback", "raft"],
     flow_source: Literal["auto", "gt", "lq", "hq"],
     dover_draws: int,
     allow_shift: bool,

@@ -29,7 +29,7 @@ _FLAGS = (
     ),
     option(
         "--flow",
-        type=click.Choice(["dis", "farneback", "raft"]),
+        type=click.Choice(["dis", "dis-fast", "farneback", "raft"]),
         default="dis",
         show_default=True,
         group="Scores",
