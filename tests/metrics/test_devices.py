@@ -26,7 +26,7 @@ from starvsr.models.vgg16 import Vgg16
 from starvsr.models.weights.assign import build_empty
 
 DEVICE = "meta"
-NO_VALUE = "cannot be called on meta tensors|out of meta tensor"
+NO_VALUE = r"cannot be called on meta tensors|out of meta tensor"
 FRAME = np.zeros((64, 80, 3), np.uint8)
 
 
@@ -35,7 +35,7 @@ def _frames() -> Iterator[FrameSet]:
 
 
 def test_an_operation_between_two_devices_is_seen() -> None:
-    with pytest.raises(RuntimeError, match="is not on the expected device|at least two devices"):
+    with pytest.raises(RuntimeError, match=r"is not on the expected device|at least two devices"):
         torch.ones(2, device=DEVICE) + torch.ones(2)
     with pytest.raises((RuntimeError, NotImplementedError), match=NO_VALUE):
         float(torch.ones(1, device=DEVICE))
