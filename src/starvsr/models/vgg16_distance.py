@@ -6,7 +6,7 @@ whole. A strip is read with the rows around it that its convolutions see, so the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -45,24 +45,39 @@ def frame_distances(layers: Layers, mean: Tensor, frames: Tensor, wanted: Tensor
     Returns:
         float64 [N].
     """
-    dtype, form = layers[0][0].dtype, torch.channels_last
-    maps = [(clip.float().flip(1) - mean).to(dtype).contiguous(memory_format=form) for clip in (frames, wanted)]
+    dtype = layers[0][0].dtype
+
+    def pictures(rows: Tensor) -> Tensor:
+        return (rows.float().flip(1) - mean).to(dtype).contiguous(memory_format=torch.channels_last)
+
     total = torch.zeros(len(frames), dtype=torch.float64, device=frames.device)
+    maps, prepare = [frames, wanted], pictures
     with _exact_convolutions(frames.device), workers(frames.device) as threads:
         for index, block in enumerate(layers):
-            maps, distance = _block(block, maps, threads, is_last=index + 1 == len(layers))
+            maps, distance = _block(block, maps, prepare, threads, is_last=index + 1 == len(layers))
+            prepare = _as_they_are
             total += distance
     return total
 
 
+def _as_they_are(rows: Tensor) -> Tensor:
+    return rows
+
+
 def _block(
-    block: Sequence[ReluConvolution], maps: Sequence[Tensor], threads: Workers, *, is_last: bool
+    block: Sequence[ReluConvolution],
+    maps: Sequence[Tensor],
+    prepare: Callable[[Tensor], Tensor],
+    threads: Workers,
+    *,
+    is_last: bool,
 ) -> tuple[list[Tensor], Tensor]:
     """Compute a block of both clips.
 
     Args:
         block: its layers.
         maps: of both clips, [N, C, H, W].
+        prepare: makes what the first layer gets of rows of them.
         threads: that share the strips.
         is_last: nothing follows.
 
@@ -74,14 +89,16 @@ def _block(
     rows = _strip_rows(maps[0], channels, len(block))
     shape = (0, 0) if is_last else (-(-height // 2), -(-width // 2))
     halves = [
-        torch.empty((count, channels, *shape), dtype=one.dtype, device=one.device, memory_format=torch.channels_last)
+        torch.empty(
+            (count, channels, *shape), dtype=block[0].dtype, device=one.device, memory_format=torch.channels_last
+        )
         for one in maps
     ]
     sums: dict[int, Tensor] = {}
 
     def compute(start: int) -> None:
         stop = min(start + rows, height)
-        features = [_strip(block, one, start, stop) for one in maps]
+        features = [_strip(block, one, prepare, start, stop) for one in maps]
         if not is_last:
             for half, strip in zip(halves, features, strict=True):
                 _halve(strip, half[:, :, start // 2 : (stop + 1) // 2])
@@ -123,11 +140,13 @@ def _strip_rows(maps: Tensor, channels: int, num_layers: int) -> int:
     return rows + rows % 2
 
 
-def _strip(block: Sequence[ReluConvolution], maps: Tensor, start: int, stop: int) -> Tensor:
+def _strip(
+    block: Sequence[ReluConvolution], maps: Tensor, prepare: Callable[[Tensor], Tensor], start: int, stop: int
+) -> Tensor:
     """Return the features of a block in rows [start, stop); zeros lie around the frame, rows of it around a strip."""
     height = maps.shape[2]
     low, high = max(0, start - len(block)), min(height, stop + len(block))
-    x = maps[:, :, low:high]
+    x = prepare(maps[:, :, low:high])
     for layer in block:
         above, below = int(low == 0), int(high == height)
         x = layer(x, above=above, below=below)
