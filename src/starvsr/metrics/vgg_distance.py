@@ -3,7 +3,8 @@
 Of the measures without learned weights on top, it is the one that put upscalers into the order in which viewers did.
 Not LPIPS: the trunk has been tuned for edges and no channel is weighted. Compare with values from here alone, best as
 a share of bicubic's. `VGG_DISTANCE_BF16` is the same with convolutions in bfloat16: about four times as fast on
-processors that multiply it in hardware (AMX), under a name of its own since its values differ in the third digit.
+processors that multiply it in hardware (AMX), under a name of its own since its values differ in the third digit, and
+more where results are nearly equal to the ground truth.
 """
 
 from __future__ import annotations
