@@ -57,7 +57,7 @@ def _fused(pictures: Tensor, packed: Tensor, bias: Tensor, rows: int) -> Tensor:
 
 
 def _packed(weight: Tensor) -> Tensor:
-    reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # type: ignore[attr-defined]
+    reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
     found: Tensor = reorder(weight.to_mkldnn(), [0, 1], [1, 1], [1, 1], 1, [1, weight.shape[1], 32, 320])
     return found
 
