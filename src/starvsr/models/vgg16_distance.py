@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from threading import Lock
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from starvsr.models.relu_convolution import ReluConvolution
 from starvsr.models.vgg16 import FEATURE_EPS, Vgg16, convolutions
 from starvsr.models.workers import Workers, workers
 
-STRIP_ELEMENTS = {"cpu": 1 << 21, "other": 1 << 26}
+STRIP_ELEMENTS = {"cpu": 1 << 22, "other": 1 << 26}
 """Elements of the widest map of a strip, about."""
 
 CHUNK_ELEMENTS = {"cpu": 1 << 17, "other": 1 << 26}
@@ -94,18 +95,24 @@ def _block(
         )
         for one in maps
     ]
+    waiting: dict[int, Tensor] = {}
+    lock = Lock()
     sums: dict[int, Tensor] = {}
 
-    def compute(start: int) -> None:
+    def compute(start: int, side: int) -> None:
         stop = min(start + rows, height)
-        features = [_strip(block, one, prepare, start, stop) for one in maps]
+        features = _strip(block, maps[side], prepare, start, stop)
         if not is_last:
-            for half, strip in zip(halves, features, strict=True):
-                _halve(strip, half[:, :, start // 2 : (stop + 1) // 2])
-        sums[start] = _distance_sum(*features)
+            _halve(features, halves[side][:, :, start // 2 : (stop + 1) // 2])
+        with lock:
+            other = waiting.pop(start, None)
+            if other is None:  # the thread that has the other clip's strip compares them
+                waiting[start] = features
+                return
+        sums[start] = _distance_sum(features, other) if side == 0 else _distance_sum(other, features)
 
     starts = range(0, height, rows)
-    threads.run(partial(compute, start) for start in starts)
+    threads.run(partial(compute, start, side) for start in starts for side in (0, 1))
     return halves, torch.stack([sums[start] for start in starts]).sum(0) / (height * width)
 
 
