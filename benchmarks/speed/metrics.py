@@ -1,6 +1,7 @@
 """Frames per second of each metric, and the memory that a long clip takes.
 
-    python -m benchmarks.speed.metrics [--size 1280 720] [--frames 6] [--threads 2] [--metrics ...] [--write PAGE.md]
+    python -m benchmarks.speed.metrics [--size 1280 720] [--frames 6] [--threads 2] [--metrics ...] [--flow dis] \
+        [--write PAGE.md]
     python -m benchmarks.speed.metrics --memory 3000 [--size 320 180] [--metrics psnr_y_db warping_error_x1e3 ...]
 
 The clip is made here: photos that a library ships, panned, and blurred for the result. Each metric is measured alone,
@@ -26,6 +27,7 @@ from skimage import data
 
 from benchmarks.reliability.torture import write_table
 from starvsr.metrics.evaluate import measure
+from starvsr.metrics.flow_choice import FLOW_NAMES, FlowName
 from starvsr.metrics.metric import Metric
 from starvsr.metrics.registry import METRICS, available
 
@@ -74,7 +76,7 @@ def _processor_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def speed(metric: Metric, width: int, height: int, count: int) -> tuple[float, float]:
+def speed(metric: Metric, width: int, height: int, count: int, flow: FlowName = "dis") -> tuple[float, float]:
     """Measure a metric alone over a clip of so many frames, not counting the first one.
 
     Returns:
@@ -83,7 +85,7 @@ def speed(metric: Metric, width: int, height: int, count: int) -> tuple[float, f
     hq, gt, lq = Clocked(Panned(width, height, count, 1.5)), Panned(width, height, count), None
     if "lq" in metric.needs:
         lq = Panned(width // 4, height // 4, count)
-    measure(hq, gt, lq=lq, metrics=[metric], crop_px=0)
+    measure(hq, gt, lq=lq, metrics=[metric], crop_px=0, flow=flow)
     busy = (_processor_seconds() - hq.busy) / (count - 1)
     return (count - 1) / (time.perf_counter() - hq.began), busy
 
@@ -110,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--metrics", nargs="*", default=[metric.name for metric in METRICS])
+    parser.add_argument("--flow", choices=FLOW_NAMES, default="dis", help="that metrics rest on (default: dis)")
     parser.add_argument("--memory", type=int, metavar="FRAMES", help="measure memory over so many frames instead")
     parser.add_argument("--write", type=Path, help="put the table into this page")
     options = parser.parse_args(arguments)
@@ -126,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     lines = ["| metric | frames/s | processor seconds a frame |", "| --- | --- | --- |"]
     for metric in chosen.usable:
-        rate, busy = speed(metric, width, height, options.frames)
+        rate, busy = speed(metric, width, height, options.frames, options.flow)
         lines.append(f"| {metric.name} | {rate:.2f} | {busy:.2f} |")
         print(lines[-1], file=sys.stderr, flush=True)
     table = "\n".join(lines)

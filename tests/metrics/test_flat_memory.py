@@ -8,7 +8,7 @@ import numpy as np
 
 from starvsr.metrics.evaluate import measure
 
-_SIZE, _COUNT, _SETTLED = (40, 48), 600, 100
+_SIZE, _COUNT, _SETTLED = (40, 48), 300, 60
 _METRICS = [
     "psnr_y_db",
     "still_flicker",

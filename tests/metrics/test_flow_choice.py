@@ -15,7 +15,7 @@ from starvsr.models.flow.raft import RaftFlow
 from tests.metrics.synthetic_clips import DISTORTIONS
 
 
-@pytest.mark.parametrize("name", ["dis", "farneback"])
+@pytest.mark.parametrize("name", ["dis", "dis-fast", "farneback"])
 def test_flow_by_name_finds_the_pan(reference, name):
     flow = estimate_flow(reference[0], reference[1], choose_flow(name))
     assert np.median(np.abs(flow[20:-20, 20:-20] - np.array([-2, -1])), axis=(0, 1)).max() < 0.1
@@ -23,7 +23,7 @@ def test_flow_by_name_finds_the_pan(reference, name):
 
 
 def test_unknown_flow_and_source_are_refused(reference):
-    with pytest.raises(OptionError, match="unknown flow 'flownet2': choose from dis, farneback, raft"):
+    with pytest.raises(OptionError, match="unknown flow 'flownet2': choose from dis, dis-fast, farneback, raft"):
         choose_flow("flownet2")
     with pytest.raises(OptionError, match="flow_source='best' is unknown: choose from auto, gt, lq, hq"):
         measure(reference, reference, metrics=["warping_error_x1e3"], flow_source="best")

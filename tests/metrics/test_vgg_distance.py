@@ -15,7 +15,7 @@ from starvsr.metrics.batches import BATCH_PIXELS
 from starvsr.metrics.evaluate import measure
 from starvsr.metrics.vgg_distance import VGG_DISTANCE, VGG_DISTANCE_BF16, vgg_distance
 from starvsr.models.vgg16 import VGG16_WIDTHS, Vgg16, feature_distance, load_vgg16
-from starvsr.models.vgg16_distance import STRIP_ELEMENTS, frame_distances, layer_weights
+from starvsr.models.vgg16_distance import STRIP_ELEMENTS, frame_distances, layers_of
 
 Array = npt.NDArray[np.float64]
 WIDTHS = ((2, 3), (3, 2), (2, 2, 4), (3, 3, 3), (2, 2, 2))
@@ -85,16 +85,16 @@ def test_equals_a_computation_by_hand(trunk: Vgg16) -> None:
 def test_strips_and_batches_change_nothing(trunk: Vgg16, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     rng = np.random.default_rng(7)
     hq, gt = (torch.from_numpy(rng.integers(0, 256, (3, 3, 75, 41), dtype=np.uint8)) for _ in range(2))
-    weights = layer_weights(trunk, torch.float32)
+    layers = layers_of(trunk, torch.float32)
     whole = [
         float(feature_distance(trunk(a.float()), trunk(b.float())))
         for a, b in zip(hq.split(1), gt.split(1), strict=True)
     ]
-    monkeypatch.setitem(STRIP_ELEMENTS, "cpu", 1)  # strips of 8 rows
+    monkeypatch.setitem(STRIP_ELEMENTS, "cpu", 1)  # strips of 8 or 12 rows
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        together = frame_distances(weights, trunk.mean, hq, gt)
+        together = frame_distances(layers, trunk.mean, hq, gt)
     finally:
         torch.set_num_threads(before)
     np.testing.assert_allclose(together.numpy(), whole, rtol=1e-5)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +33,27 @@ def test_the_estimator_sees_the_eight_bit_frames() -> None:
     wanted = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(gray[0], gray[1], None)
     clip = to_unit(frames, 8).transpose(0, 1)
     assert np.array_equal(DisFlow()(clip[:1], clip[1:])[0].permute(1, 2, 0).numpy(), wanted)
+
+
+@pytest.mark.parametrize("preset", ["medium", "fast"])
+def test_what_is_kept_between_calls_changes_nothing(preset: Literal["medium", "fast"]) -> None:
+    cv2 = pytest.importorskip("cv2")
+    kept = pickle.loads(pickle.dumps(DisFlow(preset)))
+    sizes = [(90, 160), (33, 40), (200, 32), (64, 64), (128, 64), (90, 160), (60, 200)]
+    for height, width in sizes:
+        pair = synthetic_clips.reference(3, height, width)
+        gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair]
+        number = {"medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST}[preset]
+        for a, b in ((0, 1), (2, 1)):
+            wanted = cv2.DISOpticalFlow.create(number).calc(gray[a], gray[b], None)
+            assert np.array_equal(kept.of_bytes(pair[a], pair[b]), wanted), (height, width)
+
+
+def test_the_fast_preset_refuses_flat_frames_which_would_crash_it() -> None:
+    frame = synthetic_clips.reference(1, 40, 300)[0]
+    assert DisFlow("fast").of_bytes(frame[:32], frame[:32]).shape == (32, 300, 2)
+    with pytest.raises(OptionError, match="at least 32x32 px, got 300x31: take the preset medium"):
+        DisFlow("fast").of_bytes(frame[:31], frame[:31])
 
 
 def test_tiny_frames_are_refused() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from starvsr.errors import OptionError
 from starvsr.evaluation.guarded import MissingMetric
+from starvsr.metrics.dover.metrics import with_draws
+from starvsr.metrics.dover.scores import DRAWS
 from starvsr.metrics.flow_choice import FlowSource
 from starvsr.metrics.metric import Metric
 from starvsr.metrics.registry import DEFAULT_METRICS, METRICS, available, choose_metrics
@@ -14,7 +16,12 @@ _REFERENCE, _INPUT = "a reference (--reference)", "the low-quality input (--lq)"
 
 
 def choose_for(
-    names: Sequence[str] | None, *, has_gt: bool, has_lq: bool, flow_source: FlowSource = "auto"
+    names: Sequence[str] | None,
+    *,
+    has_gt: bool,
+    has_lq: bool,
+    flow_source: FlowSource = "auto",
+    dover_draws: int = DRAWS,
 ) -> tuple[list[Metric], list[MissingMetric]]:
     """Choose the metrics to compute, and name those that lack what they need.
 
@@ -24,9 +31,10 @@ def choose_for(
         has_gt: whether there is a reference.
         has_lq: whether there is the low-quality input.
         flow_source: what optical flow is estimated from.
+        dover_draws: how many random draws of frames and fragments DOVER's scores are averaged over.
 
     Raises:
-        OptionError: a name is unknown, or no metric can be computed.
+        OptionError: a name is unknown, no metric can be computed, or `dover_draws` is below 1.
     """
 
     def lacks(metric: Metric) -> str | None:
@@ -39,6 +47,7 @@ def choose_for(
         wanted = alone + [metric for metric in DEFAULT_METRICS if metric not in alone]
     else:
         wanted = list(METRICS) if list(names) == ["all"] else choose_metrics(names)
+    wanted = [with_draws(metric, dover_draws) for metric in wanted]
     needs = {metric.name: lacks(metric) for metric in wanted}
     able = available([metric for metric in wanted if needs[metric.name] is None])
     reasons = {metric.name: needs[metric.name] or able.missing.get(metric.name) for metric in wanted}

@@ -18,6 +18,7 @@ from starvsr.evaluation.record import ClipScore, Report
 from starvsr.evaluation.result_survey import Borders, ResultSurvey
 from starvsr.evaluation.scoring import Measuring, score_clip
 from starvsr.evaluation.survey import Survey, survey
+from starvsr.metrics.dover.scores import DRAWS
 from starvsr.metrics.flow_choice import FlowName, FlowSource, choose_flow
 from starvsr.metrics.metric import Metric, MetricFacts
 from starvsr.models.flow.estimator import FlowEstimator
@@ -38,8 +39,9 @@ class EvaluationOptions:
         allow_shift: Score results that are shifted by half a pixel or a frame, with a warning.
         device: Where networks of metrics compute.
         seed: Of intervals and tests.
-        flow: Estimates optical flow: "dis", "farneback" or "raft".
+        flow: Estimates optical flow: "dis", "dis-fast", "farneback" or "raft".
         flow_source: From which clip; see :data:`starvsr.metrics.flow_choice.FlowSource`.
+        dover_draws: How many random draws of frames and fragments DOVER's scores are averaged over.
     """
 
     metrics: Sequence[str] | None = None
@@ -50,6 +52,7 @@ class EvaluationOptions:
     seed: int = 0
     flow: FlowName = "dis"
     flow_source: FlowSource = "auto"
+    dover_draws: int = DRAWS
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def evaluate_results(
         OptionError: a metric is unknown, or none can be computed.
     """
     options = options or EvaluationOptions()
-    choose_for(options.metrics, has_gt=reference is not None, has_lq=lq is not None, flow_source=options.flow_source)
+    _choose(options, has_gt=reference is not None, has_lq=lq is not None)
     _refuse_same_names([name for name, _ in results])
     gts = find_clips(reference) if reference is not None else None
     lqs = _clips(lq) if lq is not None else None
@@ -118,7 +121,7 @@ def evaluate_clips(
         borders: where the one clip was cut into segments and tiles, if that is known.
     """
     has_gt, has_lq = (all(getattr(trio, side) is not None for _, trio in trios) for side in ("gt", "lq"))
-    metrics, missing = choose_for(options.metrics, has_gt=has_gt, has_lq=has_lq, flow_source=options.flow_source)
+    metrics, missing = _choose(options, has_gt=has_gt, has_lq=has_lq)
     _refuse_small(trios, options.crop_px)
     warnings = [check_files(trio) for _, trio in trios]
     surveys = []
@@ -154,6 +157,16 @@ def evaluate_clips(
         report.scores.append(score)
     settle(report, [metric.facts() for metric in metrics])
     return Evaluation(report, {(method, trio.name): trio for method, trio in trios}, result_surveys)
+
+
+def _choose(options: EvaluationOptions, *, has_gt: bool, has_lq: bool) -> tuple[list[Metric], list[MissingMetric]]:
+    return choose_for(
+        options.metrics,
+        has_gt=has_gt,
+        has_lq=has_lq,
+        flow_source=options.flow_source,
+        dover_draws=options.dover_draws,
+    )
 
 
 def _flow(

@@ -78,8 +78,8 @@ def evaluate(
         metrics: metrics, or names out of `METRICS` (:mod:`starvsr.metrics.registry`).
         crop_px: pixels cut from each border before any metric: networks guess there, and so does the blur of
             the degradation. VMAF then also loses a last odd row or column.
-        flow: estimates optical flow for the metrics that need it: "dis", "farneback", "raft" or an estimator; None for
-            DIS.
+        flow: estimates optical flow for the metrics that need it: "dis", "dis-fast", "farneback", "raft" or an
+            estimator; None for DIS.
         flow_source: the clip that it is estimated from (see :data:`~starvsr.metrics.flow_choice.FlowSource`).
         device: where the networks of metrics compute.
         on_frame: called with each frame before it is measured.

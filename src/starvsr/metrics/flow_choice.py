@@ -17,8 +17,8 @@ from starvsr.models.flow.farneback import load_farneback
 from starvsr.models.flow.raft import MIN_SIDE_PX, MULTIPLE_PX, RaftFlow, check_raft, load_raft
 from starvsr.video.pixels import to_unit
 
-FlowName = Literal["dis", "farneback", "raft"]
-FLOW_NAMES: tuple[FlowName, ...] = ("dis", "farneback", "raft")
+FlowName = Literal["dis", "dis-fast", "farneback", "raft"]
+FLOW_NAMES: tuple[FlowName, ...] = ("dis", "dis-fast", "farneback", "raft")
 
 FlowSource = Literal["auto", "gt", "lq", "hq"]
 """The clip that flow is estimated from: the ground truth, the low-quality input enlarged (bicubic), the result itself,
@@ -48,8 +48,8 @@ def choose_flow(flow: FlowName | FlowEstimator | None, device: str = "cpu") -> F
     """Return an estimator by its name; one that is given stays what it is, None is DIS without a look at its package.
 
     Args:
-        flow: "dis" and "farneback" compute on the CPU through OpenCV; "raft" is torchvision's RAFT-large, whose weights
-            (20 MB) it downloads once.
+        flow: "dis", "dis-fast" and "farneback" compute on the CPU through OpenCV; "raft" is torchvision's RAFT-large,
+            whose weights (20 MB) it downloads once.
         device: where RAFT computes.
 
     Raises:
@@ -62,6 +62,8 @@ def choose_flow(flow: FlowName | FlowEstimator | None, device: str = "cpu") -> F
         return flow
     if flow == "dis":
         return load_dis()
+    if flow == "dis-fast":
+        return load_dis("fast")
     if flow == "farneback":
         return load_farneback()
     if flow == "raft":

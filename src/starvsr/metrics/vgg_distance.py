@@ -3,7 +3,8 @@
 Of the measures without learned weights on top, it is the one that put upscalers into the order in which viewers did.
 Not LPIPS: the trunk has been tuned for edges and no channel is weighted. Compare with values from here alone, best as
 a share of bicubic's. `VGG_DISTANCE_BF16` is the same with convolutions in bfloat16: about four times as fast on
-processors that multiply it in hardware (AMX), under a name of its own since its values differ in the third digit.
+processors that multiply it in hardware (AMX), under a name of its own since its values differ in the third digit, and
+more where results are nearly equal to the ground truth.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from starvsr.errors import OptionError
 from starvsr.metrics.batches import in_batches
 from starvsr.metrics.metric import ByteArray, Compute, FrameSet, Metric
 from starvsr.models.vgg16 import Vgg16, check_vgg16, load_vgg16
-from starvsr.models.vgg16_distance import frame_distances, layer_weights
+from starvsr.models.vgg16_distance import frame_distances, layers_of
 
 _LEAST_PX = 16
 
@@ -56,10 +57,10 @@ def vgg_distance(
         raise OptionError(f"gt {gt.shape} and hq {hq.shape} must both be [T, H, W, 3] of one size")
     height, width = _check_size(gt[0], crop_px)
     network = network or _shipped()
-    weights = layer_weights(network, dtype)
+    layers = layers_of(network, dtype)
     window = np.s_[crop_px : crop_px + height, crop_px : crop_px + width]
     found = [
-        frame_distances(weights, network.mean, *_batch([[b[window]], [a[window]]], network.mean.device))
+        frame_distances(layers, network.mean, *_batch([[b[window]], [a[window]]], network.mean.device))
         for a, b in zip(gt, hq, strict=True)
     ]
     return np.array([float(one) for one in found], np.float64)
@@ -86,11 +87,11 @@ def _shipped(device: str = "cpu") -> Vgg16:
 def _compute(dtype: torch.dtype) -> Compute:
     def compute(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:
         network = _shipped(device)
-        weights = layer_weights(network, dtype)
+        layers = layers_of(network, dtype)
         for batch in in_batches(frames, device):
             _check_size(batch[0].hq)
             hq, gt = _batch([[frame.hq for frame in batch], [frame.gt for frame in batch]], network.mean.device)
-            yield from frame_distances(weights, network.mean, hq, gt).tolist()
+            yield from frame_distances(layers, network.mean, hq, gt).tolist()
 
     return compute
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 FloatArray = npt.NDArray[np.float32]
 
-STRIP_ROWS = 32
+STRIP_ROWS = 96
 """Rows that are worked on at once: what lies between two steps stays in the processor's cache."""
 
 

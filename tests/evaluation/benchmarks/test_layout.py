@@ -89,6 +89,20 @@ def test_another_low_quality_version_is_asked_for_by_name(tmp_path: Path) -> Non
         find_data(get_set("videolq"), tmp_path, lq="light")
 
 
+def test_a_folder_of_the_degradations_name_does_not_change_what_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--lq heavy -o heavy` goes on as it began; ./heavy, or a folder in the data, is that folder."""
+    set_of(tmp_path / "data", ("GT", "LQ"), ("a", "b"), 2)
+    shutil.copytree(tmp_path / "data" / "LQ", tmp_path / "heavy")
+    monkeypatch.chdir(tmp_path)
+    custom = get_set("custom")
+    assert find_data(custom, tmp_path / "data", lq="heavy").is_synthetic
+    assert find_data(custom, tmp_path / "data", lq="./heavy").lq == "./heavy"
+    shutil.copytree(tmp_path / "heavy", tmp_path / "data" / "heavy")
+    assert not find_data(custom, tmp_path / "data", lq="heavy").is_synthetic
+
+
 def test_clips_are_selected_by_name(tmp_path: Path) -> None:
     set_of(tmp_path, ("GT", "BIx4"), VID4)
     found = find_data(get_set("vid4"), tmp_path, clips=["walk", "city"])

@@ -172,8 +172,9 @@ def benchmark(
     threads: int | None,
     metrics: str | None,
     crop_px: int,
-    flow: Literal["dis", "farneback", "raft"],
+    flow: Literal["dis", "dis-fast", "farneback", "raft"],
     flow_source: Literal["auto", "gt", "lq", "hq"],
+    dover_draws: int,
     allow_shift: bool,
     published: str,
     out: Path,
@@ -211,6 +212,7 @@ def benchmark(
             device=choose_device(device or (devices.split(",")[0].strip() if devices else "auto")),
             flow=flow,
             flow_source=flow_source,
+            dover_draws=dover_draws,
         ),
         published=published,
     )

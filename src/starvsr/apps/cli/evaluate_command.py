@@ -60,8 +60,9 @@ def evaluate(
     compare: tuple[Path, Path] | None,
     metrics: str | None,
     crop_px: int,
-    flow: Literal["dis", "farneback", "raft"],
+    flow: Literal["dis", "dis-fast", "farneback", "raft"],
     flow_source: Literal["auto", "gt", "lq", "hq"],
+    dover_draws: int,
     allow_shift: bool,
     device: str,
     seed: int,
@@ -96,6 +97,7 @@ def evaluate(
         seed=seed,
         flow=flow,
         flow_source=flow_source,
+        dover_draws=dover_draws,
     )
     evaluation = _evaluate(results, compare, names, reference, lq, options, quiet)
     _tell(evaluation.report, quiet)

@@ -29,7 +29,7 @@ _FLAGS = (
     ),
     option(
         "--flow",
-        type=click.Choice(["dis", "farneback", "raft"]),
+        type=click.Choice(["dis", "dis-fast", "farneback", "raft"]),
         default="dis",
         show_default=True,
         group="Scores",
@@ -43,12 +43,20 @@ _FLAGS = (
         group="Scores",
         help="What it is estimated from; auto: the reference, else the input; hq: the result itself.",
     ),
+    option(
+        "--dover-draws",
+        type=click.IntRange(1),
+        default=4,
+        show_default=True,
+        group="Scores",
+        help="Draws of frames and fragments that DOVER's scores are averaged over.",
+    ),
     option("--allow-shift", is_flag=True, group="Scores", help="Score results that are shifted in space or time."),
 )
 
 
 def scoring_flags(command: Function) -> Function:
-    """Give a command ``metrics``, ``crop_px``, ``flow``, ``flow_source`` and ``allow_shift``."""
+    """Give a command ``metrics``, ``crop_px``, ``flow``, ``flow_source``, ``dover_draws`` and ``allow_shift``."""
     for flag in reversed(_FLAGS):
         command = flag(command)
     return command

@@ -140,7 +140,9 @@ def _lq_folder(wanted: BenchmarkSet, data: Path, lq: str | None) -> tuple[Path |
     if lq is None:
         name = next((name for name in wanted.lq if _clips_of(_first_folder(data, (name,)))), None)
         return (None, wanted.degradation) if name is None else (_first_folder(data, (name,)), name)
-    folder = _first_folder(data, (lq,)) or (Path(lq) if Path(lq).is_dir() else None)
+    folder = _first_folder(data, (lq,))
+    if folder is None and Path(lq).is_dir() and not is_degradation(lq):  # ./heavy is a folder, heavy a degradation
+        folder = Path(lq)
     if folder is not None:
         return folder, lq
     if is_degradation(lq):

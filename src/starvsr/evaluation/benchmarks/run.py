@@ -108,6 +108,7 @@ def run_benchmark(
         has_gt=wanted.has_gt,
         has_lq=True,
         flow_source=options.evaluation.flow_source,
+        dover_draws=options.evaluation.dover_draws,
     )
     with _opened(folder):
         for note in data.notes:

@@ -67,6 +67,20 @@ def _require(name: str) -> None:
     find_metric_file("dover", f"the metric {name}")
 
 
-DOVER = dover_metric("dover", VIEWS, lambda scores: scores.overall)
-DOVER_TECHNICAL = dover_metric("dover_technical", ("technical",), lambda scores: scores.technical_quality)
-DOVER_AESTHETIC = dover_metric("dover_aesthetic", ("aesthetic",), lambda scores: scores.aesthetic_quality)
+def with_draws(metric: Metric, draws: int) -> Metric:
+    """Return a score of DOVER averaged over another number of draws; any other metric as it is.
+
+    Raises:
+        OptionError: `draws` is below 1.
+    """
+    if metric.name not in _SCORES or draws == DRAWS:
+        return metric
+    return dover_metric(metric.name, *_SCORES[metric.name], draws=draws)
+
+
+_SCORES: dict[str, tuple[Sequence[View], Callable[[DoverScores], float]]] = {
+    "dover": (VIEWS, lambda scores: scores.overall),
+    "dover_technical": (("technical",), lambda scores: scores.technical_quality),
+    "dover_aesthetic": (("aesthetic",), lambda scores: scores.aesthetic_quality),
+}
+DOVER, DOVER_TECHNICAL, DOVER_AESTHETIC = (dover_metric(name, *score) for name, score in _SCORES.items())
