@@ -33,7 +33,8 @@ class Sample(TypedDict):
     """float32 [3, T, h, w]."""
     gt: torch.Tensor
     """float32 [3, T, scale*h, scale*w]."""
-    caption: str
+    caption: str | None
+    """None where it was left out on purpose (``caption_dropout``); "" where the clip has none."""
     name: str
 
 
@@ -42,7 +43,7 @@ class Batch(TypedDict):
 
     lq: torch.Tensor
     gt: torch.Tensor
-    caption: list[str]
+    caption: list[str | None]
     name: list[str]
 
 
@@ -60,7 +61,7 @@ class SampleStream:
         rank: which of ``world`` processes this is; each has clips of its own.
         world: number of processes that train together.
         workers: processes that make clips; 0 makes them in this one.
-        caption_dropout: share of samples whose caption is replaced by "".
+        caption_dropout: share of samples whose caption is left out.
         turns: "all" flips, transposes and reverses time at random; "horizontal" only exchanges left and right.
 
     Raises:
@@ -172,7 +173,7 @@ class SampleStream:
         return Sample(
             lq=_crop(clip["lq"], start, self.num_frames, (top, left, side), turns),
             gt=_crop(clip["gt"], start, self.num_frames, gt_window, turns),
-            caption="" if dropped else clip["caption"],
+            caption=None if dropped else clip["caption"],
             name=clip["name"],
         )
 

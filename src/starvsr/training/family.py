@@ -38,6 +38,8 @@ class TrainingFamily(ABC, Generic[Spec]):
     """Whether exports are model folders and not files."""
     is_part: ClassVar[bool] = False
     """Whether they are one folder inside a model folder, of the name :attr:`weights_name`."""
+    has_lora: ClassVar[bool] = False
+    """Whether what was trained can be exported alone, as LoRA beside frozen weights."""
     weights_option: ClassVar[str] = "--weights"
     """Option of `starvsr upscale` that takes exports."""
 
@@ -120,6 +122,28 @@ class TrainingFamily(ABC, Generic[Spec]):
         """
         save_weights(tensors, path, dtype=torch.float16, metadata=metadata)
         return path
+
+    def write_lora(
+        self,
+        path: Path,
+        tensors: dict[str, Tensor],
+        config: TrainConfig,
+        start: Start | None,
+        metadata: Mapping[str, str],
+    ) -> Path:
+        """Write what was trained alone, for families with ``has_lora``.
+
+        Args:
+            path: the file.
+            tensors: what a checkpoint holds.
+            config: the run's recipe.
+            start: see :meth:`exported`.
+            metadata: of the file.
+
+        Raises:
+            DataError: the run trained something else than LoRA beside frozen weights.
+        """
+        raise NotImplementedError
 
     def check(self, config: TrainConfig) -> None:
         """Refuse what this family does not have.

@@ -180,7 +180,12 @@ class Trainer:
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def _stream(self) -> SampleStream:
-        return training_stream(self.config, self.processes, self.step)
+        stream = training_stream(self.config, self.processes, self.step)
+        if self.model.reads_ahead:
+            if self.processes.is_first:
+                self.model.read_captions(stream.clips.captions())
+            self.processes.wait()
+        return stream
 
     def _run_stage(self, number: int, stage: StageConfig, first: int, stream: SampleStream) -> None:
         self._prepare_stage(number, stage, first)
