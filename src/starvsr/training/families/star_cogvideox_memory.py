@@ -14,9 +14,10 @@ from starvsr.families.registry import get_spec
 from starvsr.families.star_cogvideox.spec import StarCogVideoXSpec
 from starvsr.models.cogvideox.libraries import library
 from starvsr.models.weights import build_empty
+from starvsr.offload.trace import saved_bytes
 from starvsr.training.config import TrainConfig
 from starvsr.training.families.star_cogvideox_parts import find_parts
-from starvsr.training.sketch import Checkpoint, kept_bytes
+from starvsr.training.sketch import BlockRecorder
 from starvsr.training.star_cogvideox import TrainedSizes
 
 _FIRST_PIECE, _PIECE = 3, 2
@@ -68,37 +69,54 @@ def decoding_bytes(
     """
     decoder: Any = _Decoder(_empty(vae).decoder)
     first = min(_FIRST_PIECE, latents)
-    counted = kept_bytes(decoder, (_latents(vae, first, cells),), decoder.recompute if recompute_blocks else None)
+    counted = int(decoder.kept(_latents(vae, first, cells), recompute_blocks))
     if not recompute_pieces and latents > first:
         counted = counted * latents // first
-    carried = decoder.carried if recompute_pieces and latents > first else 0
+    carried = decoder.carried if recompute_pieces else 0
     return (counted + carried * (-(-(latents - first) // _PIECE))) // (2 if in_bfloat16 else 1)
 
 
-class _Decoder(nn.Module):
-    """The decoder's first piece."""
+class _Decoder:
+    """The decoder's first piece on the meta device.
+
+    Attributes:
+        carried: Bytes of the ends that the next piece takes over, which are kept for its backward pass.
+    """
 
     def __init__(self, decoder: Any) -> None:
-        super().__init__()
-        self.decoder = decoder
+        self._decoder = decoder
+        self._inputs: dict[int, int] = {}
+        self._inside: list[int] = []
         self.carried = 0
-        """Bytes of the ends that the next piece takes over, which are kept for its backward pass."""
 
-    def forward(self, latents: Tensor) -> Tensor:
-        frames: Tensor
-        frames, ends = self.decoder(latents)
+    def kept(self, latents: Tensor, recompute_blocks: bool) -> int:
+        """Return the float32 bytes that autograd keeps.
+
+        Recomputed are blocks and, inside of each, its resnets: kept are the inputs of all blocks, and of one block the
+        inputs of its resnets with what is inside the largest one.
+        """
+        if recompute_blocks:
+            for module in self._decoder.modules():
+                if hasattr(module, "gradient_checkpointing"):
+                    module.gradient_checkpointing = True
+            self._decoder._gradient_checkpointing_func = self._run_block
+        with saved_bytes(self._decoder) as outside:
+            _, ends = self._decoder(latents)
         self.carried = sum(end.nbytes for end in _tensors(ends))
-        return frames
+        return sum(outside.values()) + sum(self._inputs.values()) + max(self._inside, default=0)
 
-    def recompute(self, checkpoint: Checkpoint) -> None:
-        """Run blocks by a checkpoint function, see :class:`StageSketch`."""
+    def _run_block(self, block: Any, features: Tensor, *others: Any) -> Any:
+        storage, resnets = features.untyped_storage(), BlockRecorder()
+        self._inputs[storage._cdata] = storage.nbytes()
 
-        def run(block: nn.Module, features: Tensor, *others: Any) -> Any:
-            return checkpoint(_call, block, features, *others, use_reentrant=False)
+        def run_resnet(resnet: nn.Module, inner: Tensor, *given: Any) -> Any:
+            return resnets(_call, resnet, inner, *given, use_reentrant=False)
 
-        for module in self.decoder.modules():
-            if hasattr(module, "gradient_checkpointing"):
-                module.gradient_checkpointing, module._gradient_checkpointing_func = True, run
+        block._gradient_checkpointing_func = run_resnet
+        with saved_bytes(block) as kept:
+            out = block(features, *others)
+        self._inside.append(sum(kept.values()) + resnets.num_bytes)
+        return out
 
 
 def _call(block: nn.Module, features: Tensor, *others: Any) -> Any:
