@@ -14,7 +14,7 @@ from torch import Tensor
 
 from starvsr.apps.cli import main
 from starvsr.data.pool import Batch
-from starvsr.errors import DataError, WeightsError
+from starvsr.errors import DataError, OptionError, WeightsError
 from starvsr.families.registry import get_spec
 from starvsr.families.star_cogvideox.spec import StarCogVideoXSpec
 from starvsr.models.cogvideox.config import TransformerConfig
@@ -245,7 +245,7 @@ def test_the_frequency_loss_trains_through_the_decoder(recipe: Path) -> None:
 
 def test_decoding_with_gradient_is_the_librarys(recipe: Path) -> None:
     made: Any = build_model(load_recipe(recipe))
-    latents = torch.randn(2, 16, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    latents = torch.randn(2, 16, 5, 2, 2, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted = made.codec.vae.decode(latents / VAE["scaling_factor"], return_dict=False)[0]
         without = made.decode(latents)
@@ -275,8 +275,10 @@ def test_two_processes_with_split_weights_train_as_one(recipe: Path, tmp_path: P
     BothRanks(load_recipe(recipe, ["run.accumulate=2"]), tmp_path / "alone").run()
     split, alone = (load_checkpoint(tmp_path / name / "step-00000001.pt") for name in ("split", "alone"))
     assert split["network"].keys() == alone["network"].keys()
-    for name, value in alone["network"].items():
-        torch.testing.assert_close(split["network"][name], value, atol=2e-5, rtol=1e-3)
+    begun = build_model(load_recipe(recipe)).network.state_dict()
+    moved = torch.cat([(value - begun[name]).flatten() for name, value in alone["network"].items()])
+    apart = torch.cat([(value - split["network"][name]).flatten() for name, value in alone["network"].items()])
+    assert moved.norm() > 0 and apart.norm() < 1e-2 * moved.norm()
     assert (tmp_path / "split" / MODEL / "transformer" / "config.json").is_file()
 
 
@@ -327,7 +329,7 @@ def test_captions_are_read_once_and_zeros_stand_for_one_that_is_left_out(
     made = build_model(load_recipe(recipe))
     assert torch.equal(made.texts([CAPTION]), features[:1]) and len(loaded) == 2
     (tmp_path / "photos" / "a.txt").write_text("cat " * 300)
-    with pytest.raises(DataError, match=r"226 tokens.*a\.png \(\d{3}\)"):
+    with pytest.raises(DataError, match=r"226 tokens.*a\.png \(\d+\)"):
         Trainer(load_recipe(recipe), tmp_path / "long").run()
 
 
@@ -416,7 +418,7 @@ def test_a_lora_alone_finds_the_cogvideox_that_was_fetched(
         ("stage.0.objective=star", DataError, 'is trained by objective = "star-lora" or "velocity"'),
         ("stage.0.trains=liem,patch", DataError, "no stage trains lora"),
         ("stage.0.trains=lora,liem", DataError, "no stage trains patch"),
-        ("stage.0.trains=control", Exception, "unknown part 'control'"),
+        ("stage.0.trains=control", OptionError, "unknown part 'control'"),
         ("init=star-cogvideox-5b", WeightsError, "starvsr models fetch star-cogvideox-5b-transformer"),
         ("init=cogvideox-5b-transformer", WeightsError, "starvsr models fetch cogvideox-5b-transformer"),
         ("init=nowhere", WeightsError, "no weights at nowhere"),
@@ -533,5 +535,5 @@ def test_the_plan_counts_what_autograd_keeps(recipe: Path, recomputed: bool) -> 
     clip = torch.randn(1, 16, 2, 4, 4, requires_grad=True)
     with saved_bytes(made.codec.vae) as kept:
         made.decode(clip)
-    counted = decoding_bytes(VAE, 2, 4, recompute_pieces=False, recompute_blocks=False, in_bfloat16=False)
+    counted = decoding_bytes(VAE, 2, (4, 4), recompute_pieces=False, recompute_blocks=False, in_bfloat16=False)
     assert counted == pytest.approx(sum(kept.values()), rel=0.02)

@@ -38,6 +38,8 @@ class TrainingFamily(ABC, Generic[Spec]):
     """Whether exports are model folders and not files."""
     is_part: ClassVar[bool] = False
     """Whether they are one folder inside a model folder, of the name :attr:`weights_name`."""
+    takes_wide_crops: ClassVar[bool] = False
+    """Whether samples need not be squares."""
     has_lora: ClassVar[bool] = False
     """Whether what was trained can be exported alone, as LoRA beside frozen weights."""
     weights_option: ClassVar[str] = "--weights"
@@ -149,12 +151,16 @@ class TrainingFamily(ABC, Generic[Spec]):
         """Refuse what this family does not have.
 
         Raises:
-            DataError: published weights, or an objective that needs another kind of model.
+            DataError: published weights, crops that are no squares, or an objective that needs another kind of model.
         """
         if (config.init or config.models) and not self.reads_published:
             raise DataError(
                 "recipe keys init and models are for models with published weights: begin with --start-from and a file"
             )
+        if config.data.lq_width < 0:
+            raise DataError(f"recipe key data.lq_width must be a width, or 0 for squares, not {config.data.lq_width}")
+        if config.data.lq_width and not self.takes_wide_crops:
+            raise DataError(f"recipe key data.lq_width: {config.model} trains on squares; leave the key out")
         objectives = [name for name, one in OBJECTIVES.items() if issubclass(self.model, one.model)]
         for stage in config.stage:
             if stage.objective not in objectives:

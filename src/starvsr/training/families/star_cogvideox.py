@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starvsr.errors import DataError
+from starvsr.errors import DataError, OptionError
+from starvsr.families.star_cogvideox.preprocess import MULTIPLE_PX
 from starvsr.families.star_cogvideox.schedule import CogVideoXSchedule
 from starvsr.families.star_cogvideox.spec import StarCogVideoXSpec
 from starvsr.families.star_cogvideox.tiles import CELL_PX, FRAMES_PER_LATENT, latent_count
@@ -48,7 +49,6 @@ USED = ("star-lora", "velocity")
 VALIDATION_STEPS = 20
 _PIECE_FRAMES = 8
 """Frames that the decoder takes at a time."""
-_TOKEN_PX = 16
 
 
 def _begins(*words: str) -> Callable[[str], bool]:
@@ -84,6 +84,7 @@ class StarCogVideoXTraining(TrainingFamily[StarCogVideoXSpec]):
     reads_published = True
     writes_folder = True
     has_lora = True
+    takes_wide_crops = True
 
     def check(self, config: TrainConfig) -> None:
         """Refuse what the family does not have; see the base class."""
@@ -110,6 +111,10 @@ class StarCogVideoXTraining(TrainingFamily[StarCogVideoXSpec]):
                     f"recipe key stage.{number}.velocity.decode_slice = {pieces}: the causal decoder takes "
                     f"{_PIECE_FRAMES} frames at a time; {_PIECE_FRAMES} recomputes them piece by piece, 0 keeps all"
                 )
+        known = {"all", *PARTS.parts}
+        unknown = [word for stage in config.stage for word in stage.trained_parts if word not in known]
+        if unknown:
+            raise OptionError(f"unknown part {unknown[0]!r} in trains: choose from all, {', '.join(PARTS.parts)}")
         check_stages(config, sizes_of(self.entry, config))
 
     def build(
@@ -154,9 +159,8 @@ class StarCogVideoXTraining(TrainingFamily[StarCogVideoXSpec]):
 
     def sketch(self, config: TrainConfig, stage: StageConfig) -> StageSketch:
         """Sketch a stage: latents are an eighth of the ground truth in size and a quarter in length."""
-        sizes, (num_frames, side) = sizes_of(self.entry, config), crop_of(config, stage)
-        pixels = side * SCALES[-1]
-        cells = (pixels + -pixels % _TOKEN_PX) // CELL_PX
+        sizes, (num_frames, height) = sizes_of(self.entry, config), crop_of(config, stage)
+        cells = _cells(height), _cells(config.data.lq_width or height)
         vae = vae_sizes(config, sizes)
         decoded = 0
         if OBJECTIVES[stage.objective].decodes(stage.tables):
@@ -170,7 +174,7 @@ class StarCogVideoXTraining(TrainingFamily[StarCogVideoXSpec]):
             )
         with torch.device("meta"):
             network = TrainedCogVideoX(sizes)
-            latents = torch.empty(1, sizes.out_channels, latent_count(num_frames), cells, cells)
+            latents = torch.empty(1, sizes.out_channels, latent_count(num_frames), *cells)
             text = torch.empty(1, sizes.max_text_seq_length, sizes.text_embed_dim)
             t = torch.zeros(1, dtype=torch.long)
         return StageSketch(
@@ -225,6 +229,11 @@ class StarCogVideoXTraining(TrainingFamily[StarCogVideoXSpec]):
         if parts.base is not None:
             raise DataError(f"this run began with {start.path}, a LoRA itself: leave out --lora, for the whole model")
         return write_lora(path, own, sizes, start, metadata)
+
+
+def _cells(lq_side: int) -> int:
+    """Return the latent cells of a side, which whole tokens cover."""
+    return MULTIPLE_PX * -(-lq_side * SCALES[-1] // MULTIPLE_PX) // CELL_PX
 
 
 def _reads_hint(network: TrainedCogVideoX, channels: int) -> bool:

@@ -51,7 +51,7 @@ def vae_bytes(vae: Mapping[str, Any], in_bfloat16: bool) -> int:
 def decoding_bytes(
     vae: Mapping[str, Any],
     latents: int,
-    cells: int,
+    cells: tuple[int, int],
     *,
     recompute_pieces: bool,
     recompute_blocks: bool,
@@ -62,12 +62,13 @@ def decoding_bytes(
     Args:
         vae: Its configuration.
         latents: Latent frames of a clip.
-        cells: Latent cells along each side.
+        cells: Rows and columns of latent cells.
         recompute_pieces: Only one piece of the clip is kept at a time.
         recompute_blocks: Only one resnet block of a piece is.
         in_bfloat16: Number type of the decoder.
     """
     decoder: Any = _Decoder(_empty(vae).decoder)
+    latents += latents % _PIECE == 0  # of an even number the last one is repeated
     first = min(_FIRST_PIECE, latents)
     counted = int(decoder.kept(_latents(vae, first, cells), recompute_blocks))
     if not recompute_pieces and latents > first:
@@ -129,8 +130,8 @@ def _tensors(ends: Any) -> list[Tensor]:
     return [ends] if isinstance(ends, Tensor) else []
 
 
-def _latents(vae: Mapping[str, Any], count: int, cells: int) -> Tensor:
-    return torch.empty(1, int(vae["latent_channels"]), count, cells, cells, device="meta", requires_grad=True)
+def _latents(vae: Mapping[str, Any], count: int, cells: tuple[int, int]) -> Tensor:
+    return torch.empty(1, int(vae["latent_channels"]), count, *cells, device="meta", requires_grad=True)
 
 
 def _empty(vae: Mapping[str, Any]) -> Any:
