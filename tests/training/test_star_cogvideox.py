@@ -537,3 +537,17 @@ def test_the_plan_counts_what_autograd_keeps(recipe: Path, recomputed: bool) -> 
         made.decode(clip)
     counted = decoding_bytes(VAE, 2, (4, 4), recompute_pieces=False, recompute_blocks=False, in_bfloat16=False)
     assert counted == pytest.approx(sum(kept.values()), rel=0.02)
+
+
+@pytest.mark.parametrize("size", ["5b", "2b"])
+def test_the_published_recipes_are_planned_without_weights(size: str) -> None:
+    """Two blocks stand for all: they are alike. The 5B with LoRA has as many values as the released checkpoint."""
+    path = Path(__file__).parents[2] / "recipes" / f"star-cogvideox-{size}.toml"
+    config = load_recipe(path)
+    assert (config.data.lq_width, config.data.lq_crop, config.data.num_frames) == (180, 120, 25)
+    (plan,) = plan_recipe(load_recipe(path, ["network.num_layers=2"]), 8)
+    if size == "5b":
+        assert plan.parameters + 40 * max(plan.blocks.values()) == 6_099_162_792 - 64 * 3072
+    assert 1 << 29 < plan.activations < 4 << 30 and 10 << 30 < plan.decoding < 40 << 30
+    recomputing_nothing = ["network.num_layers=2", "stage.0.velocity.decode_slice=0"]
+    assert plan_recipe(load_recipe(path, recomputing_nothing), 8)[0].decoding > 1.5 * plan.decoding

@@ -220,7 +220,9 @@ def load_fixed_vae(files: ModelFiles, sizes: TrainedSizes, config: TrainConfig, 
     factor = SCALING_5B if sizes.use_rotary_positional_embeddings else SCALING_2B
     vae = load_vae(files, dtype=torch.float32, scaling_factor=factor)
     if config.run.codec_precision == "bf16":
-        vae.decoder.to(torch.bfloat16)
+        for module in (vae.decoder, vae.post_quant_conv):
+            if module is not None:
+                module.to(torch.bfloat16)
     if config.run.activation_checkpointing:
         vae.enable_gradient_checkpointing()
     return vae.to(device)
