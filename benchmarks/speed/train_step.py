@@ -33,7 +33,7 @@ from starvsr.training.recipe import make_stage
 class MidSizeStar(StarSmallModel):
     """The published network on the exact codec; fixed random features stand in for a text encoder."""
 
-    def context(self, captions: Sequence[str]) -> tuple[Tensor, ...]:
+    def context(self, captions: Sequence[str | None]) -> tuple[Tensor, ...]:
         """Return features [B, 77, 1024]."""
         return (torch.randn(len(captions), 77, 1024, generator=torch.Generator().manual_seed(0)),)
 

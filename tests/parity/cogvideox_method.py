@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from starvsr.data.pool import Batch
 from starvsr.engine.traits import Traits
 from starvsr.families.star_cogvideox.guidance import GuidanceCurve
 from starvsr.families.star_cogvideox.pipeline import Sampling, StarCogVideoXPipeline
@@ -21,7 +22,10 @@ from starvsr.imaging.color import adain, wavelet_split
 from starvsr.models.cogvideox.libraries import library
 from starvsr.models.cogvideox.text import unconditional
 from starvsr.padding import Padding
-from starvsr.training.losses import dynamic_frequency_loss, fade
+from starvsr.training.model import DiffusionModel
+from starvsr.training.objectives.tables import FrequencyTable, VelocityStage
+from starvsr.training.objectives.velocity import Drawn, velocity_losses
+from starvsr.training.star_cogvideox import network_schedule
 from tests.parity.checks import check
 from tests.parity.cogvideox_networks import FAMILY, TOLERANCE, _libraries, fill, made_transformer, noise
 from tests.parity.golden import Case
@@ -134,20 +138,41 @@ def check_loss(case: Case) -> None:
         made = noise(f"{case.stem}.{name}", tuple(stored.shape))
         case.compare(name, made.tanh() if name == "hq" else made, absolute=1e-6)
     drawn, table = noise(f"{case.stem}.noise", tuple(x.shape)), CogVideoXSchedule().table()
+    batch = Batch(lq=lq, gt=hq, caption=[None], name=["recorded"])
+    tables = VelocityStage(frequency=FrequencyTable(separation="released", gradient=False))
     for row in case.meta["cases"]:
-        index, alpha = row["idx"], float(table[row["idx"]])
-        case.compare_to(f"alpha at {index}", torch.tensor(alpha), torch.tensor(row["alpha_sqrt"]), absolute=TABLES)
-        noisy = (alpha * x + math.sqrt(1 - alpha**2) * drawn).requires_grad_()
-        velocity = torch.tanh(0.7 * noisy - 0.5 * lq + 0.3 * math.sin(index / 100))
-        x0 = alpha * noisy - math.sqrt(1 - alpha**2) * velocity
-        case.compare(f"x0_{index}", x0, absolute=TOLERANCE)
-        wanted = alpha * drawn - math.sqrt(1 - alpha**2) * x
-        loss = F.mse_loss(velocity, wanted)  # the same as of x0 with the weight 1 / (1 - a^2)
-        decoded = F.interpolate(by_channel(x0)[:, :3].tanh(), size=(hq.shape[2], *hq.shape[3:]), mode="nearest")
-        time = torch.tensor([index])
-        term = dynamic_frequency_loss(decoded.bfloat16().float(), hq, time, separation="released") * fade(time)
-        for key, value in (("loss_v", loss), ("df_term", term), ("loss_total", loss + term)):
+        index = row["idx"]
+        case.compare_to(f"alpha at {index}", table[index], torch.tensor(row["alpha_sqrt"]), absolute=TABLES)
+        model = StatedModel()
+        step = Drawn(by_channel(x), by_channel(lq), torch.tensor([index]), by_channel(drawn))
+        losses = velocity_losses(cast(DiffusionModel, model), tables, step, batch)
+        case.compare(f"x0_{index}", by_channel(model.estimate), absolute=TOLERANCE)
+        total = losses["velocity"] + losses["df"]
+        for key, value in (("loss_v", losses["velocity"]), ("df_term", losses["df"]), ("loss_total", total)):
             case.compare_to(f"{key} at {index}", value.reshape(()), torch.tensor(row[key]), absolute=TOLERANCE)
+        for key, value in (("grad_total", total), ("grad_of_v_part", losses["velocity"])):
+            (gradient,) = torch.autograd.grad(value, model.weight, retain_graph=True)
+            case.compare_to(f"{key} at {index}", gradient.abs(), torch.tensor(row[key]), absolute=TOLERANCE)
+
+
+class StatedModel:
+    """The network and the decoder that the file of the loss states, for the functions of the training.
+
+    Its gradients are those of the weight of the noisy latents.
+    """
+
+    schedule = network_schedule(CogVideoXSchedule())
+
+    def __init__(self) -> None:
+        self.weight = torch.tensor(0.7, requires_grad=True)
+
+    def velocity(self, noisy: Tensor, t: Tensor, hint: Tensor, captions: Any) -> Tensor:
+        return torch.tanh(self.weight * noisy - 0.5 * hint + 0.3 * math.sin(int(t) / 100))
+
+    def decode_like(self, latents: Tensor, gt: Tensor, frames_at_once: int) -> Tensor:
+        self.estimate = latents
+        frames = F.interpolate(latents[:, :3].tanh(), size=gt.shape[2:], mode="nearest")
+        return frames.bfloat16().float()
 
 
 def sat_vae_name(name: str, levels: int) -> str:

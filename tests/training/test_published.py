@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import torch
 from safetensors import safe_open
 
 from starvsr.apps.cli import main
-from starvsr.data.pool import Batch, SampleStream
+from starvsr.data.pool import Batch
 from starvsr.errors import DataError, WeightsError
 from starvsr.families import registry
 from starvsr.families.star_i2vgen import load as loading_published
@@ -35,6 +33,8 @@ from starvsr.training.run import export
 from starvsr.training.validation import validate
 from starvsr.video.codec_pass import read_clip, write_lossless
 from tests.support.bfloat16 import needs_bfloat16
+from tests.training.both_ranks import BothRanks
+from tests.training.same import same
 from tests.training.tiny import TOWER, forked, published_entries, write_published, write_published_recipe
 
 ONE = ("stage.0.steps=1",)
@@ -68,16 +68,6 @@ def parts_of(trainer: Trainer) -> dict[str, torch.nn.Module]:
 
 def copies(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {f"{p}/{n}": v.clone() for p, module in parts_of(trainer).items() for n, v in module.state_dict().items()}
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
 
 
 def batch(num_frames: int = 2, caption: str = "a cloud") -> Batch:
@@ -221,41 +211,11 @@ def test_what_stays_is_held_once_in_the_runs_type(recipe: Path, tmp_path: Path) 
     assert optimised == {id(p) for name, p in trainer.network.named_parameters() if trains(name)}
 
 
-class _BothRanks(Trainer):
-    """One process that takes the batches of two, one after the other, and averages their gradients."""
-
-    def _stream(self) -> Any:
-        own, streams = self.processes, []
-        for rank in (0, 1):
-            self.processes = dataclasses.replace(own, rank=rank, world=2)
-            streams.append(super()._stream())
-        self.processes = own
-
-        class Both:
-            def cut_to(self, *sizes: int) -> None:
-                for stream in streams:
-                    stream.cut_to(*sizes)
-
-            def batches(self, size: int) -> Iterator[Batch]:
-                each = [SampleStream.batches(stream, size) for stream in streams]
-                while True:
-                    yield from map(next, each)
-
-        return Both()
-
-    def _step_rng(self, part: int) -> torch.Generator:
-        own = self.processes
-        self.processes = dataclasses.replace(own, rank=part)
-        rng = super()._step_rng(0)
-        self.processes = own
-        return rng
-
-
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bfloat16)])
 def test_two_processes_with_split_weights_train_as_one(recipe: Path, tmp_path: Path, precision: str) -> None:
     words = ("network.dropout=0.0", "stage.0.steps=2", f"run.precision={precision}")
     forked("pair", recipe, tmp_path / "split", *words, "run.parallel=fsdp")
-    _BothRanks(load_recipe(recipe, [*words, "run.accumulate=2"]), tmp_path / "alone").run()
+    BothRanks(load_recipe(recipe, [*words, "run.accumulate=2"]), tmp_path / "alone").run()
     split, alone = (load_checkpoint(tmp_path / name / "step-00000002.pt") for name in ("split", "alone"))
     begun = build_model(load_recipe(recipe, words)).network.state_dict()
     assert split["network"].keys() == alone["network"].keys()

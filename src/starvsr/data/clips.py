@@ -41,6 +41,9 @@ class ClipSource(Protocol):
     def make(self, index: int) -> Clip:
         """Make clip ``index`` (0, 1, ... without end), at least ``clip_frames`` long and ``gt_size`` large."""
 
+    def captions(self) -> dict[str, str]:
+        """Return the caption ("" for none) of each clip by the name of its file, in order."""
+
 
 class DegradedClips:
     """Sharp clips, degraded on the fly: clip k is drawn from a generator of (seed, k) and nothing else.
@@ -84,6 +87,10 @@ class DegradedClips:
         sharp = torch.from_numpy(gt)
         lq = torch.from_numpy(to_bytes(degrade_clip(sharp.permute(0, 3, 1, 2), self.recipe, rng, self.scale)))
         return Clip(gt=sharp, lq=lq, caption=self.source.caption(path), name=f"{index} ({path.name})")
+
+    def captions(self) -> dict[str, str]:
+        """Return the captions of all videos and photos."""
+        return {path.name: self.source.caption(path) for path in (*self.source.videos, *self.source.images)}
 
 
 def gray(frames: np.ndarray) -> np.ndarray:
@@ -160,6 +167,10 @@ class StoredPairs:
             caption=pair.caption(),
             name=f"{index} ({pair.gt.name})",
         )
+
+    def captions(self) -> dict[str, str]:
+        """Return the captions of all pairs."""
+        return {pair.gt.name: pair.caption() for pair in self.pairs}
 
     def _check(self, pair: PairPaths, gt: np.ndarray, lq: np.ndarray) -> None:
         pair.check(gt.shape, lq.shape, self.scale)

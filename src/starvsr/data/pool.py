@@ -33,7 +33,8 @@ class Sample(TypedDict):
     """float32 [3, T, h, w]."""
     gt: torch.Tensor
     """float32 [3, T, scale*h, scale*w]."""
-    caption: str
+    caption: str | None
+    """None where it was left out on purpose (``caption_dropout``); "" where the clip has none."""
     name: str
 
 
@@ -42,7 +43,7 @@ class Batch(TypedDict):
 
     lq: torch.Tensor
     gt: torch.Tensor
-    caption: list[str]
+    caption: list[str | None]
     name: list[str]
 
 
@@ -52,7 +53,8 @@ class SampleStream:
     Args:
         clips: makes clip k; must hold ``clip_frames`` >= ``num_frames`` and ``gt_size`` >= the crop.
         num_frames: frames of a sample; may be changed between samples.
-        lq_crop: side of the LQ crop; may be changed between samples.
+        lq_crop: height of the LQ crop; may be changed between samples.
+        lq_width: its width; 0 is a square. Other crops are not transposed.
         pool_size: clips held in memory (clip_frames * gt_size**2 * 3.2 bytes each).
         crops_per_clip: samples cut from each clip before it is replaced.
         seed: seed of order and crops.
@@ -60,7 +62,7 @@ class SampleStream:
         rank: which of ``world`` processes this is; each has clips of its own.
         world: number of processes that train together.
         workers: processes that make clips; 0 makes them in this one.
-        caption_dropout: share of samples whose caption is replaced by "".
+        caption_dropout: share of samples whose caption is left out.
         turns: "all" flips, transposes and reverses time at random; "horizontal" only exchanges left and right.
 
     Raises:
@@ -73,6 +75,7 @@ class SampleStream:
         *,
         num_frames: int = 5,
         lq_crop: int = 48,
+        lq_width: int = 0,
         pool_size: int = 64,
         crops_per_clip: int = 16,
         seed: int = 0,
@@ -88,19 +91,19 @@ class SampleStream:
         self.caption_dropout = caption_dropout
         self._may_turn = np.array([turns == "all", True, turns == "all", turns == "all"])
         self.next_sample = first_sample
-        self.cut_to(num_frames, lq_crop)
+        self.cut_to(num_frames, lq_crop, lq_width)
         self._lanes: dict[int, tuple[int, Clip]] = {}
         self._new_clips: Iterator[Clip] | None = None
 
-    def cut_to(self, num_frames: int, lq_crop: int) -> None:
+    def cut_to(self, num_frames: int, lq_crop: int, lq_width: int = 0) -> None:
         """Change the size of the samples from now on; the pool stays."""
-        clips = self.clips
-        if lq_crop * clips.scale > clips.gt_size or num_frames > clips.clip_frames:
+        clips, longer = self.clips, max(lq_crop, lq_width)
+        if longer * clips.scale > clips.gt_size or num_frames > clips.clip_frames:
             raise OptionError(
-                f"a sample of {num_frames} frames and {lq_crop * clips.scale} px does not fit into clips of "
+                f"a sample of {num_frames} frames and {longer * clips.scale} px does not fit into clips of "
                 f"{clips.clip_frames} frames and {clips.gt_size} px: raise data.clip_frames or data.gt_size"
             )
-        self.num_frames, self.lq_crop = num_frames, lq_crop
+        self.num_frames, self.lq_crop, self.lq_width = num_frames, lq_crop, lq_width or lq_crop
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield samples without end, from ``next_sample`` on."""
@@ -162,17 +165,19 @@ class SampleStream:
         return iter(loader)
 
     def _cut(self, clip: Clip, rng: np.random.Generator) -> Sample:
-        scale, side = self.clips.scale, self.lq_crop
+        scale, crop = self.clips.scale, (self.lq_crop, self.lq_width)
         num_frames, height, width = clip["lq"].shape[:3]
         start = int(rng.integers(num_frames - self.num_frames + 1))
-        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        top, left = (int(rng.integers(side - own + 1)) for side, own in zip((height, width), crop, strict=True))
         turns = (rng.random(4) < 0.5) & self._may_turn
+        turns[2] &= self.lq_crop == self.lq_width
         dropped = rng.random() < self.caption_dropout
-        gt_window = (top * scale, left * scale, side * scale)
+        window = (top, left, *crop)
+        gt_window = tuple(scale * place for place in window)
         return Sample(
-            lq=_crop(clip["lq"], start, self.num_frames, (top, left, side), turns),
+            lq=_crop(clip["lq"], start, self.num_frames, window, turns),
             gt=_crop(clip["gt"], start, self.num_frames, gt_window, turns),
-            caption="" if dropped else clip["caption"],
+            caption=None if dropped else clip["caption"],
             name=clip["name"],
         )
 
@@ -197,12 +202,13 @@ class _Order:
         return self.stream._clips_wanted(self.first_sample)
 
 
-def _crop(
-    clip: torch.Tensor, start: int, num_frames: int, window: tuple[int, int, int], turns: np.ndarray
-) -> torch.Tensor:
-    """Cut (top, left, side), turn it (vertical flip, horizontal flip, transpose, time reversal), scale to [-1, 1]."""
-    top, left, side = window
-    part = clip[start : start + num_frames, top : top + side, left : left + side]
+def _crop(clip: torch.Tensor, start: int, num_frames: int, window: tuple[int, ...], turns: np.ndarray) -> torch.Tensor:
+    """Cut a window (top, left, height, width), turn it, and scale it to [-1, 1].
+
+    Turns are a vertical flip, a horizontal flip, a transposition and a reversal of time.
+    """
+    top, left, height, width = window
+    part = clip[start : start + num_frames, top : top + height, left : left + width]
     axes = [axis for axis, turned in zip((1, 2, 0), (turns[0], turns[1], turns[3]), strict=True) if turned]
     part = part.flip(axes) if axes else part
     part = part.transpose(1, 2) if turns[2] else part

@@ -92,7 +92,7 @@ class SharpSource:
     ``notes`` lists what of the folders is skipped, a sentence for each.
 
     Raises:
-        DataError: nothing usable in the folders.
+        DataError: nothing usable in the folders, or no folder of captions where one is named.
     """
 
     def __init__(
@@ -122,6 +122,8 @@ class SharpSource:
         self.video_probability = share if self.videos else 0.0
         self.motion = motion or MotionRanges()
         self.captions = None if captions is None else Path(captions)
+        if self.captions is not None and not self.captions.is_dir():
+            raise DataError(f"{self.captions}: there is no such folder of captions; give one with NAME.txt for clips")
 
     def caption(self, path: Path) -> str:
         """Return the caption of a clip or photo, "" where there is none."""

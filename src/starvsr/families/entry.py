@@ -32,6 +32,8 @@ class Entry:
         parts: The components that can play each role, by name (models/weights/components.py) or, if no other family
             uses them, as they are; the first is fetched, any that is there is used.
         layout: Where each of its files lies in a model folder, by role and file name (models/weights/locate.py).
+        starts: Published weights that its training begins with and that are no part of it, by the names that recipes
+            use.
         weights_role: The role that a bare file of weights plays.
         folder: The function that lists the parts of its model folder, as "module:function"; called as
             ``function(entry, files)``; None if it has no model folder.
@@ -51,6 +53,7 @@ class Entry:
     loader: str
     parts: Mapping[str, tuple[PartName, ...]] = field(default_factory=dict)
     layout: Mapping[str, str] = field(default_factory=dict)
+    starts: Mapping[str, PartName] = field(default_factory=dict)
     weights_role: str = "unet"
     folder: str | None = None
     folder_class: str = ""

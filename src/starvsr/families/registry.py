@@ -72,7 +72,12 @@ def all_components() -> dict[str, Component]:
     """Return all weights that can be fetched by name: those that families share, and each family's own."""
     from starvsr.models.weights.components import COMPONENTS, Component
 
-    own = [part for entry in MODELS.values() for names in entry.parts.values() for part in names]
+    own = [
+        part
+        for entry in MODELS.values()
+        for names in (*entry.parts.values(), tuple(entry.starts.values()))
+        for part in names
+    ]
     return {**COMPONENTS, **{part.name: part for part in own if isinstance(part, Component)}}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from starvsr.models.weights import digest, read_tensors
+from starvsr.models.weights import read_tensors, tensors_digest
 from starvsr.training.config import TrainConfig
 from starvsr.training.family import TrainingFamily
 from starvsr.training.model import Start
@@ -27,7 +27,7 @@ def model_card(
 
     Args:
         path: what `starvsr upscale --weights` is given, a file or a folder.
-        file: the weights.
+        file: the weights, a file or a folder of safetensors.
         folder: the run.
         config: its recipe.
         family: how the model is trained.
@@ -45,7 +45,7 @@ def model_card(
         "",
         f"    starvsr upscale CLIP{family.upscale_words} {family.weights_option} {path.name}",
         "",
-        f"SHA-256 {digest(file)}",
+        f"SHA-256 {tensors_digest(file)}",
         "",
         "## Training",
         "",

@@ -44,6 +44,9 @@ class DataConfig:
     video_probability: float = 0.5
     num_frames: int = 5
     lq_crop: int = 48
+    """Side of a low-quality crop."""
+    lq_width: int = 0
+    """Its width where that is not its height; 0 is a square."""
     clip_frames: int = 9
     gt_size: int = 320
     pool_size: int = 64

@@ -17,6 +17,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from starvsr.errors import DataError
+
 _BUCKET_VALUES = 1 << 25
 """Gradients are sent in pieces of about this many values (128 MiB)."""
 
@@ -116,10 +118,25 @@ def whole_state(module: nn.Module, but: Collection[str] = ()) -> dict[str, Tenso
 
 
 def load_whole_state(module: nn.Module, state: Mapping[str, Tensor], but: Collection[str] = ()) -> None:
-    """Fill a module, split or not, from whole tensors; those named in ``but`` stay as they are."""
+    """Fill a module, split or not, from whole tensors; those named in ``but`` stay as they are.
+
+    Raises:
+        DataError: they are those of another network, such as one with LoRA of another rank.
+    """
     own = {name: value for name, value in module.state_dict().items() if name not in but}
-    if set(own) != set(state):
-        module.load_state_dict(state)  # names what is missing
+    problems = [f"{name} is missing" for name in own if name not in state]
+    problems += [f"{name} is unknown" for name in state if name not in own]
+    problems += [
+        f"{name} is {list(state[name].shape)}, not {list(value.shape)}"
+        for name, value in own.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise DataError(
+            f"the checkpoint is of another network than the recipe's: {'; '.join(problems[:3])}{more}; take back what "
+            "changed in network, model or trains, or begin in another folder"
+        )
     for name, value in own.items():
         with torch.no_grad():
             value.copy_(split_like(state[name], value))

@@ -38,6 +38,10 @@ class TrainingFamily(ABC, Generic[Spec]):
     """Whether exports are model folders and not files."""
     is_part: ClassVar[bool] = False
     """Whether they are one folder inside a model folder, of the name :attr:`weights_name`."""
+    takes_wide_crops: ClassVar[bool] = False
+    """Whether samples need not be squares."""
+    has_lora: ClassVar[bool] = False
+    """Whether what was trained can be exported alone, as LoRA beside frozen weights."""
     weights_option: ClassVar[str] = "--weights"
     """Option of `starvsr upscale` that takes exports."""
 
@@ -121,16 +125,42 @@ class TrainingFamily(ABC, Generic[Spec]):
         save_weights(tensors, path, dtype=torch.float16, metadata=metadata)
         return path
 
+    def write_lora(
+        self,
+        path: Path,
+        tensors: dict[str, Tensor],
+        config: TrainConfig,
+        start: Start | None,
+        metadata: Mapping[str, str],
+    ) -> Path:
+        """Write what was trained alone, for families with ``has_lora``.
+
+        Args:
+            path: the file.
+            tensors: what a checkpoint holds.
+            config: the run's recipe.
+            start: see :meth:`exported`.
+            metadata: of the file.
+
+        Raises:
+            DataError: the run trained something else than LoRA beside frozen weights.
+        """
+        raise NotImplementedError
+
     def check(self, config: TrainConfig) -> None:
         """Refuse what this family does not have.
 
         Raises:
-            DataError: published weights, or an objective that needs another kind of model.
+            DataError: published weights, crops that are no squares, or an objective that needs another kind of model.
         """
         if (config.init or config.models) and not self.reads_published:
             raise DataError(
                 "recipe keys init and models are for models with published weights: begin with --start-from and a file"
             )
+        if config.data.lq_width < 0:
+            raise DataError(f"recipe key data.lq_width must be a width, or 0 for squares, not {config.data.lq_width}")
+        if config.data.lq_width and not self.takes_wide_crops:
+            raise DataError(f"recipe key data.lq_width: {config.model} trains on squares; leave the key out")
         objectives = [name for name, one in OBJECTIVES.items() if issubclass(self.model, one.model)]
         for stage in config.stage:
             if stage.objective not in objectives:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+import torch
 from torch import nn
 
 from starvsr.errors import OptionError
+from starvsr.models.weights.assign import release_pages
 from starvsr.training.config import StageConfig
 from starvsr.training.parts import NamedParts
 
@@ -40,3 +42,19 @@ def constant_names(network: nn.Module, parts: NamedParts, stages: Iterable[Stage
         if stage.zero_head:
             changed.update(parts.head_names(network))
     return frozenset(name for name, _ in network.named_parameters() if name not in changed)
+
+
+def cast_parameters(
+    network: nn.Module, constant: Collection[str], device: torch.device | str, frozen: torch.dtype
+) -> None:
+    """Give what trains memory of its own in float32; what never trains stays one copy, matrices in type ``frozen``.
+
+    Vectors stay in float32: norms compute in it. Matrices are multiplied in that type anyhow.
+    """
+    cast = {}
+    for name, value in network.state_dict().items():
+        dtype = frozen if name in constant and value.ndim > 1 else torch.float32
+        cast[name] = value.to(device, dtype, copy=name not in constant)
+        if cast[name] is not value:
+            release_pages(value)
+    network.load_state_dict(cast, assign=True)

@@ -22,6 +22,7 @@ def training_stream(config: TrainConfig, processes: Processes, step: int) -> Sam
         _clips(config, print_notes=processes.rank == 0),
         num_frames=min(data.num_frames, data.clip_frames),
         lq_crop=data.lq_crop,
+        lq_width=data.lq_width,
         pool_size=data.pool_size,
         crops_per_clip=data.crops_per_clip,
         seed=config.seed,

@@ -38,7 +38,7 @@ from starvsr.training.distributed import (
 )
 from starvsr.training.ema import MovingAverage
 from starvsr.training.families import build_model
-from starvsr.training.family import start_of
+from starvsr.training.family import crop_of, start_of
 from starvsr.training.freezing import choose_trained, constant_names
 from starvsr.training.loaders import training_stream
 from starvsr.training.objectives import OBJECTIVES
@@ -161,9 +161,11 @@ class Trainer:
         first, stream = 0, None
         for number, stage in enumerate(self.config.stage):
             if self.step < first + stage.steps:
-                stream = stream or self._stream()
+                if stream is None:
+                    stream = self._stream()
+                    self.processes.wait()  # for the first one, which may have captions to read
                 data = self.config.data
-                stream.cut_to(stage.num_frames or data.num_frames, stage.lq_crop or data.lq_crop)
+                stream.cut_to(*crop_of(self.config, stage), data.lq_width)
                 self._run_stage(number, stage, first, stream)
             first += stage.steps
         self.save()
@@ -180,7 +182,10 @@ class Trainer:
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def _stream(self) -> SampleStream:
-        return training_stream(self.config, self.processes, self.step)
+        stream = training_stream(self.config, self.processes, self.step)
+        if self.model.reads_ahead and self.processes.is_first:
+            self.model.read_captions(stream.clips.captions())
+        return stream
 
     def _run_stage(self, number: int, stage: StageConfig, first: int, stream: SampleStream) -> None:
         self._prepare_stage(number, stage, first)

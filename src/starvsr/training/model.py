@@ -7,7 +7,7 @@ that work on latents and noise levels know :class:`DiffusionModel`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,6 +59,8 @@ class TrainingModel(ABC):
     """Type the network computes in; codec and losses stay in float32, where bfloat16 drowns fine differences."""
     start: Start | None = None
     """What it began with, where what never trains stays in that file and is left out of checkpoints."""
+    reads_ahead: bool = False
+    """Whether captions are prepared before the first step (:meth:`read_captions`)."""
     validation_steps: int = 1
     """Steps of a validation sample unless the recipe says otherwise."""
 
@@ -107,9 +109,23 @@ class TrainingModel(ABC):
             OutputNotWritableError: the disk is full or closed to us.
         """
 
-    def context(self, captions: Sequence[str]) -> tuple[Tensor, ...]:
-        """Return what the network is given beside its other inputs for captions; nothing where it reads none."""
+    def context(self, captions: Sequence[str | None]) -> tuple[Tensor, ...]:
+        """Return what the network is given beside its other inputs for captions; nothing where it reads none.
+
+        Args:
+            captions: None for one that was left out on purpose, "" for a clip without one.
+        """
         return ()
+
+    def read_captions(self, captions: Mapping[str, str]) -> None:  # noqa: B027 - optional
+        """Prepare the captions of all clips, before the first step; asked for if ``reads_ahead`` is set.
+
+        Args:
+            captions: By the names of the clips' files.
+
+        Raises:
+            DataError: one is too long; its clip is named.
+        """
 
 
 @dataclass(kw_only=True)
@@ -158,7 +174,13 @@ class DiffusionModel(TrainingModel):
         return self.decode(latents, frames_at_once)[..., : pixels.shape[-2], : pixels.shape[-1]]
 
     def velocity(
-        self, noisy: Tensor, t: Tensor, hint: Tensor, captions: Sequence[str] = (), *, network: nn.Module | None = None
+        self,
+        noisy: Tensor,
+        t: Tensor,
+        hint: Tensor,
+        captions: Sequence[str | None] = (),
+        *,
+        network: nn.Module | None = None,
     ) -> Tensor:
         """Return the velocity of noisy latents by the network (or another of its kind), float32."""
         chosen = network or self.network
@@ -170,7 +192,7 @@ class DiffusionModel(TrainingModel):
     def one_step_latents(
         self,
         lq: Tensor,
-        captions: Sequence[str] = (),
+        captions: Sequence[str | None] = (),
         rng: torch.Generator | None = None,
         *,
         network: nn.Module | None = None,

@@ -59,26 +59,33 @@ def train(
 
 
 def export(
-    folder: Path, path: Path | None = None, *, recipe: str = "", raw: bool = False, faithful: Path | None = None
+    folder: Path,
+    path: Path | None = None,
+    *,
+    recipe: str = "",
+    raw: bool = False,
+    faithful: Path | None = None,
+    lora: bool = False,
 ) -> Path:
     """Write the averaged weights of the newest checkpoint as float16 safetensors, and a card beside them.
 
     Those of a published model have the published names, so that `starvsr upscale --model star-light --weights` opens
-    them; what never trained comes from the file that the run began with. For stablevsr a model folder is written, in
-    float32, as the published one is laid out.
+    them; what never trained comes from the file that the run began with. For stablevsr and STAR on CogVideoX a model
+    folder is written, as the published ones are laid out.
 
     Args:
         folder: folder of a run.
-        path: target, a file or (stablevsr) a folder; ``NAME.safetensors`` and ``NAME`` get a card ``NAME.md``. None
-            is ``weights.safetensors``, or a folder of the model's name, in the run's folder.
+        path: target, a file or a folder; ``NAME.safetensors`` and ``NAME`` get a card ``NAME.md``. None is
+            ``weights.safetensors`` (``lora.safetensors``), or a folder of the model's name, in the run's folder.
         recipe: name of the recipe, for the record.
         raw: take the last weights instead of their average.
         faithful: weights exported before the run was trained for looks; both go into one file, for `--detail`.
+        lora: write what was trained alone, in float32, for the CogVideoX that the run began with.
 
     Raises:
         OptionError: a name for a file where a folder is written, or one that does not end in .safetensors.
         DataError: no checkpoint in the folder, or the file that the run began with has changed; two ends for a model
-            that cannot go between them.
+            that cannot go between them; no LoRA in the run.
         WeightsError: that file is gone, or the two ends are not of one network.
     """
     newest = latest_checkpoint(folder)
@@ -87,32 +94,40 @@ def export(
     state = load_checkpoint(newest)
     config, start = stored_recipe(json.loads(state["config"])), start_of(state)
     family = family_of(config.model, config.stage[0].objective)
-    path = _export_target(folder, path, family)
+    if lora and not family.has_lora:
+        raise DataError(f"{config.model} is trained without LoRA: leave out --lora, which is for {_those('has_lora')}")
+    path = _export_target(folder, path, family, lora=lora)
     metadata = {"format": "pt", "step": str(state["step"]), "recipe": recipe, "model": config.model}
     if config.network:
         metadata["network"] = json.dumps(config.network)
     if config.stage[-1].teaches_all_levels:
         metadata["samples"] = "true"
     tensors = state["network"] if raw else {**state["network"], **state["average"]}
-    tensors = family.exported(tensors, config, start)
+    if not lora:
+        tensors = family.exported(tensors, config, start)
     if faithful is not None:
         if not family.has_ends:
-            others = ", ".join(
-                name for name, one in MODELS.items() if type(one) in FAMILIES and family_of(name).has_ends
-            )
+            others = _those("has_ends")
             raise DataError(f"{config.model} has no --detail: leave out --faithful, which is for {others}")
         tensors = join_ends(read_tensors(faithful), tensors)
         metadata["ends"] = f"faithful: {faithful.name}; vivid: step {state['step']}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = family.write(path, dict(tensors), config, start, metadata)
+    write = family.write_lora if lora else family.write
+    file = write(path, dict(tensors), config, start, metadata)
     del tensors
     card = model_card(path, file, folder, config, family, metadata, start)
     path.with_suffix(".md").write_text(card, encoding="utf-8")
     return path
 
 
-def _export_target(folder: Path, path: Path | None, family: TrainingFamily[Any]) -> Path:
-    if family.writes_folder:
+def _those(trait: str) -> str:
+    """Return the names of the models whose families have a trait."""
+    known = [name for name, one in MODELS.items() if type(one) in FAMILIES]
+    return ", ".join(name for name in known if getattr(family_of(name), trait))
+
+
+def _export_target(folder: Path, path: Path | None, family: TrainingFamily[Any], *, lora: bool) -> Path:
+    if family.writes_folder and not lora:
         if path is not None and (path.suffix == ".safetensors" or path.is_file()):
             raise OptionError(f"{path}: {family.entry.name} is written as a model folder; give the name of a folder")
         if family.is_part and path is not None and path.name != family.weights_name:
@@ -120,7 +135,7 @@ def _export_target(folder: Path, path: Path | None, family: TrainingFamily[Any])
         return path or folder / family.weights_name
     if path is not None and path.suffix != ".safetensors":
         raise OptionError(f"{path}: weights are written as safetensors; give a name that ends in .safetensors")
-    return path or folder / "weights.safetensors"
+    return path or folder / ("lora.safetensors" if lora else "weights.safetensors")
 
 
 def weights_name(model: str, objective: str = "") -> str:

@@ -17,6 +17,7 @@ _TRAIN = (
 )
 _EXPORT = (
     ("starvsr export runs/star-small", "writes runs/star-small/weights.safetensors"),
+    ("starvsr export runs/star-cogvideox-5b --lora", "writes runs/star-cogvideox-5b/lora.safetensors"),
     ("starvsr export runs/causal-sr --format onnx", "writes runs/causal-sr/weights.onnx"),
     ("starvsr export both.safetensors --format onnx --detail 0.7", "writes both.onnx"),
 )
@@ -97,7 +98,8 @@ def _show_plan(recipe: Path, overrides: tuple[str, ...], devices: int, device_gi
     "--output",
     "out",
     type=click.Path(path_type=Path),
-    help="A .safetensors file, or for stablevsr a folder (default: in RUN); an .onnx file with --format onnx.",
+    help="A .safetensors file; for stablevsr and star-cogvideox a folder; an .onnx file with --format onnx (default: "
+    "in RUN).",
 )
 @click.option(
     "--format",
@@ -114,9 +116,18 @@ def _show_plan(recipe: Path, overrides: tuple[str, ...], devices: int, device_gi
     metavar="FILE",
     help="Weights exported before the run was trained for looks: both ends go into one file, for `upscale --detail`.",
 )
+@click.option(
+    "--lora",
+    is_flag=True,
+    help="What was trained alone (star-cogvideox): a file to put on top of the CogVideoX that the run began with.",
+)
 @click.option("--detail", type=click.FloatRange(0, 1), help="With --format onnx: as in `upscale --detail`.")
-def export(source: Path, out: Path | None, form: str, raw: bool, faithful: Path | None, detail: float | None) -> None:
+def export(
+    source: Path, out: Path | None, form: str, raw: bool, faithful: Path | None, lora: bool, detail: float | None
+) -> None:
     """Write the weights of the newest checkpoint of a run as float16 safetensors, with a model card beside them."""
+    if lora and (form == "onnx" or faithful is not None):
+        raise OptionError("--lora is written as safetensors, alone: leave out --format onnx and --faithful")
     if form == "onnx":
         from starvsr.training.onnx_file import export_onnx
 
@@ -132,5 +143,5 @@ def export(source: Path, out: Path | None, form: str, raw: bool, faithful: Path 
         raise OptionError(f"{out}: weights are written as safetensors; give a name that ends in .safetensors")
     from starvsr.training.run import export as run_export
 
-    path = run_export(source, out, raw=raw, faithful=faithful)
+    path = run_export(source, out, raw=raw, faithful=faithful, lora=lora)
     click.echo(f"{path} and {path.with_suffix('.md').name}")

@@ -63,7 +63,7 @@ def load(
     given = {"weights": weights, "precision": None if precision == "auto" else precision, **defaults}
     return StarCogVideoXUpscaler(
         spec.name,
-        Parts(transformer, vae, encode, _digest(files["transformer"])),
+        Parts(transformer, vae, encode, _digest(files.get("lora", files["transformer"]))),
         device=device,
         loaded_with={name: value for name, value in given.items() if value is not None and value is not False},
     )

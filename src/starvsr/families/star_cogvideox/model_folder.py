@@ -9,7 +9,7 @@ from torch import Tensor
 
 from starvsr.families.star_cogvideox.spec import StarCogVideoXSpec
 from starvsr.models.cogvideox.config import CLASS_NAME
-from starvsr.models.cogvideox.folder import encoder_tensors, read_network, read_vae
+from starvsr.models.cogvideox.folder import encoder_tensors, network_of, read_vae
 from starvsr.models.cogvideox.sat import states_file
 from starvsr.models.cogvideox.transformer import build_transformer
 from starvsr.models.weights.assign import check_fit
@@ -25,7 +25,17 @@ def folder_parts(spec: StarCogVideoXSpec, files: ModelFiles) -> list[FolderPart]
         OptionError: diffusers is not installed.
         WeightsError: A part is damaged, or is not the model's.
     """
-    parts = [_transformer(spec, files)]
+    return [_transformer(spec, files), *fixed_parts(files)]
+
+
+def fixed_parts(files: ModelFiles) -> list[FolderPart]:
+    """Return the parts beside the transformer, as far as they are there.
+
+    Raises:
+        OptionError: diffusers is not installed.
+        WeightsError: A part is damaged.
+    """
+    parts = []
     if "vae" in files:
         parts.append(_vae(files))
     if "text" in files:
@@ -56,8 +66,8 @@ def folder_parts(spec: StarCogVideoXSpec, files: ModelFiles) -> list[FolderPart]
 
 
 def _transformer(spec: StarCogVideoXSpec, files: ModelFiles) -> FolderPart:
-    path = files["transformer"]
-    network = read_network(path, config=spec.network)
+    path = files.get("lora", files["transformer"])
+    network = network_of(files, config=spec.network)
     check_fit(build_transformer(network.config).state_dict(), network.tensors, path)
     return FolderPart(
         role="transformer",

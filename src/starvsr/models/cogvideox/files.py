@@ -8,6 +8,7 @@ from starvsr.models.weights.locate import ModelFiles
 
 LAYOUT = {
     "transformer": "transformer",
+    "lora": "star_lora.safetensors",
     "vae": "vae",
     "vae/config.json": "vae/config.json",
     "text": "text_encoder",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from starvsr.errors import WeightsError
+from starvsr.models.cogvideox.adapter import read_adapted
 from starvsr.models.cogvideox.config import TransformerConfig
 from starvsr.models.cogvideox.files import LAYOUT, sat_files
 from starvsr.models.cogvideox.libraries import library
-from starvsr.models.cogvideox.sat import config_of, has_rotary_positions, read_sat, states_file, to_diffusers
+from starvsr.models.cogvideox.network import Network, check_sizes, read_json, read_network
+from starvsr.models.cogvideox.sat import has_rotary_positions, read_sat, states_file
 from starvsr.models.cogvideox.sat_vae import SCALING_2B, SCALING_5B, read_sat_vae, vae_config
 from starvsr.models.cogvideox.transformer import StarCogVideoX, build_transformer
 from starvsr.models.weights import ModelFiles, build_empty, fit, read_tensors
@@ -44,19 +44,6 @@ class Components:
     tokenizer: Any
     text_encoder: Any
     config: TransformerConfig
-
-
-@dataclass(frozen=True, eq=False)
-class Network:
-    """The transformer of a file, before it is built.
-
-    Attributes:
-        config: Its sizes.
-        tensors: Its tensors by the names of `StarCogVideoX`, mapped from the file where they are as it has them.
-    """
-
-    config: TransformerConfig
-    tensors: dict[str, Tensor]
 
 
 def load_components(
@@ -102,31 +89,25 @@ def files_of(folder: Path) -> ModelFiles:
     return found
 
 
-def read_network(path: Path, *, dtype: torch.dtype | None = None, config: TransformerConfig | None = None) -> Network:
-    """Read the transformer in any of its forms.
+def network_of(
+    files: ModelFiles, *, dtype: torch.dtype | None = None, config: TransformerConfig | None = None
+) -> Network:
+    """Read the transformer of a model; a LoRA beside it is merged.
 
     Args:
-        path: A folder with ``config.json`` and safetensors, a SAT checkpoint (`starvsr.models.cogvideox.sat`), or a
-            bare file with the tensors of `StarCogVideoX`.
-        dtype: Number type to give layers whose LoRA is merged; None keeps the file's.
-        config: The sizes of the model that is asked for. They are the sizes of a bare file; what states its own must
-            have as many blocks and the same positions if it is as wide.
+        files: Where the parts lie.
+        dtype: See `read_network`.
+        config: See `read_network`.
 
     Raises:
         WeightsError: It is missing, damaged, refused, or of other sizes.
     """
-    if path.is_dir() and (path / "config.json").is_file():
-        found = Network(
-            TransformerConfig.from_json(_json(path / "config.json"), path / "config.json"), read_tensors(path)
-        )
-    elif states_file(path) is not None:
-        named = read_sat(path)
-        sizes = config_of(named, path)
-        found = Network(sizes, to_diffusers(named, path, dtype=dtype))
-    else:
-        found = Network(config or TransformerConfig.published_5b(), read_tensors(path))
+    path = _there(files, "transformer")
+    if "lora" not in files:
+        return read_network(path, dtype=dtype, config=config)
+    found = read_adapted(path, files["lora"], config)
     if config is not None:
-        _check_sizes(found.config, config, path)
+        check_sizes(found.config, config, path)
     return found
 
 
@@ -144,9 +125,9 @@ def load_transformer(
         OptionError: diffusers is not installed.
         WeightsError: It is missing, damaged, or of another model.
     """
-    network = read_network(_there(files, "transformer"), dtype=dtype, config=config)
+    network = network_of(files, dtype=dtype, config=config)
     transformer = build_transformer(network.config)
-    fit(transformer, network.tensors, files["transformer"], dtype=dtype)
+    fit(transformer, network.tensors, files.get("lora", files["transformer"]), dtype=dtype)
     return transformer.requires_grad_(False)
 
 
@@ -164,7 +145,7 @@ def read_vae(files: ModelFiles, *, scaling_factor: float | None = None) -> tuple
     if "vae/config.json" not in files:
         tensors = read_sat_vae(path)
         return vae_config(tensors, path, scaling_factor or _scaling_beside(files)), tensors
-    config = dict(_json(files["vae/config.json"]))
+    config = dict(read_json(files["vae/config.json"]))
     if config.setdefault("_class_name", _VAE_CLASS) != _VAE_CLASS:
         raise WeightsError(
             f"{files['vae/config.json']} describes a {config['_class_name']}, not the VAE of CogVideoX: give its folder"
@@ -210,7 +191,8 @@ def load_text_encoder(files: ModelFiles, *, dtype: torch.dtype | None = None) ->
     transformers = library("transformers")
     path, where = _there(files, "text"), _there(files, "text/config.json")
     try:
-        config = transformers.T5Config(**{k: v for k, v in _json(where).items() if k not in ("model_type", "dtype")})
+        stated = {key: value for key, value in read_json(where).items() if key not in ("model_type", "dtype")}
+        config = transformers.T5Config(**stated)
         encoder: nn.Module = build_empty(lambda: transformers.T5EncoderModel(config))
     except WeightsError:
         raise
@@ -259,37 +241,14 @@ def _scaling_beside(files: ModelFiles) -> float:
     if path is None:
         return SCALING_5B
     if path.is_dir() and (path / "config.json").is_file():
-        return SCALING_5B if _json(path / "config.json").get("use_rotary_positional_embeddings") else SCALING_2B
+        return SCALING_5B if read_json(path / "config.json").get("use_rotary_positional_embeddings") else SCALING_2B
     return SCALING_5B if states_file(path) is None or has_rotary_positions(read_sat(path)) else SCALING_2B
-
-
-def _check_sizes(found: TransformerConfig, wanted: TransformerConfig, path: Path) -> None:
-    """Refuse a network that is another one than was asked for, or of which blocks are missing."""
-    if found.use_rotary_positional_embeddings != wanted.use_rotary_positional_embeddings:
-        kinds = {True: "rotary positions, as the 5B has", False: "sin-cos positions, as the 2B has"}
-        raise WeightsError(
-            f"{path} has {kinds[found.use_rotary_positional_embeddings]}: choose the model that it belongs to"
-        )
-    if found.width == wanted.width and found.num_layers != wanted.num_layers:
-        raise WeightsError(
-            f"{path} has {found.num_layers} blocks, and this model has {wanted.num_layers}: get the weights again"
-        )
 
 
 def _there(files: ModelFiles, name: str) -> Path:
     if name not in files:
         raise WeightsError(f"the model has no {name}: fetch it again, or give a whole folder with --weights")
     return files[name]
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"cannot read {path}: {error}; get it again") from error
-    if not isinstance(values, dict):
-        raise WeightsError(f"{path} must hold an object of JSON: get it again")
-    return values
 
 
 def _line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ The names of its tensors are diffusers', and those of the gates are the publishe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -84,12 +85,14 @@ class StarCogVideoX(nn.Module):
 
     Attributes:
         gradient_checkpointing: Compute each block again for its gradient instead of keeping what is in it.
+        checkpoint: What does that, `torch.utils.checkpoint.checkpoint` or what counts its memory.
     """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
         self.gradient_checkpointing = False
+        self.checkpoint: Callable[..., Any] = checkpoint
         stock = library("diffusers").CogVideoXTransformer3DModel(**_without_positions(config))
         self.patch_embed = stock.patch_embed
         self.time_proj, self.time_embedding = stock.time_proj, stock.time_embedding
@@ -121,7 +124,8 @@ class StarCogVideoX(nn.Module):
             image = image + self._table(grid, latents.device).to(dtype)
         for block in self.transformer_blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                image, words = checkpoint(block, image, words, time, grid, rotary, use_reentrant=False)
+                given = (block, image, words, time, grid, rotary)
+                image, words = self.checkpoint(_run, *given, use_reentrant=False)
             else:
                 image, words = block(image, words, time, grid, rotary)
         # one token at a time: the text tokens, which the published network normalizes beside these, are not needed
@@ -150,6 +154,10 @@ class StarCogVideoX(nn.Module):
         patch = self.config.patch_size
         cells = tokens.view(-1, frames, rows, columns, self.config.out_channels, patch, patch)
         return cells.permute(0, 1, 4, 2, 5, 3, 6).reshape(-1, frames, cells.shape[4], rows * patch, columns * patch)
+
+
+def _run(block: nn.Module, image: Tensor, *others: Any) -> Any:
+    return block(image, *others)
 
 
 def _without_positions(config: TransformerConfig) -> dict[str, Any]:

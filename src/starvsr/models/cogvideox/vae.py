@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from starvsr.models.cogvideox import lean_vae
 
@@ -52,7 +53,7 @@ def sample(mean: Tensor, logvar: Tensor, noise: Tensor | None) -> Tensor:
     return mean if noise is None else mean + torch.exp(0.5 * logvar) * noise
 
 
-def decode(vae: Any, latents: Tensor) -> Tensor:
+def decode(vae: Any, latents: Tensor, *, recompute: bool = False) -> Tensor:
     """Return the clip of latents, decoded in pieces of 3, 2, 2, ... latent frames.
 
     The ends of a piece that the next one's convolutions reach are carried over. The pieces fit an odd number of latent
@@ -61,6 +62,7 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
     Args:
         vae: AutoencoderKLCogVideoX.
         latents: [B, 16, t, h, w], divided by the scaling factor.
+        recompute: With gradients: compute each piece again in the backward pass instead of keeping what is in it.
 
     Returns:
         [B, 3, 4 * (t - 1) + 1, 8 * h, 8 * w], about in [-1, 1].
@@ -71,16 +73,20 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
     if vae.post_quant_conv is not None:
         latents = vae.post_quant_conv(latents)
     if torch.is_grad_enabled():
-        clip = _decoded(vae.decoder, latents)
+        clip = _decoded(vae.decoder, latents, recompute)
     else:
         clip = torch.cat([_decoded_leanly(vae.decoder, each[None]) for each in latents])
     return clip[:, :, : FRAMES_PER_LATENT * (count - 1) + 1]
 
 
-def _decoded(decoder: Any, latents: Tensor) -> Tensor:
+def _decoded(decoder: Any, latents: Tensor, recompute: bool) -> Tensor:
+    """Decode with gradient, which runs through the ends that are carried over, too."""
     clip, carried = [], None
     for piece in _pieces(latents):
-        frames, carried = decoder(piece, conv_cache=carried)
+        if recompute:
+            frames, carried = checkpoint(decoder, piece, conv_cache=carried, use_reentrant=False)
+        else:
+            frames, carried = decoder(piece, conv_cache=carried)
         clip.append(frames)
     return torch.cat(clip, 2)
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from starvsr.errors import WeightsError
 from starvsr.models.weights.assign import build_empty, check_fit, fit
-from starvsr.models.weights.digests import check_digest, digest, known_digest
+from starvsr.models.weights.digests import check_digest, digest, known_digest, tensors_digest
 from starvsr.models.weights.locate import ModelFiles, find_model
 from starvsr.models.weights.save import save_weights
 from starvsr.models.weights.star import liem_names, load_star_unet, load_training_start
@@ -38,6 +38,7 @@ __all__ = [
     "read_metadata",
     "read_tensors",
     "save_weights",
+    "tensors_digest",
 ]
 
 

@@ -33,6 +33,23 @@ def digest(path: Path, on_bytes: ByteCallback | None = None) -> str:
     return total.hexdigest()
 
 
+def tensors_digest(path: Path, of: Callable[[Path], str] = digest) -> str:
+    """Return the SHA-256 of weights: of a file, or of a folder of safetensors.
+
+    A folder with one file has that file's digest; with several, that of their list as `sha256sum` prints it.
+
+    Args:
+        path: The file or folder.
+        of: Returns the digest of a file.
+    """
+    if path.is_file():
+        return of(path)
+    files = sorted(path.glob("*.safetensors"))
+    if len(files) == 1:
+        return of(files[0])
+    return hashlib.sha256("".join(f"{of(file)}  {file.name}\n" for file in files).encode()).hexdigest()
+
+
 def note_of(path: Path) -> Path:
     """Return where the note about a file lies."""
     return path.with_name(f"{path.name}.sha256")

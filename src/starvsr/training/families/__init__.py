@@ -15,12 +15,14 @@ from starvsr.families.causal_sr.spec import CausalSRSpec
 from starvsr.families.entry import Entry
 from starvsr.families.registry import MODELS, get_entry
 from starvsr.families.stablevsr.spec import StableVSRSpec
+from starvsr.families.star_cogvideox.spec import StarCogVideoXSpec
 from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
 from starvsr.families.star_small.spec import StarSmallSpec
 from starvsr.training.config import TrainConfig
 from starvsr.training.families.causal_sr import CausalSRTraining
 from starvsr.training.families.stablevsr import StableVSRTraining
 from starvsr.training.families.stablevsr_guidance_decoder import GuidanceDecoderTraining
+from starvsr.training.families.star_cogvideox import StarCogVideoXTraining
 from starvsr.training.families.star_i2vgen import StarI2VGenTraining
 from starvsr.training.families.star_small import StarSmallTraining
 from starvsr.training.family import TrainingFamily
@@ -30,6 +32,7 @@ from starvsr.training.objectives import OBJECTIVES
 FAMILIES: dict[type[Entry], type[TrainingFamily[Any]]] = {
     StarSmallSpec: StarSmallTraining,
     StarI2VGenSpec: StarI2VGenTraining,
+    StarCogVideoXSpec: StarCogVideoXTraining,
     CausalSRSpec: CausalSRTraining,
     StableVSRSpec: StableVSRTraining,
 }

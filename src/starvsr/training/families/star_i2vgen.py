@@ -24,7 +24,6 @@ from starvsr.training.families.star import STAR_PARTS, recompute_blocks, star_bl
 from starvsr.training.families.star_i2vgen_parts import (
     CaptionedStar,
     CaptionReader,
-    cast_parameters,
     default_prompts,
     find_parts,
     is_matrix,
@@ -34,7 +33,7 @@ from starvsr.training.families.star_i2vgen_parts import (
     whole_tensors,
 )
 from starvsr.training.family import TrainingFamily, autocast_of, crop_of
-from starvsr.training.freezing import constant_names
+from starvsr.training.freezing import cast_parameters, constant_names
 from starvsr.training.model import DiffusionModel, Start
 from starvsr.training.objectives import OBJECTIVES
 from starvsr.training.recipe import with_changes
@@ -63,7 +62,7 @@ class StarI2VGenModel(DiffusionModel):
             draws = None if rng is None else torch.randn(shape, generator=rng).to(pixels.device)
             return codec.encode(pad_reflect(pixels, border), draws)
 
-    def context(self, captions: Sequence[str]) -> tuple[Tensor, ...]:
+    def context(self, captions: Sequence[str | None]) -> tuple[Tensor, ...]:
         """Return text features [B, 77, D]."""
         return (self.reader(captions),)
 

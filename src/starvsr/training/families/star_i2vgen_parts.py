@@ -7,7 +7,7 @@ The network starts from VEnhancer, from a published STAR or from another run; VA
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from starvsr.models.text.clip_encoder import TextTower
 from starvsr.models.text.clip_tokenizer import Tokenizer
 from starvsr.models.vae.codec import TemporalVaeCodec
 from starvsr.models.weights import build_empty, known_digest, load_star_unet, load_training_start, read_tensors
-from starvsr.models.weights.assign import release_pages
 from starvsr.models.weights.cache import Places
 from starvsr.models.weights.locate import find_start
 from starvsr.models.weights.star import is_venhancer
@@ -71,9 +70,9 @@ class CaptionReader:
         self._autocast = autocast
         self._read: OrderedDict[str, Tensor] = OrderedDict()
 
-    def __call__(self, captions: Sequence[str]) -> Tensor:
+    def __call__(self, captions: Sequence[str | None]) -> Tensor:
         """Return features [B, 77, D], float32 on the tower's device."""
-        return torch.stack([self._features(caption.strip() or self.dropped) for caption in captions])
+        return torch.stack([self._features((caption or "").strip() or self.dropped) for caption in captions])
 
     @torch.no_grad()
     def _features(self, text: str) -> Tensor:
@@ -144,22 +143,6 @@ def load_network(
         network.unet = load_star_unet(path, unet)
     is_name = word == "venhancer" or word in names_of(StarI2VGenSpec)
     return network.train(), Start(word if is_name else str(path.resolve()), path, found, new)
-
-
-def cast_parameters(
-    network: nn.Module, constant: Collection[str], device: torch.device | str, frozen: torch.dtype
-) -> None:
-    """Give what trains memory of its own in float32; what never trains stays one copy, matrices in type ``frozen``.
-
-    Vectors stay in float32: norms compute in it. Matrices are multiplied in that type anyhow.
-    """
-    cast = {}
-    for name, value in network.state_dict().items():
-        dtype = frozen if name in constant and value.ndim > 1 else torch.float32
-        cast[name] = value.to(device, dtype, copy=name not in constant)
-        if cast[name] is not value:
-            release_pages(value)
-    network.load_state_dict(cast, assign=True)
 
 
 def load_codec(files: dict[str, Path], config: TrainConfig, device: torch.device | str) -> TemporalVaeCodec:

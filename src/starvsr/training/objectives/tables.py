@@ -96,7 +96,7 @@ class AdversarialTable:
 
 @dataclass(frozen=True)
 class VelocityLosses:
-    """`[stage.losses]` of the objectives "velocity" and "star"."""
+    """`[stage.losses]` of the objectives "velocity", "star" and "star-lora"."""
 
     frequency: float = 1.0
     """beta: weight of the dynamic frequency loss."""
@@ -157,7 +157,7 @@ class StageTables:
 
 @dataclass(frozen=True)
 class VelocityStage(StageTables):
-    """Tables of the objectives "velocity" and "star"."""
+    """Tables of the objectives "velocity", "star" and "star-lora"."""
 
     losses: VelocityLosses = field(default_factory=VelocityLosses)
     velocity: VelocityTable = field(default_factory=VelocityTable)
