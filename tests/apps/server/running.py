@@ -89,7 +89,7 @@ def checked(job: Any, out: Path, settings: Any) -> Checked:
     return Checked({"kind": "video", "width": 4, "height": 3}, (8, 6), 100, job.container)
 
 
-def until(what: Callable[[], Any], seconds: float = 60) -> Any:
+def until(what: Callable[[], Any], seconds: float = 200) -> Any:
     """Wait for something to be true, and return it."""
     end = time.monotonic() + seconds
     while not (found := what()):

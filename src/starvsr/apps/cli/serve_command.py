@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,18 @@ def _flags(function: Function) -> Function:
     return function
 
 
-def _needed() -> Callable[..., Any]:
+def _serve(settings: ServerSettings) -> None:
     try:
-        from starvsr.apps.server.serving import serve
+        from starvsr.apps.server.serving import serve as run
     except ModuleNotFoundError as error:
         raise OptionError(
             f"the server needs {error.name}, which is not installed: pip install 'starvsr[server]'"
         ) from None
-    return serve
+
+    def ready(address: str) -> None:
+        say(f"{address}: the API is at {address}/api/v1; Ctrl-C ends it, and jobs go on with the next start")
+
+    run(settings, ready)
 
 
 @click.command(cls=GroupedCommand, examples=_EXAMPLES, short_help="Serve an HTTP API with a queue.")
@@ -92,11 +95,7 @@ def serve(
         settings = ServerSettings(data, folders, password_file, options)
     except OptionError as error:
         raise click.UsageError(str(error)) from None
-
-    def ready(address: str) -> None:
-        say(f"{address}: the API is at {address}/api/v1; Ctrl-C ends it, and jobs go on with the next start")
-
-    _needed()(settings, ready)
+    _serve(settings)
 
 
 def _set_password(path: Path | None, name: str) -> None:

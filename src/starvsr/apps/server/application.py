@@ -78,7 +78,9 @@ def _context(settings: ServerSettings) -> Context:
     models = offered_models(settings.options.models)
     if not models:
         raise OptionError("no model is here: fetch one (`starvsr models fetch`), or name some with --models")
-    devices = tuple(choose_device(word.strip()) for word in settings.options.devices.split(","))
+    devices = tuple(word.strip() for word in settings.options.devices.split(","))
+    for device in devices:
+        choose_device(device)
     users = None if settings.password_file is None else read_users(settings.password_file)
     places = Places(settings.data)
     store = Store(places.records)

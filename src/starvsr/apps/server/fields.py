@@ -14,6 +14,7 @@ from typing import Any
 
 from starvsr.apps.server.errors import RefusedError
 from starvsr.errors import OptionError, StarVsrError
+from starvsr.families.available import available_models
 from starvsr.families.entry import Entry
 from starvsr.families.options import UpscaleOptions, default_of, model_options, option_infos, options_from
 from starvsr.families.registry import MODELS, get_entry
@@ -63,17 +64,7 @@ def offered_models(names: str | None) -> tuple[str, ...]:
     """
     if names is not None:
         return tuple(get_entry(name.strip()).name for name in names.split(","))
-    return tuple(name for name, entry in MODELS.items() if _is_here(entry))
-
-
-def _is_here(entry: Entry) -> bool:
-    if not entry.is_trained or not entry.parts:
-        return entry.is_trained
-    from starvsr.models.weights.cache import Places, locate
-    from starvsr.models.weights.components import get_component
-
-    places = Places()
-    return all(any(locate(get_component(part), places) for part in parts) for parts in entry.parts.values())
+    return available_models()
 
 
 def fields_for(models: Sequence[str]) -> list[Field]:
@@ -149,7 +140,7 @@ def job_options(
     from starvsr.families.loading import reads_text
     from starvsr.families.settings import NO_TEXTS
 
-    fixed: dict[str, Any] = {**limits, "device": device, "images": "film"}
+    fixed: dict[str, Any] = {**limits, "device": device}
     if memory is not None:
         fixed["memory"] = memory
     if threads is not None:

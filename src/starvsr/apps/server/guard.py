@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,9 +27,9 @@ _HEADERS = {
 class Guard:
     """Middleware around the application.
 
-    Against rebinding of DNS names, the Host header must be a name that the operator allowed. Against requests forged by
-    other sites, a request that changes something and that a browser sent must come from a page of this server. Bodies
-    are small, but for the routes that take files, which count themselves.
+    Against rebinding of DNS names, the Host header must be an address or a name that the operator allowed. Against
+    requests forged by other sites, a request that changes something and that a browser sent must come from a page of
+    this server. Bodies are small, but for the routes that take files, which count themselves.
 
     Args:
         app: The application.
@@ -68,7 +69,8 @@ class Guard:
 
     def _refuse_foreign(self, method: str, headers: dict[str, str]) -> None:
         host = headers.get("host", "")
-        if _name_of(f"//{host}") not in self._hosts:
+        name = _name_of(f"//{host}")
+        if name not in self._hosts and not _is_address(name):
             raise RefusedError(
                 403,
                 "wrong_host",
@@ -93,6 +95,15 @@ def _name_of(address: str) -> str:
         return (urlsplit(address).hostname or "").lower()
     except ValueError:
         return ""
+
+
+def _is_address(name: str) -> bool:
+    """Whether a host is named by its address, which no DNS server can lead elsewhere."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _refuse_large(headers: dict[str, str]) -> None:

@@ -64,6 +64,7 @@ class Places:
         """Return a message for the user of a job: names that they know in place of paths of this machine."""
         for path, name in ((job.source, job.name), (str(self.output(job)), result_name(job))):
             text = text.replace(path, name)
+        text = re.sub(r"if the file can be trusted, raise --[a-z-]+", "the operator may raise the limit", text)
         return text.replace(str(self.folder(job)), "the job").replace(str(self.data), "the server's folder")
 
 

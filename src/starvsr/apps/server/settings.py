@@ -26,13 +26,21 @@ class ServerOptions:
     """
 
     host: str = option(
-        "127.0.0.1", "Address to listen on; others than this machine's own need a login.", _ACCESS, "text"
+        "127.0.0.1",
+        "Address to listen on; others than this machine's own need a login (default: 127.0.0.1).",
+        _ACCESS,
+        "text",
     )
     port: int = option(7860, "Port to listen on; 0 takes a free one.", _ACCESS, "int", minimum=0, maximum=65535)
     allowed_hosts: str | None = option(
-        None, "Names under which browsers may reach the server, separated by commas.", _ACCESS, "text"
+        None,
+        "Names under which browsers may reach the server beside its addresses, separated by commas.",
+        _ACCESS,
+        "text",
     )
-    devices: str = option("auto", "Devices, separated by commas; each works on a job of its own.", _WORK, "text")
+    devices: str = option(
+        "auto", "Devices, separated by commas; each works on a job of its own (default: auto).", _WORK, "text"
+    )
     models: str | None = option(
         None, "Models offered, separated by commas (default: those whose weights are here).", _WORK, "text"
     )
@@ -42,12 +50,18 @@ class ServerOptions:
     threads: int | None = option(
         None, "Processor threads of each job (default: all cores).", _WORK, "int", minimum=1, maximum=1024
     )
-    max_upload: int = option(8 << 30, "Refuse larger files.", _SPACE, "size", minimum=1)
-    max_disk: int = option(100 << 30, "Refuse uploads and jobs when files would take more.", _SPACE, "size", minimum=1)
+    max_upload: int = option(8 << 30, "Refuse larger files (default: 8GB).", _SPACE, "size", minimum=1)
+    max_disk: int = option(
+        100 << 30, "Refuse uploads and jobs when files would take more (default: 100GB).", _SPACE, "size", minimum=1
+    )
     max_input_pixels: int = option(3840 * 2160, "Refuse pictures of more pixels.", _SPACE, "int", unit="px", minimum=1)
     max_output_pixels: int = option(7680 * 4320, "Refuse results of more pixels.", _SPACE, "int", unit="px", minimum=1)
     max_length: Fraction = option(
-        Fraction(3600), "Refuse videos that last longer, in seconds or h:mm:ss.", _SPACE, "time", minimum=1
+        Fraction(3600),
+        "Refuse videos that last longer, in seconds or h:mm:ss (default: 1:00:00).",
+        _SPACE,
+        "time",
+        minimum=1,
     )
     max_jobs: int = option(100, "Jobs that may wait or run, of all users.", _SPACE, "int", minimum=1)
     max_jobs_per_user: int = option(20, "Jobs of one user that may wait or run.", _SPACE, "int", minimum=1)
@@ -58,9 +72,15 @@ class ServerOptions:
         "time",
         minimum=1,
     )
-    decoder_memory: int = option(2 << 30, "Memory of the process that decodes.", _SPACE, "size", minimum=1 << 27)
+    decoder_memory: int = option(
+        2 << 30, "Memory of the process that decodes (default: 2GB).", _SPACE, "size", minimum=1 << 27
+    )
     expire: Fraction = option(
-        Fraction(72 * 3600), "Remove results, and uploads nobody uses, after this time.", _SPACE, "time", minimum=1
+        Fraction(72 * 3600),
+        "Remove results, and uploads nobody uses, after this time (default: 72:00:00).",
+        _SPACE,
+        "time",
+        minimum=1,
     )
 
     def __post_init__(self) -> None:

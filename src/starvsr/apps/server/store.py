@@ -98,7 +98,7 @@ class Store:
             raise no_such("job")
         return found[0]
 
-    def jobs(self, user: str | None = None, states: Collection[State] | None = None) -> list[JobRecord]:
+    def jobs(self, user: str | None = None, states: tuple[State, ...] | None = None) -> list[JobRecord]:
         """Return the jobs of a user, or all, in some states, or any, oldest first."""
         where, values = _of(user)
         if states is not None:
@@ -106,7 +106,7 @@ class Store:
             values += tuple(states)
         return self._select("jobs", JobRecord, where, values)
 
-    def change(self, id: str, *, only_in: Collection[State] | None = None, **values: Any) -> bool:
+    def change(self, id: str, *, only_in: tuple[State, ...] | None = None, **values: Any) -> bool:
         """Change a job; with ``only_in``, if it is in one of these states. Says whether it did."""
         with self._lock:
             found = self._select("jobs", JobRecord, "id = ?", (id,))
