@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from starvsr.errors import WeightsError
 from starvsr.families.entry import Entry
 from starvsr.families.registry import MODELS
 
@@ -15,8 +16,11 @@ def is_available(entry: Entry) -> bool:
     """Whether a model can be loaded without being given weights."""
     if not entry.is_trained or not entry.parts:
         return entry.is_trained
-    from starvsr.models.weights.cache import Places, locate
-    from starvsr.models.weights.components import get_component
+    from starvsr.models.weights import find_model
+    from starvsr.models.weights.cache import Places
 
-    places = Places()
-    return all(any(locate(get_component(part), places) for part in parts) for parts in entry.parts.values())
+    try:
+        find_model(entry, places=Places())
+    except WeightsError:
+        return False
+    return True
