@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from starvsr.engine.progress import UpscaleResult as UpscaleResult
     from starvsr.errors import StarVsrError as StarVsrError
     from starvsr.families.options import UpscaleOptions as UpscaleOptions
+    from starvsr.previewing import open_preview as open_preview
     from starvsr.streaming import open_stream as open_stream
     from starvsr.streaming import stream as stream
     from starvsr.video import VideoInfo as VideoInfo
@@ -44,6 +45,7 @@ _HOMES = {
     "errors": "starvsr.errors",
     "load_pipeline": "starvsr.api",
     "load_upscaler": "starvsr.api",
+    "open_preview": "starvsr.previewing",
     "open_stream": "starvsr.streaming",
     "prepare": "starvsr.api",
     "probe": "starvsr.video",
@@ -63,6 +65,7 @@ __all__ = [
     "__version__",
     "load_pipeline",
     "load_upscaler",
+    "open_preview",
     "open_stream",
     "prepare",
     "probe",

@@ -7,6 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from starvsr.apps.server import dispatcher as dispatching
+from starvsr.apps.server.application import create_application
+from starvsr.apps.server.checks import Checked
+from starvsr.apps.server.settings import ServerOptions, ServerSettings
+from starvsr.errors import OptionError
 from tests.apps.server.running import Doubles, server, state_is, submit, until
 
 
@@ -197,6 +204,32 @@ def test_results_and_unused_uploads_expire(client: Any, doubles: Doubles) -> Non
     kept = client.get("/api/v1/uploads").json()
     assert len(kept) == 1 and len(list((context.places.data / "uploads").iterdir())) == 1
     assert client.delete(f"/api/v1/uploads/{kept[0]['id']}").json()["error"]["code"] == "in_use"
+
+
+def test_a_preview_tells_the_time_of_the_whole(client: Any, doubles: Doubles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The double takes one second for 12 frames: the whole has 120 of the same size."""
+    facts = {"kind": "video", "width": 4, "height": 3, "num_frames": 120, "duration": 10.0}
+    found = Checked(facts, (8, 6), 100, ".mp4")
+    monkeypatch.setattr(dispatching, "check_job", lambda job, out, settings: found)
+    doubles.gate.set()
+    preview = submit(client, scale=2, start=4, duration=1).json()
+    assert state_is(client, preview["id"], "done")["estimated_seconds"] is None
+    doubles.gate.clear()
+    whole = state_is(client, submit(client, scale=2).json()["id"], "running")
+    assert whole["estimated_seconds"] == pytest.approx(10)
+    half = state_is(client, submit(client, scale=3, start=5, duration=100).json()["id"], "queued")
+    assert half["estimated_seconds"] == pytest.approx(5)
+    other = client.post("/api/v1/jobs", json={"upload": preview["upload"], "options": {"model": "star-small"}}).json()
+    assert state_is(client, other["id"], "queued")["estimated_seconds"] is None
+
+
+def test_two_servers_do_not_share_a_folder(client: Any, tmp_path: Path) -> None:
+    settings = ServerSettings(tmp_path / "data", options=ServerOptions(models="bicubic", devices="cpu"))
+    with pytest.raises(OptionError, match="another server uses this folder"):
+        create_application(settings)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OptionError, match="cannot be used"):
+        create_application(ServerSettings(tmp_path / "file", options=ServerOptions(models="bicubic", devices="cpu")))
 
 
 def test_users_take_turns(tmp_path: Path, doubles: Doubles) -> None:

@@ -73,6 +73,7 @@ def worker_of(process: subprocess.Popen[str]) -> psutil.Process | None:
     return None
 
 
+@pytest.mark.timeout(900)
 def test_a_job_survives_a_killed_worker_and_a_killed_server_with_equal_bytes(film: Path, tmp_path: Path) -> None:
     query = {"model": "star-small", "scale": "2", "container": "mkv", "detail": "0.5"}
     with started(tmp_path / "data") as (process, client):
@@ -99,6 +100,7 @@ def test_a_job_survives_a_killed_worker_and_a_killed_server_with_equal_bytes(fil
         assert process.wait(30) in (0, 128 + signal.SIGTERM)
 
 
+@pytest.mark.timeout(900)
 def test_hostile_inputs_are_refused_while_an_honest_job_goes_on(film: Path, tmp_path: Path) -> None:
     with started(tmp_path / "data") as (process, client):
         honest = submit(client, "film.mp4", film.read_bytes(), model="bicubic", container="mkv").json()["id"]

@@ -41,7 +41,7 @@ def _serve(settings: ServerSettings) -> None:
     run(settings, ready)
 
 
-@click.command(cls=GroupedCommand, examples=_EXAMPLES, short_help="Serve an HTTP API with a queue.")
+@click.command(cls=GroupedCommand, examples=_EXAMPLES, short_help="Serve an HTTP API with a queue of jobs.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),

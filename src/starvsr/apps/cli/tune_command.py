@@ -25,7 +25,7 @@ _EXAMPLES = (
 )
 
 
-@click.command(cls=ExampleCommand, examples=_EXAMPLES, short_help="Try models and settings on a few seconds.")
+@click.command(cls=ExampleCommand, examples=_EXAMPLES, short_help="Try models and settings on a few seconds of a clip.")
 @click.argument("clip", type=click.Path(path_type=Path))
 @click.option(
     "-o",

@@ -24,7 +24,8 @@ from starvsr.apps.server.receiving import Receiver
 from starvsr.apps.server.settings import ServerSettings
 from starvsr.apps.server.store import Store
 from starvsr.apps.server.views import ErrorView
-from starvsr.errors import OptionError
+from starvsr.errors import JobError, OptionError
+from starvsr.jobs.lock import JobLock
 from starvsr.version import __version__
 
 _LOG = logging.getLogger("starvsr.server")
@@ -49,6 +50,7 @@ def create_application(settings: ServerSettings) -> FastAPI:
         finally:
             context.dispatcher.close()
             context.store.close()
+            context.lock.release()
 
     application = FastAPI(
         title="starvsr",
@@ -82,7 +84,13 @@ def _context(settings: ServerSettings) -> Context:
     for device in devices:
         choose_device(device)
     users = None if settings.password_file is None else read_users(settings.password_file)
-    places = Places(settings.data)
+    try:
+        places = Places(settings.data)
+        lock = JobLock(places.data / "lock")
+    except JobError:
+        raise OptionError(f"--data {settings.data}: another server uses this folder: choose another one") from None
+    except OSError as error:
+        raise OptionError(f"--data {settings.data} cannot be used ({error.strerror}): choose another folder") from None
     store = Store(places.records)
     return Context(
         settings=settings,
@@ -91,6 +99,7 @@ def _context(settings: ServerSettings) -> Context:
         dispatcher=Dispatcher(store, places, settings, devices),
         login=Login(users, secret_key(places.data / "key")),
         receiver=Receiver(float(settings.options.max_stall)),
+        lock=lock,
         models=models,
     )
 

@@ -13,6 +13,7 @@ from starvsr.apps.server.places import Places
 from starvsr.apps.server.receiving import Receiver
 from starvsr.apps.server.settings import ServerSettings
 from starvsr.apps.server.store import Store
+from starvsr.jobs.lock import JobLock
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Context:
     login: Login
     receiver: Receiver
     models: tuple[str, ...]
+    lock: JobLock
 
 
 def context_of(request: Request) -> Context:

@@ -99,7 +99,8 @@ def _queued(
 @router.get("")
 def jobs(server: Server, user: User) -> list[JobView]:
     """List the jobs, oldest first."""
-    return [_view(server, job) for job in server.store.jobs(user)]
+    done = server.store.jobs(states=("done",))
+    return [_view(server, job, done) for job in server.store.jobs(user)]
 
 
 @router.get("/{id}")
@@ -173,5 +174,7 @@ def result(id: str, server: Server, user: User) -> FileResponse:
     return fetched(path, result_name(job))
 
 
-def _view(server: Context, job: JobRecord) -> JobView:
-    return job_view(job, server.dispatcher, float(server.settings.options.expire))
+def _view(server: Context, job: JobRecord, done: list[JobRecord] | None = None) -> JobView:
+    if done is None:
+        done = [] if job.is_finished else server.store.jobs(states=("done",))
+    return job_view(job, server.dispatcher, float(server.settings.options.expire), done)

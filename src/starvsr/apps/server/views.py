@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Described
 
 from starvsr.apps.server.dispatcher import Dispatcher
+from starvsr.apps.server.estimates import estimated_seconds
 from starvsr.apps.server.fields import Field
 from starvsr.apps.server.places import CONTAINERS, Places, result_name
 from starvsr.apps.server.records import JobRecord, State, Upload
@@ -87,6 +88,9 @@ class JobView(BaseModel):
     started: float | None
     finished: float | None
     expires: float | None = Described(description="When its result is removed, in seconds since the epoch.")
+    estimated_seconds: float | None = Described(
+        description="Of a worker, from jobs done before: a short preview with the same options tells it best."
+    )
     progress: ProgressView | None
     facts: dict[str, Any] = Described(description="Of the input, once it was looked at.")
     options: dict[str, Any]
@@ -154,7 +158,7 @@ def upload_view(upload: Upload, places: Places) -> UploadView:
     )
 
 
-def job_view(job: JobRecord, dispatcher: Dispatcher, expire: float) -> JobView:
+def job_view(job: JobRecord, dispatcher: Dispatcher, expire: float, done: list[JobRecord]) -> JobView:
     """Return a job as it is shown."""
     told = dispatcher.progress(job.id) if job.state == "running" else {}
     result = {**job.result, "name": result_name(job)}
@@ -168,6 +172,7 @@ def job_view(job: JobRecord, dispatcher: Dispatcher, expire: float) -> JobView:
         started=job.started,
         finished=job.finished,
         expires=None if job.finished is None else job.finished + expire,
+        estimated_seconds=None if job.is_finished else estimated_seconds(job, done),
         progress=_progress(told) if told else None,
         facts=job.facts,
         options=job.options,

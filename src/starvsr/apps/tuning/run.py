@@ -16,6 +16,7 @@ from typing import Any
 from starvsr.apps.tuning.estimate import Timing
 from starvsr.errors import InputError, OptionError
 from starvsr.families.options import UpscaleOptions, options_from
+from starvsr.families.registry import get_entry
 
 _LEAST_FRAMES = 8
 
@@ -122,7 +123,7 @@ def candidates(
         shared: Options of all, as the size.
 
     Raises:
-        OptionError: A try is no list of options.
+        OptionError: A try is no list of options, or there is no such model.
     """
     found = [{"model": model, **device} for device in ([{"device": d} for d in devices] or [{}]) for model in models]
     for text in tries:
@@ -131,7 +132,10 @@ def candidates(
             raise OptionError(f"--try {text}: give options as model=NAME,steps=8")
         given: dict[str, Any] = {name.strip().replace("-", "_"): _typed(value) for name, _, value in words}
         found.append(given)
-    return [options_from({**shared, **values}) for values in found]
+    tried = [options_from({**shared, **values}) for values in found]
+    for options in tried:
+        get_entry(options.model)
+    return tried
 
 
 def _typed(value: str) -> Any:
