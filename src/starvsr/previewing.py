@@ -45,8 +45,8 @@ class PreviewFrame:
         """Return what ``detail`` would give where frames are blended, for a preview that was opened without it."""
         if not 0 <= detail <= 1:
             raise OptionError(f"detail is {detail}: give 0 to 1")
-        mixed = self.before + detail * (self.after.astype(np.float32) - self.before)
-        return np.rint(mixed).astype(self.after.dtype)
+        mixed: Any = np.rint(self.before + detail * (self.after.astype(np.float32) - self.before))
+        return mixed.astype(self.after.dtype)
 
 
 class Preview:

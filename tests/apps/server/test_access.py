@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from starvsr.apps.cli import main
 from starvsr.apps.server import login as logins
 from starvsr.apps.server.errors import RefusedError
 from starvsr.apps.server.login import Login, is_password, read_users, set_password
@@ -155,3 +157,14 @@ def test_a_server_for_others_needs_a_login(tmp_path: Path) -> None:
         ServerSettings(tmp_path, folders=(tmp_path / "none",))
     with pytest.raises(OptionError, match="--port"):
         ServerOptions(port=70000)
+
+
+def test_a_user_is_added_by_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    file = tmp_path / "users"
+    monkeypatch.setattr("sys.stdin", io.StringIO("a long password\n"))
+    assert main(["serve", "--password-file", str(file), "--set-password", "ada"]) == 0
+    assert is_password("a long password", read_users(file)["ada"])
+    said = capsys.readouterr()
+    assert "ada" in said.err and "a long password" not in said.err + said.out
+    assert main(["serve", "--set-password", "ada"]) == 2 and "--password-file" in capsys.readouterr().err
+    assert main(["serve", "--host", "0.0.0.0"]) == 2 and "--password-file" in capsys.readouterr().err

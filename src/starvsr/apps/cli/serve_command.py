@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +104,9 @@ def _set_password(path: Path | None, name: str) -> None:
 
     if path is None:
         raise click.UsageError("--set-password needs --password-file, the file to write to")
-    stdin = click.get_text_stream("stdin")
-    if stdin.isatty():
+    if sys.stdin.isatty():
         password = click.prompt(f"password of {name}", hide_input=True, confirmation_prompt=True, err=True)
     else:
-        password = stdin.readline().rstrip("\r\n")
+        password = sys.stdin.readline().rstrip("\r\n")
     set_password(path, name, password)
     remark(f"{path}: {name} has a password now; restart the server for it to hold")
