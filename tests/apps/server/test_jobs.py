@@ -62,15 +62,17 @@ def test_pause_resume_and_cancel(client: Any, doubles: Doubles) -> None:
     assert waiting["position"] == 0 and client.post(f"/api/v1/jobs/{second}/pause").json()["state"] == "paused"
     client.post(f"/api/v1/jobs/{first}/pause")
     paused = state_is(client, first, "paused")
-    assert paused["progress"] is None and not paused["is_stopping"]
+    assert paused["progress"] is None and not paused["is_stopping"] and paused["expires"] is not None
     again = client.post(f"/api/v1/jobs/{first}/pause")
     assert again.status_code == 409 and again.json()["error"]["code"] == "wrong_state"
     assert client.post(f"/api/v1/jobs/{first}/resume").status_code == 200
-    state_is(client, first, "running")
+    assert state_is(client, first, "running")["expires"] is None
     client.post(f"/api/v1/jobs/{first}/cancel")
     assert state_is(client, first, "cancelled")["progress"] is None
     assert not client.app.state.context.places.folder(client.app.state.context.store.job(first)).exists()
     assert client.post(f"/api/v1/jobs/{first}/resume").status_code == 409
+    client.app.state.context.dispatcher.expire(time.time() + 1)
+    assert client.get("/api/v1/jobs").json() == []  # a job that is paused for long expires, too
 
 
 def test_a_full_queue_is_told_with_a_time(client: Any, doubles: Doubles) -> None:

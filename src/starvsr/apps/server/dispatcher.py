@@ -20,7 +20,7 @@ from typing import Any, Literal
 from starvsr.apps.server.checks import check_job
 from starvsr.apps.server.errors import RefusedError, no_such, queue_full
 from starvsr.apps.server.places import Places
-from starvsr.apps.server.records import WAITING, JobRecord, State
+from starvsr.apps.server.records import UNFINISHED, WAITING, JobRecord, State
 from starvsr.apps.server.settings import ServerSettings
 from starvsr.apps.server.store import Store
 from starvsr.apps.server.worker_process import WorkerDiedError, WorkerProcess
@@ -94,15 +94,13 @@ class Dispatcher:
         options = self._settings.options
         with self._store.locked():
             waiting = self._store.jobs(states=WAITING)
-            mine = sum(one.user == job.user for one in waiting)
+            mine = len(self._store.jobs(job.user, UNFINISHED))
             if len(waiting) >= options.max_jobs:
                 raise queue_full(
                     f"{len(waiting)} jobs are waiting or running, as many as are allowed", self.retry_after()
                 )
             if mine >= options.max_jobs_per_user:
-                raise queue_full(
-                    f"{mine} jobs of yours are waiting or running, as many as are allowed", self.retry_after()
-                )
+                raise queue_full(f"{mine} jobs of yours are not finished, as many as are allowed", self.retry_after())
             self.need_disk(0)
             self._store.add_job(job)
         self._notify()
@@ -319,7 +317,7 @@ class Dispatcher:
 
     def _end_as(self, job: JobRecord, wish: Wish) -> None:
         if wish in ("paused", "queued"):
-            self._store.change(job.id, state=wish)
+            self._store.change(job.id, state=wish, finished=time.time() if wish == "paused" else None)
             return
         self._places.remove(job)
         if wish == "deleted":
@@ -340,9 +338,9 @@ class Dispatcher:
             self._sleep(_TIDY_EVERY, wakes=False)
 
     def expire(self, before: float) -> None:
-        """Remove jobs that ended, and uploads that nobody used, before a time in seconds since the epoch."""
+        """Remove jobs that ended or paused, and uploads that came, before a time in seconds since the epoch."""
         for job in self._store.jobs():
-            if job.is_finished and (job.finished or job.created) < before:
+            if (job.is_finished or job.state == "paused") and (job.finished or job.created) < before:
                 with contextlib.suppress(RefusedError):
                     self.delete(job.id, job.user)
         for upload in self._store.uploads():

@@ -49,7 +49,7 @@ class JobRecord:
         state: Where it is.
         created: Seconds since the epoch.
         started: When a worker first took it.
-        finished: When it ended.
+        finished: When it ended, or paused.
         message: Why it failed, in one line.
         facts: Of the input.
         result: Of the output.
