@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from starvsr.apps.cli.exit_codes import Stopped
 from starvsr.apps.cli.flags import Function, GroupedCommand, GroupedOption, flag_of
 from starvsr.apps.cli.terminal import remark, say
 from starvsr.apps.server.settings import ServerOptions, ServerSettings
@@ -39,7 +40,10 @@ def _serve(settings: ServerSettings) -> None:
     def ready(address: str) -> None:
         say(f"{address}: the API is at {address}/api/v1; Ctrl-C ends it, and jobs go on with the next start")
 
-    run(settings, ready)
+    try:
+        run(settings, ready)
+    except (Stopped, KeyboardInterrupt):  # by now the queue is closed
+        remark("stopped: jobs go on with the next start")
 
 
 @click.command(cls=GroupedCommand, examples=_EXAMPLES, short_help="Serve an HTTP API with a queue of jobs.")
