@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from starvsr.engine.progress import UpscaleResult as UpscaleResult
     from starvsr.errors import StarVsrError as StarVsrError
     from starvsr.families.options import UpscaleOptions as UpscaleOptions
+    from starvsr.previewing import open_preview as open_preview
+    from starvsr.streaming import open_stream as open_stream
+    from starvsr.streaming import stream as stream
     from starvsr.video import VideoInfo as VideoInfo
     from starvsr.video import probe as probe
 
@@ -42,8 +45,11 @@ _HOMES = {
     "errors": "starvsr.errors",
     "load_pipeline": "starvsr.api",
     "load_upscaler": "starvsr.api",
+    "open_preview": "starvsr.previewing",
+    "open_stream": "starvsr.streaming",
     "prepare": "starvsr.api",
     "probe": "starvsr.video",
+    "stream": "starvsr.streaming",
     "upscale": "starvsr.api",
 }
 
@@ -59,8 +65,11 @@ __all__ = [
     "__version__",
     "load_pipeline",
     "load_upscaler",
+    "open_preview",
+    "open_stream",
     "prepare",
     "probe",
+    "stream",
     "upscale",
 ]
 

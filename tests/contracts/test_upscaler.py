@@ -27,7 +27,7 @@ from starvsr.errors import OptionError
 from starvsr.families.bicubic import BicubicUpscaler
 from starvsr.families.causal_sr.pipeline import CausalPipeline
 from starvsr.families.causal_sr.spec import CAUSAL_SR
-from starvsr.families.job_settings import complete_options, job_settings, plain_settings
+from starvsr.families.job_settings import blended_detail, complete_options, job_settings, plain_settings
 from starvsr.families.options import UpscaleOptions, default_of, model_options
 from starvsr.families.registry import get_entry
 from starvsr.families.settings import PROMPT_SOURCES
@@ -293,6 +293,9 @@ def test_every_setting_given_with_a_loaded_model_changes_the_output_or_is_refuse
         return
     if setting in PROMPT_SOURCES:  # by these the prompt is found before the model is asked: tests/jobs/prompts
         assert job.values == {} and "prompt" in model.traits_for({}).accepts
+        return
+    if setting == "detail":  # done when frames are finished, by the engine: tests/families/test_job_settings.py
+        assert job.values == {} and blended_detail(model, options) == SAMPLES["detail"]
         return
     if setting == "seed":
         assert job.seed == SAMPLES["seed"]

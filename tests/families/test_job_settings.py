@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ import torch
 from PIL import Image
 
 import starvsr
-from starvsr.errors import JobError, OptionError
+from starvsr.errors import Cancelled, JobError, OptionError
 from starvsr.families.bicubic import BicubicUpscaler
 from starvsr.families.star_i2vgen.pipeline import StarI2VGenPipeline
 from starvsr.families.star_small.pipeline import StarSmallUpscaler
 from starvsr.jobs.folder import job_path
+from starvsr.jobs.provenance import provenance_of
 from tests.support.doubles import NearestUpscaler
 from tests.support.tiny_star import TinyStar
 
@@ -50,6 +52,44 @@ def test_another_model_than_the_loaded_one_is_refused(frames: Path, tmp_path: Pa
         starvsr.prepare(frames, out, starvsr.UpscaleOptions(model="star-light"), upscaler=BicubicUpscaler())
     job = starvsr.prepare(frames, out, upscaler=BicubicUpscaler(), model="bicubic")
     assert job.options.model == "bicubic" and not list(tmp_path.glob("o*"))
+
+
+def test_every_model_takes_detail_and_a_resumed_job_keeps_it(
+    frames: Path, tmp_path: Path, small: StarSmallUpscaler
+) -> None:
+    """0 is the bicubic enlargement, 1 the model's result; between them what is asked for is recorded."""
+
+    def made(name: str, **values: Any) -> np.ndarray:
+        out = tmp_path / name
+        starvsr.upscale(frames, out, **{"upscaler": small, **SMALL, **values})
+        return np.stack([np.asarray(Image.open(path)).astype(int) for path in sorted(out.glob("*.png"))])
+
+    plain, full = made("plain"), made("full", detail=1)
+    assert np.array_equal(plain, full)
+    bicubic = made("bicubic", upscaler=BicubicUpscaler())
+    assert np.abs(made("none", detail=0) - bicubic).max() <= 1 and np.abs(plain - bicubic).max() > 5
+    assert np.abs(made("half", detail="0.5") - (plain + bicubic) / 2).max() <= 1.5
+    job = starvsr.prepare(frames, tmp_path / "o.mkv", upscaler=small, detail=0.5, **SMALL)
+    assert provenance_of(job)["options"]["detail"] == 0.5 and job.options.as_flags()[2:4] == ["--detail", "0.5"]
+    cancel = starvsr.CancelToken()
+    long = tmp_path / "long"
+    long.mkdir()
+    for index in range(24):
+        (long / f"{index:03}.png").write_bytes((frames / "000.png").read_bytes())
+    values = {**SMALL, "detail": 0.5, "upscaler": small, "segment": 8}
+
+    def stop(progress: starvsr.Progress) -> None:
+        if progress.num_done >= 18:
+            cancel.cancel()
+
+    out = tmp_path / "long.mkv"
+    with pytest.raises(Cancelled):
+        starvsr.upscale(long, out, on_progress=stop, cancel=cancel, **values)
+    with pytest.raises(JobError, match=r"--detail: 0\.5 before, none now"):
+        starvsr.upscale(long, out, **{**values, "detail": None})
+    assert starvsr.upscale(long, out, **values).num_kept > 0
+    starvsr.upscale(long, tmp_path / "undisturbed.mkv", **values)
+    assert out.read_bytes() == (tmp_path / "undisturbed.mkv").read_bytes()
 
 
 def test_other_weights_precision_or_device_than_loaded_are_refused(

@@ -1,6 +1,6 @@
 """From the frames of one segment to the frames that are written. Knows no files and no threads.
 
-Tiles, network, blending; then, one frame at a time, colour transfer, final size, alpha, rounding.
+Tiles, network, blending; then, one frame at a time, colour transfer, detail, final size, alpha, rounding.
 Enlarged frames are held as uint16 [H, W, 3] that spread [-1, 1] over 0..65535: half the memory of float32, and
 exact for 8 to 12 bits. Tiles and neighbouring segments are added up in these integers.
 """
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from starvsr.engine.allocator import trim_heap
 from starvsr.engine.clip_fit import ClipFit
+from starvsr.engine.detail import blend_with_enlargement
 from starvsr.engine.segments import Segment
 from starvsr.engine.tiles import Tile, TileGrid
 from starvsr.engine.upscaler import Session
@@ -172,12 +173,14 @@ class Finish:
         height: Height of the output in pixels.
         color: "none", "adain" or "wavelet".
         keep_alpha: Whether the output holds the input's alpha; it is enlarged independently.
+        detail: Share of the result, 0 to 1, the rest being the bicubic enlargement of the input; None is the result.
     """
 
     width: int
     height: int
     color: str = "none"
     keep_alpha: bool = False
+    detail: float | None = None
 
     def __call__(self, codes: U16Frames, lq: Pixels) -> Pixels:
         """Finish one frame.
@@ -196,13 +199,20 @@ class Finish:
         return np.concatenate([rgb, _rounded(resize(alpha, self.height, self.width), lq.dtype)], axis=2)
 
     def _rgb(self, codes: U16Frames, lq: Pixels) -> Pixels:
+        color = self.color
+        if self.detail is not None:
+            if color != "none":  # before the blend: the enlargement has the input's colours
+                codes = to_codes(self._colored(codes, lq).permute(1, 2, 0)).to(torch.uint16).numpy()
+                color = "none"
+            codes = blend_with_enlargement(codes, lq, self.detail)
         same_size = codes.shape[:2] == (self.height, self.width)
-        if same_size and self.color == "none":
+        if same_size and color == "none":
             return _ROUND_TO_8_BITS[codes] if lq.dtype == np.uint8 else codes.copy()  # no view of the segment
-        hq = from_codes(codes)  # [3, H, W]
-        if self.color != "none":
-            hq = _with_colors(hq, to_unit(lq[None, :, :, :3])[:, 0], self.color)
+        hq = from_codes(codes) if color == "none" else self._colored(codes, lq)  # [3, H, W]
         return _rounded(hq if same_size else resize(hq, self.height, self.width), lq.dtype)
+
+    def _colored(self, codes: U16Frames, lq: Pixels) -> Tensor:
+        return _with_colors(from_codes(codes), to_unit(lq[None, :, :, :3])[:, 0], self.color)
 
 
 def _with_colors(hq: Tensor, lq: Tensor, color: str) -> Tensor:

@@ -70,6 +70,8 @@ def job_settings(
     values = {name: getattr(options, name) for name, _ in model_options()}
     given = {name: value for name, value in values.items() if value != default_of(name)}
     given.pop("seed", None)  # asks for the same bytes again, which a model without noise gives anyway
+    if blended_detail(upscaler, options) is not None:
+        given.pop("detail")
     if given.get("steps") == plain.num_steps and "steps" not in plain.accepts:
         given.pop("steps")  # what it does anyway
     for name in given:
@@ -85,6 +87,17 @@ def job_settings(
         values=job,
     )
     return settings, traits
+
+
+def blended_detail(upscaler: Upscaler, options: UpscaleOptions) -> float | None:
+    """Return the share of the model's result in finished frames; None where the model itself honours ``detail``.
+
+    Args:
+        upscaler: The loaded model.
+        options: As `complete_options` returns them.
+    """
+    traits = upscaler.traits_for({})
+    return None if "detail" in traits.accepts | traits.loads else options.detail
 
 
 def plain_settings(upscaler: Upscaler, *, seed: int = 0, num_steps: int | None = None, **values: Any) -> JobSettings:

@@ -41,6 +41,11 @@ def load_upscaler(name: str | None = None, *, device: str = "auto", **settings: 
     for key in given:
         if key in PROMPT_SOURCES and key in known:
             raise OptionError(f"{flag_name(key)} is an option of a job: give it to `upscale` or `prepare`")
+        if key == "detail" and key not in known:
+            raise OptionError(
+                f"--detail is an option of a job of {name}, done when frames are finished: give it to `upscale` or "
+                "`prepare`"
+            )
         if key not in known:
             raise OptionError(f"model {name} has no use for {flag_name(key)}: leave it out")
     if "weights" in given:
@@ -52,6 +57,8 @@ def load_upscaler(name: str | None = None, *, device: str = "auto", **settings: 
 def load_for(options: UpscaleOptions, device: str | None = None) -> Upscaler:
     """Load the model that the options name, on their device or another one."""
     left_out = {"steps", "seed"}
+    if "detail" not in load_names(get_entry(options.model).settings):  # done when frames are finished
+        left_out.add("detail")
     if reads_text(options):  # else they are refused
         left_out.update(PROMPT_SOURCES)
     settings = {name: getattr(options, name) for name, _ in model_options() if name not in left_out}

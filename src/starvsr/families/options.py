@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from starvsr.errors import OptionError
-from starvsr.families.causal_sr.settings import DetailSettings
 from starvsr.families.settings import (
+    DetailSettings,
     ExactSettings,
     PrecisionSettings,
     SamplingSettings,

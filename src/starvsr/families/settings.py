@@ -43,6 +43,26 @@ class SamplingSettings(WeightsSettings):
 
 
 @dataclass(frozen=True)
+class DetailSettings:
+    """How far the result goes from the faithful enlargement of the input.
+
+    A family that names this among its settings does it itself, with its weights. For all others the engine blends
+    finished frames with the bicubic enlargement (`starvsr.engine.detail`), so every model accepts it.
+    """
+
+    detail: float | None = option(
+        None,
+        "How far the result goes from the plain enlargement of the input (0) towards the model's (1, the default). "
+        "Weights of causal-sr with two ends are taken between faithful (0) and vivid (1; default: halfway).",
+        MODEL,
+        "float",
+        minimum=0,
+        maximum=1,
+        loads=True,
+    )
+
+
+@dataclass(frozen=True)
 class PrecisionSettings:
     """The number type of the network."""
 

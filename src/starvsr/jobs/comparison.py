@@ -5,7 +5,7 @@ Made from the finished output, read back, so that what is compared is what the u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -125,20 +125,34 @@ def comparison_sheet(before: Bytes, after: Bytes, labels: tuple[str, str]) -> Im
         after: uint8 [H, W, 3], the result.
         labels: Names of the two columns.
     """
-    height, width = after.shape[:2]
-    result = Image.fromarray(np.ascontiguousarray(after))
+    return contact_sheet(before, {labels[1]: after}, labels[0])
+
+
+def contact_sheet(before: Bytes, results: Mapping[str, Bytes], enlarged: str = "bicubic") -> Image.Image:
+    """Draw results of one frame side by side, and below them the parts with most detail, enlarged.
+
+    Args:
+        before: uint8 [h, w, 3], the input; its bicubic enlargement is the first column.
+        results: uint8 [H, W, 3] each, all of one size, by what is written on their columns.
+        enlarged: What is written on the first column.
+    """
+    height, width = next(iter(results.values())).shape[:2]
     bicubic = Image.fromarray(np.ascontiguousarray(before)).resize((width, height), Image.Resampling.BICUBIC)
+    columns = [(enlarged, bicubic)]
+    columns += [(label, Image.fromarray(np.ascontiguousarray(after))) for label, after in results.items()]
     boxes = [(0, 0, width, height), *detailed_boxes(before, width, height)]
     column = min(SHEET_COLUMN, max(width, 160))
     rows = [round(column * (box[3] - box[1]) / (box[2] - box[0])) for box in boxes]
-    sheet = Image.new("RGB", (2 * column + _LINE, sum(rows) + _LINE * (len(rows) - 1)), "white")
+    size = (len(columns) * (column + _LINE) - _LINE, sum(rows) + _LINE * (len(rows) - 1))
+    sheet = Image.new("RGB", size, "white")
     top = 0
     for box, row in zip(boxes, rows, strict=True):
-        for place, picture in ((0, bicubic), (column + _LINE, result)):
+        for number, (label, picture) in enumerate(columns):
+            place = number * (column + _LINE)
             grows = box[2] - box[0] < column
             filter_ = Image.Resampling.NEAREST if grows else Image.Resampling.LANCZOS
             sheet.paste(picture.crop(box).resize((column, max(1, row)), filter_), (place, top))
-            _label(sheet, labels[0] if place == 0 else labels[1], place, top, max(10, column // 40))
+            _label(sheet, label, place, top, max(10, column // 40))
         top += row + _LINE
     return sheet
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starvsr.engine.render import Finish
 from starvsr.engine.segment_task import RenderSettings
 from starvsr.engine.stream import StreamSettings
+from starvsr.families.job_settings import blended_detail
 from starvsr.jobs.job import Job
 from starvsr.jobs.model_reference import reference_of
 
@@ -18,6 +19,12 @@ def stream_settings(job: Job, input_sha256: str) -> StreamSettings:
     """
     return StreamSettings(
         RenderSettings(job.plan, job.settings, job.traits, reference_of(job.upscaler), input_sha256),
-        Finish(job.width, job.height, job.options.color or job.traits.color, keep_alpha=job.info.has_alpha),
+        Finish(
+            job.width,
+            job.height,
+            job.options.color or job.traits.color,
+            keep_alpha=job.info.has_alpha,
+            detail=blended_detail(job.upscaler, job.options),
+        ),
         finish_behind=job.device != "cpu",
     )

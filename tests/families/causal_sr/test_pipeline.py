@@ -11,7 +11,9 @@ import torch
 from starvsr.errors import OptionError, WeightsError
 from starvsr.families.causal_sr.pipeline import CausalPipeline, load
 from starvsr.families.causal_sr.spec import CAUSAL_SR
+from starvsr.families.job_settings import blended_detail, complete_options, job_settings
 from starvsr.families.loading import load_upscaler
+from starvsr.families.options import UpscaleOptions
 from starvsr.models.causal_sr import CausalSR, CausalSRConfig
 from starvsr.models.weight_ends import join_ends
 from starvsr.models.weights import read_tensors, save_weights
@@ -110,7 +112,16 @@ def test_detail_goes_from_one_end_to_the_other(weights: Path, tmp_path: Path) ->
     assert torch.equal(made(None), made(0.5))
     distances = [float((made(detail) - one).abs().mean()) for detail in (0.25, 0.5, 1.0)]
     assert 0 < distances[0] < distances[1] < distances[2]
-    with pytest.raises(OptionError, match="holds one end"):
-        load_upscaler("causal-sr", weights=weights, device="cpu", detail=0.5)
-    with pytest.raises(OptionError, match="--detail"):
+    both = load(CAUSAL_SR, weights=file, precision="fp32", detail=0.25)
+    assert blended_detail(both, complete_options(both, UpscaleOptions(model="causal-sr"))) is None
+    with pytest.raises(OptionError, match=r"loaded already, with --detail 0\.25"):
+        complete_options(both, UpscaleOptions(model="causal-sr", detail=0.5))
+
+
+def test_with_one_end_detail_is_left_to_finished_frames(weights: Path) -> None:
+    single = load_upscaler("causal-sr", weights=weights, device="cpu", detail=0.25)
+    for asked, done in ((None, 0.25), (0.75, 0.75)):
+        options = complete_options(single, UpscaleOptions(model="causal-sr", detail=asked))
+        assert blended_detail(single, options) == done and job_settings(single, options)[0].values == {}
+    with pytest.raises(OptionError, match="--detail is an option of a job"):
         load_upscaler("star-small", device="cpu", detail=0.5)

@@ -88,8 +88,12 @@ def options_of(values: dict[str, Any]) -> UpscaleOptions:
 
 
 def _flag(name: str, info: OptionInfo) -> Callable[[Function], Function]:
+    return flag_of(name, info, default_of(name))
+
+
+def flag_of(name: str, info: OptionInfo, default: object) -> Callable[[Function], Function]:
+    """Make the flag of an option."""
     flag = flag_name(name)
-    default = default_of(name)
     if info.kind == "flag":
         words = [*_SHORT.get(name, ()), f"{flag}/--no-{flag[2:]}" if default else flag]
         return click.option(

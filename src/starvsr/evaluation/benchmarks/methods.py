@@ -213,7 +213,7 @@ def _check(method: Method) -> None:
 
         settings = MODELS[method.model].settings
         general = {name for name, _ in option_infos()} - _model_names()
-        refused = set(method.options) - general - job_names(settings) - load_names(settings) - {"seed"}
+        refused = set(method.options) - general - job_names(settings) - load_names(settings) - {"seed", "detail"}
         if refused:
             raise OptionError(f"--option {method.label}.{min(refused)}: model {method.model} has no use for it")
     own = _model_names() & set(method.options) - {"seed"}

@@ -48,15 +48,26 @@ class CausalPipeline(ClipUpscaler):
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         loaded_with: Mapping[str, Any] | None = None,
+        takes_detail: bool = False,
     ) -> None:
-        """Put the parts together; `load` makes them by name."""
+        """Put the parts together; `load` makes them by name.
+
+        Args:
+            spec: The entry.
+            network: The network, with its weights.
+            digest: SHA-256 of the file of weights.
+            device: Where the network computes.
+            dtype: Number type of the network.
+            loaded_with: Options that it was loaded with.
+            takes_detail: Whether the weights hold two ends, so that ``detail`` is done by them.
+        """
         self.name, self.scale, self.device = spec.name, spec.scale, device
         self.loaded_with = loaded_with or {}
         network = network.eval().requires_grad_(False).to(device, dtype)
         self.network: CausalSR = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.traits = Traits(
             accepts=frozenset(),
-            loads=load_names(CausalSRSettings),
+            loads=load_names(CausalSRSettings) - (frozenset() if takes_detail else {"detail"}),
             overlap=network.config.memory,
             overlap_after=0,
             tile_overlap=network.config.reach,
@@ -100,10 +111,11 @@ def load(
         device: Where the network computes.
         weights: What ``starvsr export`` wrote; its metadata have the sizes that differ from the entry's.
         precision: "fp32", "fp16", "bf16", or "auto" (None) for what is fast and safe on the device.
-        detail: Place between the two ends that the weights hold, 0 faithful to 1 vivid; None is halfway.
+        detail: Place between the two ends that the weights hold, 0 faithful to 1 vivid; None is halfway. With one end
+            only it is the default of jobs, done when frames are finished.
 
     Raises:
-        OptionError: A precision that the device has not, or a detail for weights with one end only.
+        OptionError: A precision that the device has not.
         WeightsError: No weights were given, or they are damaged or of another network.
     """
     if weights is None:
@@ -112,7 +124,9 @@ def load(
         )
     path = Path(weights)
     network = CausalSR(stored_config(spec.network, path))
-    tensors = chosen_tensors(path, detail)
+    stored = read_tensors(path)
+    both_ends = has_ends(stored)
+    tensors = between_ends(stored, DEFAULT_DETAIL if detail is None else detail) if both_ends else stored
     check_fit(network.state_dict(), tensors, path)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     if device == "cpu":
@@ -125,6 +139,7 @@ def load(
         device=device,
         dtype=choose_dtype(precision or "auto", device),
         loaded_with={name: value for name, value in given.items() if value is not None},
+        takes_detail=both_ends,
     )
 
 

@@ -1,0 +1,51 @@
+"""What the routes share, and how they find it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from starvsr.apps.server.dispatcher import Dispatcher
+from starvsr.apps.server.login import COOKIE, Login
+from starvsr.apps.server.places import Places
+from starvsr.apps.server.receiving import Receiver
+from starvsr.apps.server.settings import ServerSettings
+from starvsr.apps.server.store import Store
+from starvsr.jobs.lock import JobLock
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts of a running server."""
+
+    settings: ServerSettings
+    places: Places
+    store: Store
+    dispatcher: Dispatcher
+    login: Login
+    receiver: Receiver
+    models: tuple[str, ...]
+    lock: JobLock
+
+
+def context_of(request: Request) -> Context:
+    """Return the server that a request came to."""
+    context: Context = request.app.state.context
+    return context
+
+
+def user_of(request: Request) -> str:
+    """Return who sends a request.
+
+    Raises:
+        RefusedError: There is a login, and the request has no valid token.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    given = token if scheme.lower() == "bearer" else request.cookies.get(COOKIE)
+    return context_of(request).login.user(given)
+
+
+Server = Annotated[Context, Depends(context_of)]
+User = Annotated[str, Depends(user_of)]

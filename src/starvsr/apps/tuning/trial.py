@@ -1,0 +1,95 @@
+"""One trial, in a process of its own, so that its memory is its own and running out of it ends nothing else.
+
+    python -m starvsr.apps.tuning.trial    (reads a JSON object on standard input, writes one on standard output)
+
+The same part is upscaled three times: shortly to get warm, whole, and shortly again; the difference of the last two
+is the time for each frame.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from starvsr.errors import StarVsrError
+
+_FEW = 4  # the short runs are this many times shorter
+
+
+def run_trial(order: dict[str, Any]) -> dict[str, Any]:
+    """Do a trial.
+
+    Args:
+        order: ``source``, ``out`` (file of the result), ``options``, ``start`` and ``seconds`` as text.
+
+    Returns:
+        Seconds, frames, memory, size and plan.
+
+    Raises:
+        StarVsrError: The options cannot be honoured, or the clip cannot be read.
+    """
+    from starvsr.api import prepare
+    from starvsr.families.loading import load_for
+    from starvsr.families.options import options_from
+    from starvsr.jobs.executors import first_device
+
+    source, out = Path(order["source"]), Path(order["out"])
+    start, seconds = Fraction(order["start"]), Fraction(order["seconds"])
+    options = options_from({**order["options"], "start": start, "overwrite": True})
+    began = time.perf_counter()
+    upscaler = load_for(options, device=first_device(options) if options.devices else None)
+    load_seconds = time.perf_counter() - began
+    runs = []
+    for length in (seconds / _FEW, seconds, seconds / _FEW):
+        target = out if length == seconds else out.with_name(f"short{out.suffix}")
+        began = time.perf_counter()
+        job = prepare(source, target, options, upscaler=upscaler, duration=length)
+        result = job.run()
+        runs.append((result.num_frames, time.perf_counter() - began))
+        if target != out:
+            target.unlink()
+    return {
+        "load_seconds": load_seconds,
+        "few": runs[2],
+        "many": runs[1],
+        "peak_memory": _peak_memory(job.device),
+        "width": job.width,
+        "height": job.height,
+        "device": job.device,
+        "plan": job.plan.describe(),
+    }
+
+
+def _peak_memory(device: str) -> dict[str, int]:
+    """Return the largest memory in bytes, of the process and of the device."""
+    from starvsr.engine.progress import peak_memory_bytes
+
+    found = {"process": peak_memory_bytes()}
+    if device.startswith("cuda"):
+        import torch
+
+        found["device"] = int(torch.cuda.max_memory_reserved(device))
+    return found
+
+
+def main() -> None:
+    """Serve the process that started this one."""
+    reply = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print is no reply
+    try:
+        found = run_trial(json.load(sys.stdin))
+    except StarVsrError as error:
+        found = {"error": " ".join(str(error).split())}
+    except Exception as error:
+        found = {"error": f"unexpected {type(error).__name__}: {error}; please report it"}
+    json.dump(found, reply)
+    reply.close()
+
+
+if __name__ == "__main__":
+    main()
