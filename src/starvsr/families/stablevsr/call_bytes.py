@@ -104,7 +104,8 @@ def _trace(
     with torch.inference_mode(False), torch.no_grad():
         own = FrameDecoder(vae, torch.float32)
         decode, decode_strips = _of_one_frame(decoding(own)), _once(decoding(own, strips=True))
-        guided, guide_strips = decode, decode_strips
+        guided = decode
+        guide_strips: Callable[[ClipSize], int] | None = decode_strips
         if small is not None:
             given = build_empty(lambda: GuidanceDecoder(small)).to(dtype)
             guided, guide_strips = _of_one_frame(decoding(given)), None
