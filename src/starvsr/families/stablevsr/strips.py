@@ -194,7 +194,7 @@ def _strips(source: Rows, max_elements: int) -> Iterator[slice]:
     channels, height, width = source.size
     count = max(LEAST_ROWS, max_elements // (channels * width))
     parts = [slice(start, min(start + count, height)) for start in range(0, height, count)]
-    if isinstance(source, Stored) or len(parts) < 4 or not _is_meta(source):
+    if len(parts) < 4 or not _is_meta(source):
         return iter(parts)
     return iter([*parts[:3], parts[-1]])  # of shapes without values these tell all
 
@@ -209,15 +209,14 @@ def _frozen(norm: nn.GroupNorm, source: Rows, max_elements: int) -> Callable[[Te
     """Return a group norm for strips with the statistics of the whole map."""
     counts, found = [], []
     for part in _strips(source, max_elements):
-        strip = source.rows(part.start, part.stop).unflatten(1, (norm.num_groups, -1))[0]
-        found.append(torch.stack([torch.stack(torch.var_mean(each.float(), correction=0)) for each in strip]))
+        strip = source.rows(part.start, part.stop)[0].float()
+        found.append(torch.stack(torch.var_mean(strip, (1, 2), correction=0)))
         counts.append(part.stop - part.start)
-    shares = torch.tensor(counts, dtype=torch.float64) / sum(counts)
-    variances, means = torch.stack(found).double().unbind(2)
-    shares = shares.to(means.device)[:, None]
-    mean = (shares * means).sum(0)
-    variance = (shares * (variances + (means - mean).square())).sum(0)
+    variances, means = torch.stack(found, 1).double().unbind(0)
+    shares = torch.tensor(counts, dtype=torch.float64, device=means.device)[:, None] / sum(counts)
+    mean, variance = _joined(means, variances, shares, 0)  # of each channel
     each = norm.num_channels // norm.num_groups
+    mean, variance = _joined(mean.view(-1, each), variance.view(-1, each), 1 / each, 1)  # of each group
     running = [value.float().repeat_interleave(each) for value in (mean, variance)]
     weight, bias = norm.weight.float(), norm.bias.float()
 
@@ -226,3 +225,10 @@ def _frozen(norm: nn.GroupNorm, source: Rows, max_elements: int) -> Callable[[Te
         return made.to(strip.dtype)
 
     return apply
+
+
+def _joined(means: Tensor, variances: Tensor, shares: Tensor | float, dim: int) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of parts together."""
+    mean = (shares * means).sum(dim, keepdim=True)
+    variance = (shares * (variances + (means - mean).square())).sum(dim)
+    return mean.squeeze(dim), variance
