@@ -9,7 +9,7 @@ Needs neither weights nor a GPU, but torchvision for RAFT. Tests hold the predic
 from __future__ import annotations
 
 import argparse
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ from starvsr.engine.chunk_plan import ChunkPlan, Sizes
 from starvsr.engine.traits import Traits
 from starvsr.errors import ResourceError
 from starvsr.families.options import UpscaleOptions
+from starvsr.families.stablevsr.call_bytes import trace_calls
 from starvsr.families.stablevsr.flow_bytes import flow_bytes
-from starvsr.families.stablevsr.footprint import Maps, StableVSRFootprint, trace_calls
+from starvsr.families.stablevsr.footprint import Maps, StableVSRFootprint
 from starvsr.families.stablevsr.guidance_decoder import GuidanceDecoder
 from starvsr.families.stablevsr.loaded import LoadedNetworks
-from starvsr.families.stablevsr.upscaler import OVERLAP, SEGMENT
+from starvsr.families.stablevsr.plan import WHOLE, StableVSRPlan
+from starvsr.families.stablevsr.upscaler import OVERLAP, SEGMENT, TILE_OVERLAP_PX
 from starvsr.models.flow.dis import DisFlow
 from starvsr.models.flow.raft import RaftFlow, check_raft
 from starvsr.models.int8 import largest_unpacked, to_int8
@@ -57,8 +59,13 @@ def empty_raft() -> RaftFlow:
     return RaftFlow(build_empty(lambda: library.raft_large(weights=None)))
 
 
-def published_networks() -> tuple[Any, Any, Any]:
-    """Return UNet, TCM and autoencoder of the published size on the meta device."""
+@lru_cache(maxsize=2)
+def published_networks(precision: str) -> tuple[Any, Any, Any]:
+    """Return UNet, TCM and autoencoder of the published size on the meta device.
+
+    Args:
+        precision: "fp16", or "int8", which keeps the weights of the first two in 8 bits.
+    """
     library: Any = import_module("diffusers")
     unet = build_empty(lambda: library.UNet2DConditionModel(**UNET))
     channels = (64, 128, 256)
@@ -67,6 +74,10 @@ def published_networks() -> tuple[Any, Any, Any]:
             unet, conditioning_embedding_out_channels=channels, load_weights_from_unet=False
         )
     )
+    for network in (unet, tcm):
+        nn.Module.to(network, torch.float16)
+        if precision == "int8":
+            to_int8(network)
     return unet, tcm, build_empty(lambda: library.AutoencoderKL(**VAE))
 
 
@@ -79,14 +90,9 @@ def footprint(precision: str, flow: str, *, small: bool = False) -> StableVSRFoo
         small: with the small decoder for the guidance.
     """
     decoder = build_empty(GuidanceDecoder).half() if small else None
-    unet, tcm, vae = published_networks()
-    for network in (unet, tcm):
-        nn.Module.to(network, torch.float16)
+    unet, tcm, vae = published_networks(precision)
     networks = {"unet": unet, "tcm": tcm, "vae": vae}
     calls = trace_calls(networks, torch.bfloat16, torch.float16, None if decoder is None else decoder.config)
-    if precision == "int8":
-        to_int8(unet)
-        to_int8(tcm)
     estimator = empty_raft() if flow == "raft" else DisFlow()
     loaded = LoadedNetworks(unet, tcm, vae, estimator, decoder)
     return StableVSRFootprint(
@@ -99,6 +105,7 @@ def footprint(precision: str, flow: str, *, small: bool = False) -> StableVSRFoo
         directions=2,
         flow=partial(flow_bytes, estimator),
         device="cuda",
+        chunked_flow=None if loaded.chunked_flow is None else partial(flow_bytes, loaded.chunked_flow),
     )
 
 
@@ -106,7 +113,7 @@ def plan(made: StableVSRFootprint, size: tuple[int, int], budget: int) -> ChunkP
     """Return the plan for a video of 1000 frames; None if nothing fits."""
     width, height = size
     sizes = Sizes(height, width, 4, 4 * height, 4 * width)
-    traits = Traits(overlap=OVERLAP, tiling="none", segment=SEGMENT)
+    traits = Traits(overlap=OVERLAP, tiling="family", tile_overlap=TILE_OVERLAP_PX, segment=SEGMENT)
     rows, columns = height + -height % 4, width + -width % 4
     request = PlanRequest(sizes, traits, UpscaleOptions(memory=budget), rows, columns, 1.0, 1000)
     try:
@@ -128,11 +135,19 @@ def table() -> str:
                 if found is None:
                     cells.append("no")
                     continue
-                assert found.memory_plan is not None and found.prediction is not None
-                place = found.memory_plan.as_dict()["place"]
-                cells.append(f"{found.length} frames, {place}, {format_size(found.prediction.peak)}")
+                cells.append(cell(found))
             lines.append(f"| {size[0]}x{size[1]} | {kind} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def cell(found: ChunkPlan) -> str:
+    """Return a plan in few words."""
+    plan, prediction = found.memory_plan, found.prediction
+    assert isinstance(plan, StableVSRPlan) and prediction is not None
+    rows, columns = plan.tiles
+    tiles = f", {columns}x{rows} tiles" if plan.tiles != WHOLE else ""
+    pieces = ", strips" * plan.decoding_strips + ", chunks" * plan.chunked_flow
+    return f"{found.length} frames, {plan.place}{tiles}{pieces}, {format_size(prediction.peak)}"
 
 
 def main(arguments: list[str] | None = None) -> int:

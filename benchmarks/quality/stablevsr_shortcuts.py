@@ -1,4 +1,4 @@
-"""What StableVSR's borders and shortcuts change: overlap of segments, number types, fewer guided steps.
+"""What StableVSR's borders and shortcuts change: overlap of segments, tiles, number types, fewer guided steps.
 
     python -m benchmarks.quality.stablevsr_shortcuts [--weights FOLDER] [--frames 16] [--steps 8] [--write PAGE]
     python -m benchmarks.quality.stablevsr_shortcuts --weights FOLDER --guidance-decoder FOLDER
@@ -30,9 +30,12 @@ from benchmarks.marked import replace_marked
 from starvsr.engine.segments import Segment
 from starvsr.families.job_settings import plain_settings
 from starvsr.families.registry import get_entry
+from starvsr.families.stablevsr.plan import StableVSRPlan
+from starvsr.families.stablevsr.tiles import axes_of_tiles
 
 MARKS = {
-    name: (f"<!-- stablevsr {name}: begin -->", f"<!-- stablevsr {name}: end -->") for name in ("overlap", "options")
+    name: (f"<!-- stablevsr {name}: begin -->", f"<!-- stablevsr {name}: end -->")
+    for name in ("overlap", "options", "tiles")
 }
 OVERLAPS = (0, 1, 2, 4, 6, 8)
 DISTANCES = (0, 1, 2, 4, 7)
@@ -45,6 +48,13 @@ SHORTCUTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("`--texture-end 0.5`", {"texture_end": 0.5}),
     ("`--texture-scale 0`", {"texture_scale": 0.0}),
 )
+TILED_SIZE = 64, 96
+TILES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("decoder in strips", {"decoding_strips": True}),
+    ("UNet and TCM in 2 tiles", {"tiles": (1, 2)}),
+    ("UNet and TCM in 4 tiles", {"tiles": (2, 2)}),
+)
+"""What is cut, in frames of `TILED_SIZE` latent cells; tiles share 16 cells."""
 
 
 def moving_photo(frames: int, height: int = 32, width: int = 48, step: int = 3) -> Tensor:
@@ -158,6 +168,46 @@ def option_table(load: Callable[..., Any], lq: Tensor, steps: int, decoder: Path
     return lines
 
 
+def tile_table(model: Any, lq: Tensor, steps: int) -> list[str]:
+    """Return a table: differences of plans with tiles, and how far lines at their borders stand out.
+
+    A line's change is the root mean square of the step across it, relative to the same of the whole frame; the worst
+    line near a border is told relative to the mean of the others.
+    """
+    whole = planned(model, lq, steps, StableVSRPlan())
+    unit = rms(whole, planned(model, lq, steps, StableVSRPlan(), seed=1))
+    lines = ["| cut | difference | worst line near a border |", "|---|---|---|"]
+    for name, cut in TILES:
+        plan = StableVSRPlan(tile_overlap=16, **cut)
+        made = planned(model, lq, steps, plan)
+        lines.append(f"| {name} | {100 * rms(made, whole) / unit:.3g} % | {worst_line(made, whole, plan):.3f} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def planned(model: Any, lq: Tensor, steps: int, plan: StableVSRPlan, seed: int = 0) -> Tensor:
+    """Return the frames of a clip, made by a plan."""
+    pipeline = model.pipeline()
+    pipeline.memory.apply_plan(plan)
+    return torch.stack(list(pipeline.upscale_frames(lq, slice(None), num_steps=steps, seed=seed)))
+
+
+def worst_line(made: Tensor, whole: Tensor, plan: StableVSRPlan) -> float:
+    """Return the change across the worst line where tiles begin, meet or end, by that of the lines elsewhere."""
+    height, width = (side // 4 for side in made.shape[-2:])
+    worst = 1.0
+    for dim, windows in zip((2, 3), axes_of_tiles(height, width, plan), strict=True):
+        edges = {4 * edge for w in windows for edge in (w.start, w.keep_start, w.stop)} - {0, made.shape[dim]}
+        if not edges:
+            continue
+        others = [each for each in range(4) if each != dim]
+        one, other = (frames.diff(dim=dim).square().mean(others).sqrt() for frames in (made, whole))
+        near = torch.zeros(len(one), dtype=torch.bool)
+        near[torch.tensor(sorted(edges)) - 1] = True
+        worst = max(worst, float((one / other)[near].max() / (one / other)[~near].mean()))
+    return worst
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -179,7 +229,9 @@ def main(arguments: list[str] | None = None) -> int:
 
         lq = moving_photo(given.frames)
         for name in given.tables:
-            if name == "overlap":
+            if name == "tiles":
+                lines = tile_table(load(), moving_photo(max(2, given.frames // 4), *TILED_SIZE), given.steps)
+            elif name == "overlap":
                 lines = overlap_table(load(), lq, given.steps, given.scales, given.overlaps)
             else:
                 lines = option_table(load, lq[:, :, : given.frames // 2], given.steps, given.guidance_decoder)

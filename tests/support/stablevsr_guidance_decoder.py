@@ -31,9 +31,11 @@ def write_decoder(folder: Path, model: Path, seed: int = 3, **entries: Any) -> P
     place.mkdir(parents=True)
     vae = load_file(model / "vae" / TENSORS)
     said = json.loads((model / "vae" / "config.json").read_text())
-    reads = b"".join(vae[f"decoder.conv_in.{kind}"].half().numpy().tobytes() for kind in ("weight", "bias"))
+    reads = b"".join(vae[f"decoder.conv_in.{kind}"].numpy().astype("<f4").tobytes() for kind in ("weight", "bias"))
+    signs = "".join(str(byte >> 7) for byte in reads[3::4])  # the highest bit of each number
+    packed = bytes(int(signs[at : at + 8].ljust(8, "0"), 2) for at in range(0, len(signs), 8))
     config = {"_class_name": "GuidanceDecoder", **SIZES, "scaling_factor": said["scaling_factor"]}
-    config |= {"vae_fingerprint": hashlib.sha256(reads).hexdigest()[:16], **entries}
+    config |= {"vae_fingerprint": hashlib.sha256(packed).hexdigest()[:16], **entries}
     (place / "config.json").write_text(json.dumps(config))
     generator = torch.Generator().manual_seed(seed)
     tensors = {}

@@ -444,6 +444,15 @@ def test_the_plan_counts_what_autograd_keeps(recipe: Path, recomputed: bool) -> 
     assert 0.85 < counted / measured < 1.15
 
 
+def test_the_command_tells_the_plan_and_trains_nothing(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(recipe), "-o", str(tmp_path / "run"), "--plan", "--device-gib", "24"]) == 0
+    told = capsys.readouterr().out
+    assert "activations of 2 clips" in told and "GiB" in told
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_published_recipe_is_planned_without_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("HF_HOME", "HF_HUB_CACHE"):
         monkeypatch.setenv(name, str(tmp_path))

@@ -48,6 +48,11 @@ class MemoryPlan:
         plain: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
         return cls(**plain)
 
+    @property
+    def whole_frames(self) -> bool:
+        """Whether the network sees whole frames."""
+        return self.tiles == (1, 1)
+
     def tilings(self) -> list[tuple[str, tuple[int, int]]]:
         """Return the name of each tiled network with its rows and columns of tiles."""
         return [("network", self.tiles)]

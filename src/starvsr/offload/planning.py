@@ -153,7 +153,7 @@ class _Planning(Generic[PlanT]):
 
     def _is_enough(self, best: Candidate[PlanT]) -> bool:
         """Whether a larger budget is not tried: on a CPU, without one from the user, frames should stay whole."""
-        return self.options.memory != "auto" or self.free is not None or best.plan.tiles == (1, 1)
+        return self.options.memory != "auto" or self.free is not None or best.plan.whole_frames
 
     def _candidates(self) -> list[tuple[Candidate[PlanT], int]]:
         """Return all candidates, with the host memory of each that counts towards the budget."""

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.quality.stablevsr_shortcuts import BothDecoders, GrayPicture
+from benchmarks.quality.stablevsr_shortcuts import BothDecoders, GrayPicture, worst_line
+from starvsr.families.stablevsr.plan import StableVSRPlan
+from starvsr.families.stablevsr.tiles import axes_of_tiles
 
 
 class Pictures(nn.Module):
@@ -31,3 +33,15 @@ def test_the_distance_of_both_decoders_is_told_with_and_without_offsets() -> Non
 
 def test_gray_has_the_size_of_the_picture() -> None:
     assert torch.equal(GrayPicture()(torch.randn(2, 4, 5, 6)), torch.zeros(2, 3, 20, 24))
+
+
+def test_a_line_at_the_border_of_a_tile_stands_out_and_others_do_not() -> None:
+    plan = StableVSRPlan(tile_overlap=16, tiles=(1, 2))
+    rows, columns = axes_of_tiles(64, 96, plan)
+    assert len(rows) == 1 and len(columns) == 2
+    whole = torch.randn(2, 3, 256, 384, generator=torch.Generator().manual_seed(0))
+    step = torch.zeros(384)
+    step[4 * columns[1].start :] = 2.0
+    assert worst_line(whole, whole, plan) == pytest.approx(1)
+    assert worst_line(whole + step, whole, plan) > 1.5
+    assert worst_line(whole + step.roll(40), whole, plan) < 1.1  # a line elsewhere is the picture's

@@ -4,15 +4,22 @@ import json
 import shutil
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
+import starvsr
+from starvsr.errors import UnreadableInputError
 from starvsr.families.registry import get_entry
+from starvsr.families.stablevsr.flows import EnlargedFlows
 from starvsr.families.stablevsr.plan import StableVSRPlan
 from starvsr.families.stablevsr.sampling import Guidance, sample
 from starvsr.offload.weights import OffloadedModule
 from tests.families.stablevsr.clips import clip, run
-from tests.families.stablevsr.test_load import change
+from tests.families.stablevsr.test_load import change, load
+from tests.families.stablevsr.test_sampling import SCHEDULER, Recorder
 
 
 def test_guidance_by_a_prompt_works(model):
@@ -99,8 +106,6 @@ def test_a_trained_tcm_is_taken_from_a_checkpoint_and_from_the_last_folder(folde
 
 
 def test_another_tcm_changes_the_result(folder, model, tmp_path):
-    from safetensors.torch import load_file, save_file
-
     trained = shutil.copytree(folder / "controlnet", tmp_path / "trained")
     path = trained / "diffusion_pytorch_model.safetensors"
     save_file({name: 0.5 * tensor for name, tensor in load_file(path).items()}, path)
@@ -142,11 +147,96 @@ def test_networks_are_not_asked_where_conditioning_has_no_weight(model):
 
 def test_the_guidance_is_not_clamped():
     """As there: the networks have learned values beyond [-1, 1]."""
-    from tests.families.stablevsr.test_sampling import SCHEDULER, Recorder
-
     networks, noise = Recorder(), torch.zeros(1, 4, 4, 4)
     flow = lambda target, source: torch.zeros(1, 2, 16, 16)  # noqa: E731
     guidance = Guidance(warp=lambda frames, _: frames)
     steps = SCHEDULER.timesteps(2)
     sample(networks, SCHEDULER, torch.zeros(2, 3, 4, 4), [noise] * 2, flow, steps, lambda *_: noise, guidance=guidance)
     assert max(told for *_, told, _ in networks.asked if told is not None) == 3
+
+
+def test_the_latents_that_are_given_are_those_that_are_denoised():
+    """There the argument is ignored."""
+    seen = []
+
+    class Watched(Recorder):
+        def predict(self, x, *others):
+            seen.append(x.clone())
+            return super().predict(x, *others)
+
+    latents = [torch.full((1, 4, 4, 4), float(number)) for number in (3, 7)]
+    flow, noise = torch.zeros(1, 2, 16, 16), torch.zeros(1, 4, 4, 4)
+    lq = torch.zeros(2, 3, 4, 4)
+    sample(Watched(), SCHEDULER, lq, latents, lambda *_: flow, SCHEDULER.timesteps(1), lambda *_: noise)
+    assert [float(x.mean()) for x in seen] == [3, 7]
+
+
+class WatchedFlow:
+    """No motion; keeps the pictures that it was asked about."""
+
+    name = "watched"
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, frames, others):
+        self.seen += [frames, others]
+        return torch.zeros(len(frames), 2, *frames.shape[-2:], dtype=frames.dtype)
+
+
+def by_hand(line: np.ndarray) -> np.ndarray:
+    """Enlarge a row of values four times by the cubic of a = -0.75, borders repeated, nothing clamped."""
+
+    def weight(distance: float, a: float = -0.75) -> float:
+        x = abs(distance)
+        if x <= 1:
+            return (a + 2) * x**3 - (a + 3) * x**2 + 1
+        return a * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else 0.0
+
+    made = []
+    for place in ((index + 0.5) / 4 - 0.5 for index in range(4 * len(line))):
+        taps = [int(np.floor(place)) + offset for offset in (-1, 0, 1, 2)]
+        made.append(sum(weight(place - tap) * line[min(max(tap, 0), len(line) - 1)] for tap in taps))
+    return np.array(made)
+
+
+def test_optical_flow_sees_the_bicubic_frames_unclamped():
+    """As there: beside an edge they go beyond [-1, 1]."""
+    line = np.array([-1.0, -1, -1, 1, 1, 1, -1, 1, 1, -1])
+    frame = torch.from_numpy(line).float().expand(1, 3, 9, -1)
+    flow = WatchedFlow()
+    EnlargedFlows(torch.cat([frame, frame.flip(-1)]), flow).estimate([1])
+    target, source = flow.seen
+    assert float(target.max()) > 1.05 and float(target.min()) < -1.05
+    np.testing.assert_allclose(source[0, 1, 20], by_hand(line), atol=1e-5)
+    np.testing.assert_allclose(target[0, 0, 7], by_hand(line[::-1]), atol=1e-5)
+
+
+def test_frames_in_float64_are_taken():
+    """There RAFT cannot run in it: optical flow and networks get float32."""
+    flow = WatchedFlow()
+    frames = clip(2)[0].transpose(0, 1)
+    wide, plain = EnlargedFlows(frames.double(), flow), EnlargedFlows(frames, flow)
+    assert wide(1, 0).dtype == torch.float32 and flow.seen[0].dtype == torch.float32
+    assert plain(1, 0).equal(wide(1, 0)) and flow.seen[0].equal(flow.seen[2])
+
+
+def test_a_clip_in_float64_gives_what_it_does_in_float32(model):
+    assert torch.equal(run(model, clip(2).double(), steps=1), run(model, clip(2), steps=1))
+
+
+@pytest.mark.parametrize("prefix", ["", "text_model."])
+def test_both_namings_of_the_text_tower_are_read(folder, model, prefix):
+    """transformers 5 names its tensors without the prefix that published files have."""
+    path = folder / "text_encoder" / "model.safetensors"
+    save_file({prefix + name.removeprefix("text_model."): each for name, each in load_file(path).items()}, path)
+    assert torch.equal(load(folder)._empty, model._empty)
+
+
+def test_frames_of_different_sizes_in_a_folder_are_told_with_their_name(model, tmp_path):
+    """There they fail inside the networks."""
+    for index, size in enumerate(((36, 32), (36, 32), (40, 32))):
+        Image.new("RGB", size, (90, 60, 30)).save(tmp_path / f"frame_{index}.png")
+    with pytest.raises(UnreadableInputError, match=r"frame_2\.png: 40x32, but the first image is 36x32") as caught:
+        starvsr.upscale(tmp_path / "frame_%d.png", tmp_path / "out.mkv", upscaler=model, steps=1, codec="ffv1")
+    assert "\n" not in str(caught.value)

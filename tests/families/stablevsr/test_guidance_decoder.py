@@ -139,11 +139,12 @@ def test_a_converted_model_folder_carries_it(folder, published, decoder, tmp_pat
     model = shutil.copytree(folder, tmp_path / "models" / "stablevsr")
     assert convert(model, tmp_path / "plain") == 0 and not (tmp_path / "plain" / "guidance_decoder").exists()
     shutil.copytree(decoder / "guidance_decoder", model / "guidance_decoder")
-    whole, half = tmp_path / "whole", tmp_path / "half"
+    whole, half, bf16 = (tmp_path / name for name in ("whole", "half", "bf16"))
     capsys.readouterr()
     assert convert(model, whole) == 0 == convert(model, half, "--dtype", "fp16")
     assert "guidance_decoder/config.json" in capsys.readouterr().out
-    for out in (whole, half):
+    assert convert(model, bf16, "--dtype", "bf16") == 0
+    for out in (whole, half, bf16):
         written, given = (place / "guidance_decoder" / "config.json" for place in (out, decoder))
         assert json.loads(written.read_text()) == json.loads(given.read_text())
         assert "guidance_decoder" in json.loads((out / "model_index.json").read_text())
@@ -313,7 +314,12 @@ def test_it_is_an_option_of_stablevsr_alone(decoder, tmp_path, capsys):
     assert "--guidance-decoder" in capsys.readouterr().err
 
 
-def test_fingerprints_do_not_depend_on_the_number_type(model, published):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_fingerprints_do_not_depend_on_the_number_type(model, published, dtype):
     vae = model._loaded.vae
     first = guidance_decoder.fingerprint(vae)
-    assert first == guidance_decoder.fingerprint(load(published)._loaded.vae.half()) and SIZES["latent_channels"] == 4
+    rounded = load(published)._loaded.vae.to(dtype)
+    assert first == guidance_decoder.fingerprint(rounded) == guidance_decoder.fingerprint(rounded.float())
+    assert SIZES["latent_channels"] == 4
+    rounded.decoder.conv_in.bias.neg_()
+    assert guidance_decoder.fingerprint(rounded) != first

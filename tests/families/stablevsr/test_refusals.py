@@ -5,11 +5,13 @@ import shutil
 import sys
 import types
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import starvsr
+from starvsr.apps.cli import main
 from starvsr.errors import OptionError, StarVsrError, WeightsError
 from starvsr.families.registry import get_entry
 from starvsr.families.stablevsr.configuration import Configuration
@@ -200,18 +202,14 @@ def test_weights_of_raft_that_cannot_be_had_are_told(folder, monkeypatch, failur
 )
 @pytest.mark.usefixtures("may_compute")
 def test_options_that_contradict_each_other_are_refused_before_any_work(model, tmp_path, values, words):
-    import numpy as np
-
     write_lossless(tmp_path / "in.mkv", np.zeros((2, 32, 32, 3), np.uint8))
     with pytest.raises(OptionError, match=words):
         starvsr.prepare(tmp_path / "in.mkv", tmp_path / "out.mkv", upscaler=model, **values)
 
 
-@pytest.mark.parametrize("option", [{"tile": 64}, {"tile_overlap": 8}, {"window": 4}, {"sampler": "ddim"}])
+@pytest.mark.parametrize("option", [{"window": 4}, {"sampler": "ddim"}])
 @pytest.mark.usefixtures("may_compute")
 def test_options_of_other_models_are_refused(model, tmp_path, option):
-    import numpy as np
-
     write_lossless(tmp_path / "in.mkv", np.zeros((2, 32, 32, 3), np.uint8))
     (name,) = option
     with pytest.raises(StarVsrError, match=f"--{name.replace('_', '-')}"):
@@ -239,3 +237,40 @@ def test_the_configuration_that_is_published_is_read(folder):
     read = Configuration.read(find_model(get_entry("stablevsr"), folder))
     said = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
     assert read.scheduler.config.num_train_timesteps == said["num_train_timesteps"]
+
+
+def _class_embedding(folder):
+    change(folder / "unet" / "config.json", num_class_embeds=1000)
+
+
+def _another_scheduler(folder):
+    change(folder / "scheduler" / "scheduler_config.json", _class_name="EulerDiscreteScheduler")
+
+
+def _mixed_weights(folder):
+    shutil.copy(folder / "unet" / TENSORS, folder / "controlnet" / TENSORS)
+
+
+@pytest.mark.parametrize(
+    ("damage", "size", "words"),
+    [
+        (None, (31, 40), "at least 32 px on each side, not 31x40"),
+        (_class_embedding, (32, 32), "noise-level embedding"),
+        (_another_scheduler, (32, 32), "EulerDiscreteScheduler"),
+        (_mixed_weights, (32, 32), "does not fit"),
+        ("diffusers", (32, 32), "pip install 'starvsr[stablevsr]'"),
+    ],
+)
+@pytest.mark.usefixtures("may_compute")
+def test_the_command_says_it_in_one_line_and_writes_nothing(folder, tmp_path, monkeypatch, capsys, damage, size, words):
+    source, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    write_lossless(source, np.zeros((1, *size[::-1], 3), np.uint8))
+    if isinstance(damage, str):
+        monkeypatch.setitem(sys.modules, damage, None)
+    elif damage is not None:
+        damage(folder)
+    given = ["--model", "stablevsr", "--flow", "dis", "--weights", str(folder), "-q"]
+    assert main(["upscale", str(source), "-o", str(out), *given]) != 0
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert words in line
+    assert not out.exists() and not list(tmp_path.glob("out.mkv*"))

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from starvsr.families.stablevsr.strips import decode_in_strips
 from starvsr.models.chunking import cuts
 
 MAX_SCORES = 1 << 26
@@ -35,9 +36,15 @@ class FrameDecoder(nn.Module):
             if attention is not None:
                 attention.set_processor(SlicedAttention())
 
-    def forward(self, latent: Tensor) -> Tensor:
-        """Return the picture float32 [1, 3, 4h, 4w] of a clean latent [1, 4, h, w], about [-1, 1], not clamped."""
-        picture: Tensor = self.decoder(self.first((latent.float() / self.scaling_factor).to(self.dtype)))
+    def forward(self, latent: Tensor, *, strips: bool = False) -> Tensor:
+        """Return the picture float32 [1, 3, 4h, 4w] of a clean latent [1, 4, h, w], about [-1, 1], not clamped.
+
+        Args:
+            latent: The latent.
+            strips: Compute it by `starvsr.families.stablevsr.strips`.
+        """
+        given = self.first((latent.float() / self.scaling_factor).to(self.dtype))
+        picture: Tensor = decode_in_strips(self.decoder, given) if strips else self.decoder(given)
         return picture.float()
 
 

@@ -6,28 +6,20 @@ and the maps of the frames whose first half of the UNet has run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from starvsr.families.stablevsr.decoder import FrameDecoder
+from starvsr.families.stablevsr.call_bytes import CallBytes
 from starvsr.families.stablevsr.flow_bytes import FlowBytes
-from starvsr.families.stablevsr.guidance_decoder import GuidanceDecoder, GuidanceDecoderConfig
-from starvsr.families.stablevsr.plan import AT_ONCE, StableVSRPlan
-from starvsr.families.stablevsr.split_unet import encode, finish
-from starvsr.models.weights import build_empty
+from starvsr.families.stablevsr.plan import AT_ONCE, WHOLE, StableVSRPlan, list_plans
+from starvsr.families.stablevsr.tiles import axes_of_tiles, longest
 from starvsr.offload.footprint import ClipSize, Device, Phase, PhasePeak, PlanLimits
 from starvsr.offload.memory_plan import Place
-from starvsr.offload.trace import FusedAttention, LiveBytes
-from starvsr.offload.traced import ComponentBytes, LinearFit
+from starvsr.offload.traced import ComponentBytes
 
 FLOW, SAMPLE, DECODE = "flow", "sample", "decode"
-SIZES = ClipSize(1, 48, 48), ClipSize(1, 72, 72), ClipSize(2, 72, 72)
 PIXELS = 16
 """Of an enlarged frame for each latent cell."""
 FLOAT = 4
@@ -38,17 +30,17 @@ PICTURE_BYTES = FLOAT * PIXELS * (3 + 3 + 2 + 2)
 GUIDE_VALUES = PIXELS * 3
 """Of the warped picture, which is there until the frame is predicted, in float32 and in the networks' type."""
 FLOW_BYTES = FLOAT * PIXELS * 2
-
-
-@dataclass(frozen=True)
-class CallBytes:
-    """Bytes of one call of each network at work; see `starvsr.offload.traced.LinearFit`."""
-
-    encode: LinearFit
-    control: LinearFit
-    finish: LinearFit
-    guide: LinearFit
-    decode: LinearFit
+SUM_BYTES = 3 * FLOAT * 4
+"""Of a prediction that is added up of tiles, and of a tile's share of it."""
+NETWORK_SHARE = 0.26
+"""Of the work of a guided step: UNet and TCM (docs/models.md). The rest is the autoencoder's decoder."""
+STRIPS_COST, TILES_COST = 1000.0, 2000.0
+"""More than the work of any other plan: results change where no plan with whole frames fits, by rounding in strips
+(half as much work again in the decoder's convolutions), visibly in tiles."""
+CHUNKED_FLOW_COST = 0.1
+"""Above what moving weights costs, below shorter segments. The table itself would cost a fiftieth."""
+BATCH_COST = 0.01
+"""Of frames encoded one by one: the first half of the UNet is a twelfth of the work."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +82,8 @@ class StableVSRFootprint:
         directions: Directions whose flow is kept, 0 to 2.
         flow: Bytes of estimating one flow for low-quality frames of (height, width).
         device: Where the model computes.
+        chunked_flow: The same for the estimator that computes its table in chunks; None if there is no such.
+        strips: Whether the decoder's layers can be computed in strips of rows.
     """
 
     trace: Callable[[], CallBytes]
@@ -101,6 +95,8 @@ class StableVSRFootprint:
     directions: int
     flow: FlowBytes
     device: Device
+    chunked_flow: FlowBytes | None = None
+    strips: bool = True
 
     @cached_property
     def calls(self) -> CallBytes:
@@ -131,134 +127,74 @@ class StableVSRFootprint:
     def _flow(self, clip: ClipSize, plan: StableVSRPlan) -> int:
         if clip.num_frames == 1 or self.directions == 0:
             return 0
-        return self.flow(clip.height, clip.width)
+        estimate = self.chunked_flow if plan.chunked_flow and self.chunked_flow is not None else self.flow
+        return estimate(clip.height, clip.width)
 
     def _sample(self, clip: ClipSize, plan: StableVSRPlan) -> int:
-        count = min(clip.num_frames, plan.frames_at_once)
+        sides = (longest(axis) for axis in axes_of_tiles(clip.height, clip.width, plan))
+        tile = ClipSize(min(clip.num_frames, plan.frames_at_once), *sides)
+        guided = clip.num_frames > 1 and self.directions > 0
+        return self._in_tiles(clip, tile, plan, guided) if plan.tiles != WHOLE else self._whole(tile, plan, guided)
+
+    def _whole(self, clip: ClipSize, plan: StableVSRPlan, guided: bool) -> int:
+        """Maps of several frames are held while the first of them is guided and predicted."""
         maps, one = self.maps.bytes_of(clip.height, clip.width), ClipSize(1, clip.height, clip.width)
-        cells = clip.height * clip.width
-        together = self.calls.encode.at(ClipSize(count, clip.height, clip.width))
-        first = together + (self.num_texts - 1) * count * maps
+        first = self.calls.encode.at(clip) + (self.num_texts - 1) * clip.num_frames * maps
         second = [self.calls.finish.at(one)]
-        if clip.num_frames > 1 and self.directions:
-            item = self.maps.item
-            guide = cells * GUIDE_VALUES * (FLOAT if item == FLOAT else FLOAT + item)
+        if guided:
+            guide = self._guide_bytes(one, one)
             second = [
-                self.calls.guide.at(one),
-                cells * PICTURE_BYTES,
+                *self._guidance(one, plan),
                 self.calls.control.at(one) + guide,
                 maps + self.calls.finish.at(one) + guide,
             ]
-        return max(first, self.num_texts * count * maps + max(second))
+        return max(first, self.num_texts * clip.num_frames * maps + max(second))
+
+    def _in_tiles(self, clip: ClipSize, tile: ClipSize, plan: StableVSRPlan, guided: bool) -> int:
+        """The neighbour's picture is whole; then both halves run for each tile."""
+        maps = self.maps.bytes_of(tile.height, tile.width)
+        held = self.num_texts * maps
+        work = [self.calls.encode.at(tile) + held - maps, held + self.calls.finish.at(tile)]
+        if guided:
+            work[1] += maps
+            work.append(held + self.calls.control.at(tile))
+        guide = self._guide_bytes(clip, tile) if guided else 0
+        summed = SUM_BYTES * clip.height * clip.width
+        one = ClipSize(1, clip.height, clip.width)
+        return max([guide + summed + max(work), *(self._guidance(one, plan) if guided else ())])
+
+    def _guidance(self, clip: ClipSize, plan: StableVSRPlan) -> tuple[int, int]:
+        """Return the bytes of decoding the neighbour, and of warping it."""
+        strips = self.calls.guide_strips if plan.decoding_strips else None
+        return (strips or self.calls.guide.at)(clip), clip.height * clip.width * PICTURE_BYTES
+
+    def _guide_bytes(self, frame: ClipSize, tile: ClipSize) -> int:
+        """Return the bytes of the warped picture, and of what the networks are given of it."""
+        item = self.maps.item
+        given = 0 if item == FLOAT and frame.height * frame.width == tile.height * tile.width else item
+        return GUIDE_VALUES * (FLOAT * frame.height * frame.width + given * tile.height * tile.width)
 
     def _decode(self, clip: ClipSize, plan: StableVSRPlan) -> int:
-        return self.calls.decode.at(ClipSize(1, clip.height, clip.width))
+        strips = self.calls.decode_strips if plan.decoding_strips else None
+        return (strips or self.calls.decode.at)(ClipSize(1, clip.height, clip.width))
 
     def candidates(self, clip: ClipSize, limits: PlanLimits) -> Sequence[StableVSRPlan]:
         """List the plans, the one with the least work first."""
         places: tuple[Place, ...] = limits.places if self.device != "cpu" else ("resident",)
-        return [
-            StableVSRPlan(place, (1, 1), limits.tile_overlap, count) for place in places for count in reversed(AT_ONCE)
-        ]
+        chunks = self.chunked_flow is not None and self.directions > 0
+        return list_plans(clip.height, clip.width, limits, places, strips=self.strips, chunks=chunks)
 
     def tile_work(self, clip: ClipSize, plan: StableVSRPlan) -> float:
-        """Return 1: frames are never cut."""
-        return 1.0
+        """Return the work on all tiles, relative to that on whole frames."""
+        rows, columns = (sum(each.length for each in axis) for axis in axes_of_tiles(clip.height, clip.width, plan))
+        return 1 + NETWORK_SHARE * (rows * columns / (clip.height * clip.width) - 1)
 
     def extra_work(self, plan: StableVSRPlan) -> float:
-        """Return what smaller batches of the first half cost: it is a twelfth of the work."""
-        return 0.01 * (1 - plan.frames_at_once / AT_ONCE[-1])
+        """Return what smaller batches, chunks of the flow's table, strips and tiles cost."""
+        batches = BATCH_COST * (1 - plan.frames_at_once / AT_ONCE[-1])
+        cuts = TILES_COST * (plan.tiles != WHOLE) + STRIPS_COST * plan.decoding_strips
+        return batches + CHUNKED_FLOW_COST * plan.chunked_flow + cuts
 
     def plan_from(self, values: Mapping[str, Any]) -> StableVSRPlan:
         """Read a plan from a job's manifest."""
         return StableVSRPlan.from_dict(values)
-
-
-def trace_calls(
-    networks: Mapping[str, Any],
-    guide: torch.dtype,
-    dtype: torch.dtype,
-    small: GuidanceDecoderConfig | None = None,
-) -> CallBytes:
-    """Trace the networks' calls; the same networks are traced once in a process.
-
-    Args:
-        networks: "unet", "tcm" and "vae" of diffusers, on any device; only their configurations are read.
-        guide: Number type of the autoencoder's decoder where it decodes for the guidance.
-        dtype: Number type of UNet and TCM.
-        small: Sizes of a decoder for the guidance, of the same number type, in place of the autoencoder's.
-    """
-    described = tuple(
-        (name, type(network), json.dumps(dict(network.config), sort_keys=True, default=str))
-        for name, network in networks.items()
-    )
-    return _trace(described, guide, dtype, small)
-
-
-@lru_cache(maxsize=8)
-def _trace(
-    described: tuple[tuple[str, Any, str], ...],
-    guide: torch.dtype,
-    dtype: torch.dtype,
-    small: GuidanceDecoderConfig | None,
-) -> CallBytes:
-    networks = {name: build_empty(partial(kind.from_config, json.loads(text))) for name, kind, text in described}
-    for network in networks.values():
-        network.eval()
-    unet, tcm, vae = networks["unet"], networks["tcm"], networks["vae"]
-    for network in (unet, tcm):
-        nn.Module.to(network, dtype)  # diffusers' own warns without reason
-    text = torch.empty(1, 77, unet.config.cross_attention_dim, dtype=dtype, device="meta")
-
-    def inputs(size: ClipSize) -> Tensor:
-        return torch.empty(
-            size.num_frames, unet.config.in_channels, size.height, size.width, dtype=dtype, device="meta"
-        )
-
-    def first(size: ClipSize) -> int:
-        given = inputs(size)
-        return _peak(lambda: encode(unet, given, 0, text), [given, text], unet)
-
-    def second(size: ClipSize) -> int:
-        encoded = encode(unet, inputs(size), 0, text)
-        downs = [torch.empty_like(skip) for skip in encoded.skips]
-        given = [*encoded.skips, encoded.middle, encoded.time, *downs, text]
-        return _peak(lambda: finish(unet, encoded, text, downs, torch.empty_like(encoded.middle)), given, unet)
-
-    def control(size: ClipSize) -> int:
-        given = inputs(size)
-        picture = torch.empty(1, 3, 4 * size.height, 4 * size.width, dtype=dtype, device="meta")
-        return _peak(lambda: tcm(given, 0, text, picture, return_dict=False), [given, picture, text], tcm)
-
-    def decoding(decoder: nn.Module) -> Callable[[ClipSize], int]:
-        def decode(size: ClipSize) -> int:
-            latent = torch.empty(1, vae.config.latent_channels, size.height, size.width, device="meta")
-            return _peak(lambda: decoder(latent), [latent], decoder)
-
-        return decode
-
-    with torch.inference_mode(False), torch.no_grad():
-        decode = _of_one_frame(decoding(FrameDecoder(vae, torch.float32)))
-        if small is not None:
-            given = build_empty(lambda: GuidanceDecoder(small)).to(dtype)
-            guided = _of_one_frame(decoding(given))
-        else:
-            guided = decode if guide == torch.float32 else _of_one_frame(decoding(FrameDecoder(vae, guide)))
-        return CallBytes(
-            encode=LinearFit.through(SIZES, [first(size) for size in SIZES]),
-            control=_of_one_frame(control),
-            finish=_of_one_frame(second),
-            guide=guided,
-            decode=decode,
-        )
-
-
-def _of_one_frame(measure: Callable[[ClipSize], int]) -> LinearFit:
-    small, large = (measure(size) for size in SIZES[:2])
-    return LinearFit.through(SIZES, [small, large, large])
-
-
-def _peak(call: Callable[[], object], given: Sequence[Tensor], network: nn.Module) -> int:
-    with FusedAttention(), LiveBytes([*network.state_dict().values(), *given]) as live:
-        call()
-    return live.peak

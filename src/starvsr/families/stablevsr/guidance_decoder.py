@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -145,13 +146,14 @@ class Described:
 def fingerprint(vae: Any) -> str:
     """Return what tells an autoencoder from others, whatever file and number type it is kept in.
 
+    It is made of the signs of weights, of which published ones have 18,944: rounding to another type changes none.
+
     Args:
         vae: ``AutoencoderKL`` with its weights; those that read latents are looked at.
     """
-    total = hashlib.sha256()
-    for tensor in (vae.decoder.conv_in.weight, vae.decoder.conv_in.bias):
-        total.update(tensor.detach().cpu().to(torch.float16).numpy().tobytes())
-    return total.hexdigest()[:16]
+    weights = (vae.decoder.conv_in.weight, vae.decoder.conv_in.bias)
+    signs = torch.cat([torch.signbit(tensor.detach().cpu()).flatten() for tensor in weights])
+    return hashlib.sha256(np.packbits(signs.numpy()).tobytes()).hexdigest()[:16]
 
 
 def decoder_files(folder: Path) -> ModelFiles:

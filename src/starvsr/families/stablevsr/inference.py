@@ -32,6 +32,7 @@ class InferenceNetworks:
         texts: Embedding of the prompt [1, 77, C]; with guidance, that of the negative prompt behind it.
         guidance: Weight of the first text against the second.
         dtype: Number type of UNet and TCM; latents and results are float32.
+        strips: The autoencoder's decoder computes its layers in strips of rows; a small decoder never does.
     """
 
     unet: Any
@@ -40,6 +41,7 @@ class InferenceNetworks:
     texts: tuple[Tensor, ...]
     guidance: float
     dtype: torch.dtype
+    strips: bool = False
 
     def encode(self, x: Tensor, lq: Tensor, timestep: int) -> list[FrameState]:
         """Run the first half of the UNet; see `starvsr.families.stablevsr.sampling.SplitNetworks`."""
@@ -77,5 +79,6 @@ class InferenceNetworks:
 
     def decode(self, latent: Tensor) -> Tensor:
         """Return the picture of a clean latent; see `starvsr.families.stablevsr.sampling.Networks`."""
-        picture: Tensor = self.decoder(latent)
+        strips = {"strips": True} if self.strips and isinstance(self.decoder, FrameDecoder) else {}
+        picture: Tensor = self.decoder(latent, **strips)
         return picture

@@ -14,6 +14,7 @@ from starvsr.families.stablevsr.footprint import DECODE, FLOW, SAMPLE
 from starvsr.families.stablevsr.guidance_decoder import GuidanceDecoder
 from starvsr.families.stablevsr.split_unet import halves
 from starvsr.models.flow.estimator import FlowEstimator
+from starvsr.models.flow.raft import RaftFlow
 from starvsr.models.int8 import computing_dtype
 from starvsr.offload.weights import Component
 
@@ -47,6 +48,11 @@ class LoadedNetworks:
         if self.guidance_decoder is not None:
             return self.guidance_decoder
         return self.decoder if self.guide_dtype == torch.float32 else FrameDecoder(self.vae, self.guide_dtype)
+
+    @cached_property
+    def chunked_flow(self) -> FlowEstimator | None:
+        """The optical flow, but computing its table in chunks; None where it has none."""
+        return self.flow.in_chunks() if isinstance(self.flow, RaftFlow) else None
 
     @property
     def dtype(self) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +18,17 @@ from starvsr.engine.chunk_plan import ChunkPlan, PlanInput
 from starvsr.engine.clip_upscaler import ClipArguments
 from starvsr.engine.traits import Traits
 from starvsr.errors import OptionError, ResourceError
+from starvsr.families.stablevsr.call_bytes import trace_calls
 from starvsr.families.stablevsr.configuration import SCALE
 from starvsr.families.stablevsr.flow_bytes import flow_bytes
 from starvsr.families.stablevsr.flows import EnlargedFlows
-from starvsr.families.stablevsr.footprint import DECODE, FLOW, SAMPLE, Maps, StableVSRFootprint, trace_calls
+from starvsr.families.stablevsr.footprint import DECODE, FLOW, SAMPLE, Maps, StableVSRFootprint
 from starvsr.families.stablevsr.inference import InferenceNetworks
 from starvsr.families.stablevsr.loaded import LoadedNetworks
-from starvsr.families.stablevsr.plan import StableVSRPlan
+from starvsr.families.stablevsr.plan import WHOLE, StableVSRPlan
 from starvsr.families.stablevsr.sampling import Guidance, sample
+from starvsr.families.stablevsr.strips import can_be_cut
+from starvsr.families.stablevsr.tiles import TiledNetworks, axes_of_tiles
 from starvsr.models.int8 import largest_unpacked
 from starvsr.offload.footprint import ClipSize
 from starvsr.offload.manager import MemoryManager
@@ -116,21 +120,26 @@ class StableVSRPipeline:
             directions=2 if self.sampling.guidance.scale else 0,
             flow=partial(flow_bytes, loaded.flow),
             device="cpu" if self.device.type == "cpu" else "cuda",
+            chunked_flow=None if loaded.chunked_flow is None else partial(flow_bytes, loaded.chunked_flow),
+            strips=can_be_cut(loaded.vae.decoder),
         )
 
     def plan(self, wanted: PlanInput, num_steps: int) -> ChunkPlan:
         """Choose segments and the place of the weights for a job.
 
         Raises:
-            OptionError: The frames are too small or were to be cut, or the schedule has not so many steps.
+            OptionError: Frames or tiles are too small, or the schedule has not so many steps.
             ResourceError: The budget is too small.
         """
         sizes, options = wanted.sizes, wanted.options
         self.check_size(sizes.height, sizes.width)
         self.scheduler.timesteps(num_steps)
-        if isinstance(options.tile, int) or options.tile_overlap is not None:
-            flag = "--tile" if isinstance(options.tile, int) else "--tile-overlap"
-            raise OptionError(f"this model takes whole frames: leave out {flag}")
+        if isinstance(options.tile, int):
+            if options.tile < MIN_SIDE_PX:
+                raise OptionError(f"{self.name} needs tiles of at least {MIN_SIDE_PX} px, not --tile {options.tile}")
+            if options.tile_overlap is None:
+                overlap = min(self.traits.tile_overlap, (options.tile - 1) // 2)
+                options = dataclasses.replace(options, tile_overlap=overlap)
         rows, columns = (side + -side % MULTIPLE_PX for side in (sizes.height, sizes.width))
         request = PlanRequest(sizes, self.traits, options, rows, columns, 1.0, wanted.num_frames)
         memory = self.memory
@@ -174,15 +183,20 @@ class StableVSRPipeline:
         flows = self.memory.attempt(FLOW, clip, lambda: self._flows(frames, arguments))
         return self.memory.attempt(SAMPLE, clip, lambda: self._sample(frames, flows, arguments))
 
+    @property
+    def _plan(self) -> StableVSRPlan:
+        return self.memory.plan or StableVSRPlan()
+
     def _decode(self, latent: Tensor) -> Tensor:
-        picture: Tensor = self.loaded.decoder(latent)[0].clamp_(-1, 1)
+        picture: Tensor = self.loaded.decoder(latent, strips=self._plan.decoding_strips)[0].clamp_(-1, 1)
         return picture
 
     def _flows(self, frames: Tensor, arguments: ClipArguments) -> EnlargedFlows:
         """Estimate the optical flow of the directions in which a step is guided."""
         num_steps = arguments.get("num_steps", NUM_STEPS)
         guided = {step % 2 for step in range(num_steps) if self.sampling.guidance.scale_at(step, num_steps)}
-        flows = EnlargedFlows(frames, self.loaded.flow)
+        chunked = self.loaded.chunked_flow if self._plan.chunked_flow else None
+        flows = EnlargedFlows(frames, chunked or self.loaded.flow)
         flows.estimate([-1 if backwards else 1 for backwards in sorted(guided)])
         return flows
 
@@ -204,8 +218,9 @@ class StableVSRPipeline:
             if on_step is not None and done % count == 0:
                 on_step(done // count, num_steps)
 
+        plan = self._plan
         return sample(
-            self.networks,
+            self._networks_for(height, width, plan),
             self.scheduler,
             frames,
             [noise_of("start", frame) for frame in range(count)],
@@ -213,9 +228,14 @@ class StableVSRPipeline:
             self.scheduler.timesteps(num_steps),
             noise_of,
             guidance=self.sampling.guidance,
-            at_once=(self.memory.plan or StableVSRPlan()).frames_at_once,
+            at_once=plan.frames_at_once if plan.tiles == WHOLE else 0,
             on_frame=on_frame,
         )
+
+    def _networks_for(self, height: int, width: int, plan: StableVSRPlan) -> InferenceNetworks | TiledNetworks:
+        """Return the networks as a plan has them, for frames of so many cells."""
+        networks = dataclasses.replace(self.networks, strips=True) if plan.decoding_strips else self.networks
+        return networks if plan.tiles == WHOLE else TiledNetworks(networks, axes_of_tiles(height, width, plan))
 
 
 def sampling_of(values: Mapping[str, Any], encode_text: Any) -> Sampling:

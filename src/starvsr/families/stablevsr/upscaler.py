@@ -34,7 +34,7 @@ from starvsr.models.int8 import weight_bytes
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-SEGMENT, OVERLAP = 24, 4
+SEGMENT, OVERLAP, TILE_OVERLAP_PX = 24, 4, 32
 ACCEPTED, LOADS = job_names(StableVSRSettings), load_names(StableVSRSettings)
 EncodeText = Callable[[str], Tensor]
 """Prompt -> embedding [1, 77, C]."""
@@ -80,7 +80,8 @@ class StableVSRUpscaler(ClipUpscaler):
             loads=LOADS,
             overlap=OVERLAP,
             least_side=MIN_SIDE_PX,
-            tiling="none",
+            tiling="family",
+            tile_overlap=TILE_OVERLAP_PX,
             segment=SEGMENT,
             num_steps=NUM_STEPS,
             write_behind=SEGMENT,

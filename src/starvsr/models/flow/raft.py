@@ -5,6 +5,7 @@ Source: Teed and Deng 2020 (arXiv 2003.12039); weights C_T_SKHT_V2 of torchvisio
 
 from __future__ import annotations
 
+import copy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from starvsr.errors import OptionError, WeightsError
+from starvsr.models.flow.correlation import ChunkedCorrelation
 
 MIN_SIDE_PX, MULTIPLE_PX = 128, 8
 NUM_UPDATES = 12
@@ -31,6 +33,20 @@ class RaftFlow:
 
     def __init__(self, network: Any) -> None:
         self.network = network
+
+    def in_chunks(self) -> RaftFlow | None:
+        """Return an estimator with the same weights that never holds the table of every pixel against every other.
+
+        Its flow differs by rounding, and takes longer: the table is computed anew in each update. None if the network
+        has no such table that is known.
+        """
+        block = getattr(self.network, "corr_block", None)
+        if not all(hasattr(block, name) for name in ("num_levels", "radius", "index_pyramid")):
+            return None
+        network = copy.copy(self.network)
+        network._modules = {**self.network._modules}  # shared but for this one
+        network.corr_block = ChunkedCorrelation(block.num_levels, block.radius)
+        return RaftFlow(network)
 
     @torch.no_grad()
     def __call__(self, frames: Tensor, others: Tensor) -> Tensor:
@@ -52,7 +68,9 @@ class RaftFlow:
     def _release(self) -> None:
         """Free what the network keeps of its last call: tables of 1.1 GB for 1280x720 pixels."""
         block = getattr(self.network, "corr_block", None)
-        if block is not None and hasattr(block, "corr_pyramid"):
+        if isinstance(block, ChunkedCorrelation):
+            block.release()
+        elif block is not None and hasattr(block, "corr_pyramid"):
             block.corr_pyramid = []
 
 
