@@ -23,21 +23,7 @@ from starvsr.families.star_cogvideox.upscaler import CROSSFADE, OVERLAP, OVERLAP
 from starvsr.models.cogvideox.config import TransformerConfig
 from starvsr.offload.footprint import ClipSize, PlanLimits
 from starvsr.offload.trace import FusedAttention, LiveBytes
-from tests.parity.cogvideox_method import made_vae
-from tests.parity.cogvideox_networks import made_transformer
-
-SIZES = {
-    "hidden_size": 32,
-    "num_attention_heads": 2,
-    "num_layers": 2,
-    "in_channels": 16,
-    "out_channels": 16,
-    "time_embed_dim": 12,
-    "text_hidden_size": 24,
-    "text_length": 226,
-    "lora_r": 0,
-}
-VAE = {"ch": 32, "ch_mult": (1, 1, 1, 1), "z_channels": 16, "num_res_blocks": 1, "scaling_factor": 0.7}
+from tests.support.tiny_cogvideox import tiny_cogvideox
 
 
 class Restoring(nn.Module):
@@ -171,10 +157,7 @@ def test_what_cannot_be_honoured_is_refused(values, words):
 
 @pytest.fixture(scope="module")
 def tiny() -> StarCogVideoXUpscaler:
-    def encode(text: str) -> Tensor:
-        return torch.randn(1, 226, 24, generator=torch.Generator().manual_seed(len(text)))
-
-    return StarCogVideoXUpscaler("star-cogvideox-5b", Parts(made_transformer(SIZES), made_vae(VAE), encode))
+    return tiny_cogvideox()
 
 
 def output(model: StarCogVideoXUpscaler, lq: Tensor, seed: int = 0, num_steps: int = 3, **values) -> Tensor:
