@@ -92,13 +92,13 @@ def flops(sizes: Sizes, steps: int) -> float:
         network = build_transformer(replace(sizes.transformer, num_layers=layers))
         calls.append(_counted(lambda network=network: network(latents, torch.zeros(1, device="meta"), text)))
     call = calls[0] + (sizes.transformer.num_layers - 1) * (calls[1] - calls[0])
-    pixels = torch.empty(1, 3, 9, CELL_PX * rows, CELL_PX * columns, device="meta")
-    pieces = torch.empty(1, 16, 3, rows, columns, device="meta")
-    coding = [  # of one latent frame and of three: each further one costs the same
-        _counted(lambda: encode(vae.encoder, pixels[:, :, :frames]))
-        + _counted(lambda: decode_piece(vae.decoder, pieces[:, :, : latent_count(frames)], {}))
-        for frames in (1, 9)
-    ]
+
+    def coding_of(frames: int) -> float:
+        pixels = torch.empty(1, 3, frames, CELL_PX * rows, CELL_PX * columns, device="meta")
+        pieces = torch.empty(1, 16, latent_count(frames), rows, columns, device="meta")
+        return _counted(lambda: (encode(vae.encoder, pixels), decode_piece(vae.decoder, pieces, {})))
+
+    coding = [coding_of(frames) for frames in (1, 9)]  # one latent frame, and three: each further one costs the same
     return 2 * steps * call + coding[0] + (count - 1) * (coding[1] - coding[0]) / 2
 
 

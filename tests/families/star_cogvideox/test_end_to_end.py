@@ -57,7 +57,7 @@ def test_an_interrupted_job_gives_the_bytes_of_an_undisturbed_one(release, tmp_p
 
 def test_a_killed_command_is_resumed_to_the_same_bytes(release, tmp_path):
     clip, whole, cut = film(tmp_path / "in.mp4", 20, "16x16", rate=2), tmp_path / "whole.mp4", tmp_path / "cut.mp4"
-    words = ["--steps", "1", "--guidance", "1", "--segment", "8", "--scale", "1"]
+    words = ["--steps", "1", "--guidance", "1", "--segment", "8", "--overlap", "0", "--scale", "1"]
     kill_and_resume(MODEL, release, clip, whole, cut, *words)
     assert cut.read_bytes() == whole.read_bytes() and sound_of(cut) == sound_of(clip) != b""
 
