@@ -329,7 +329,7 @@ def test_every_setting_given_with_a_loaded_model_changes_the_output_or_is_refuse
         model = TinyStar(window=3)
         job = dataclasses.replace(job, values={**job.values, "window": 3})
     plain_values = needed if kind != "tiny stablevsr" or setting != "negative_prompt" else {}
-    plain_job = dataclasses.replace(plain_settings(model, **plain_values), num_steps=2)
+    plain_job = dataclasses.replace(plain_settings(model, **plain_values), num_steps=2, scale=job.scale)
     if setting != "steps":
         job = dataclasses.replace(job, num_steps=2)
     assert not torch.equal(*(_output(model, settings, lq) for settings in (job, plain_job)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -33,8 +34,13 @@ VAE: dict[str, Any] = {
 
 def tiny_cogvideox(**loaded_with: Any) -> StarCogVideoXUpscaler:
     """A loaded model."""
-    parts = Parts(made_transformer(SIZES), made_vae(VAE), encoded)
-    return StarCogVideoXUpscaler("star-cogvideox-5b", parts, loaded_with=loaded_with)
+    return StarCogVideoXUpscaler("star-cogvideox-5b", Parts(*_networks(), encoded), loaded_with=loaded_with)
+
+
+@cache
+def _networks() -> tuple[Any, Any]:
+    """Transformer and VAE, the same for all models: nothing changes them."""
+    return made_transformer(SIZES), made_vae(VAE)
 
 
 def encoded(text: str) -> Tensor:

@@ -189,6 +189,8 @@ def test_exact_gives_whole_levels_and_tells_what_cannot_be_compared(tiny):
         frames = list(session.upscale(lq, slice(None), segment=Segment(0, 0, 5, 0, 5), first_frame=0))
     levels = (torch.stack(frames) + 1) * 127.5
     assert (levels - levels.round()).abs().max() < 1e-4
+    colours = [clip.mean((2, 3)) for clip in (torch.stack(frames), lq[0].transpose(0, 1))]
+    assert (colours[0] - colours[1]).abs().max() < 0.02  # those of the input, in place of a ground truth
     assert any("25 frames of 720x480" in note for note in session.notes)
     assert tiny.traits_for({"exact": True}).lengths.whole
 
@@ -215,6 +217,29 @@ def test_the_memory_that_is_counted_is_what_was_predicted(tiny):
             peak = footprint.peak(phase, clip, plan)
             ratios[phase, frames, height, width] = live.peak / (peak.clip + peak.work)
     assert all(0.5 < ratio <= 1.02 for ratio in ratios.values()), ratios
+
+
+def test_out_of_memory_continues_with_less(tiny, monkeypatch):
+    """A CPU that is planned for as a device is: the first step down streams weights, which changes no result."""
+    pipeline, lq = tiny.pipeline({"guidance": 1.0}, scale=1), smooth_clip(1, 16, 16)
+    pipeline.memory.footprint = dataclasses.replace(pipeline.memory.footprint, device="cuda")
+    pipeline.memory.apply_plan(CogVideoXPlan())
+    (plain,) = pipeline.upscale_frames(lq, slice(None), num_steps=1)
+    forward, calls = pipeline.transformer.forward, []
+
+    def failing(*given):
+        calls.append(given)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(*given)
+
+    monkeypatch.setattr(pipeline.transformer, "forward", failing)
+    replanned: list[CogVideoXPlan] = []
+    pipeline.memory.on_smaller_plan = replanned.append
+    (made,) = pipeline.upscale_frames(lq, slice(None), num_steps=1)
+    pipeline.memory.end()
+    assert torch.equal(made, plain) and [plan.place for plan in replanned] == ["stream"] and len(calls) == 2
+    assert any("out of memory" in note for note in pipeline.notes)
 
 
 def test_plans_begin_with_tiles_of_the_trained_size_unless_the_user_names_others(tiny):
