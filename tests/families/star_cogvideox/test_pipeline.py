@@ -220,7 +220,7 @@ def test_the_memory_that_is_counted_is_what_was_predicted(tiny):
 
 
 def test_out_of_memory_continues_with_less(tiny, monkeypatch):
-    """A CPU that is planned for as a device is: the first step down streams weights, which changes no result."""
+    """A CPU that is planned for as a device is: the first step down moves weights, which changes no result."""
     pipeline, lq = tiny.pipeline({"guidance": 1.0}, scale=1), smooth_clip(1, 16, 16)
     pipeline.memory.footprint = dataclasses.replace(pipeline.memory.footprint, device="cuda")
     pipeline.memory.apply_plan(CogVideoXPlan())
@@ -238,7 +238,8 @@ def test_out_of_memory_continues_with_less(tiny, monkeypatch):
     pipeline.memory.on_smaller_plan = replanned.append
     (made,) = pipeline.upscale_frames(lq, slice(None), num_steps=1)
     pipeline.memory.end()
-    assert torch.equal(made, plain) and [plan.place for plan in replanned] == ["stream"] and len(calls) == 2
+    assert torch.equal(made, plain) and len(calls) == 2
+    assert len(replanned) == 1 and replanned[0].place != "resident" and replanned[0].tiles == (1, 1)
     assert any("out of memory" in note for note in pipeline.notes)
 
 
