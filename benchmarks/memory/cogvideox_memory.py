@@ -256,8 +256,8 @@ def plans() -> str:
     lines += ["", "| card | weights | " + " | ".join(INPUTS) + " |", "|---|---|" + "---|" * len(INPUTS)]
     for card in CARDS_GB:
         for precision, footprint in footprints.items():
-            cells = [_plan(footprint, name, size, card) for name, size in INPUTS.items()]
-            lines.append(f"| {card} GB | {precision} | " + " | ".join(cells) + " |")
+            plans_told = [_plan(footprint, name, size, card) for name, size in INPUTS.items()]
+            lines.append(f"| {card} GB | {precision} | " + " | ".join(plans_told) + " |")
     return "\n".join(lines)
 
 

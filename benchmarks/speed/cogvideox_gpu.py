@@ -87,10 +87,12 @@ def flops(sizes: Sizes, steps: int) -> float:
     rows, columns = sizes.cells
     text = torch.empty(1, sizes.transformer.max_text_seq_length, sizes.transformer.text_embed_dim, device="meta")
     latents = torch.empty(1, count, sizes.transformer.in_channels, rows, columns, device="meta")
-    calls = []
-    for layers in (1, 2):
+
+    def call_of(layers: int) -> float:
         network = build_transformer(replace(sizes.transformer, num_layers=layers))
-        calls.append(_counted(lambda network=network: network(latents, torch.zeros(1, device="meta"), text)))
+        return _counted(lambda: network(latents, torch.zeros(1, device="meta"), text))
+
+    calls = [call_of(layers) for layers in (1, 2)]
     call = calls[0] + (sizes.transformer.num_layers - 1) * (calls[1] - calls[0])
 
     def coding_of(frames: int) -> float:
