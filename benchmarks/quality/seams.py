@@ -89,7 +89,7 @@ def enlarge(
     size = (frames[0].shape[1] * job.scale, frames[0].shape[0] * job.scale)
     detector = SceneDetector()
     cuts = [index for index, pixels in enumerate(frames) if scenes and detector.is_cut(pixels)]
-    segments = plan_segments(len(frames), cut.length, cut.overlap, cut.crossfade, cuts, cut.overlap_after)
+    segments = plan_segments(len(frames), cut.length, cut.overlap, cut.crossfade, cuts, cut.overlap_after, cut.multiple)
     with upscaler.open(job, cut) as session:
         upscale_stream(
             [Shot(pixels, index) for index, pixels in enumerate(frames)],

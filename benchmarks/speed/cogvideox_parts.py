@@ -1,13 +1,15 @@
 """What the networks of STAR on CogVideoX cost at the published width, beside diffusers' own classes.
 
-    python -m benchmarks.speed.cogvideox_parts [--only block encode decode] [--frames 3] [--cells 60x90] [--rounds 1]
-    python -m benchmarks.speed.cogvideox_parts --count [--frames 7] [--cells 60x90]
+    python -m benchmarks.speed.cogvideox_parts [--only block encode decode] [--frames 3] [--cells 20x30] [--rounds 1]
+            [--write docs/models.md]
+    python -m benchmarks.speed.cogvideox_parts --count --only block encode decode --frames 7 --cells 60x90
 
 Weights are random: time and memory do not depend on them. ``block`` is one block of the 5B with its embeddings and
 output layer, without the two gates in diffusers; ``encode`` and ``decode`` are the VAE, whose frames go through one by
 one here. Both sides run in this process, in turns; the least processor time counts.
-Bytes are those of all tensors alive at once beside weights and inputs. The largest difference of the results is told
-where both compute the same.
+Bytes are those of all tensors alive at once beside weights and inputs, counted on the meta device. The largest
+difference of the results is told where both compute the same. Without options one block sees few tokens, so that it
+ends within a minute on one core; the table tells how many.
 
 ``--count`` computes nothing: it counts the bytes on the meta device, in bfloat16, with attention as a fused kernel has.
 """
@@ -20,20 +22,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.marked import replace_marked
 from starvsr.models.cogvideox.config import TransformerConfig
 from starvsr.models.cogvideox.lean_vae import decode_piece, encode
 from starvsr.models.cogvideox.positions import rotary_table
 from starvsr.models.cogvideox.transformer import build_transformer
+from starvsr.models.int8 import weight_bytes
 from starvsr.offload.trace import FusedAttention, LiveBytes
 from starvsr.quantities import parse_box
 
 VAE = {"block_out_channels": (128, 256, 256, 512), "latent_channels": 16, "layers_per_block": 3}
 TOKENS = 226
+GIB = 2**30
+BEGIN, END = "<!-- cogvideox parts: begin -->", "<!-- cogvideox parts: end -->"
 
 
 @dataclass(frozen=True)
@@ -114,21 +121,41 @@ def peak_bytes(pair: Pair, call: Callable[[], Any]) -> int:
     return live.peak
 
 
-def count(names: list[str], frames: int, cells: tuple[int, int]) -> None:
-    """Print the bytes of each call."""
-    print("| call | this package | diffusers |\n|---|---|---|")
+def counted(name: str, frames: int, cells: tuple[int, int], dtype: torch.dtype) -> tuple[float, float]:
+    """Return the GiB of a call, here and in diffusers."""
+    pair = CALLS[name](frames, cells, dtype, "meta")
+    ours, theirs = (peak_bytes(pair, call) / GIB for call in (pair.ours, pair.theirs))
+    return ours, theirs
+
+
+def size_of(frames: int, cells: tuple[int, int]) -> str:
+    """Describe the size of the calls."""
+    rows, columns = cells
+    tokens = frames * (rows // 2) * (columns // 2) + TOKENS
+    return f"{frames} latent frames of {columns}x{rows} cells, {tokens} tokens of a block"
+
+
+def count(names: list[str], frames: int, cells: tuple[int, int]) -> str:
+    """Return the bytes of each call as a table."""
+    lines = [f"{size_of(frames, cells)}; bfloat16", "", "| call | this package | diffusers |", "|---|---|---|"]
     for name in names:
-        pair = CALLS[name](frames, cells, torch.bfloat16, "meta")
-        ours, theirs = (peak_bytes(pair, call) / 2**30 for call in (pair.ours, pair.theirs))
-        print(f"| {name} | {ours:.2f} GiB | {theirs:.2f} GiB |", flush=True)
+        ours, theirs = counted(name, frames, cells, torch.bfloat16)
+        lines.append(f"| {name} | {ours:.2f} GiB | {theirs:.2f} GiB |")
+    return "\n".join(lines)
 
 
-def measure(names: list[str], frames: int, cells: tuple[int, int], rounds: int) -> None:
-    """Print the processor time of each call, float32 on the CPU."""
+def measure(names: list[str], frames: int, cells: tuple[int, int], rounds: int) -> str:
+    """Return the processor time and the bytes of each call as a table, float32 on the CPU."""
     torch.manual_seed(0)
-    print(f"{platform.machine()}, {torch.get_num_threads()} threads, float32")
-    print("\n| call | this package | diffusers | largest difference |\n|---|---|---|---|")
+    threads = torch.get_num_threads()
+    lines = [
+        f"{size_of(frames, cells)}; {platform.machine()}, {threads} thread{'s' * (threads > 1)}, float32",
+        "",
+        "| call | this package | diffusers | weights | largest difference |",
+        "|---|---|---|---|---|",
+    ]
     for name in names:
+        gib = counted(name, frames, cells, torch.float32)
         pair = CALLS[name](frames, cells, torch.float32, "cpu")
         seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
         made: dict[str, Tensor] = {}
@@ -139,22 +166,29 @@ def measure(names: list[str], frames: int, cells: tuple[int, int], rounds: int) 
                     made[side] = call()
                     seconds[side].append(time.process_time() - began)
         apart = f"{(made['ours'] - made['theirs']).abs().max().item():.1e}" if pair.is_same else "-"
-        print(f"| {name} | {min(seconds['ours']):.1f} s | {min(seconds['theirs']):.1f} s | {apart} |", flush=True)
+        sides = [f"{min(times):.2f} s, {held:.2f} GiB" for times, held in zip(seconds.values(), gib, strict=True)]
+        weights = weight_bytes(pair.network) / GIB / (1 if pair.is_same else 2)  # both have weights of their own
+        lines.append(f"| {name} | {' | '.join(sides)} | {weights:.2f} GiB | {apart} |")
+    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure or count, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(CALLS), default=list(CALLS))
+    parser.add_argument("--only", nargs="+", choices=list(CALLS), default=["block"])
     parser.add_argument("--frames", type=int, default=3, help="latent frames")
-    parser.add_argument("--cells", type=parse_box, default=(60, 90), help="rows and columns of latent cells, as 60x90")
+    parser.add_argument("--cells", type=parse_box, default=(20, 30), help="rows and columns of latent cells")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--count", action="store_true", help="count bytes on the meta device instead")
+    parser.add_argument("--write", type=Path, help="put the table into this page")
     options = parser.parse_args(arguments)
     if options.count:
-        count(options.only, options.frames, options.cells)
+        table = count(options.only, options.frames, options.cells)
     else:
-        measure(options.only, options.frames, options.cells, options.rounds)
+        table = measure(options.only, options.frames, options.cells, options.rounds)
+    print(table)
+    if options.write is not None:
+        replace_marked(options.write, BEGIN, END, table)
     return 0
 
 

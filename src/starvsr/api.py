@@ -130,7 +130,9 @@ def prepare(
     rehearse_copying(info, out, options)
     prompt = (prompts or Prompts()).for_job(Path(path), info, out, options, upscaler)
     if upscaler is None:  # after the command of a caption, which may need the device
-        upscaler = load_for(options, device=first_device(options) if options.devices else None)
+        device = first_device(options) if options.devices else None
+        with source_told(prompt):
+            upscaler = load_for(options, device, first_prompt=None if prompt is None else prompt.text)
     if options.devices or options.processes:
         worker_devices(options, upscaler)
     options = complete_options(upscaler, options if prompt is None else prompt.put_into(options), values)

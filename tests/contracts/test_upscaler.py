@@ -89,12 +89,20 @@ def tiny_stablevsr() -> Upscaler:
     return get_entry("stablevsr").load(weights=tiny_stablevsr_folder(), flow="dis")
 
 
+def tiny_star_cogvideox() -> Upscaler:
+    pytest.importorskip("diffusers")
+    from tests.support.tiny_cogvideox import tiny_cogvideox
+
+    return tiny_cogvideox()
+
+
 MODELS: dict[str, Callable[[], Upscaler]] = {
     "bicubic": BicubicUpscaler,
     "star-small": lambda: StarSmallUpscaler.load("star-small", precision="fp32"),
     "tiny star-light": TinyStar,
     "tiny causal-sr": tiny_causal,
     "tiny stablevsr": tiny_stablevsr,
+    "tiny star-cogvideox": tiny_star_cogvideox,
     "whole clip": lambda: WholeClipUpscaler(traits=Traits(lengths=ClipLengths(whole=True))),
     "4k + 1": lambda: ChunkUpscaler(traits=Traits(lengths=ClipLengths(multiple=4, offset=1))),
     "causal": lambda: CausalUpscaler(traits=Traits(overlap=2, overlap_after=0, repeat_first_frame=True)),
@@ -261,6 +269,10 @@ SAMPLES: dict[str, Any] = {
     "rounding": "released",
     "noise": "released",
 }
+SAMPLES_OF = {"tiny star-cogvideox": {"window": 1}}
+"""Samples for models that take other values: of 4k + 1 frames, shorter than the clip."""
+CLIPS = {"tiny stablevsr": (3, 32, 32), "tiny star-cogvideox": (5, 8, 8)}
+"""Frames, height and width of the clips on which settings are tried, where they are not those of the others."""
 SAME_NUMBERS = {"guidance_pair", "attention", "step_list"}
 """Settings that may lead to the same numbers on a CPU (the last one beside ``steps``): that they arrive is enough."""
 LARGE = {"padding", "exact"}
@@ -276,14 +288,18 @@ def test_there_is_a_sample_of_every_setting_of_a_model() -> None:
     assert all(value != default_of(name) for name, value in SAMPLES.items())
 
 
+KINDS = ["bicubic", "star-small", "tiny star-light", "tiny stablevsr", "tiny star-cogvideox", "function"]
+
+
 @pytest.mark.parametrize("setting", SAMPLES)
-@pytest.mark.parametrize("kind", ["bicubic", "star-small", "tiny star-light", "tiny stablevsr", "function"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_setting_given_with_a_loaded_model_changes_the_output_or_is_refused(kind: str, setting: str) -> None:
     model = MODELS[kind]()
+    sample = SAMPLES_OF.get(kind, {}).get(setting, SAMPLES[setting])
     needed = NEEDED.get(kind, {}).get(setting, {})
     if setting in ("caption_frames", "caption_timeout"):
         needed = {"caption": "describe"}
-    options = UpscaleOptions(scale=2, **{setting: SAMPLES[setting]}, **needed)
+    options = UpscaleOptions(scale=2, **{setting: sample}, **needed)
     try:
         job, _ = job_settings(model, complete_options(model, options))
     except OptionError as error:
@@ -302,8 +318,8 @@ def test_every_setting_given_with_a_loaded_model_changes_the_output_or_is_refuse
         if not kind.startswith("tiny"):
             return  # the same bytes for every seed are the same bytes for this seed
     elif setting != "steps":
-        assert job.values == {setting: SAMPLES[setting], **needed}
-    if kind == "tiny stablevsr" and setting == "exact":
+        assert job.values == {setting: sample, **needed}
+    if kind in CLIPS and setting == "exact":
         assert model.traits_for(job.values).lengths.whole and not model.traits_for({}).lengths.whole
         return
     if setting in LARGE | SAME_NUMBERS:
@@ -311,12 +327,12 @@ def test_every_setting_given_with_a_loaded_model_changes_the_output_or_is_refuse
         made, plain = model.pipeline(job.values), model.pipeline()
         assert made.sampling != plain.sampling or made._attention is not plain._attention
         return
-    lq = clip(*((3, 32, 32) if kind in LEAST_PX else (7, 8, 8)))
+    lq = clip(*CLIPS.get(kind, (7, 8, 8)))
     if setting == "window_join":  # joins what is longer than a window
         model = TinyStar(window=3)
         job = dataclasses.replace(job, values={**job.values, "window": 3})
     plain_values = needed if kind != "tiny stablevsr" or setting != "negative_prompt" else {}
-    plain_job = dataclasses.replace(plain_settings(model, **plain_values), num_steps=2)
+    plain_job = dataclasses.replace(plain_settings(model, **plain_values), num_steps=2, scale=job.scale)
     if setting != "steps":
         job = dataclasses.replace(job, num_steps=2)
     assert not torch.equal(*(_output(model, settings, lq) for settings in (job, plain_job)))

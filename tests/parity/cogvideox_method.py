@@ -47,6 +47,13 @@ def check_tables(case: Case) -> None:
         case.compare(f"n{num_steps}_guidance", weights, absolute=GUIDANCE)
 
 
+def drawn_as(case: Case, what: str) -> str:
+    """The name that noise was drawn by: the file states the beginning of it, which need not be its own name."""
+    stated = f"{case.meta.get('input_noise', '')} {case.meta.get('noise', '')}"
+    beginning = re.search(r"names '([^'.]+)\.", stated)
+    return f"{beginning[1] if beginning else case.stem}.{what}"
+
+
 def by_channel(tensor: Tensor) -> Tensor:
     """Recorded latents lie [B, T, C, h, w], the package's [B, C, T, h, w]."""
     return tensor.transpose(1, 2)
@@ -57,7 +64,7 @@ def check_sampler(case: Case) -> None:
     steps, curve = CogVideoXSchedule().steps(case.meta["steps"]), GuidanceCurve()
     start, lq, context = case.inputs("start", "lq", "context")
     for name in ("start", "lq"):
-        case.compare(name, noise(f"{case.stem}.{name}", tuple(case.input(name).shape)), absolute=1e-6)
+        case.compare(name, noise(drawn_as(case, name), tuple(case.input(name).shape)), absolute=1e-6)
     case.exact("timesteps", steps.timesteps.tolist(), case.input("timesteps").tolist())
     case.compare("alphas_cumprod_sqrt", steps.alphas.double(), absolute=TABLES)
     case.compare("sigma_quantized", steps.known.double(), absolute=TABLES)
@@ -66,7 +73,7 @@ def check_sampler(case: Case) -> None:
     used = case.input("draw_used").tolist()
     stated = [0 if index == 0 else 2 * index for index in range(len(steps) - 1)]
     case.exact("draw_used", used[:-1], stated)
-    drawn = [noise(f"{case.stem}.draw{draw}", tuple(start.shape)) for draw in stated]
+    drawn = [noise(drawn_as(case, f"draw{draw}"), tuple(start.shape)) for draw in stated]
     case.compare("noise_used", torch.cat(drawn), absolute=1e-6)
     asked: list[Tensor] = []
 
@@ -135,9 +142,9 @@ def check_preprocess(case: Case) -> None:
 def check_loss(case: Case) -> None:
     x, lq, hq = case.inputs("x", "lq", "hq")
     for name, stored in (("x", x), ("lq", lq), ("hq", hq)):
-        made = noise(f"{case.stem}.{name}", tuple(stored.shape))
+        made = noise(drawn_as(case, name), tuple(stored.shape))
         case.compare(name, made.tanh() if name == "hq" else made, absolute=1e-6)
-    drawn, table = noise(f"{case.stem}.noise", tuple(x.shape)), CogVideoXSchedule().table()
+    drawn, table = noise(drawn_as(case, "noise"), tuple(x.shape)), CogVideoXSchedule().table()
     batch = Batch(lq=lq, gt=hq, caption=[None], name=["recorded"])
     tables = VelocityStage(frequency=FrequencyTable(separation="released", gradient=False))
     for row in case.meta["cases"]:
@@ -213,23 +220,25 @@ def check_pipeline(case: Case) -> None:
     _libraries()
     beside = case.path.with_name("vae.json")
     if beside.is_file():
-        for sat, ours in json.loads(beside.read_text())["sat_to_diffusers"].items():
-            if sat_vae_name(ours, 4) != sat:
-                case.exact(f"name of {ours}", sat_vae_name(ours, 4), sat)
+        stated = json.loads(beside.read_text())
+        levels = len(stated["config"]["ch_mult"])
+        for sat, ours in stated["sat_to_diffusers"].items():
+            if sat_vae_name(ours, levels) != sat:
+                case.exact(f"name of {ours}", sat_vae_name(ours, levels), sat)
     network, vae = made_transformer(case.meta["transformer"]), made_vae(case.meta["vae"])
     video, context = case.inputs("lq_video", "context")
     lq, steps = by_channel(video), CogVideoXSchedule().steps(case.meta["steps"])
     case.exact("timesteps", steps.timesteps.tolist(), case.input("timesteps").tolist())
     recorded = case.input("latents")
     shape = tuple(recorded.shape)
-    posterior = noise("pipe.posterior", tuple(by_channel(recorded).shape))
+    posterior = noise(drawn_as(case, "posterior"), tuple(by_channel(recorded).shape))
 
     def source(purpose: int | str) -> Tensor:
         if purpose == "vae":
             return posterior
         if purpose == "start":
-            return by_channel(noise("pipe.start", shape))
-        return by_channel(noise(f"pipe.draw{2 * int(purpose)}", shape))
+            return by_channel(noise(drawn_as(case, "start"), shape))
+        return by_channel(noise(drawn_as(case, f"draw{2 * int(purpose)}"), shape))
 
     sampling = Sampling(context, unconditional(context), exact=True)
     run = _pipeline(network, vae, sampling)

@@ -43,6 +43,15 @@ def test_fill_rule_gives_the_published_values():
     )
 
 
+def test_noise_follows_what_a_file_states_and_not_its_name(tmp_path, capsys):
+    for suffix in (".json", ".npz"):
+        shutil.copy(DATA.parent / "cogvideox" / f"sampler_10{suffix}", tmp_path / f"again{suffix}")
+    assert main([str(tmp_path)]) == 0, capsys.readouterr().out
+    stated = (tmp_path / "again.json").read_text(encoding="utf-8")
+    (tmp_path / "again.json").write_text(stated.replace("'sampler_10.start'", "'other.start'"), encoding="utf-8")
+    assert main([str(tmp_path)]) == 1 and "again/start" in capsys.readouterr().out
+
+
 def test_a_single_changed_value_fails(tmp_path, capsys):
     _, tensors_path = copy_case("guidance", tmp_path)
     tensors = load_file(tensors_path)

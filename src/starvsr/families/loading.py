@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ def load_upscaler(name: str | None = None, *, device: str = "auto", **settings: 
         OptionError: there is no such model or device, or the model does not honour a setting.
         WeightsError: its weights are missing or damaged.
     """
+    return _loaded(name, device, settings)
+
+
+def _loaded(name: str | None, device: str, settings: Mapping[str, Any], first_prompt: str | None = None) -> Upscaler:
     from starvsr.families.recognize import check_weights, model_for  # loads torch
 
     if name is None:
@@ -51,18 +56,27 @@ def load_upscaler(name: str | None = None, *, device: str = "auto", **settings: 
     if "weights" in given:
         given["weights"] = Path(given["weights"])
         check_weights(entry, given["weights"])
+    if first_prompt is not None:
+        given["first_prompt"] = first_prompt
     return entry.load(device=choose_device(device), **given)
 
 
-def load_for(options: UpscaleOptions, device: str | None = None) -> Upscaler:
-    """Load the model that the options name, on their device or another one."""
+def load_for(options: UpscaleOptions, device: str | None = None, *, first_prompt: str | None = None) -> Upscaler:
+    """Load the model that the options name.
+
+    Args:
+        options: Name the model, and what its jobs do where they name nothing else.
+        device: Where it computes; None is the device of the options.
+        first_prompt: Prompt of its first job, if that was found outside the options: it is encoded while the model is
+            loaded, so that the text encoder is read once, and is no default of other jobs.
+    """
     left_out = {"steps", "seed"}
     if "detail" not in load_names(get_entry(options.model).settings):  # done when frames are finished
         left_out.add("detail")
     if reads_text(options):  # else they are refused
         left_out.update(PROMPT_SOURCES)
     settings = {name: getattr(options, name) for name, _ in model_options() if name not in left_out}
-    return load_upscaler(options.model, device=device or options.device, **settings)
+    return _loaded(options.model, device or options.device, settings, first_prompt)
 
 
 def reads_text(options: UpscaleOptions, upscaler: Upscaler | None = None) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor
 
-from starvsr.engine.chunk_plan import ModelPlan
+from starvsr.engine.chunk_plan import ChunkPlan, ModelPlan
 from starvsr.engine.clip_upscaler import ClipArguments
 from starvsr.engine.segments import Segment
-from starvsr.engine.upscaler import JobSettings, StepCallback
+from starvsr.engine.upscaler import JobSettings, Session, StepCallback
 from starvsr.offload.manager import MemoryManager
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ class PlannedPipeline(Protocol):
     @property
     def notes(self) -> list[str]:
         """What the user should know of how the clips were made."""
+        ...
+
+    def work_by(self, plan: ChunkPlan) -> None:
+        """Apply a plan that was made for the job."""
         ...
 
     def upscale_frames(self, lq: Tensor, keep: slice, **arguments: Unpack[ClipArguments]) -> Iterator[Tensor]:
@@ -98,3 +103,47 @@ class PlannedSession:
             num_steps=self._settings.num_steps,
             on_step=on_step,
         )
+
+
+class PlannedUpscaler:
+    """Base of loaded models that read texts and plan memory: each job gets a pipeline of its own.
+
+    A subclass has ``accepts``, ``traits_for``, ``pipeline_for`` and ``plan``.
+
+    Args:
+        name: Name in the registry.
+        device: Where everything computes.
+        loaded_with: Options given when it was loaded.
+
+    Attributes:
+        accepts: Options that a job may give.
+    """
+
+    accepts: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, name: str, *, device: str = "cpu", loaded_with: Mapping[str, Any] | None = None) -> None:
+        self.name, self.device, self.loaded_with = name, device, loaded_with or {}
+        self._turns = Turns()
+
+    def with_defaults(self, values: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return a job's options; those that it does not name are as the model was loaded."""
+        return {**{name: value for name, value in self.loaded_with.items() if name in self.accepts}, **(values or {})}
+
+    def pipeline_for(self, settings: JobSettings) -> PlannedPipeline:
+        """Return the pipeline of a job.
+
+        Raises:
+            OptionError: The options contradict each other or cannot be honoured.
+        """
+        raise NotImplementedError
+
+    @contextmanager
+    def open(self, settings: JobSettings, plan: ChunkPlan | None = None) -> Iterator[Session]:
+        """Begin a job; when the block ends, all weights are back in the host's memory."""
+        pipeline = self.pipeline_for(settings)
+        if plan is not None:
+            pipeline.work_by(plan)
+        try:
+            yield PlannedSession(self._turns, pipeline, settings)
+        finally:
+            self._turns.leave(pipeline)

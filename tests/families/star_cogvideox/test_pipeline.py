@@ -23,21 +23,7 @@ from starvsr.families.star_cogvideox.upscaler import CROSSFADE, OVERLAP, OVERLAP
 from starvsr.models.cogvideox.config import TransformerConfig
 from starvsr.offload.footprint import ClipSize, PlanLimits
 from starvsr.offload.trace import FusedAttention, LiveBytes
-from tests.parity.cogvideox_method import made_vae
-from tests.parity.cogvideox_networks import made_transformer
-
-SIZES = {
-    "hidden_size": 32,
-    "num_attention_heads": 2,
-    "num_layers": 2,
-    "in_channels": 16,
-    "out_channels": 16,
-    "time_embed_dim": 12,
-    "text_hidden_size": 24,
-    "text_length": 226,
-    "lora_r": 0,
-}
-VAE = {"ch": 32, "ch_mult": (1, 1, 1, 1), "z_channels": 16, "num_res_blocks": 1, "scaling_factor": 0.7}
+from tests.support.tiny_cogvideox import tiny_cogvideox
 
 
 class Restoring(nn.Module):
@@ -171,10 +157,7 @@ def test_what_cannot_be_honoured_is_refused(values, words):
 
 @pytest.fixture(scope="module")
 def tiny() -> StarCogVideoXUpscaler:
-    def encode(text: str) -> Tensor:
-        return torch.randn(1, 226, 24, generator=torch.Generator().manual_seed(len(text)))
-
-    return StarCogVideoXUpscaler("star-cogvideox-5b", Parts(made_transformer(SIZES), made_vae(VAE), encode))
+    return tiny_cogvideox()
 
 
 def output(model: StarCogVideoXUpscaler, lq: Tensor, seed: int = 0, num_steps: int = 3, **values) -> Tensor:
@@ -206,6 +189,8 @@ def test_exact_gives_whole_levels_and_tells_what_cannot_be_compared(tiny):
         frames = list(session.upscale(lq, slice(None), segment=Segment(0, 0, 5, 0, 5), first_frame=0))
     levels = (torch.stack(frames) + 1) * 127.5
     assert (levels - levels.round()).abs().max() < 1e-4
+    colours = [clip.mean((2, 3)) for clip in (torch.stack(frames), lq[0].transpose(0, 1))]
+    assert (colours[0] - colours[1]).abs().max() < 0.02  # those of the input, in place of a ground truth
     assert any("25 frames of 720x480" in note for note in session.notes)
     assert tiny.traits_for({"exact": True}).lengths.whole
 
@@ -232,6 +217,30 @@ def test_the_memory_that_is_counted_is_what_was_predicted(tiny):
             peak = footprint.peak(phase, clip, plan)
             ratios[phase, frames, height, width] = live.peak / (peak.clip + peak.work)
     assert all(0.5 < ratio <= 1.02 for ratio in ratios.values()), ratios
+
+
+def test_out_of_memory_continues_with_less(tiny, monkeypatch):
+    """A CPU that is planned for as a device is: the first step down moves weights, which changes no result."""
+    pipeline, lq = tiny.pipeline({"guidance": 1.0}, scale=1), smooth_clip(1, 16, 16)
+    pipeline.memory.footprint = dataclasses.replace(pipeline.memory.footprint, device="cuda")
+    pipeline.memory.apply_plan(CogVideoXPlan())
+    (plain,) = pipeline.upscale_frames(lq, slice(None), num_steps=1)
+    forward, calls = pipeline.transformer.forward, []
+
+    def failing(*given):
+        calls.append(given)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(*given)
+
+    monkeypatch.setattr(pipeline.transformer, "forward", failing)
+    replanned: list[CogVideoXPlan] = []
+    pipeline.memory.on_smaller_plan = replanned.append
+    (made,) = pipeline.upscale_frames(lq, slice(None), num_steps=1)
+    pipeline.memory.end()
+    assert torch.equal(made, plain) and len(calls) == 2
+    assert len(replanned) == 1 and replanned[0].place != "resident" and replanned[0].tiles == (1, 1)
+    assert any("out of memory" in note for note in pipeline.notes)
 
 
 def test_plans_begin_with_tiles_of_the_trained_size_unless_the_user_names_others(tiny):

@@ -38,6 +38,7 @@ def load(
     flow: str | None = None,
     tcm: Path | str | None = None,
     guidance_decoder: Path | str | None = None,
+    first_prompt: str | None = None,
     **defaults: Any,
 ) -> StableVSRUpscaler:
     """Load the model for the registry.
@@ -53,6 +54,7 @@ def load(
         flow: "raft" (None) or "dis".
         tcm: A folder with another TCM: of a ControlNet as diffusers saves it, or one with such a folder "controlnet".
         guidance_decoder: A folder with a small decoder for the guidance, or one with such a folder "guidance_decoder".
+        first_prompt: Prompt of the first job, where it was found in a file or given by a command; it is no default.
         defaults: Options of the model's jobs, for jobs that do not name them.
 
     Raises:
@@ -89,7 +91,7 @@ def load(
     networks = DiffusersNetworks(unet=unet, tcm=control, vae=vae, text=texts(""), guidance_decoder=decoder)
     given = {"weights": weights, "precision": None if precision == "auto" else precision, "flow": flow, "tcm": tcm}
     given["guidance_decoder"] = guidance_decoder
-    return StableVSRUpscaler(
+    model = StableVSRUpscaler(
         spec.name,
         networks,
         configuration.scheduler,
@@ -103,6 +105,8 @@ def load(
             name: value for name, value in {**given, **defaults}.items() if value is not None and value is not False
         },
     )
+    model.pipeline({} if first_prompt is None else {"prompt": first_prompt})  # refuses defaults that contradict
+    return model
 
 
 def tcm_files(folder: Path) -> ModelFiles:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,11 +11,11 @@ from torch import Tensor
 
 from starvsr.diffusion.ddpm import DDPM
 from starvsr.engine.chunk_plan import ChunkPlan, PlanInput
-from starvsr.engine.clip_upscaler import ClipArguments, ClipUpscaler
+from starvsr.engine.clip_upscaler import ClipArguments
 from starvsr.engine.traits import ClipLengths, Traits
-from starvsr.engine.upscaler import JobSettings, Session
+from starvsr.engine.upscaler import JobSettings
 from starvsr.errors import OptionError
-from starvsr.families.planned import PlannedSession, Turns
+from starvsr.families.planned import PlannedUpscaler
 from starvsr.families.settings import job_names, load_names
 from starvsr.families.stablevsr.loaded import LoadedNetworks
 from starvsr.families.stablevsr.networks import DiffusersNetworks
@@ -40,7 +39,7 @@ EncodeText = Callable[[str], Tensor]
 """Prompt -> embedding [1, 77, C]."""
 
 
-class StableVSRUpscaler(ClipUpscaler):
+class StableVSRUpscaler(PlannedUpscaler):
     """A loaded StableVSR.
 
     Args:
@@ -55,6 +54,8 @@ class StableVSRUpscaler(ClipUpscaler):
         loaded_with: Options given when it was loaded.
     """
 
+    accepts = ACCEPTED
+
     def __init__(
         self,
         name: str,
@@ -67,14 +68,13 @@ class StableVSRUpscaler(ClipUpscaler):
         digest: str | None = None,
         loaded_with: Mapping[str, Any] | None = None,
     ) -> None:
-        self.name, self.scale, self.device = name, SCALE, device
-        self.loaded_with = loaded_with or {}
+        super().__init__(name, device=device, loaded_with=loaded_with)
+        self.scale = SCALE
         parts = (networks.unet, networks.tcm, networks.vae)
         decoder = networks.guidance_decoder
         self._loaded = LoadedNetworks(*parts, flow, decoder)
         self._scheduler, self._empty = scheduler, networks.text
         self._encode = encode_text or self._only_empty
-        self._turns = Turns()
         self.traits = Traits(
             accepts=ACCEPTED,
             loads=LOADS,
@@ -88,7 +88,6 @@ class StableVSRUpscaler(ClipUpscaler):
             fixed_bytes=sum(weight_bytes(network) for network in (*parts, decoder) if network is not None),
             digest=digest,
         )
-        self.pipeline()  # refuses defaults that contradict each other
 
     def _only_empty(self, prompt: str) -> Tensor:
         if prompt:
@@ -106,7 +105,7 @@ class StableVSRUpscaler(ClipUpscaler):
         Raises:
             OptionError: The options contradict each other, or a prompt is too long.
         """
-        values = {**{n: v for n, v in self.loaded_with.items() if n in ACCEPTED}, **(values or {})}
+        values = self.with_defaults(values)
         return StableVSRPipeline(
             self.name,
             self._loaded,
@@ -116,6 +115,10 @@ class StableVSRUpscaler(ClipUpscaler):
             device=self.device,
         )
 
+    def pipeline_for(self, settings: JobSettings) -> StableVSRPipeline:
+        """Return the pipeline of a job; see `pipeline`."""
+        return self.pipeline(settings.values)
+
     def plan(self, wanted: PlanInput, settings: JobSettings) -> ChunkPlan:
         """Choose segments and the place of the weights for a job.
 
@@ -123,7 +126,7 @@ class StableVSRUpscaler(ClipUpscaler):
             OptionError: The frames are too small, or the schedule has not so many steps.
             ResourceError: Nothing fits the memory that the user named.
         """
-        return self.pipeline(settings.values).plan(wanted, settings.num_steps)
+        return self.pipeline_for(settings).plan(wanted, settings.num_steps)
 
     def upscale_clip(self, lq: Tensor, **arguments: Unpack[ClipArguments]) -> Tensor:
         """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, 4H, 4W]; see `ClipUpscaler`."""
@@ -135,16 +138,5 @@ class StableVSRUpscaler(ClipUpscaler):
         try:
             self._turns.take(pipeline)
             yield from pipeline.upscale_frames(lq, keep, **arguments)
-        finally:
-            self._turns.leave(pipeline)
-
-    @contextmanager
-    def open(self, settings: JobSettings, plan: ChunkPlan | None = None) -> Iterator[Session]:
-        """Begin a job; when the block ends, all weights are back in the host's memory."""
-        pipeline = self.pipeline(settings.values)
-        if plan is not None:
-            pipeline.work_by(plan)
-        try:
-            yield PlannedSession(self._turns, pipeline, settings)
         finally:
             self._turns.leave(pipeline)

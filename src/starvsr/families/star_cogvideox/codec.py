@@ -123,9 +123,9 @@ class CogVideoXCodec:
             frames = lean_vae.decode_piece(self.vae.decoder, latents[:, :, start:stop], carried)
             for frame in frames[0].unbind(1):
                 if index in wanted:
-                    yield frame.float()
+                    yield frame.to(torch.float32, copy=True)  # a view would keep the whole piece
                 index += 1
-            del frames
+            del frame, frames
             start = stop
 
     def _tiles(self, rows: int, columns: int, repeats: int = 1) -> Iterator[tuple[Window, Window, Tensor]]:

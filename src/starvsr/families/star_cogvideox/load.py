@@ -30,11 +30,12 @@ def load(
     weights: Path | str | None = None,
     device: str = "cpu",
     precision: str | None = None,
+    first_prompt: str | None = None,
     **defaults: Any,
 ) -> StarCogVideoXUpscaler:
     """Load the model for the registry.
 
-    The prompts among ``defaults`` are encoded first and the text encoder is freed, so that it is never in memory beside
+    The prompts of the first job are encoded first and the text encoder is freed, so that it is never in memory beside
     the transformer; other prompts load it again when a job asks for them.
 
     Args:
@@ -43,10 +44,12 @@ def load(
         device: Where everything computes.
         precision: "fp32", "fp16", "bf16"; "auto" (None) on CUDA is what the CogVideoX was trained in, bf16 for the 5B
             and fp16 for the 2B, else fp32; "int8" keeps the transformer's weights in 8 bits and computes like "auto".
+        first_prompt: Prompt of the first job, where it was found in a file or given by a command; it is no default.
         defaults: Options of the model's jobs, for jobs that do not name them.
 
     Raises:
         OptionError: A package is missing, a setting is wrong, or the precision is not for this device.
+        PromptTooLongError: A prompt has more tokens than the text encoder reads.
         WeightsError: A part is missing, damaged, or of another model.
     """
     in_8_bits = precision == "int8"
@@ -55,18 +58,21 @@ def load(
     if device == "cpu":
         keep_freed_memory()
     encode = PromptEncoder(files, device)
-    encode(defaults.get("prompt") or "")
+    prompt = defaults.get("prompt") if first_prompt is None else first_prompt
+    encode.remember(prompt or "", *filter(None, [defaults.get("negative_prompt")]))
     transformer = load_transformer(files, dtype=dtype, config=spec.network)
     if in_8_bits:
         to_int8(transformer)
     vae = load_vae(files, dtype=dtype)
     given = {"weights": weights, "precision": None if precision == "auto" else precision, **defaults}
-    return StarCogVideoXUpscaler(
+    model = StarCogVideoXUpscaler(
         spec.name,
         Parts(transformer, vae, encode, _digest(files.get("lora", files["transformer"]))),
         device=device,
         loaded_with={name: value for name, value in given.items() if value is not None and value is not False},
     )
+    model.pipeline({} if first_prompt is None else {"prompt": first_prompt})  # refuses defaults that contradict
+    return model
 
 
 def _number_type(spec: StarCogVideoXSpec, precision: str, device: str) -> str:
@@ -84,7 +90,7 @@ def _digest(path: Path) -> str | None:
 
 
 class PromptEncoder:
-    """Encodes prompts; the text encoder is loaded for each new one and freed again.
+    """Encodes prompts; the text encoder is loaded for those that are new and freed again.
 
     Args:
         files: Where text encoder and tokenizer lie.
@@ -102,13 +108,25 @@ class PromptEncoder:
             OptionError: It is too long, or transformers or sentencepiece are not installed.
             WeightsError: The text encoder is missing or damaged.
         """
-        if prompt not in self._known:
-            tokenizer, encoder = load_tokenizer(self._files), load_text_encoder(self._files)
-            encoder = encoder.to(self._place(encoder))
-            self._known[prompt] = encode_prompt(tokenizer, encoder, prompt).cpu()
-            del encoder
-            empty_cache(self._device)
+        self.remember(prompt)
         return self._known[prompt]
+
+    def remember(self, *prompts: str) -> None:
+        """Encode prompts that will be asked for; the text encoder is loaded once for all of them.
+
+        Raises:
+            OptionError: One is too long, or transformers or sentencepiece are not installed.
+            WeightsError: The text encoder is missing or damaged.
+        """
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
+        if not new:
+            return
+        tokenizer, encoder = load_tokenizer(self._files), load_text_encoder(self._files)
+        encoder = encoder.to(self._place(encoder))
+        for prompt in new:
+            self._known[prompt] = encode_prompt(tokenizer, encoder, prompt).cpu()
+        del encoder
+        empty_cache(self._device)
 
     def _place(self, encoder: nn.Module) -> torch.device:
         free = free_bytes(self._device)

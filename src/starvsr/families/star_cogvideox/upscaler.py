@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,9 @@ from torch import Tensor
 from starvsr.engine.chunk_plan import ChunkPlan, PlanInput
 from starvsr.engine.clip_upscaler import ClipArguments
 from starvsr.engine.traits import ClipLengths, Traits
-from starvsr.engine.upscaler import JobSettings, Session
+from starvsr.engine.upscaler import JobSettings
 from starvsr.errors import OptionError
-from starvsr.families.planned import PlannedSession, Turns
+from starvsr.families.planned import PlannedUpscaler
 from starvsr.families.settings import job_names, load_names
 from starvsr.families.star_cogvideox.guidance import GUIDANCE, GuidanceCurve
 from starvsr.families.star_cogvideox.pipeline import WINDOW_FRAMES, Sampling, StarCogVideoXPipeline
@@ -55,7 +54,7 @@ class Parts:
     digest: str | None = None
 
 
-class StarCogVideoXUpscaler:
+class StarCogVideoXUpscaler(PlannedUpscaler):
     """A loaded model.
 
     Args:
@@ -69,15 +68,14 @@ class StarCogVideoXUpscaler:
     """
 
     scale = SCALES[-1]
+    accepts = ACCEPTED
 
     def __init__(
         self, name: str, parts: Parts, *, device: str = "cpu", loaded_with: Mapping[str, Any] | None = None
     ) -> None:
-        self.name, self.device, self.loaded_with = name, device, loaded_with or {}
+        super().__init__(name, device=device, loaded_with=loaded_with)
         self._parts = parts
         self._fixed_bytes = weight_bytes(parts.transformer) + weight_bytes(parts.vae)
-        self._turns = Turns()
-        self.pipeline()  # refuses defaults that contradict each other
 
     def traits_for(self, values: Mapping[str, Any]) -> Traits:
         """Return the traits with these job options; the released choices see the whole clip."""
@@ -105,7 +103,7 @@ class StarCogVideoXUpscaler:
         Raises:
             OptionError: The options contradict each other, or a prompt is too long.
         """
-        values = {**{n: v for n, v in self.loaded_with.items() if n in ACCEPTED}, **(values or {})}
+        values = self.with_defaults(values)
         return StarCogVideoXPipeline(
             self.name,
             self._parts.transformer,
@@ -116,6 +114,10 @@ class StarCogVideoXUpscaler:
             device=self.device,
         )
 
+    def pipeline_for(self, settings: JobSettings) -> StarCogVideoXPipeline:
+        """Return the pipeline of a job; see `pipeline`."""
+        return self.pipeline(settings.values, settings.scale)
+
     def plan(self, wanted: PlanInput, settings: JobSettings) -> ChunkPlan:
         """Choose segments, tiles and the place of the weights for a job.
 
@@ -123,7 +125,7 @@ class StarCogVideoXUpscaler:
             OptionError: The options contradict each other.
             ResourceError: Nothing fits the memory that the user named.
         """
-        return self.pipeline(settings.values, settings.scale).plan(wanted)
+        return self.pipeline_for(settings).plan(wanted)
 
     def upscale_clip(self, lq: Tensor, **arguments: Unpack[ClipArguments]) -> Tensor:
         """Enlarge [1, 3, T, H, W] in [-1, 1], T = 4k + 1, four times, with the options that it was loaded with."""
@@ -131,17 +133,6 @@ class StarCogVideoXUpscaler:
         try:
             self._turns.take(pipeline)
             return torch.stack(list(pipeline.upscale_frames(lq, slice(None), **arguments)), 1)[None]
-        finally:
-            self._turns.leave(pipeline)
-
-    @contextmanager
-    def open(self, settings: JobSettings, plan: ChunkPlan | None = None) -> Iterator[Session]:
-        """Begin a job; when the block ends, all weights are back in the host's memory."""
-        pipeline = self.pipeline(settings.values, settings.scale)
-        if plan is not None:
-            pipeline.work_by(plan)
-        try:
-            yield PlannedSession(self._turns, pipeline, settings)
         finally:
             self._turns.leave(pipeline)
 

@@ -37,11 +37,12 @@ def load(
     precision: str | None = None,
     compile: str | None = None,
     files: ModelFiles | None = None,
+    first_prompt: str | None = None,
     **defaults: Any,
 ) -> StarI2VGen:
     """Load a published model.
 
-    The prompts among ``defaults`` are encoded first and the text tower is freed, so that it is never in memory beside
+    The prompts of the first job are encoded first and the text tower is freed, so that it is never in memory beside
     the network; other prompts load it again when a job asks for them.
 
     Args:
@@ -52,6 +53,7 @@ def load(
             bits and computes like "auto".
         compile: Mode of torch.compile.
         files: Where the parts lie, to spare looking for them.
+        first_prompt: Prompt of the first job, where it was found in a file or given by a command; it is no default.
         defaults: Options of the model's jobs, see `ACCEPTED`, for jobs that do not name them.
 
     Raises:
@@ -66,7 +68,8 @@ def load(
     if device == "cpu":
         keep_freed_memory()
     prompts = PromptEncoder(files, device)
-    prompts(defaults.get("prompt"), defaults.get("negative_prompt"), chosen.prompt_join)
+    prompt = defaults.get("prompt") if first_prompt is None else first_prompt
+    prompts(prompt, defaults.get("negative_prompt"), chosen.prompt_join)
     vae = load_vae(files.get("vae"), files.get("vae/config.json")).to(device)
     network = load_network(files["unet"], spec.unet, dtype).requires_grad_(False)
     arrange_weights(network)
@@ -80,7 +83,9 @@ def load(
         compile=compile,
         loaded_with={key: value for key, value in given.items() if value is not None and value is not False},
     )
-    model.pipeline()  # refuses defaults that contradict each other or the device
+    model.pipeline(
+        {} if first_prompt is None else {"prompt": first_prompt}
+    )  # refuses defaults that contradict each other or the device
     return model
 
 

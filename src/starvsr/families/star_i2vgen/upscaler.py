@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from starvsr.engine.chunk_plan import ChunkPlan, PlanInput
 from starvsr.engine.traits import ClipLengths, Traits
-from starvsr.engine.upscaler import JobSettings, Session
-from starvsr.families.planned import PlannedSession, Turns
+from starvsr.engine.upscaler import JobSettings
+from starvsr.families.planned import PlannedUpscaler
 from starvsr.families.settings import job_names, load_names
 from starvsr.families.star_i2vgen.acceleration import CompiledNetwork
 from starvsr.families.star_i2vgen.pipeline import SCALE, StarI2VGenPipeline
@@ -57,7 +56,7 @@ class Parts:
     digest: str | None = None
 
 
-class StarI2VGen:
+class StarI2VGen(PlannedUpscaler):
     """A loaded model.
 
     Args:
@@ -68,6 +67,8 @@ class StarI2VGen:
         loaded_with: Options given when it was loaded.
     """
 
+    accepts = ACCEPTED
+
     def __init__(
         self,
         name: str,
@@ -77,11 +78,10 @@ class StarI2VGen:
         compile: str | None = None,
         loaded_with: Mapping[str, Any] | None = None,
     ) -> None:
-        self.name, self.device, self.loaded_with = name, device, loaded_with or {}
+        super().__init__(name, device=device, loaded_with=loaded_with)
         self._parts = parts
         self._compiled = CompiledNetwork(parts.network.eval(), compile) if compile else None
         self._fixed_bytes = weight_bytes(parts.network) + weight_bytes(parts.vae)
-        self._turns = Turns()
 
     def traits_for(self, values: Mapping[str, Any]) -> Traits:
         """Return the traits with these job options; the released choices see the whole clip."""
@@ -108,7 +108,7 @@ class StarI2VGen:
         Raises:
             OptionError: The options contradict each other or cannot be honoured.
         """
-        values = {**{n: v for n, v in self.loaded_with.items() if n in ACCEPTED}, **(values or {})}
+        values = self.with_defaults(values)
         choices, parts = _choices(values), self._parts
         dtype = computing_dtype(parts.network)
         half = dtype if dtype == torch.float16 else None  # the decoder stays in float32 beside a bfloat16 network
@@ -131,20 +131,13 @@ class StarI2VGen:
             device=self.device,
         )
 
+    def pipeline_for(self, settings: JobSettings) -> StarI2VGenPipeline:
+        """Return the pipeline of a job; see `pipeline`."""
+        return self.pipeline(settings.values)
+
     def plan(self, wanted: PlanInput, settings: JobSettings) -> ChunkPlan:
         """Choose segments, tiles and the place of the weights for a job."""
-        return self.pipeline(settings.values).plan(wanted)
-
-    @contextmanager
-    def open(self, settings: JobSettings, plan: ChunkPlan | None = None) -> Iterator[Session]:
-        """Begin a job; when the block ends, all weights are back in the host's memory."""
-        pipeline = self.pipeline(settings.values)
-        if plan is not None:
-            pipeline.work_by(plan)
-        try:
-            yield PlannedSession(self._turns, pipeline, settings)
-        finally:
-            self._turns.leave(pipeline)
+        return self.pipeline_for(settings).plan(wanted)
 
 
 def _choices(values: Mapping[str, Any]) -> ReferenceQuirks:
