@@ -41,7 +41,7 @@ class RaftFlow:
         has no such table that is known.
         """
         block = getattr(self.network, "corr_block", None)
-        if not all(hasattr(block, name) for name in ("num_levels", "radius", "index_pyramid")):
+        if block is None or not all(hasattr(block, name) for name in ("num_levels", "radius", "index_pyramid")):
             return None
         network = copy.copy(self.network)
         network._modules = {**self.network._modules}  # shared but for this one
