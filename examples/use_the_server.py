@@ -12,6 +12,8 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 server, source, target = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+if not source.is_file():
+    sys.exit(f"error: there is no file {source}")
 jobs = f"{server}/api/v1/jobs"
 with source.open("rb") as file:  # streamed, not read into memory
     headers = {"Content-Type": "application/octet-stream", "Content-Length": str(source.stat().st_size)}

@@ -101,7 +101,9 @@ def build(precision: str, flow: str, device: str, *, small: bool, tiny: bool) ->
         to_int8(networks[0])
         to_int8(networks[1])
     text = torch.randn(1, 77, sizes["unet"]["cross_attention_dim"])
-    parts = DiffusersNetworks(networks[0], networks[1], networks[2], text, None if decoder is None else decoder.cpu().eval())
+    parts = DiffusersNetworks(
+        networks[0], networks[1], networks[2], text, None if decoder is None else decoder.cpu().eval()
+    )
     schedule = DDPMConfig(
         beta_schedule="scaled_linear", prediction_type="v_prediction", clip_sample=False, steps_offset=1
     )

@@ -81,7 +81,7 @@ def test_caption_with_transformers(run, tmp_path, capsys):
 def test_a_missing_input_or_folder_is_one_line(run, tmp_path, example):
     if "onnx" in example:
         pytest.importorskip("onnxruntime")
-    count = {"make_sample_clip.py": 1, "upscale_with_onnx.py": 3}.get(example, 2)
+    count = {"make_sample_clip.py": 1, "upscale_with_onnx.py": 3, "use_the_server.py": 3}.get(example, 2)
     arguments = [tmp_path / "no" / "a.mp4"] * count
     with pytest.raises(SystemExit, match=r"^error: ") as told:
         run(example, *arguments)

@@ -32,6 +32,17 @@ def break_at(clip: Path, out: Path, frame: int, **options) -> None:
         upscale(clip, out, on_progress=breaker(frame), **options)
 
 
+def break_after_part(clip: Path, out: Path, **options) -> None:
+    """Break a job as soon as a part is recorded, however far the frames are by then."""
+
+    def look(report: Progress) -> None:
+        if report.stage == "upscaling" and records(out, "part"):
+            raise Broken
+
+    with pytest.raises(Broken):
+        upscale(clip, out, on_progress=look, **options)
+
+
 def run_to_end(clip: Path, out: Path, **options) -> UpscaleResult:
     result = upscale(clip, out, **options)
     assert not out.with_name(out.name + ".job").exists()

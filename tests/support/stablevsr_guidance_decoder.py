@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,8 @@ def write_decoder(folder: Path, model: Path, seed: int = 3, **entries: Any) -> P
     signs = "".join(str(byte >> 7) for byte in reads[3::4])  # the highest bit of each number
     packed = bytes(int(signs[at : at + 8].ljust(8, "0"), 2) for at in range(0, len(signs), 8))
     config = {"_class_name": "GuidanceDecoder", **SIZES, "scaling_factor": said["scaling_factor"]}
-    config |= {"vae_fingerprint": hashlib.sha256(packed).hexdigest()[:16], **entries}
+    size = math.hypot(*struct.unpack(f"<{len(reads) // 4}f", reads))
+    config |= {"vae_fingerprint": f"{hashlib.sha256(packed).hexdigest()[:16]}-{size:.6g}", **entries}
     (place / "config.json").write_text(json.dumps(config))
     generator = torch.Generator().manual_seed(seed)
     tensors = {}

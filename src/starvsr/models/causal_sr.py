@@ -22,6 +22,7 @@ and summands for features (FiLM, arXiv 1709.07871).
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cache
 from typing import Any, Literal
 
@@ -273,7 +274,8 @@ def _composed(ycc: Tensor, correction: Tensor) -> Tensor:
         ycc: luma and chroma of the input [N, 3, h, w], float32.
         correction: [N, 6, 2h, 2w], as of ``CausalSR._head``.
     """
-    with torch.autocast(ycc.device.type, enabled=False):
+    device = ycc.device.type
+    with nullcontext() if device == "meta" else torch.autocast(device, enabled=False):  # meta has none
         enlarged = F.conv2d(
             F.pad(ycc, (2, 2, 2, 2), mode="replicate"), torch.tensor(_bicubic_kernels(), device=ycc.device)
         )

@@ -16,9 +16,13 @@ from safetensors.torch import load_file, save_file
 import starvsr
 from starvsr.apps.cli import main
 from starvsr.errors import OptionError, StarVsrError, WeightsError
-from starvsr.families.stablevsr import guidance_decoder
 from starvsr.families.stablevsr.footprint import DECODE, SAMPLE
-from starvsr.families.stablevsr.guidance_decoder import GuidanceDecoder, GuidanceDecoderConfig
+from starvsr.families.stablevsr.guidance_decoder import (
+    GuidanceDecoder,
+    GuidanceDecoderConfig,
+    fingerprint,
+    is_same_autoencoder,
+)
 from starvsr.families.stablevsr.plan import StableVSRPlan
 from starvsr.offload.footprint import ClipSize
 from starvsr.video.codec_pass import write_lossless
@@ -316,10 +320,14 @@ def test_it_is_an_option_of_stablevsr_alone(decoder, tmp_path, capsys):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_fingerprints_do_not_depend_on_the_number_type(model, published, dtype):
-    vae = model._loaded.vae
-    first = guidance_decoder.fingerprint(vae)
+    first = fingerprint(model._loaded.vae)
     rounded = load(published)._loaded.vae.to(dtype)
-    assert first == guidance_decoder.fingerprint(rounded) == guidance_decoder.fingerprint(rounded.float())
+    assert is_same_autoencoder(first, fingerprint(rounded)) and is_same_autoencoder(first, fingerprint(rounded.float()))
     assert SIZES["latent_channels"] == 4
-    rounded.decoder.conv_in.bias.neg_()
-    assert guidance_decoder.fingerprint(rounded) != first
+    rounded.decoder.conv_in.weight.mul_(1.02)
+    assert not is_same_autoencoder(first, fingerprint(rounded))
+    other = load(published)._loaded.vae
+    other.decoder.conv_in.bias.neg_()
+    assert not is_same_autoencoder(first, fingerprint(other))
+    for damaged in ("", first.partition("-")[0], first.replace("-", ""), f"{first}x"):
+        assert not is_same_autoencoder(damaged, first)

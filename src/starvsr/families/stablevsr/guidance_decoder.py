@@ -123,6 +123,10 @@ def _agree(layer: nn.Conv2d) -> None:
     layer.bias.copy_(layer.bias[::4].repeat_interleave(4))
 
 
+SIZE_TOLERANCE = 0.005
+"""By what part rounding to bfloat16 may change the size of weights: half of its last bit."""
+
+
 @dataclass(frozen=True)
 class Described:
     """What the configuration file of a decoder says.
@@ -146,14 +150,25 @@ class Described:
 def fingerprint(vae: Any) -> str:
     """Return what tells an autoencoder from others, whatever file and number type it is kept in.
 
-    It is made of the signs of weights, of which published ones have 18,944: rounding to another type changes none.
+    It is made of the signs of weights, of which published ones have 18,944, and of their size: rounding to another
+    type changes no sign, and the size by less than `SIZE_TOLERANCE`.
 
     Args:
         vae: ``AutoencoderKL`` with its weights; those that read latents are looked at.
     """
-    weights = (vae.decoder.conv_in.weight, vae.decoder.conv_in.bias)
-    signs = torch.cat([torch.signbit(tensor.detach().cpu()).flatten() for tensor in weights])
-    return hashlib.sha256(np.packbits(signs.numpy()).tobytes()).hexdigest()[:16]
+    weights = [tensor.detach().cpu().flatten() for tensor in (vae.decoder.conv_in.weight, vae.decoder.conv_in.bias)]
+    signs = np.packbits(torch.cat([torch.signbit(tensor) for tensor in weights]).numpy())
+    size = float(torch.cat([tensor.double() for tensor in weights]).norm())
+    return f"{hashlib.sha256(signs.tobytes()).hexdigest()[:16]}-{size:.5g}"
+
+
+def is_same_autoencoder(told: str, found: str) -> bool:
+    """Whether two fingerprints are of one autoencoder."""
+    (signs, _, size), (signs_found, _, size_found) = told.partition("-"), found.partition("-")
+    try:
+        return signs == signs_found and math.isclose(float(size), float(size_found), rel_tol=SIZE_TOLERANCE)
+    except ValueError:
+        return False
 
 
 def decoder_files(folder: Path) -> ModelFiles:
@@ -217,7 +232,8 @@ def load_decoder(files: ModelFiles, described: Described, vae: Any, dtype: torch
     Raises:
         WeightsError: It was trained beside another autoencoder, is damaged, or does not fit its configuration.
     """
-    if described.vae_fingerprint not in ("", fingerprint(vae)):
+    told = described.vae_fingerprint
+    if told and not is_same_autoencoder(told, fingerprint(vae)):
         raise WeightsError(
             f"{files[FOLDER]} was trained beside another autoencoder than this model's: train one for it by "
             "recipes/stablevsr-guidance-decoder.toml"
