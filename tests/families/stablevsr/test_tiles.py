@@ -206,8 +206,20 @@ def test_a_tile_that_the_user_names_is_taken_and_whole_frames_too(model):
     assert plan_for(model).memory_plan == off.memory_plan
     with pytest.raises(OptionError, match="needs tiles of at least 32 px, not --tile 24"):
         plan_for(model, tile=24)
+
+
+def test_without_tiles_a_job_is_refused_that_fits_with_them(model):
+    def fits(budget):
+        try:
+            return plan_for(model, memory=budget * MB, tile="off").memory_plan.tiles == (1, 1)
+        except ResourceError:
+            return False
+
+    least = bisect.bisect_left(range(4000), True, key=fits)
+    assert plan_for(model, memory=least * MB, tile="off").memory_plan.decoding_strips  # these change nothing
     with pytest.raises(ResourceError, match="or leave out --tile"):
-        plan_for(model, memory=50 * MB, tile="off")
+        plan_for(model, memory=(least - 1) * MB, tile="off")
+    assert plan_for(model, memory=(least - 1) * MB).memory_plan.tiles != (1, 1)
 
 
 def test_a_large_frame_is_planned_in_tiles_on_a_cpu_by_the_memory_that_is_named(model):
