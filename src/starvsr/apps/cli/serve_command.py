@@ -78,14 +78,12 @@ def _serve(settings: ServerSettings) -> None:
     group="Access",
     help="Add a user to --password-file, or change their password, and end.",
 )
-@click.option("--no-page", is_flag=True, cls=GroupedOption, group="Access", help="The HTTP API without a page.")
 @_flags
 def serve(
     data: Path,
     folders: tuple[Path, ...],
     password_file: Path | None,
     set_password: str | None,
-    no_page: bool,
     **flags: Any,
 ) -> None:
     """Serve an HTTP API: upload videos, watch the queue, fetch results. Jobs survive restarts of the server.
