@@ -27,11 +27,12 @@ MEMORY = 3
 SMALL = CausalSRConfig(width=12, num_blocks=5, memory=MEMORY, up_width=8, thin_width=4)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "with context"])
+@pytest.fixture(scope="module", params=["plain", "context", "shared head"])
 def network(request: pytest.FixtureRequest) -> CausalSR:
     torch.manual_seed(0)
-    more: dict[str, Any] = {"thin_block": True, "context_width": 8, "context_blocks": 1} if request.param else {}
-    network = CausalSR(dataclasses.replace(SMALL, **more))
+    context = {"thin_block": True, "context_width": 8, "context_blocks": 1}
+    more: dict[str, dict[str, Any]] = {"plain": {}, "context": context, "shared head": {"shared_head": True}}
+    network = CausalSR(dataclasses.replace(SMALL, **more[request.param]))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.12)
     return network.eval().requires_grad_(False)
@@ -207,3 +208,14 @@ def test_nothing_beyond_the_reach_matters(context_width: int) -> None:
 def test_a_context_without_place_is_refused() -> None:
     with pytest.raises(OptionError, match="come before the last of 8 blocks"):
         CausalSRConfig(context_width=8, context_after=8)
+
+
+def test_a_shared_head_makes_no_pattern_of_four_pixels_from_flat_features_whatever_its_weights() -> None:
+    torch.manual_seed(3)
+    flat = torch.randn(1, 64, 1, 1).expand(-1, -1, 8, 8)
+    for shared, is_flat in ((True, True), (False, False)):
+        network = CausalSR(CausalSRConfig(shared_head=shared)).requires_grad_(False)
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        inner = network._head(flat)[..., 8:-8, 8:-8]  # positions at twice the input's size
+        assert (inner.std((-2, -1)).max() < 1e-5 * inner.abs().max()) == is_flat

@@ -65,8 +65,9 @@ class CausalSR(nn.Module):
         self.first = nn.Conv2d(3 * UNSHUFFLE**2, width, 3, padding=1)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(config.num_blocks))
         self.context = _Context(config) if config.context_width else None
-        self.up = nn.Conv2d(width, config.up_width * UNSHUFFLE**2, 3, padding=1)
-        self.fine = nn.Conv2d(config.up_width, thin * CHROMA_SCALE**2, 3, padding=1)
+        up_pixels, fine_pixels = (1, 1) if config.shared_head else (UNSHUFFLE**2, CHROMA_SCALE**2)
+        self.up = nn.Conv2d(width, config.up_width * up_pixels, 3, padding=1)
+        self.fine = nn.Conv2d(config.up_width, thin * fine_pixels, 3, padding=1)
         self.thin = _Block(thin) if config.thin_block else None
         self.last = nn.Conv2d(thin, _LUMA_CHANNELS + 2, 3, padding=1)
         self._initialise()
@@ -78,8 +79,9 @@ class CausalSR(nn.Module):
             nn.init.kaiming_normal_(block.second.weight, nonlinearity="relu")  # type: ignore[union-attr, arg-type]
             with torch.no_grad():
                 block.second.weight.mul_(0.2)  # type: ignore[union-attr, operator]
-        _agreeing(self.up.weight, UNSHUFFLE)
-        _agreeing(self.fine.weight, CHROMA_SCALE)
+        shared = self.config.shared_head
+        _agreeing(self.up.weight, 1 if shared else UNSHUFFLE)
+        _agreeing(self.fine.weight, 1 if shared else CHROMA_SCALE)
         _agreeing(self.last.weight[:_LUMA_CHANNELS], SCALE // CHROMA_SCALE, gain=0.05)
         _agreeing(self.last.weight[_LUMA_CHANNELS:], 1, gain=0.05)
         for branch in (self.thin and self.thin.second, self.context and self.context.up):
@@ -159,8 +161,12 @@ class CausalSR(nn.Module):
 
     def _head(self, features: Tensor) -> Tensor:
         """Return what is added at twice the input's size: luma of four sub-pixels, then chroma, [B*T, 6, 2h, 2w]."""
-        x = F.relu_(F.pixel_shuffle(self.up(features), UNSHUFFLE))
-        x = F.relu_(F.pixel_shuffle(self.fine(x), CHROMA_SCALE))
+        if self.config.shared_head:
+            x = F.relu_(self.up(_enlarged(features, UNSHUFFLE)))
+            x = F.relu_(self.fine(_enlarged(x, CHROMA_SCALE)))
+        else:
+            x = F.relu_(F.pixel_shuffle(self.up(features), UNSHUFFLE))
+            x = F.relu_(F.pixel_shuffle(self.fine(x), CHROMA_SCALE))
         if self.thin is not None:
             x = self.thin(x).add_(x)
         correction: Tensor = self.last(x)
@@ -254,6 +260,11 @@ def _agreeing(weight: Tensor, factor: int, gain: float = 1.0) -> None:
     drawn = torch.empty_like(weight[:: factor**2])
     nn.init.kaiming_normal_(drawn, nonlinearity="relu")
     weight.copy_(drawn.mul_(gain).repeat_interleave(factor**2, dim=0))
+
+
+def _enlarged(features: Tensor, factor: int) -> Tensor:
+    """Repeat each position of [N, C, h, w] along rows and columns."""
+    return F.interpolate(features, scale_factor=factor, mode="nearest")
 
 
 def _to_ycc(rgb: Tensor) -> Tensor:

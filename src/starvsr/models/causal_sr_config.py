@@ -21,6 +21,8 @@ class CausalSRConfig:
         shift: share of the channels that come from the frame before.
         up_width: channels at the input's resolution, in the head.
         thin_width: channels at twice the input's resolution, in the head.
+        shared_head: whether the head enlarges features first and convolves then, so that all sub-pixels share their
+            kernels and only the last step, to luma at four times the size, has kernels of their own.
         thin_block: whether the head has a residual block at twice the input's resolution.
         context_width: channels of the context, a branch at an eighth of the input's resolution that tells the trunk
             what damage and content are around; 0 for none.
@@ -34,6 +36,7 @@ class CausalSRConfig:
     shift: float = 0.25
     up_width: int = 32
     thin_width: int = 16
+    shared_head: bool = False
     thin_block: bool = False
     context_width: int = 0
     context_blocks: int = 3
