@@ -7,8 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from starvsr.engine.detail import blend_with_enlargement, phase_weights
+from starvsr.engine.detail import blend_with_enlargement
 from starvsr.engine.render import Finish, to_codes
+from starvsr.models.bicubic import phase_weights
 from starvsr.video.pixels import to_unit
 
 

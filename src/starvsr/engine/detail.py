@@ -7,18 +7,15 @@ of five input pixels along each side, with weights that repeat; two small matrix
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from starvsr.models.bicubic import REACH, phase_weights
 from starvsr.video.pixels import to_unit
 
-_A = -0.75
-_REACH = 2
-_TAPS = 2 * _REACH + 1
+_TAPS = 2 * REACH + 1
 _ROWS = 16  # input rows at a time: what they become stays in the processor's cache
 _HALF, _LARGEST = 32767.5, 65535.0
 
@@ -42,7 +39,7 @@ def blend_with_enlargement(
     if detail >= 1:
         return codes.copy()
     wide = _widened(to_unit(lq[None, :, :, :3])[:, 0].permute(1, 2, 0), scale)  # [h + 4, scale * w * 3]
-    weights = phase_weights(scale) * (_HALF * (1 - detail))
+    weights = torch.tensor(phase_weights(scale)) * (_HALF * (1 - detail))
     blended = np.empty_like(codes)
     for start in range(0, height, _ROWS):
         stop = min(start + _ROWS, height)
@@ -56,37 +53,11 @@ def blend_with_enlargement(
     return blended
 
 
-@lru_cache
-def phase_weights(scale: int) -> Tensor:
-    """Return the weights of bicubic enlargement by a whole factor, float32 [scale, 5].
-
-    Output pixel ``scale * j + phase`` is the sum of the input pixels j - 2 ... j + 2 with the weights of the phase.
-    """
-    weights = torch.zeros(scale, _TAPS, dtype=torch.float64)
-    for phase in range(scale):
-        centre = (phase + 0.5) / scale - 0.5
-        for tap in range(-_REACH, _REACH + 1):
-            weights[phase, tap + _REACH] = _cubic(abs(centre - tap))
-    return weights.float()
-
-
-def _cubic(distance: float) -> float:
-    """The cubic convolution kernel (Keys 1981)."""
-    if distance < 1:
-        return ((_A + 2) * distance - (_A + 3)) * distance**2 + 1
-    if distance < 2:
-        return _A * (((distance - 5) * distance + 8) * distance - 4)
-    return 0.0
-
-
 def _widened(picture: Tensor, scale: int) -> Tensor:
     """Enlarge the rows of [h, w, 3]; repeat the first and the last twice: [h + 4, scale * w * 3]."""
     height, width = picture.shape[:2]
-    columns = torch.arange(-_REACH, width + _REACH).clamp_(0, width - 1)
+    columns = torch.arange(-REACH, width + REACH).clamp_(0, width - 1)
     windows = picture[:, columns].unfold(1, _TAPS, 1)  # [h, w, 3, 5]
-    wide = torch.matmul(windows, phase_weights(scale).T).transpose(2, 3)  # [h, w, scale, 3]
-    rows = torch.arange(-_REACH, height + _REACH).clamp_(0, height - 1)
+    wide = torch.matmul(windows, torch.tensor(phase_weights(scale)).T).transpose(2, 3)  # [h, w, scale, 3]
+    rows = torch.arange(-REACH, height + REACH).clamp_(0, height - 1)
     return wide.reshape(height, scale * width * 3)[rows]
-
-
-__all__ = ["blend_with_enlargement", "phase_weights"]

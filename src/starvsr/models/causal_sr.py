@@ -32,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from starvsr.models.bicubic import phase_weights
 from starvsr.models.causal_sr_config import CONTEXT_SCALE, CausalSRConfig
 
 __all__ = ["SCALE", "CausalSR", "CausalSRConfig", "State", "chroma_gate"]
@@ -306,7 +307,7 @@ def _bicubic_kernels() -> FloatArray:
 
     These are arrays: tensors that are kept would belong to the mode in which they were made (inference, tracing).
     """
-    luma, chroma = _bicubic_taps(SCALE), _bicubic_taps(CHROMA_SCALE)
+    luma, chroma = phase_weights(SCALE), phase_weights(CHROMA_SCALE)
     inner = SCALE // CHROMA_SCALE
     kernels = np.zeros((_LUMA_CHANNELS + 2, CHROMA_SCALE, CHROMA_SCALE, 3, 5, 5), np.float32)
     for row in range(CHROMA_SCALE):
@@ -317,15 +318,6 @@ def _bicubic_kernels() -> FloatArray:
             for index in (1, 2):
                 kernels[_LUMA_CHANNELS + index - 1, row, column, index] = np.outer(chroma[row], chroma[column])
     return kernels.reshape(-1, 3, 5, 5)
-
-
-def _bicubic_taps(scale: int, a: float = -0.75) -> FloatArray:
-    """Weights [scale, 5] of the pixels two before to two after, for each sub-pixel of a line."""
-    places = (np.arange(scale) + 0.5) / scale - 0.5
-    x = np.abs(np.arange(-2, 3) - places[:, None])
-    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
-    far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
-    return np.where(x <= 1, near, np.where(x < 2, far, 0)).astype(np.float32)
 
 
 @cache

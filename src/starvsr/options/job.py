@@ -40,12 +40,7 @@ class JobOptions(  # the fields of the last one come first
 
     def __post_init__(self) -> None:
         """Check every value and bring it to its final type."""
-        for name, default, info in described(type(self)):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, info.check(name, value))
-            elif default is not None:
-                raise OptionError(f"{flag_name(name)} is None: leave it out for the default")
+        check_values(self)
         check_size(self, self.scale, ModelOptions.scale)
         check_source(self)
         check_cuts(self)
@@ -76,6 +71,20 @@ def described(options: type) -> Iterator[tuple[str, Any, OptionInfo]]:
     """Yield name, default and description of each option of a dataclass of options, in the order of its fields."""
     for field in dataclasses.fields(options):
         yield field.name, field.default, field.metadata["option"]
+
+
+def check_values(options: Any) -> None:
+    """Check every value of a frozen dataclass of options and bring it to its final type.
+
+    Raises:
+        OptionError: a value has a wrong type or lies outside its range, or is None where None means nothing.
+    """
+    for name, default, info in described(type(options)):
+        value = getattr(options, name)
+        if value is not None:
+            object.__setattr__(options, name, info.check(name, value))
+        elif default is not None:
+            raise OptionError(f"{flag_name(name)} is None: leave it out for the default")
 
 
 def _as_word(value: object) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from starvsr.errors import OptionError
 from starvsr.options.info import option
-from starvsr.options.job import described
+from starvsr.options.job import check_values
 
 _ACCESS, _WORK, _SPACE = "Access", "Work", "Limits"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -85,12 +85,7 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         """Check every value and bring it to its final type."""
-        for name, default, info in described(type(self)):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, info.check(name, value))
-            elif default is not None:
-                raise OptionError(f"--{name.replace('_', '-')} is None: leave it out for the default")
+        check_values(self)
 
 
 @dataclass(frozen=True)
