@@ -16,18 +16,9 @@ from torch import Tensor
 from transformers import T5Config, T5EncoderModel
 
 from tests.parity.cogvideox_networks import ENGINE, fill, sat_shapes
+from tests.support.tiny_cogvideox import SIZES as PLAIN_SIZES
 
-SIZES: dict[str, Any] = {
-    "hidden_size": 32,
-    "num_attention_heads": 2,
-    "num_layers": 2,
-    "in_channels": 16,
-    "out_channels": 16,
-    "time_embed_dim": 12,
-    "text_hidden_size": 24,
-    "text_length": 226,
-    "lora_r": 4,
-}
+SIZES: dict[str, Any] = {**PLAIN_SIZES, "lora_r": 4}
 WORDS = ["a cat walks over green grass", "the sea at night", "sharp video of a street", "two people talk and laugh"]
 
 
