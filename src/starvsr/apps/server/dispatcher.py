@@ -113,12 +113,15 @@ class Dispatcher:
         """
         most = self._settings.options.max_disk
         free = shutil.disk_usage(self._places.data).free
-        if self._store.num_bytes + num_bytes > most or free - num_bytes < _FREE_DISK:
+        has_share = self._store.num_bytes + num_bytes <= most
+        if not has_share or free - num_bytes < _FREE_DISK:
             raise RefusedError(
                 507,
                 "disk_full",
                 "the file or job was not taken",
-                "files of all users take as much of the disk as is allowed",
+                "the disk of the server is full"
+                if has_share
+                else "files of all users take as much of the disk as is allowed",
                 "delete results and uploads that are not needed, or wait until some expire",
             )
 
