@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -142,6 +143,32 @@ def test_fetch_verify_path_convert(
     assert {tensor.dtype for tensor in read_tensors(out / "unet").values()} == {torch.float16}
     said("convert", fetched[0], "-o", tmp_path / "net")
     assert sorted(path.name for path in (tmp_path / "net").iterdir()) == ["model_index.json", "unet"]
+    for given in (out, tmp_path / "net"):  # model folders can be written anew
+        again = tmp_path / f"again_{given.name}"
+        said("convert", given, "-o", again, "--dtype", "fp32")
+        assert {file.relative_to(again) for file in again.rglob("*")} == {
+            file.relative_to(given) for file in given.rglob("*") if file.suffix != ".sha256"
+        }
+        assert json.loads((again / "model_index.json").read_text())["_name"] == ("star-light" if given == out else None)
+        assert {tensor.dtype for tensor in read_tensors(again / "unet").values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        ({"_class_name": "StableDiffusionUpscalePipeline"}, "model folder of StableDiffusionUpscalePipeline: only"),
+        ({"_class_name": "StableVSRPipeline", "_name": "star-light"}, "model folder of star-light: only"),
+        ({"_class_name": "StableVSRPipeline"}, "lacks unet/diffusion_pytorch_model.safetensors"),
+        ({"_class_name": "StarSmallUpscaler", "_name": "star-light"}, "lacks unet: give a whole"),
+    ],
+)
+def test_folders_of_other_models_and_without_a_network_are_not_converted(
+    fails: Callable[..., str], tmp_path: Path, index: dict[str, str], words: str
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model_index.json").write_text(json.dumps(index))
+    assert words in fails("models", "convert", tmp_path / "model", "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_verify_fails_on_what_was_changed_or_is_missing(

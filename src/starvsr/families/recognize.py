@@ -10,6 +10,7 @@ from starvsr.families.entry import Entry
 from starvsr.families.registry import MODELS
 from starvsr.models.weight_ends import FAITHFUL
 from starvsr.models.weights import read_metadata, read_tensors
+from starvsr.models.weights.model_folder import class_of, name_of
 
 
 def models_of(tensor_names: Collection[str]) -> list[str]:
@@ -53,6 +54,29 @@ def entry_with_folder(path: Path) -> Entry:
         names = " or ".join(entry.name for entry in usable)
         raise WeightsError(f"{path} holds weights of {' or '.join(found)}: only {names} can be written as a folder")
     return like
+
+
+def entry_of_model_folder(folder: Path) -> Entry | None:
+    """Return the model that a model folder is of, by the name or else the pipeline class in its index.
+
+    Args:
+        folder: As `starvsr models convert`, a training run or diffusers writes it.
+
+    Returns:
+        The model, or the first of those that share the class; None without an index.
+
+    Raises:
+        WeightsError: The folder is of a model that cannot be written as one.
+    """
+    name, pipeline = name_of(folder), class_of(folder)
+    if pipeline is None:
+        return None
+    usable = [entry for entry in MODELS.values() if entry.folder is not None]
+    found = [each for each in usable if each.folder_class == pipeline and name in (each.name, None)]
+    if not found:
+        names = " or ".join(each.name for each in usable)
+        raise WeightsError(f"{folder} is a model folder of {name or pipeline}: only {names} can be written as a folder")
+    return found[0]
 
 
 def _released_as(path: Path) -> list[str]:

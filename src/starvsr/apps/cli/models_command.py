@@ -175,17 +175,19 @@ def path(name: str, folder: Path | None, cache: Path | None) -> None:
 def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | None, cache: Path | None) -> None:
     """Write a model folder of safetensors, laid out as diffusers does.
 
-    Of a model's NAME come all its parts, of a FILE (.pt or .safetensors) the network alone, and of a FOLDER as CogVideo
-    lays it out (with a file `latest`) what lies in it. Give the folder that was written to `starvsr upscale
-    --weights`, or put it under the model's name into the folder STARVSR_MODELS.
+    Of a model's NAME come all its parts, of a FILE (.pt or .safetensors) the network alone, and of a FOLDER all that is
+    in it: a model folder (with model_index.json, such as a trained one), or one as CogVideo lays it out (with a file
+    `latest`). Give the folder that was written to `starvsr upscale --weights`, or put it under the model's name into
+    the folder STARVSR_MODELS.
     """
     import torch
 
-    from starvsr.families.recognize import entry_with_folder
+    from starvsr.families.recognize import entry_of_model_folder, entry_with_folder
     from starvsr.families.registry import MODELS
     from starvsr.models.weights import find_model
     from starvsr.models.weights.cache import Places
-    from starvsr.models.weights.model_folder import write_folder
+    from starvsr.models.weights.locate import files_of_folder
+    from starvsr.models.weights.model_folder import name_of, write_folder
 
     number_type = None if _TYPES[dtype] is None else getattr(torch, str(_TYPES[dtype]))
     with_folder = {name: entry for name, entry in MODELS.items() if entry.folder is not None}
@@ -193,6 +195,9 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
     name = None if entry is None else entry.name
     if entry is not None:
         parts = entry.folder_parts(find_model(entry, places=Places(folder, cache)), are_published=True)
+    elif (entry := entry_of_model_folder(Path(what))) is not None:
+        name = name_of(Path(what))
+        parts = entry.folder_parts(files_of_folder(entry, Path(what)))
     elif Path(what).exists():
         entry = entry_with_folder(Path(what))
         parts = entry.folder_parts(entry.files_in(Path(what)) or {entry.weights_role: Path(what)})

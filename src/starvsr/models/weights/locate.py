@@ -83,6 +83,19 @@ def find_model(spec: FetchedModel, weights: Path | None = None, places: Places |
     return {key: found[key] for key in spec.layout if key in found}
 
 
+def files_of_folder(spec: FetchedModel, folder: Path) -> ModelFiles:
+    """Return what a model folder holds itself; no part is looked for elsewhere.
+
+    Raises:
+        WeightsError: The folder, or a part in it, is of another model, or its network is missing.
+    """
+    found = _files_of(spec, folder)
+    if spec.weights_role not in found:
+        raise WeightsError(f"{folder} lacks {spec.layout[spec.weights_role]}: give a whole model folder of {spec.name}")
+    _check_releases(spec, found, folder)
+    return found
+
+
 def find_start(
     start: PartName, model: FetchedModel, weights: Path | None = None, places: Places | None = None
 ) -> dict[str, Path]:

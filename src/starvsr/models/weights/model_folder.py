@@ -113,11 +113,20 @@ def architecture(name: str, config: Any) -> dict[str, Any]:
 
 def name_of(folder: Path) -> str | None:
     """Return the name of the model in a model folder; None for a network alone, or for what is no model folder."""
+    return _in_index(folder, "_name")
+
+
+def class_of(folder: Path) -> str | None:
+    """Return the class that opens a model folder as a whole; None for what is no model folder."""
+    return _in_index(folder, "_class_name")
+
+
+def _in_index(folder: Path, key: str) -> str | None:
     try:
-        name = json.loads((folder / INDEX).read_text())["_name"]
+        value = json.loads((folder / INDEX).read_text())[key]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return name if isinstance(name, str) else None
+    return value if isinstance(value, str) else None
 
 
 def plan_shards(tensors: Mapping[str, Tensor], dtype: torch.dtype | None, limit: int) -> list[list[str]]:
