@@ -15,7 +15,7 @@ from starvsr.families.loading import load_for, load_upscaler
 from starvsr.families.options import UpscaleOptions, options_from
 from starvsr.jobs.executors import first_device, worker_devices
 from starvsr.jobs.folder import JobFolder, job_path
-from starvsr.jobs.inputs import expected_frames, probe_input, refuse_unused, rehearse_copying
+from starvsr.jobs.inputs import expected_frames, probe_input, refuse_sizes, refuse_unused, rehearse_copying
 from starvsr.jobs.job import Job
 from starvsr.jobs.manifest_file import read_cut
 from starvsr.jobs.outputs import check_encoding, check_enlargement, check_outputs, enlargement, size_of
@@ -123,6 +123,7 @@ def prepare(
     options = _merge(options, values)
     info = probe_input(path, options)
     refuse_unused(info, options)
+    refuse_sizes(info, options)
     out = Path(out)
     check_outputs(info, out, options)
     width, height = size_of(info, out, options)

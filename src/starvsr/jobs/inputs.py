@@ -41,6 +41,22 @@ def refuse_unused(info: VideoInfo, options: UpscaleOptions) -> None:
         raise OptionError(f"{info.path} has no transparency: leave out --alpha")
 
 
+def refuse_sizes(info: VideoInfo, options: UpscaleOptions) -> None:
+    """Refuse images of different sizes as one film, where headers tell; images after the chosen part do not count.
+
+    Raises:
+        UnreadableInputError: An image has another size than the first one.
+    """
+    if info.other_size is None:
+        return
+    index, width, height = info.other_size
+    stop = None if options.duration is None else (options.start or 0) + options.duration
+    if stop is None or index / info.frame_rate < stop:
+        from starvsr.video.read.images import other_size_error
+
+        raise other_size_error(info, index, width, height)
+
+
 def expected_frames(info: VideoInfo, options: UpscaleOptions) -> int | None:
     """Return how many frames the chosen part has as far as the container tells; None when it does not."""
     total = info.estimated_frames

@@ -177,6 +177,8 @@ class VideoInfo:
         metadata: Tags of the container.
         chapters: Chapters of the container.
         files: The images of a folder or pattern, in order.
+        other_size: (index, width, height) of the first of ``files`` with another size than the first image, as far as
+            headers tell; None where all have one size.
         photo: What photos carry beside their samples, e.g. a colour profile.
         num_plays: How often an animation is played, 0 for ever; None where the file does not say.
         notes: What the user should know about the input, one sentence each.
@@ -212,6 +214,7 @@ class VideoInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)
     chapters: tuple[Chapter, ...] = ()
     files: tuple[Path, ...] = ()
+    other_size: tuple[int, int, int] | None = None
     photo: PhotoData = field(default_factory=PhotoData)
     num_plays: int | None = None
     notes: tuple[str, ...] = ()

@@ -233,10 +233,10 @@ def test_both_namings_of_the_text_tower_are_read(folder, model, prefix):
     assert torch.equal(load(folder)._empty, model._empty)
 
 
-def test_frames_of_different_sizes_in_a_folder_are_told_with_their_name(model, tmp_path):
+def test_frames_of_different_sizes_in_a_folder_are_told_with_their_name_before_anything_is_done(model, tmp_path):
     """There they fail inside the networks."""
     for index, size in enumerate(((36, 32), (36, 32), (40, 32))):
         Image.new("RGB", size, (90, 60, 30)).save(tmp_path / f"frame_{index}.png")
     with pytest.raises(UnreadableInputError, match=r"frame_2\.png: 40x32, but the first image is 36x32") as caught:
-        starvsr.upscale(tmp_path / "frame_%d.png", tmp_path / "out.mkv", upscaler=model, steps=1, codec="ffv1")
+        starvsr.prepare(tmp_path / "frame_%d.png", tmp_path / "out.mkv", upscaler=model, steps=1, codec="ffv1")
     assert "\n" not in str(caught.value)

@@ -49,7 +49,7 @@ def facts(info: VideoInfo) -> list[tuple[str, str]]:
     rows = [
         ("file", str(info.path)),
         ("kind", f"{info.kind} ({info.container}, {info.codec})"),
-        ("size", f"{info.width}x{info.height}{_shape(info)}"),
+        ("size", f"{info.width}x{info.height}{_shape(info)}{_other_size(info)}"),
         ("frames", f"{'number unknown' if frames is None else f'{about}{frames}'} at {rate_words} frames/s{length}"),
         ("pixels", f"{info.pixel_format}, {info.bit_depth} bits, {info.color.describe()}{_extras(info)}"),
     ]
@@ -69,6 +69,13 @@ def _shape(info: VideoInfo) -> str:
     turned = f", turned by {info.rotation} degrees" if info.rotation else ""
     stretched = f", pixels {info.sample_aspect_ratio}" if info.sample_aspect_ratio not in (0, 1) else ""
     return turned + stretched
+
+
+def _other_size(info: VideoInfo) -> str:
+    if info.other_size is None:
+        return ""
+    index, width, height = info.other_size
+    return f", but {info.files[index].name} is {width}x{height}"
 
 
 def _extras(info: VideoInfo) -> str:

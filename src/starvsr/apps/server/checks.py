@@ -59,7 +59,7 @@ def check_job(job: JobRecord, out: Path, settings: ServerSettings) -> Checked:
     """
     from starvsr.families.registry import get_entry
     from starvsr.jobs.disk import output_bytes
-    from starvsr.jobs.inputs import expected_frames, probe_input, refuse_unused
+    from starvsr.jobs.inputs import expected_frames, probe_input, refuse_sizes, refuse_unused
     from starvsr.jobs.outputs import check_encoding, size_of
 
     limits = settings.limits()
@@ -71,6 +71,7 @@ def check_job(job: JobRecord, out: Path, settings: ServerSettings) -> Checked:
             f"{job.name}: lasts {float(info.duration):.0f} s, more than the {float(longest):.0f} s allowed here"
         )
     refuse_unused(info, options)
+    refuse_sizes(info, options)
     out = out.with_suffix(_container(job.container, info.kind))
     width, height = size_of(info, out, options)
     most = settings.options.max_output_pixels

@@ -58,6 +58,21 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in _NUMBER.split(path.name.lower())]
 
 
+def other_size_error(info: VideoInfo, index: int, width: int, height: int) -> UnreadableInputError:
+    """Return the error for an image of another size than the first one.
+
+    Args:
+        info: The input.
+        index: Place of the image among ``info.files``.
+        width: Of it.
+        height: Of it.
+    """
+    return UnreadableInputError(
+        f"{info.files[index]}: {width}x{height}, but the first image is {info.width}x{info.height}: a film has one"
+        " size; give --images photos to enlarge each independently"
+    )
+
+
 def sequence_numbers(files: Sequence[Path]) -> list[int] | None:
     """Return the numbers of files whose names are alike but for one number; None for other names.
 
@@ -127,10 +142,7 @@ class ImageFiles:
                 yield from self._bad_image(index, file)
                 continue
             if size != (self._info.width, self._info.height):
-                raise UnreadableInputError(
-                    f"{file}: {size[0]}x{size[1]}, but the first image is {self._info.width}x{self._info.height}:"
-                    " a film has one size; give --images photos to enlarge each independently"
-                )
+                raise other_size_error(self._info, index, *size)
             yield Picture(index, 1, image)
 
     def _image(self, file: Path) -> tuple[Any, tuple[int, int]]:

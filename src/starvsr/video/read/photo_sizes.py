@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from starvsr.errors import InputError
 
 _ORIENTATION = 0x0112  # of EXIF; 5 to 8 turn a photo on its side
 
@@ -19,6 +21,28 @@ def have_one_size(files: Sequence[Path]) -> bool:
         if len(sizes) > 1:
             return False
     return True
+
+
+def first_of_other_size(
+    files: Sequence[Path], size: tuple[int, int], measure: Callable[[Path], tuple[int, int]]
+) -> tuple[int, int, int] | None:
+    """Return (index, width, height) of the first image whose upright size is not that of the first image.
+
+    Args:
+        files: The images.
+        size: (width, height) of the first one, upright.
+        measure: Returns the size of an image by decoding it; asked only where a header tells another size.
+    """
+    for index, file in enumerate(files[1:], 1):
+        if _shown_size(file) in (None, size):
+            continue
+        try:
+            found = measure(file)
+        except InputError:  # a damaged image, which the reader deals with
+            continue
+        if found != size:
+            return (index, *found)
+    return None
 
 
 def _shown_size(file: Path) -> tuple[int, int] | None:

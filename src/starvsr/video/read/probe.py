@@ -23,6 +23,7 @@ from starvsr.video.read.clock import Survey, survey
 from starvsr.video.read.images import list_images
 from starvsr.video.read.opening import check_file, open_input, reason
 from starvsr.video.read.photo_data import PHOTO_CODECS, photo_beside, png_light
+from starvsr.video.read.photo_sizes import first_of_other_size
 from starvsr.video.read.side_data import IDENTITY, color_tags, orientation, profile_beside, side_notes
 from starvsr.video.read.stills import check_tiles, probe_still, rescue, wants_pillow
 from starvsr.video.read.stream_choice import alpha_stream, decoder_for, says_alpha, video_stream
@@ -286,8 +287,14 @@ def _probe_images(path: Path, rate: Fraction, limits: Limits) -> VideoInfo:
     if not files:
         raise InputNotFoundError(f"{path}: no images found")
     first = probe(files[0], frame_rate=rate, limits=limits)
+
+    def measure(file: Path) -> tuple[int, int]:
+        found = probe(file, limits=limits)
+        return found.width, found.height
+
     return replace(
         first,
+        other_size=first_of_other_size(files, (first.width, first.height), measure),
         path=path,
         kind="images",
         container="images",

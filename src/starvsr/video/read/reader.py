@@ -7,8 +7,9 @@ start of all streams (``VideoInfo.origin``) is taken off.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -259,7 +260,7 @@ class VideoReader:
     def _timed_pictures(self) -> Iterator[Picture]:
         is_whole = self.time_range is None
         self._pictures = Pictures(
-            self.info,
+            self._needed(),
             start=self._start,
             deinterlace=self._deinterlace,
             on_corrupt=self._on_corrupt,
@@ -268,6 +269,11 @@ class VideoReader:
         )
         timed = within_limits(with_times(iter(self._pictures), self.info, self._note), self.info)
         yield from with_durations(in_range(timed, self.info, self.time_range), self.info, is_whole=is_whole)
+
+    def _needed(self) -> VideoInfo:
+        """Return the input without the images after the chosen part, which may be of other sizes or damaged."""
+        info, stop = self.info, None if self.time_range is None else self.time_range[1]
+        return info if stop is None else replace(info, files=info.files[: math.ceil(stop * info.frame_rate)])
 
     def _to_pixels(self, image: Any) -> Frame:
         info = self.info

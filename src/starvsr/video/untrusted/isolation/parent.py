@@ -189,4 +189,6 @@ def _info_from(data: Any, path: Path, limits: Limits) -> VideoInfo:
         raise WireError("senseless numbers")
     is_images = path.is_dir() or is_pattern(path)
     files, notes = list_images(path) if is_images else ((), info.notes)
+    if info.other_size is not None and not 0 < info.other_size[0] < len(files):
+        raise WireError("no such image")
     return replace(info, path=path, limits=limits, files=files, notes=notes)
