@@ -170,6 +170,19 @@ def test_another_start_is_refused_when_a_run_goes_on(recipe: Path, tmp_path: Pat
         export(run, tmp_path / "x.safetensors")
 
 
+def test_a_new_liem_that_never_trained_is_exported_as_it_was(recipe: Path, tmp_path: Path) -> None:
+    """Drawn again from the recipe's seed, which is not 0."""
+    config = load_recipe(recipe, [*ONE, "stage.0.trains=control"])
+    trainer = Trainer(config, tmp_path / "run")
+    begun = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    trainer.run()
+    exported = read_tensors(export(tmp_path / "run", tmp_path / "out.safetensors"))
+    new = [name for name in exported if ".local1." in name and f"unet.{name}" not in trainer.average.tensors]
+    assert config.seed != 0 and new
+    for name in new:
+        assert torch.equal(exported[name], begun[f"unet.{name}"].half()), name
+
+
 @needs_bfloat16
 def test_from_a_start_to_an_upscaled_clip(
     recipe: Path, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

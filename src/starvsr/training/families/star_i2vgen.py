@@ -148,7 +148,7 @@ class StarI2VGenTraining(TrainingFamily[StarI2VGenSpec]):
 
     def exported(self, tensors: dict[str, Tensor], config: TrainConfig, start: Start | None) -> Mapping[str, Tensor]:
         """Return all tensors by the published names, those that never trained from the file that the run began with."""
-        return whole_tensors(start or Start(), tensors, self._sizes(config))
+        return whole_tensors(start or Start(), tensors, self._sizes(config), config.seed)
 
     def _sizes(self, config: TrainConfig) -> StarUNetConfig:
         return with_changes(self.entry.unet, config.network)

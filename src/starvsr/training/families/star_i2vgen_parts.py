@@ -175,13 +175,14 @@ def default_prompts(reader: CaptionReader) -> tuple[str, str]:
     return join_prompts(USER_PROMPT, reader.tokenizer), NEGATIVE_PROMPT
 
 
-def whole_tensors(start: Start, own: dict[str, Tensor], unet: StarUNetConfig) -> dict[str, Tensor]:
+def whole_tensors(start: Start, own: dict[str, Tensor], unet: StarUNetConfig, seed: int) -> dict[str, Tensor]:
     """Return all tensors of a network by the published names, those that never trained from the start's file.
 
     Args:
         start: What the run began with.
         own: What the run has, by its own names.
         unet: Sizes of the network.
+        seed: Of the recipe: what is new in the network and never trained is drawn again from it.
 
     Raises:
         WeightsError: the start's file is gone or damaged.
@@ -194,5 +195,5 @@ def whole_tensors(start: Start, own: dict[str, Tensor], unet: StarUNetConfig) ->
     if start.path is None:
         lost = [name for name in names if name not in tensors]
         raise DataError(f"the checkpoint lacks {len(lost)} tensors ({lost[0]}, ...): it is damaged; use the one before")
-    network, _ = load_network(unet, start.word, start.path, seed=0, digest=start.digest)
+    network, _ = load_network(unet, start.word, start.path, seed=seed, digest=start.digest)
     return network.unet.state_dict() | tensors
