@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from starvsr.apps.server import routes_jobs, routes_server, routes_uploads
+from starvsr.apps.server import routes_jobs, routes_previews, routes_server, routes_uploads
 from starvsr.apps.server.context import Context
 from starvsr.apps.server.dispatcher import Dispatcher
 from starvsr.apps.server.errors import RefusedError
@@ -63,7 +63,7 @@ def create_application(settings: ServerSettings) -> FastAPI:
         responses=_ERRORS,
     )
     application.state.context = context
-    for routes in (routes_server, routes_uploads, routes_jobs):
+    for routes in (routes_server, routes_uploads, routes_jobs, routes_previews):
         application.include_router(routes.router)
     application.add_exception_handler(RefusedError, _refused)
     application.add_exception_handler(RequestValidationError, _invalid)
