@@ -19,6 +19,7 @@ from starvsr.apps.server.errors import RefusedError
 from starvsr.apps.server.fields import offered_models
 from starvsr.apps.server.guard import Guard
 from starvsr.apps.server.login import Login, read_users, secret_key
+from starvsr.apps.server.page.mounting import has_gradio, mount_page
 from starvsr.apps.server.places import Places
 from starvsr.apps.server.receiving import Receiver
 from starvsr.apps.server.settings import ServerSettings
@@ -65,6 +66,8 @@ def create_application(settings: ServerSettings) -> FastAPI:
     application.state.context = context
     for routes in (routes_server, routes_uploads, routes_jobs, routes_previews):
         application.include_router(routes.router)
+    if settings.options.page and has_gradio():
+        mount_page(application, context)
     application.add_exception_handler(RefusedError, _refused)
     application.add_exception_handler(RequestValidationError, _invalid)
     application.add_exception_handler(HTTPException, _http)

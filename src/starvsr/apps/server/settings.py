@@ -32,6 +32,7 @@ class ServerOptions:
         "text",
     )
     port: int = option(7860, "Port to listen on; 0 takes a free one.", _ACCESS, "int", minimum=0, maximum=65535)
+    page: bool = option(True, "Serve the page for browsers beside the API (extra `page`).", _ACCESS, "flag")
     allowed_hosts: str | None = option(
         None,
         "Names under which browsers may reach the server beside its addresses, separated by commas.",

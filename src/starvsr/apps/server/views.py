@@ -154,6 +154,7 @@ class ServerView(BaseModel):
 
     version: str
     user: str
+    login: bool = Described(description="Whether there is a login.")
     models: list[ModelView]
     limits: dict[str, float]
     queue: dict[str, int] = Described(description="Jobs waiting and running, of all users, and the most allowed.")
