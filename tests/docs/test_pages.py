@@ -67,6 +67,7 @@ def _smaller(line: str) -> str:
     return line
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", RUN)
 @pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
 def test_what_a_page_says_can_be_typed(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
