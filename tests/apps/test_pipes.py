@@ -195,6 +195,8 @@ def test_standard_input_into_a_file(y4m: bytes, tmp_path: Path, capsys) -> None:
     assert piped.code == 0, piped.err
     both = [ffmpeg("-i", tmp_path / name, *FRAMES) for name in ("a.mkv", "b.mkv")]
     assert both[0] == both[1] and both[0]
+    again = run_piped_command(["upscale", "-", "-o", tmp_path / "b.mkv", *QUICK], b"", capsys)
+    assert again.code == 1 and "already there" in again.err  # told before standard input is read
     empty = run_piped_command(["upscale", "-", "-o", tmp_path / "c.mkv", *QUICK], b"", capsys)
     assert empty.code == 1 and "it is empty" in empty.err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mkv", "b.mkv", "in.y4m"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from starvsr.engine.chunk_plan import ChunkPlan
-from starvsr.engine.growing_plan import frames_ahead, group_as_they_come
+from starvsr.engine.growing_plan import _GrowingPlan, frames_ahead, group_as_they_come
 from starvsr.engine.segments import longest_crossfade, plan_segments
 from starvsr.engine.tiles import grid_of_tiles
 
@@ -37,6 +37,15 @@ def test_the_segments_are_those_of_the_whole_plan(seed: int) -> None:
     whole = plan_segments(count, plan.length, plan.overlap, plan.crossfade, cuts, plan.overlap_after, plan.multiple)
     assert [segment for segment, _ in made] == whole
     assert all(frames == list(range(segment.start, segment.stop)) for segment, frames in made)
+
+
+def test_no_more_frames_are_held_than_a_segment_and_its_context_need() -> None:
+    for seed in range(20):
+        plan = _random_plan(random.Random(seed))
+        growing = _GrowingPlan[int](plan)
+        for index in range(100):
+            list(growing.add(index))
+            assert len(growing._held) <= frames_ahead(plan) + plan.overlap
 
 
 @pytest.mark.parametrize("plan", [_plan(1, 0), _plan(4, 3, 2), _plan(2, 1, after=9), _plan(3, 2, after=0)])

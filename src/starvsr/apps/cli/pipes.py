@@ -113,6 +113,18 @@ def _frames_to_standard_output() -> Iterator[int]:
         os.close(number)
 
 
+def refuse_place(out: str, options: UpscaleOptions) -> None:
+    """Refuse an output that cannot be, before standard input is read for it.
+
+    Raises:
+        OptionError, OutputError: what, why and what next.
+    """
+    from starvsr.jobs.outputs import check_places
+
+    if not out.endswith(("/", os.sep)) and not os.path.isdir(out):
+        check_places(Path(out), (), options)
+
+
 @contextlib.contextmanager
 def spooled(out: str) -> Iterator[str]:
     """Write standard input into a file beside an output, which exists inside the block.

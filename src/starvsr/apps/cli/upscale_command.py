@@ -11,7 +11,7 @@ import click
 
 from starvsr.apps.cli.exit_codes import message_of
 from starvsr.apps.cli.flags import GroupedCommand, GroupedOption, options_of, upscale_flags
-from starvsr.apps.cli.pipes import CONTAINERS, STREAM, check_words, spooled, upscale_to_pipe
+from starvsr.apps.cli.pipes import CONTAINERS, STREAM, check_words, refuse_place, spooled, upscale_to_pipe
 from starvsr.apps.cli.terminal import printable, remark, say
 from starvsr.errors import StarVsrError
 from starvsr.quantities import format_size, format_time
@@ -90,6 +90,7 @@ def upscale(
     if out == STREAM:
         return upscale_to_pipe(inputs, pipe_format, options, quiet=quiet)
     if inputs == (STREAM,) and out is not None:
+        refuse_place(out, options)
         with spooled(out) as name:
             return _upscale_files((name,), out, options, report=report, dry_run=dry_run, quiet=quiet)
     return _upscale_files(inputs, out, options, report=report, dry_run=dry_run, quiet=quiet)
