@@ -123,6 +123,15 @@ def test_colours_are_right_for_who_guesses_them_by_size(tmp_path: Path, capsys) 
     assert np.abs(first - second).max() <= 2 and first[0] > 240
 
 
+def test_gray_is_told_to_be_full_range(capsys) -> None:
+    """As FFmpeg and the reader here take it: 0 is black and 255 is white."""
+    words = ["upscale", "-", "-o", "-", "--pixel-format", "gray", *QUICK]
+    white = _y4m("-pix_fmt", "yuv420p", source="color=white:size=8x8:rate=25:duration=0.08")
+    piped = run_piped_command(words, white, capsys)
+    assert piped.code == 0 and b"Cmono XCOLORRANGE=FULL" in piped.out.split(b"\n")[0]
+    assert set(piped.out.split(b"FRAME\n")[1]) == {255}
+
+
 def test_nut_keeps_times_and_sound(tmp_path: Path, capsys) -> None:
     clip = tmp_path / "in.mkv"
     uneven = "testsrc2=size=24x16:rate=10:duration=1,setpts=PTS+gt(N\\,4)*0.3/TB"

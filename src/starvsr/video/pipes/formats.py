@@ -15,7 +15,7 @@ import av
 
 from starvsr.errors import OptionError
 from starvsr.video.chroma import CENTER, is_subsampled
-from starvsr.video.convert import is_rgb, resolve_tags
+from starvsr.video.convert import is_gray, is_rgb, resolve_tags
 from starvsr.video.info import FULL, LIMITED, ColorTags, VideoInfo
 from starvsr.video.pipes.descriptor import STANDARD_OUTPUT
 
@@ -133,8 +133,8 @@ def _nearest(info: VideoInfo, container: str, keeps_alpha: bool) -> str:
             return "rgb24" if depth == 8 else "rgb48le"
         return _named("yuv444p", depth)
     form = av.VideoFormat(info.pixel_format)
-    is_gray = len(form.components) - info.has_alpha == 1
-    steps = (2, 2) if is_gray else (16 // form.chroma_width(16), 16 // form.chroma_height(16))
+    is_luma = len(form.components) - info.has_alpha == 1
+    steps = (2, 2) if is_luma else (16 // form.chroma_width(16), 16 // form.chroma_height(16))
     return _named({(2, 2): "yuv420p", (2, 1): "yuv422p"}.get(steps, "yuv444p"), depth)
 
 
@@ -146,10 +146,10 @@ def _color(info: VideoInfo, container: str, pixel_format: str, width: int, heigh
     if matrix in _BT2020:
         notes.append(
             f"{STANDARD_OUTPUT}: BT.2020 ({info.color.describe()}), which {container} does not tell: tell it to the "
-            "reader (ffmpeg: -colorspace bt2020nc -color_primaries bt2020 -color_trc ...)"
+            "reader (ffmpeg: -colorspace bt2020nc -color_primaries bt2020 -color_trc ... before -i)"
         )
     was_full = resolve_tags(info.color, info.pixel_format, info.width, info.height).range == FULL
-    is_full = was_full and not is_rgb(info.pixel_format) and container == Y4M
+    is_full = is_gray(pixel_format) or (was_full and not is_rgb(info.pixel_format) and container == Y4M)
     keeps_location = is_subsampled(pixel_format) and info.color.chroma_location in _Y4M_LOCATIONS
     return ColorTags(
         matrix=matrix,
