@@ -2,6 +2,7 @@
 # make test    run the tests
 # make test-processors  run what must be the same everywhere on stand-ins for other processors, about two minutes
 # make check   style, format, types, import rules
+# make docs    build the documentation site into build/site, strictly: a link that leads nowhere fails
 # make format  let ruff fix style and format
 # make fuzz    give damaged and hostile files to the command, write the table of docs/reliability.md
 # make torture  hurt jobs in many ways for a while, write the table of docs/reliability.md
@@ -25,7 +26,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 p
 	&& { echo "$$p"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-processors check format torture fuzz clean
+.PHONY: help demo test test-processors check docs format torture fuzz clean
 
 help:
 	@sed -n 's/^# \(make [a-z-]*  .*\)/\1/p' $(MAKEFILE_LIST)
@@ -63,6 +64,10 @@ check: $(VENV)/.dev-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 format: $(VENV)/.dev-installed
 	$(BIN)/ruff check --fix .

@@ -23,6 +23,8 @@ from starvsr.jobs.prompts.request import Prompts, source_told
 
 if TYPE_CHECKING:
     from starvsr.jobs.photos import PhotosJob
+    from starvsr.jobs.prompts.prompt import Prompt
+    from starvsr.video import VideoInfo
 
 
 def upscale(
@@ -136,6 +138,35 @@ def prepare(
             upscaler = load_for(options, device, first_prompt=None if prompt is None else prompt.text)
     if options.devices or options.processes:
         worker_devices(options, upscaler)
+    return plan_job(info, out, (width, height), encoding, options, upscaler, prompt, values)
+
+
+def plan_job(
+    info: VideoInfo,
+    out: Path,
+    size: tuple[int, int],
+    encoding: str,
+    options: UpscaleOptions,
+    upscaler: Upscaler,
+    prompt: Prompt | None,
+    values: dict[str, Any],
+) -> UpscaleJob:
+    """Plan a job whose input, output and model are known; `prepare` and pipes find these out.
+
+    Args:
+        info: The input.
+        out: The output, or what messages call it.
+        size: Width and height of the output in pixels.
+        encoding: How it is encoded, in words.
+        options: What the user asked for.
+        upscaler: The loaded model.
+        prompt: The prompt that was found for the input; None for none.
+        values: Options that were given by name.
+
+    Raises:
+        OptionError: The model does not honour an option, or does not enlarge as much.
+        ResourceError: There is not enough memory.
+    """
     options = complete_options(upscaler, options if prompt is None else prompt.put_into(options), values)
     check_enlargement(info, options, upscaler.name, upscaler.traits_for({}).scales[-1])
     with source_told(prompt):
@@ -143,6 +174,7 @@ def prepare(
     num_frames = expected_frames(info, options)
     if traits.lengths.whole:
         options = whole_clip(options, num_frames)
+    width, height = size
     sizes = Sizes(
         info.height,
         info.width,

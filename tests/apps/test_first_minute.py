@@ -70,8 +70,6 @@ def test_several_outputs_are_looked_at_before_the_first_begins(clip: Path, tmp_p
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("{clip}", "-o", "-"), "standard output is not written to"),
-        (("-",), "standard input is not read"),
         (("https://example.org/a.mp4", "-o", "x.mp4"), "addresses are not opened: download it first"),
         (("rtsp://camera/1",), "addresses are not opened"),
         (("file:///tmp/a.mp4",), "without file://"),

@@ -89,27 +89,42 @@ def plan_segments(
     for shot_start, shot_stop in zip(starts, [*starts[1:], num_frames], strict=True):
         keep_start = shot_start
         while keep_start < shot_stop:
-            left = shot_stop - keep_start
-            keep_stop = keep_start + _piece(left, length, multiple, crossfade)
-            segments.append(
-                Segment(
-                    index=len(segments),
-                    start=max(shot_start, keep_start - overlap),
-                    stop=min(shot_stop, keep_stop + after),
-                    keep_start=keep_start,
-                    keep_stop=keep_stop,
-                    fade_before=crossfade // 2 if keep_start > shot_start else 0,
-                    fade_after=crossfade // 2 if keep_stop < shot_stop else 0,
-                    shot_start=shot_start,
-                    ends_shot=keep_stop == shot_stop,
-                )
-            )
+            keep_stop = keep_start + piece_length(shot_stop - keep_start, length, multiple, crossfade)
+            kept, shot = range(keep_start, keep_stop), range(shot_start, shot_stop)
+            segments.append(segment_of_shot(len(segments), kept, shot, overlap, after, crossfade))
             keep_start = keep_stop
     return segments
 
 
-def _piece(left: int, length: int, multiple: int, crossfade: int) -> int:
-    """Return the length of the next piece of a shot of which ``left`` frames are left."""
+def segment_of_shot(index: int, kept: range, shot: range, overlap: int, after: int, crossfade: int) -> Segment:
+    """Return the segment that keeps a piece of a shot.
+
+    Args:
+        index: Its number.
+        kept: The frames that it keeps.
+        shot: The frames of the shot; its end may be one that is at least ``after`` frames behind the piece.
+        overlap: Frames of context before it.
+        after: Frames of context after it.
+        crossfade: Frames over which neighbours are blended.
+    """
+    return Segment(
+        index=index,
+        start=max(shot.start, kept.start - overlap),
+        stop=min(shot.stop, kept.stop + after),
+        keep_start=kept.start,
+        keep_stop=kept.stop,
+        fade_before=crossfade // 2 if kept.start > shot.start else 0,
+        fade_after=crossfade // 2 if kept.stop < shot.stop else 0,
+        shot_start=shot.start,
+        ends_shot=kept.stop == shot.stop,
+    )
+
+
+def piece_length(left: int, length: int, multiple: int, crossfade: int) -> int:
+    """Return the length of the next piece of a shot of which ``left`` frames are left.
+
+    From ``2 * length`` frames on it does not depend on how many there are.
+    """
     if left <= length:
         return left
     if left >= 2 * length:

@@ -96,6 +96,37 @@ def upscale_stream(
     """
     cancel = cancel or CancelToken()
     tracker = tracker or ProgressTracker(None, None)
+    stop = segments[-1].final_stop if segments else 0
+    with ReadAhead(frames, READ_AHEAD, cancel) as ahead:
+        pieces = group_frames(ahead, segments)
+        return upscale_pieces(pieces, sink, executor, settings, tracker, cancel, first=first, stop=stop)
+
+
+def upscale_pieces(
+    pieces: Iterable[tuple[Segment, Sequence[Frame]]],
+    sink: Sink,
+    executor: Executor,
+    settings: StreamSettings,
+    tracker: ProgressTracker,
+    cancel: CancelToken,
+    *,
+    first: int = 0,
+    stop: int | None = None,
+    give_up: Callable[[], None] = lambda: None,
+) -> int:
+    """Upscale segments with their frames into a sink, as `upscale_stream` does.
+
+    Args:
+        pieces: Neighbouring segments in order, each with its frames [start, stop); taken as they are needed.
+        sink: As there.
+        executor: As there.
+        settings: As there.
+        tracker: As there.
+        cancel: As there.
+        first: As there.
+        stop: End of the frames that are handed out, for the progress; None where it is not known.
+        give_up: Called after an error, before the sink's thread is waited for: makes a sink return that is waiting.
+    """
     handed = 0
 
     def deliver(item: _Item) -> None:
@@ -105,17 +136,20 @@ def upscale_stream(
 
     with (
         torch.inference_mode(),
-        ReadAhead(frames, READ_AHEAD, cancel) as ahead,
         WriteBehind[_Item](deliver, settings.render.traits.write_behind, cancel) as behind,
     ):
-        for index, item in _enlarged(ahead, segments, executor, settings, tracker, cancel, first):
-            if index < first:
-                continue
-            behind.put(item)
-            del item
-            handed += 1
-            tracker.frame_done()
-            cancel.raise_if_cancelled()
+        try:
+            for index, item in _enlarged(pieces, executor, settings, tracker, cancel, first, stop):
+                if index < first:
+                    continue
+                behind.put(item)
+                del item
+                handed += 1
+                tracker.frame_done()
+                cancel.raise_if_cancelled()
+        except BaseException:
+            give_up()
+            raise
     return handed
 
 
@@ -129,26 +163,27 @@ class _Item:
 
 
 def _enlarged(
-    frames: Iterable[Frame],
-    segments: Sequence[Segment],
+    pieces: Iterable[tuple[Segment, Sequence[Frame]]],
     executor: Executor,
     settings: StreamSettings,
     tracker: ProgressTracker,
     cancel: CancelToken,
     first: int,
+    stop: int | None,
 ) -> Iterator[tuple[int, _Item]]:
     """Yield each enlarged frame with its index."""
     finish = settings.finish
     inputs: dict[int, Frame] = {}  # frames whose results are not out yet
 
     def tasks() -> Iterator[SegmentTask]:
-        for segment, members in group_frames(frames, segments):
+        for segment, members in pieces:
             inputs.update(zip(range(segment.start, segment.stop), members, strict=True))
             yield SegmentTask(settings.render, segment, tuple(frame.pixels for frame in members))
 
     def on_progress(task: SegmentTask, share: float) -> None:
         segment = task.segment
-        wanted = min(segment.keep_stop, segments[-1].final_stop) - max(segment.keep_start, first)
+        keep_stop = segment.keep_stop if stop is None else min(segment.keep_stop, stop)
+        wanted = keep_stop - max(segment.keep_start, first)
         tracker.segment_progress(segment.index, share, wanted)
 
     def rendered() -> Iterator[tuple[Segment, U16Frames]]:

@@ -28,7 +28,7 @@ def run_job(
         executor: Renders the segments, and stays open; None opens what the options name.
     """
     tracker = ProgressTracker(on_progress, job.num_frames)
-    with processor_threads(job.options.threads), _memory_errors(job):
+    with processor_threads(job.options.threads), memory_errors(job):
         with open_work(job) as work:
             num_frames, notes = work.run(tracker, cancel, executor)
             seconds = tracker.seconds
@@ -66,7 +66,7 @@ def _prompt_notes(job: Job) -> list[str]:
 
 
 @contextmanager
-def _memory_errors(job: Job) -> Iterator[None]:
+def memory_errors(job: Job) -> Iterator[None]:
     """Turn running out of memory into an error that says what to do."""
     try:
         yield

@@ -10,12 +10,12 @@ from starvsr.jobs.job import Job
 from starvsr.jobs.model_reference import reference_of
 
 
-def stream_settings(job: Job, input_sha256: str) -> StreamSettings:
+def stream_settings(job: Job, input_sha256: str | None) -> StreamSettings:
     """Return how the segments of a job are rendered and its frames finished.
 
     Args:
         job: The job.
-        input_sha256: Fingerprint of its input.
+        input_sha256: Fingerprint of its input; None where it has none.
     """
     return StreamSettings(
         RenderSettings(job.plan, job.settings, job.traits, reference_of(job.upscaler), input_sha256),

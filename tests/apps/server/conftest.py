@@ -11,15 +11,15 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
-from starvsr.apps.server import dispatcher as dispatching
+from starvsr.apps.server import device_loop, upkeep
 from tests.apps.server.running import Doubles, checked, server
 
 
 @pytest.fixture
 def doubles(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doubles]:
     doubles = Doubles()
-    monkeypatch.setattr(dispatching, "WorkerProcess", doubles.start)
-    monkeypatch.setattr(dispatching, "check_job", checked)
+    monkeypatch.setattr(device_loop, "WorkerProcess", doubles.start)
+    monkeypatch.setattr(upkeep, "check_job", checked)
     yield doubles
     doubles.gate.set()
 

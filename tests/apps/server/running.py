@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from starvsr.apps.server import dispatcher as dispatching
+from starvsr.apps.server import device_loop
 from starvsr.apps.server.application import create_application
 from starvsr.apps.server.checks import Checked
 from starvsr.apps.server.settings import ServerOptions, ServerSettings
@@ -58,13 +58,13 @@ class DoubleWorker:
         if self._doubles.deaths:
             self._doubles.deaths -= 1
             self.is_alive = False
-            raise dispatching.WorkerDiedError(-9)
+            raise device_loop.WorkerDiedError(-9)
         while not self._doubles.gate.wait(0.01):
             if self._stop.is_set():
                 yield {"kind": "stopped"}
                 return
             if not self.is_alive:
-                raise dispatching.WorkerDiedError(-9)
+                raise device_loop.WorkerDiedError(-9)
         if self._doubles.failure is not None:
             yield {"kind": "failed", "message": self._doubles.failure.format(**order)}
             return

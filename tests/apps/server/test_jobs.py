@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from starvsr.apps.server import dispatcher as dispatching
+from starvsr.apps.server import upkeep
 from starvsr.apps.server.application import create_application
 from starvsr.apps.server.checks import Checked
 from starvsr.apps.server.settings import ServerOptions, ServerSettings
@@ -212,7 +212,7 @@ def test_a_preview_tells_the_time_of_the_whole(client: Any, doubles: Doubles, mo
     """The double takes one second for 12 frames: the whole has 120 of the same size."""
     facts = {"kind": "video", "width": 4, "height": 3, "num_frames": 120, "duration": 10.0}
     found = Checked(facts, (8, 6), 100, ".mp4")
-    monkeypatch.setattr(dispatching, "check_job", lambda job, out, settings: found)
+    monkeypatch.setattr(upkeep, "check_job", lambda job, out, settings: found)
     doubles.gate.set()
     preview = submit(client, scale=2, start=4, duration=1).json()
     assert state_is(client, preview["id"], "done")["estimated_seconds"] is None

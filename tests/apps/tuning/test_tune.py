@@ -13,6 +13,7 @@ from PIL import Image
 from starvsr.apps.cli import main
 from starvsr.apps.tuning.estimate import Timing
 from starvsr.apps.tuning.run import candidates, choose_part
+from starvsr.apps.tuning.trial import Lengths, choose_lengths
 from starvsr.errors import OptionError
 from starvsr.video import probe
 from tests.apps.commands import write_clip
@@ -52,7 +53,9 @@ def test_a_table_a_sheet_and_commands_that_work(tmp_path: Path, capsys: pytest.C
     told = json.loads((tmp_path / "trials" / "tune.json").read_text())
     good, bad = told["trials"]
     assert told["num_frames"] == 40 and told["seconds"] == 2 and told["start"] == 1
-    assert good["runs"][1][0] == 20 and good["runs"][0][0] == 5 and good["size"] == [48, 32] and good["error"] is None
+    segments = [frames for frames, _ in good["runs"]]
+    assert segments[1] % segments[0] == 0 and 2 * segments[0] <= segments[1] <= 30  # whole segments of the plan
+    assert good["processor_seconds_per_frame"] > 0 and good["size"] == [48, 32] and good["error"] is None
     parts = (good["load_seconds"], good["fixed_seconds"], 40 * good["seconds_per_frame"])
     assert good["estimated_seconds"] == pytest.approx(sum(parts)) and good["peak_memory"]["process"] > 50_000_000
     assert "/nonexistent" in bad["error"] and bad["error"] in said and "estimated_seconds" not in bad
@@ -70,3 +73,13 @@ def test_wrong_usage_is_one_line(tmp_path: Path, one_line) -> None:
     assert "--try" in one_line("tune", clip, "--try", "steps")[1]
     assert one_line("tune", tmp_path / "none.mp4")[0] == 1
     assert "unknown model" in one_line("tune", clip, "--models", "nonsense")[1]
+
+
+def test_whole_segments_are_tried_where_the_clip_has_them() -> None:
+    second, rate = Fraction(1), Fraction(25)
+    assert choose_lengths(second, 2 * second, 9 * second, rate, 16) == Lengths(Fraction(16, 25), Fraction(48, 25))
+    assert choose_lengths(second, 2 * second, None, rate, 40) == Lengths(Fraction(40, 25), Fraction(80, 25))
+    assert choose_lengths(second, 2 * second, 3 * second, rate, 40) == Lengths(
+        second / 2, 2 * second
+    )  # not two of them
+    assert choose_lengths(0 * second, 2 * second, 2 * second, rate, 16).many == Fraction(48, 25)

@@ -137,13 +137,10 @@ def _refuse_collisions(pairs: list[Pair]) -> None:
 
 
 def _refuse_no_file(before: str, word: str) -> None:
-    """Refuse a dash and addresses; a file of that very name is taken."""
+    """Refuse addresses; a file of that very name is taken."""
     if os.path.exists(word):
         return
-    stream = "standard output is not written to" if before else "standard input is not read"
     error = OptionError if before else InputNotFoundError
-    if word == "-":
-        raise error(f"{before}-: {stream}, since files are gone through more than once: give the name of a file")
     if word == "":
         raise error(f"{before}'': an empty name: give the name of a file")
     if _ADDRESS.match(word):

@@ -11,6 +11,7 @@ import click
 
 from starvsr.apps.cli.exit_codes import message_of
 from starvsr.apps.cli.flags import GroupedCommand, GroupedOption, options_of, upscale_flags
+from starvsr.apps.cli.pipes import CONTAINERS, STREAM, check_words, refuse_place, spooled, upscale_to_pipe
 from starvsr.apps.cli.terminal import printable, remark, say
 from starvsr.errors import StarVsrError
 from starvsr.quantities import format_size, format_time
@@ -34,6 +35,7 @@ _EXAMPLES = (
     ("starvsr upscale frames/f_%05d.png -o film.mp4 --frame-rate 25", "a film out of numbered images"),
     ('starvsr upscale clips/ --model star-light --caption "python caption.py"', "texts by any captioner"),
     ("starvsr upscale clip.mp4 --start 1:05 --duration 10 --compare", "ten seconds, beside bicubic"),
+    ("ffmpeg -i clip.ts -f nut - | starvsr upscale - -o - | mpv -", "from and into pipes"),
     ("starvsr upscale clip.mp4 --report", "and clip_x4_report/index.html: what was added where, flicker, seams"),
 )
 
@@ -50,6 +52,13 @@ _EXAMPLES = (
     help="Where the result goes: .mp4, .mov, .mkv, .webm, .avi, .ts, .gif, .webp, .png, .jpg, .tif, a numbered pattern "
     "(f_%05d.png), or a folder (default: beside the input, as <name>_x4). Several inputs need a folder.",
 )
+@click.option(
+    "--pipe-format",
+    type=click.Choice(CONTAINERS),
+    cls=GroupedOption,
+    group="Output",
+    help="With -o -: y4m for players, FFmpeg and encoders (default), or nut, which keeps times and sound.",
+)
 @upscale_flags
 @click.option(
     "--report",
@@ -61,14 +70,36 @@ _EXAMPLES = (
 )
 @click.option("--dry-run", is_flag=True, cls=GroupedOption, group="Run", help="Show the plan and write nothing.")
 @click.option("-q", "--quiet", is_flag=True, cls=GroupedOption, group="Run", help="No progress, no notes.")
-def upscale(inputs: tuple[str, ...], out: str | None, report: bool, dry_run: bool, quiet: bool, **flags: Any) -> int:
+def upscale(
+    inputs: tuple[str, ...],
+    out: str | None,
+    pipe_format: str | None,
+    report: bool,
+    dry_run: bool,
+    quiet: bool,
+    **flags: Any,
+) -> int:
     """Enlarge videos and images: INPUT is a video, an image, a folder of either, or a pattern such as f_%05d.png.
 
     Sound, subtitles, chapters, timestamps and colour are kept. The output appears under its name only when it is
     whole. After an interruption, the same command goes on with what is finished. A folder of numbered images is a
-    film, other images in a folder are photos (--images).
+    film, other images in a folder are photos (--images). A dash is standard input or, with -o, standard output.
     """
     options = options_of(flags)
+    check_words(inputs, out, pipe_format, dry_run=dry_run, report=report)
+    if out == STREAM:
+        return upscale_to_pipe(inputs, pipe_format, options, quiet=quiet)
+    if inputs == (STREAM,) and out is not None:
+        refuse_place(out, options)
+        with spooled(out) as name:
+            return _upscale_files((name,), out, options, report=report, dry_run=dry_run, quiet=quiet)
+    return _upscale_files(inputs, out, options, report=report, dry_run=dry_run, quiet=quiet)
+
+
+def _upscale_files(
+    inputs: tuple[str, ...], out: str | None, options: UpscaleOptions, *, report: bool, dry_run: bool, quiet: bool
+) -> int:
+    """Enlarge files into files."""
     from starvsr.apps.cli.inputs import find_inputs, pair_up
     from starvsr.apps.cli.prompts import find_all, takes_texts
 

@@ -12,13 +12,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from starvsr.apps.server import routes_jobs, routes_server, routes_uploads
+from starvsr.apps.server import routes_jobs, routes_previews, routes_server, routes_uploads
 from starvsr.apps.server.context import Context
 from starvsr.apps.server.dispatcher import Dispatcher
 from starvsr.apps.server.errors import RefusedError
 from starvsr.apps.server.fields import offered_models
 from starvsr.apps.server.guard import Guard
 from starvsr.apps.server.login import Login, read_users, secret_key
+from starvsr.apps.server.page.mounting import has_gradio, mount_page
 from starvsr.apps.server.places import Places
 from starvsr.apps.server.receiving import Receiver
 from starvsr.apps.server.settings import ServerSettings
@@ -63,8 +64,10 @@ def create_application(settings: ServerSettings) -> FastAPI:
         responses=_ERRORS,
     )
     application.state.context = context
-    for routes in (routes_server, routes_uploads, routes_jobs):
+    for routes in (routes_server, routes_uploads, routes_jobs, routes_previews):
         application.include_router(routes.router)
+    if settings.options.page and has_gradio():
+        mount_page(application, context)
     application.add_exception_handler(RefusedError, _refused)
     application.add_exception_handler(RequestValidationError, _invalid)
     application.add_exception_handler(HTTPException, _http)

@@ -1,44 +1,33 @@
-"""The queue at work: inputs are checked, and each device has a thread with a worker process that does job after job.
+"""The queue: what requests ask for, and the threads that work.
 
 What happens to a job is in the record before it is done, so that a server that is killed finds its jobs again: a job
-that was running is queued, and goes on with the parts that its folder holds.
+that was running is queued, and goes on with the parts that its folder holds. Inputs are checked in one thread
+(`upkeep`), and each device has a thread of its own (`device_loop`); the state that they share is a `Board`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import shutil
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from starvsr.apps.server.checks import check_job
-from starvsr.apps.server.errors import RefusedError, no_such, queue_full
+from starvsr.apps.server.board import Board, Wish
+from starvsr.apps.server.device_loop import DeviceLoop
+from starvsr.apps.server.errors import RefusedError, queue_full
+from starvsr.apps.server.outcomes import Outcomes
 from starvsr.apps.server.places import Places
 from starvsr.apps.server.records import UNFINISHED, WAITING, JobRecord, State
 from starvsr.apps.server.settings import ServerSettings
 from starvsr.apps.server.store import Store
-from starvsr.apps.server.worker_process import WorkerDiedError, WorkerProcess
-from starvsr.errors import StarVsrError
+from starvsr.apps.server.upkeep import InputChecks, expired_jobs, remove_uploads
+from starvsr.quantities import format_size
 
-_LOG = logging.getLogger("starvsr.server")
-_MOST_CRASHES = 3
-_IDLE = 0.5
 _TIDY_EVERY = 30.0
 _FREE_DISK = 1 << 30
-Wish = Literal["paused", "cancelled", "deleted", "queued"]
-
-
-@dataclass
-class _Running:
-    worker: WorkerProcess
-    wish: Wish | None = None
-    progress: dict[str, Any] = field(default_factory=dict)
 
 
 class Dispatcher:
@@ -52,32 +41,30 @@ class Dispatcher:
     """
 
     def __init__(self, store: Store, places: Places, settings: ServerSettings, devices: tuple[str, ...]) -> None:
-        self._store, self._places, self._settings, self._devices = store, places, settings, devices
-        self._changed = threading.Condition()
-        self._running: dict[str, _Running] = {}
-        self._served: Counter[str] = Counter()  # jobs begun for each user, for fair turns
-        self._is_closing = False
+        self._store, self._places, self._settings = store, places, settings
+        self._board = board = Board()
+        self._outcomes = Outcomes(store, places)
+        self._works: list[Callable[[], None]] = [InputChecks(board, store, places, settings).run, self._tidy]
+        self._works += [DeviceLoop(device, board, store, places, settings).run for device in devices]
         self._threads: list[threading.Thread] = []
-        self._last_seconds = 30.0
 
     def start(self) -> None:
         """Take up what an earlier server left, and begin."""
         for job in self._store.jobs(states=("running",)):
             self._store.change(job.id, state="queued")
-        works: list[Callable[[], None]] = [self._check_inputs, self._tidy]
-        works += [lambda device=device: self._serve(device) for device in self._devices]  # type: ignore[misc]
-        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
+        self._threads = [threading.Thread(target=work, daemon=True) for work in self._works]
         for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
         """Stop the workers; running jobs go on with the next server."""
-        with self._changed:
-            self._is_closing = True
-            for running in self._running.values():
+        board = self._board
+        with board.changed:
+            board.is_closing = True
+            for running in board.running.values():
                 running.wish = running.wish or "queued"
-            workers = [running.worker for running in self._running.values()]
-            self._changed.notify_all()
+            workers = [running.worker for running in board.running.values()]
+            board.changed.notify_all()
         for worker in workers:
             worker.close()
         for thread in self._threads:
@@ -101,35 +88,35 @@ class Dispatcher:
                 )
             if mine >= options.max_jobs_per_user:
                 raise queue_full(f"{mine} jobs of yours are not finished, as many as are allowed", self.retry_after())
-            self.need_disk(0)
+            self.need_disk(0, job.user)
             self._store.add_job(job)
-        self._notify()
+        self._board.notify()
 
-    def need_disk(self, num_bytes: int) -> None:
-        """Refuse what the disk, or the operator's share of it, has no room for.
+    def need_disk(self, num_bytes: int, user: str) -> None:
+        """Refuse a file for which the disk, or the share of all users or of this one, has no room.
 
         Raises:
-            RefusedError: So it is.
+            RefusedError: There is no room.
         """
-        most = self._settings.options.max_disk
+        options = self._settings.options
         free = shutil.disk_usage(self._places.data).free
-        has_share = self._store.num_bytes + num_bytes <= most
-        if not has_share or free - num_bytes < _FREE_DISK:
-            raise RefusedError(
-                507,
-                "disk_full",
-                "the file or job was not taken",
-                "the disk of the server is full"
-                if has_share
-                else "files of all users take as much of the disk as is allowed",
-                "delete results and uploads that are not needed, or wait until some expire",
-            )
+        most_of_user = options.max_disk if options.max_disk_per_user is None else options.max_disk_per_user
+        if self._store.num_bytes(user) + num_bytes > most_of_user:
+            why = f"your files take as much of the disk as is allowed, {format_size(most_of_user)}"
+        elif self._store.num_bytes() + num_bytes > options.max_disk:
+            why = "files of all users take as much of the disk as is allowed"
+        elif free - num_bytes < _FREE_DISK:
+            why = "the disk of the server is full"
+        else:
+            return
+        next_step = "delete results and uploads that are not needed, or wait until some expire"
+        raise RefusedError(507, "disk_full", "the file or job was not taken", why, next_step)
 
     def retry_after(self) -> int:
         """Return seconds after which there may be room."""
-        left = [r.progress.get("seconds_left") for r in list(self._running.values())]
+        left = [r.progress.get("seconds_left") for r in list(self._board.running.values())]
         known = [seconds for seconds in left if seconds is not None]
-        return int(min(600, max(5, min(known, default=self._last_seconds))))
+        return int(min(600, max(5, min(known, default=self._board.last_seconds))))
 
     def pause(self, id: str, user: str) -> None:
         """Stop a job and keep what is finished.
@@ -137,6 +124,9 @@ class Dispatcher:
         Raises:
             RefusedError: There is no such job, or it has ended.
         """
+        job = self._store.job(id, user)
+        if job.is_preview:
+            raise _wrong_state(job, "paused", "a preview has no finished parts to go on with")
         self._wish(id, user, "paused", ("queued", "running"))
 
     def resume(self, id: str, user: str) -> None:
@@ -150,7 +140,7 @@ class Dispatcher:
         again = {"message": None, "finished": None, "num_crashes": 0}
         if not self._store.change(id, only_in=("paused", "failed"), state=state, **again):
             raise _wrong_state(job, "resumed", "only paused and failed jobs go on")
-        self._notify()
+        self._board.notify()
 
     def cancel(self, id: str, user: str) -> None:
         """Stop a job and drop what is finished.
@@ -169,25 +159,28 @@ class Dispatcher:
         self._wish(id, user, "deleted", None)
 
     def _wish(self, id: str, user: str, wish: Wish, states: tuple[State, ...] | None) -> None:
-        with self._changed:
+        with self._board.changed:
             job = self._store.job(id, user)
             if states is not None and job.state not in states:
                 raise _wrong_state(job, wish, "it is not waiting or running")
-            running = self._running.get(id)
+            running = self._board.running.get(id)
             if running is not None:
                 running.wish = wish
-                running.worker.stop(id)
+                if job.is_preview:  # it looks for no stop, and what it made is worth nothing
+                    running.worker.kill()
+                else:
+                    running.worker.stop(id)
                 return
-            self._end_as(job, wish)
+            self._outcomes.end_as(job, wish)
 
     def progress(self, id: str) -> dict[str, Any]:
         """Return the last report of a running job; empty when there is none."""
-        running = self._running.get(id)
+        running = self._board.running.get(id)
         return {} if running is None else dict(running.progress)
 
     def is_stopping(self, id: str) -> bool:
         """Whether a running job was asked to stop."""
-        running = self._running.get(id)
+        running = self._board.running.get(id)
         return running is not None and running.wish is not None
 
     def position(self, id: str) -> int | None:
@@ -195,175 +188,32 @@ class Dispatcher:
         ids = [job.id for job in self._store.jobs(states=("queued",))]
         return ids.index(id) if id in ids else None
 
+    def free_disk(self, user: str) -> int:
+        """Return the bytes that a user's files may still take."""
+        options = self._settings.options
+        left = [shutil.disk_usage(self._places.data).free - _FREE_DISK, options.max_disk - self._store.num_bytes()]
+        if options.max_disk_per_user is not None:
+            left.append(options.max_disk_per_user - self._store.num_bytes(user))
+        return max(0, min(left))
+
     def worker_pids(self) -> list[int]:
         """Return the processes that work on jobs."""
-        return [running.worker.pid for running in list(self._running.values())]
-
-    # ---- checking
-
-    def _check_inputs(self) -> None:
-        while not self._is_closing:
-            waiting = self._store.jobs(states=("checking",))
-            if not waiting:
-                self._sleep(_IDLE)
-            for job in waiting[:1]:
-                self._check(job)
-
-    def _check(self, job: JobRecord) -> None:
-        try:
-            found = check_job(job, self._places.output(job), self._settings)
-        except (StarVsrError, OSError) as error:
-            self._fail(job, " ".join(str(error).split()), ("checking",))
-        except Exception as error:
-            _LOG.exception("job %s: the check of its input failed", job.id)
-            self._fail(job, f"unexpected {type(error).__name__}; please report it", ("checking",))
-        else:
-            values = {"facts": found.facts, "num_bytes": found.num_bytes, "container": found.container}
-            result = {"width": found.size[0], "height": found.size[1]}
-            self._store.change(job.id, only_in=("checking",), state="queued", result=result, **values)
-        self._notify()
-
-    # ---- working
-
-    def _serve(self, device: str) -> None:
-        worker: WorkerProcess | None = None
-        while (job := self._next()) is not None:
-            if worker is None or not worker.is_alive:
-                worker = WorkerProcess()
-            running = _Running(worker)
-            with self._changed:
-                self._running[job.id] = running
-                taken = not self._is_closing and self._store.change(
-                    job.id, only_in=("queued",), state="running", started=job.started or time.time()
-                )
-                if not taken:
-                    del self._running[job.id]
-                    continue
-                self._served[job.user] += 1
-            if not self._run(job, device, running):
-                worker.close()
-                worker = None
-        if worker is not None:
-            worker.close()
-
-    def _next(self) -> JobRecord | None:
-        """Wait for a job; the user who had the fewest turns comes first, then the oldest job."""
-        while not self._is_closing:
-            waiting = self._store.jobs(states=("queued",))
-            if waiting:
-                return min(waiting, key=lambda job: (self._served[job.user], job.created, job.id))
-            self._served.clear()
-            self._sleep(_IDLE)
-        return None
-
-    def _run(self, job: JobRecord, device: str, running: _Running) -> bool:
-        """Have a job done; say whether the worker lives."""
-        began = time.monotonic()
-        self._places.folder(job).mkdir(mode=0o700, exist_ok=True)
-        try:
-            for reply in running.worker.run(self._order(job, device)):
-                if reply["kind"] == "progress":
-                    running.progress = reply
-        except WorkerDiedError as death:
-            with self._changed:
-                del self._running[job.id]
-                self._after_death(job, running.wish, str(death))
-            self._notify()
-            return False
-        self._last_seconds = time.monotonic() - began
-        with self._changed:
-            del self._running[job.id]
-            self._after_reply(job, running.wish, reply)
-        self._notify()
-        return True
-
-    def _order(self, job: JobRecord, device: str) -> dict[str, Any]:
-        options = self._settings.options
-        limits = {
-            name: str(v) if name in ("max_duration", "max_stall") else v for name, v in self._settings.limits().items()
-        }
-        return {
-            "job": job.id,
-            "source": job.source,
-            "out": str(self._places.output(job)),
-            "options": job.options,
-            "limits": limits,
-            "device": device,
-            "memory": options.memory,
-            "threads": options.threads,
-        }
-
-    def _after_reply(self, job: JobRecord, wish: Wish | None, reply: dict[str, Any]) -> None:
-        if reply["kind"] == "done" and wish != "deleted":
-            out = self._places.output(job)
-            numbers = {name: reply[name] for name in reply if name not in ("kind", "job", "notes")}
-            result = {**job.result, **numbers, "num_bytes": out.stat().st_size}
-            notes = [self._places.told(note, job) for note in reply["notes"]]
-            values = {"result": result, "notes": notes, "num_bytes": result["num_bytes"]}
-            self._store.change(job.id, state="done", finished=time.time(), **values)
-        elif reply["kind"] == "failed" and wish is None:
-            self._fail(job, reply["message"], ("running",))
-        else:
-            self._end_as(self._store.job(job.id), wish or "queued")
-
-    def _after_death(self, job: JobRecord, wish: Wish | None, how: str) -> None:
-        if wish is not None:
-            self._end_as(self._store.job(job.id), wish)
-            return
-        num_crashes = job.num_crashes + 1
-        _LOG.warning("job %s: its worker ended (%s), for the %d. time", job.id, how, num_crashes)
-        if num_crashes < _MOST_CRASHES:
-            self._store.change(job.id, state="queued", num_crashes=num_crashes)
-        else:
-            why = f"its process ended {num_crashes} times, last by {how}: is there enough memory?"
-            self._fail(job, f"{why} Finished parts are kept, and resuming goes on with them", ("running",))
-
-    def _end_as(self, job: JobRecord, wish: Wish) -> None:
-        if wish in ("paused", "queued"):
-            self._store.change(job.id, state=wish, finished=time.time() if wish == "paused" else None)
-            return
-        self._places.remove(job)
-        if wish == "deleted":
-            self._store.remove_job(job.id)
-        else:
-            self._store.change(job.id, state="cancelled", finished=time.time(), num_bytes=0)
-
-    def _fail(self, job: JobRecord, message: str, states: tuple[State, ...]) -> None:
-        told = self._places.told(message, job)
-        self._store.change(job.id, only_in=states, state="failed", message=told, finished=time.time())
+        return [running.worker.pid for running in list(self._board.running.values())]
 
     # ---- tidying
 
     def _tidy(self) -> None:
-        while not self._is_closing:
+        while not self._board.is_closing:
             with contextlib.suppress(OSError):
                 self.expire(time.time() - float(self._settings.options.expire))
-            self._sleep(_TIDY_EVERY, wakes=False)
+            self._board.sleep(_TIDY_EVERY, wakes=False)
 
     def expire(self, before: float) -> None:
         """Remove jobs that ended or paused, and uploads that came, before a time in seconds since the epoch."""
-        for job in self._store.jobs():
-            if (job.is_finished or job.state == "paused") and (job.finished or job.created) < before:
-                with contextlib.suppress(RefusedError):
-                    self.delete(job.id, job.user)
-        for upload in self._store.uploads():
-            path = self._places.upload(upload)
-            touched = path.stat().st_mtime if path.exists() else upload.created
-            if touched < before and not self._store.is_used(upload.id):
-                path.unlink(missing_ok=True)
-                self._store.remove_upload(upload.id)
-
-    def _sleep(self, seconds: float, *, wakes: bool = True) -> None:
-        end = time.monotonic() + seconds
-        with self._changed:
-            while not self._is_closing and (left := end - time.monotonic()) > 0:
-                self._changed.wait(left)
-                if wakes:
-                    return
-
-    def _notify(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        for job in expired_jobs(self._store, before):
+            with contextlib.suppress(RefusedError):
+                self.delete(job.id, job.user)
+        remove_uploads(self._store, self._places, before)
 
 
 def _wrong_state(job: JobRecord, wish: str, why: str) -> RefusedError:
@@ -379,11 +229,11 @@ def known_job(store: Store, id: str, user: str, path: Path | None = None) -> Job
         RefusedError: There is no such job, or it is not done.
     """
     job = store.job(id, user)
+    if job.is_preview:
+        why = "a preview writes no video"
+        raise RefusedError(409, "not_done", "there is no result", why, f"fetch /api/v1/jobs/{id}/frames/0/after")
     if job.state != "done" or path is None or not path.is_file():
         raise RefusedError(
             409, "not_done", "there is no result yet", f"the job is {job.state}", "wait for it to be done"
         )
     return job
-
-
-__all__ = ["Dispatcher", "known_job", "no_such"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from starvsr.apps.server.records import JobRecord
 
-_PARTS = frozenset({"start", "duration", "seed", "prompt", "crf"})
+_PARTS = frozenset({"start", "duration", "seed", "prompt", "crf", "detail"})
 """Options that change how much is done, or what, but not how long a pixel takes."""
 
 

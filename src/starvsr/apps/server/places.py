@@ -49,6 +49,16 @@ class Places:
         """Return the output of a job."""
         return self.folder(job) / f"result{job.container}"
 
+    def preview_frame(self, job: JobRecord, index: int, side: str) -> Path:
+        """Return the picture of a frame of a preview, "before" or "after"."""
+        return self.folder(job) / f"{side}-{index}.png"
+
+    def result_bytes(self, job: JobRecord) -> int:
+        """Return the bytes of a finished job's files."""
+        if job.is_preview:
+            return sum(path.stat().st_size for path in self.folder(job).iterdir())
+        return self.output(job).stat().st_size
+
     def remove(self, job: JobRecord) -> None:
         """Remove the files of a job."""
         shutil.rmtree(self.folder(job), ignore_errors=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 State = Literal["checking", "queued", "running", "paused", "done", "failed", "cancelled"]
 UNFINISHED: tuple[State, ...] = ("checking", "queued", "running", "paused")
 WAITING: tuple[State, ...] = ("checking", "queued", "running")
-_JSON = ("options", "facts", "result", "notes")
+_JSON = ("options", "facts", "result", "notes", "preview")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class JobRecord:
         notes: Sentences that the user should read.
         num_crashes: How often its worker died.
         num_bytes: Of the output, estimated until it is there.
+        preview: Of a look at a few frames: ``at`` in seconds and ``count``; empty for a whole job.
     """
 
     id: str
@@ -75,6 +76,12 @@ class JobRecord:
     notes: list[str] = field(default_factory=list)
     num_crashes: int = 0
     num_bytes: int = 0
+    preview: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether it looks at a few frames and writes no video."""
+        return bool(self.preview)
 
     @property
     def is_finished(self) -> bool:

@@ -14,10 +14,10 @@ from starvsr.apps.server.context import Context, Server, User
 from starvsr.apps.server.dispatcher import known_job
 from starvsr.apps.server.errors import RefusedError
 from starvsr.apps.server.fields import checked_options
-from starvsr.apps.server.places import CONTAINERS, allowed_file, result_name
+from starvsr.apps.server.places import result_name
 from starvsr.apps.server.records import UNFINISHED, JobRecord
-from starvsr.apps.server.routes_uploads import fetched, new_upload, not_complete
-from starvsr.apps.server.store import new_id
+from starvsr.apps.server.routes_uploads import fetched, new_upload
+from starvsr.apps.server.submitting import new_job, not_complete, source_of, source_path, uploaded
 from starvsr.apps.server.views import Container, JobRequest, JobView, job_view
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
@@ -27,24 +27,9 @@ _WATCH_EVERY, _BEAT_EVERY = 0.5, 15.0
 @router.post("", status_code=201)
 def submit(body: JobRequest, server: Server, user: User, response: Response) -> JobView:
     """Queue a job on an upload, or on a file below an allowed folder."""
-    if (body.upload is None) == (body.path is None):
-        raise RefusedError(
-            422,
-            "wrong_input",
-            "the job was not taken",
-            "it names both or neither of upload and path",
-            "name one of them",
-        )
     options = checked_options(body.options, server.models)
-    if body.path is not None:
-        source = allowed_file(server.settings.roots, body.path)
-        return _queued(server, user, source.name, None, str(source), body.container, options, response)
-    assert body.upload is not None
-    upload = server.store.upload(body.upload, user)
-    if server.places.received(upload) < upload.size:
-        raise not_complete(upload, server)
-    source = server.places.upload(upload)
-    return _queued(server, user, upload.name, upload.id, str(source), body.container, options, response)
+    source = source_of(server, user, body.upload, body.path)
+    return queued(server, new_job(user, source, body.container, options), response)
 
 
 @router.post("/file", status_code=201)
@@ -66,8 +51,8 @@ async def submit_file(
     try:
         have = await server.receiver.append(path, 0, upload.size, request.stream().__aiter__())
         if have < upload.size:
-            raise not_complete(upload, server)
-        return _queued(server, user, upload.name, upload.id, str(path), container, options, response)
+            raise not_complete(upload, have)
+        return queued(server, new_job(user, uploaded(server, upload), container, options), response)
     except BaseException:
         path.unlink(missing_ok=True)
         server.store.remove_upload(upload.id)
@@ -79,26 +64,16 @@ def _typed(values: dict[str, str]) -> dict[str, Any]:
     return {name: {"true": True, "false": False}.get(value, value) for name, value in values.items()}
 
 
-def _queued(
-    server: Context,
-    user: str,
-    name: str,
-    upload: str | None,
-    source: str,
-    container: str,
-    options: dict[str, Any],
-    response: Response,
-) -> JobView:
-    assert f".{container}" in CONTAINERS
-    job = JobRecord(new_id(), user, name, upload, source, f".{container}", options)
+def queued(server: Context, job: JobRecord, response: Response) -> JobView:
+    """Put a job into the queue, and return it as it is shown."""
     server.dispatcher.submit(job)
     response.headers["Location"] = f"/api/v1/jobs/{job.id}"
-    return _view(server, server.store.job(job.id, user))
+    return _view(server, server.store.job(job.id, job.user))
 
 
 @router.get("")
 def jobs(server: Server, user: User) -> list[JobView]:
-    """List the jobs, oldest first."""
+    """List the jobs and previews, oldest first."""
     done = server.store.jobs(states=("done",))
     return [_view(server, job, done) for job in server.store.jobs(user)]
 
@@ -172,6 +147,14 @@ def result(id: str, server: Server, user: User) -> FileResponse:
     path = server.places.output(server.store.job(id, user))
     job = known_job(server.store, id, user, path)
     return fetched(path, result_name(job))
+
+
+@router.head("/{id}/source", include_in_schema=False)
+@router.get("/{id}/source", response_class=FileResponse)
+def source(id: str, server: Server, user: User) -> FileResponse:
+    """Fetch the input of a job, or a range of it, for a player beside the result."""
+    job = server.store.job(id, user)
+    return fetched(source_path(server, job), job.name)
 
 
 def _view(server: Context, job: JobRecord, done: list[JobRecord] | None = None) -> JobView:

@@ -24,6 +24,7 @@ def about(server: Server, user: User) -> ServerView:
     return ServerView(
         version=__version__,
         user=user,
+        login=server.login.is_needed,
         models=[ModelView(name=e.name, summary=e.summary, scale=e.scale, licence=e.licence) for e in entries],
         limits={
             "max_upload": options.max_upload,

@@ -10,6 +10,7 @@ from starvsr.apps.server.errors import RefusedError, queue_full, too_large
 from starvsr.apps.server.places import shown_name, suffix_of
 from starvsr.apps.server.records import Upload
 from starvsr.apps.server.store import new_id
+from starvsr.apps.server.submitting import uploaded
 from starvsr.apps.server.views import UploadRequest, UploadView, upload_view
 from starvsr.quantities import format_size
 
@@ -72,9 +73,8 @@ async def send(id: str, request: Request, server: Server, user: User) -> Respons
 def content(id: str, server: Server, user: User) -> FileResponse:
     """Fetch an upload, or a range of it, for a player beside the result."""
     upload = server.store.upload(id, user)
-    if server.places.received(upload) < upload.size:
-        raise not_complete(upload, server)
-    return fetched(server.places.upload(upload), upload.name)
+    source = uploaded(server, upload)
+    return fetched(source.path, source.name)
 
 
 @router.delete("/{id}", status_code=204)
@@ -105,23 +105,11 @@ def new_upload(server: Context, user: str, name: str, size: int) -> Upload:
         mine = server.store.uploads(user)
         if sum(server.places.received(one) < one.size for one in mine) >= options.max_jobs_per_user:
             raise queue_full("as many uploads as are allowed are not complete yet", server.dispatcher.retry_after())
-        server.dispatcher.need_disk(size)
+        server.dispatcher.need_disk(size, user)
         shown = shown_name(name)
         upload = Upload(new_id(), user, shown, suffix_of(shown), size)
         server.store.add_upload(upload)
     return upload
-
-
-def not_complete(upload: Upload, server: Context) -> RefusedError:
-    """Return the refusal of what needs a whole upload."""
-    have = server.places.received(upload)
-    return RefusedError(
-        409,
-        "not_complete",
-        "the upload is not complete",
-        f"{have} of {upload.size} bytes have come",
-        f"send on from {have}",
-    )
 
 
 def fetched(path: object, name: str) -> FileResponse:

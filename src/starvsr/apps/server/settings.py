@@ -32,6 +32,7 @@ class ServerOptions:
         "text",
     )
     port: int = option(7860, "Port to listen on; 0 takes a free one.", _ACCESS, "int", minimum=0, maximum=65535)
+    page: bool = option(True, "Serve the page for browsers beside the API (extra `page`).", _ACCESS, "flag")
     allowed_hosts: str | None = option(
         None,
         "Names under which browsers may reach the server beside its addresses, separated by commas.",
@@ -50,9 +51,23 @@ class ServerOptions:
     threads: int | None = option(
         None, "Processor threads of each job (default: all cores).", _WORK, "int", minimum=1, maximum=1024
     )
+    max_idle: Fraction = option(
+        Fraction(600),
+        "Unload a model that had nothing to do for so long, in seconds or h:mm:ss (default: 0:10:00).",
+        _WORK,
+        "time",
+        minimum=0,
+    )
     max_upload: int = option(8 << 30, "Refuse larger files (default: 8GB).", _SPACE, "size", minimum=1)
     max_disk: int = option(
         100 << 30, "Refuse uploads and jobs when files would take more (default: 100GB).", _SPACE, "size", minimum=1
+    )
+    max_disk_per_user: int | None = option(
+        None,
+        "Refuse a user's uploads and jobs when their files would take more (default: no own limit).",
+        _SPACE,
+        "size",
+        minimum=1,
     )
     max_input_pixels: int = option(3840 * 2160, "Refuse pictures of more pixels.", _SPACE, "int", unit="px", minimum=1)
     max_output_pixels: int = option(7680 * 4320, "Refuse results of more pixels.", _SPACE, "int", unit="px", minimum=1)

@@ -14,7 +14,7 @@ from starvsr.apps.server.errors import no_such
 from starvsr.apps.server.records import UNFINISHED, JobRecord, State, Upload, columns, from_row, to_row
 from starvsr.errors import OutputError
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def new_id() -> str:
@@ -43,7 +43,9 @@ class Store:
 
     def _make(self, path: Path) -> None:
         found = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, _FORMAT):
+        if found == 1:  # what came with format 2
+            self._db.execute("ALTER TABLE jobs ADD COLUMN preview DEFAULT '{}'")
+        elif found not in (0, _FORMAT):
             raise OutputError(f"{path}: made by another version of starvsr: choose another --data")
         for table, kind in (("uploads", Upload), ("jobs", JobRecord)):
             names = ", ".join(f"{name} PRIMARY KEY" if name == "id" else name for name in columns(kind))
@@ -126,12 +128,14 @@ class Store:
         marks = ", ".join("?" * len(UNFINISHED))
         return bool(self._select("jobs", JobRecord, f"upload = ? AND state IN ({marks})", (upload, *UNFINISHED)))
 
-    @property
-    def num_bytes(self) -> int:
-        """Bytes that uploads and outputs take, or will."""
+    def num_bytes(self, user: str | None = None) -> int:
+        """Return the bytes that uploads and outputs of a user, or of all, take or will take."""
+        where, values = _of(user)
         with self._lock:
-            uploads = self._db.execute("SELECT COALESCE(SUM(size), 0) FROM uploads").fetchone()[0]
-            outputs = self._db.execute("SELECT COALESCE(SUM(num_bytes), 0) FROM jobs").fetchone()[0]
+            select = self._db.execute(f"SELECT COALESCE(SUM(size), 0) FROM uploads WHERE {where}", values)
+            uploads = select.fetchone()[0]
+            select = self._db.execute(f"SELECT COALESCE(SUM(num_bytes), 0) FROM jobs WHERE {where}", values)
+            outputs = select.fetchone()[0]
         return int(uploads) + int(outputs)
 
     def locked(self) -> threading.RLock:

@@ -54,6 +54,25 @@ class JobRequest(Strict):
     container: Container = Described("mp4", description="Of the result. An image that is asked for as mp4 becomes png.")
 
 
+class PreviewRequest(JobRequest):
+    """A look at a few frames of a job."""
+
+    at: float = Described(0.0, ge=0, description="Seconds from the start of the input.")
+    count: int = Described(3, ge=1, le=8, description="Frames.")
+
+
+class EstimateView(BaseModel):
+    """What a job would be, and take."""
+
+    facts: dict[str, Any] = Described(description="Of the input.")
+    width: int = Described(description="Of the result.")
+    height: int
+    container: str
+    num_bytes: int = Described(description="Of the result, roughly; twice that until it is whole.")
+    free_bytes: int = Described(description="That your files may still take here.")
+    estimated_seconds: float | None = Described(description="Of a worker, from jobs and previews done before.")
+
+
 class UploadView(BaseModel):
     """An upload."""
 
@@ -100,6 +119,10 @@ class JobView(BaseModel):
     notes: list[str]
     error: str | None = Described(description="Why it failed: what, why and what next.")
     upload: str | None
+    preview: dict[str, Any] | None = Described(
+        description="Of a look at a few frames: `at` and `count`; the times of its frames, whether `detail` can be "
+        "shown by blending, and the time and memory for the whole are in `result`."
+    )
 
 
 class FieldView(BaseModel):
@@ -131,6 +154,7 @@ class ServerView(BaseModel):
 
     version: str
     user: str
+    login: bool = Described(description="Whether there is a login.")
     models: list[ModelView]
     limits: dict[str, float]
     queue: dict[str, int] = Described(description="Jobs waiting and running, of all users, and the most allowed.")
@@ -180,6 +204,7 @@ def job_view(job: JobRecord, dispatcher: Dispatcher, expire: float, done: list[J
         notes=job.notes,
         error=job.message,
         upload=job.upload,
+        preview=job.preview or None,
     )
 
 

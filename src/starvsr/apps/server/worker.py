@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from starvsr.apps.server.fields import job_options
+from starvsr.apps.server.preview_frames import write_preview
 from starvsr.engine.progress import CancelToken, Progress, UpscaleResult
 from starvsr.engine.upscaler import Upscaler
 from starvsr.errors import Cancelled, StarVsrError
@@ -96,6 +97,7 @@ class Worker:
         from starvsr.jobs.prompts.request import Prompts
 
         source, out = Path(order["source"]), Path(order["out"])
+        preview = order.get("preview")
         if out.exists() and not job_path(out).exists():  # finished just before the server could hear of it
             return {"seconds": None, "notes": []}
         options = job_options(
@@ -108,6 +110,8 @@ class Worker:
         _await_lock(out, token)
         prompts = Prompts(may_ask=False)
         job = prepare(source, out, options, upscaler=self._upscaler(options), prompts=prompts)
+        if preview:
+            return write_preview(job, preview["at"], preview["count"])
         last = 0.0
 
         def show(progress: Progress) -> None:

@@ -65,10 +65,14 @@ class WorkerProcess:
         with contextlib.suppress(WorkerDiedError):
             self._send({"op": "stop", "job": job})
 
-    def close(self) -> None:
-        """End it, whatever it does."""
+    def kill(self) -> None:
+        """End it; who waits for its answer learns that it died."""
         with contextlib.suppress(OSError):
             self._process.kill()
+
+    def close(self) -> None:
+        """End it, whatever it does, and wait until it is gone."""
+        self.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:

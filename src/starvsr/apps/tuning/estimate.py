@@ -10,7 +10,7 @@ class Timing:
     """What a trial measured.
 
     Attributes:
-        load_seconds: Loading the model, once for each job.
+        load_seconds: From the start of the program until the model is loaded, once for each job.
         few: Frames and seconds of a run over few frames.
         many: Frames and seconds of a run over more frames.
     """

@@ -45,6 +45,7 @@ class Outcome:
         command: Words of the command that does the whole clip so.
         error: Why there is no more; None where there is.
         timing: What was measured.
+        work: The same in seconds of processor time, which other programs on the machine hardly change.
         peak_memory: Bytes of the process and, where there is one, of the device.
         seconds: Estimated for the whole clip; None where its frames are not known.
         size: Width and height of the result.
@@ -56,6 +57,7 @@ class Outcome:
     command: str
     error: str | None = None
     timing: Timing | None = None
+    work: Timing | None = None
     peak_memory: dict[str, int] | None = None
     seconds: float | None = None
     size: tuple[int, int] | None = None
@@ -73,12 +75,13 @@ class Outcome:
         """Return plain values, for JSON."""
         told: dict[str, Any] = {"name": self.name, "command": self.command, "error": self.error}
         told["options"] = {name: str(value) for name, value in self.options.changed().items()}
-        if self.timing is not None:
+        if self.timing is not None and self.work is not None:
             told |= {
                 "seconds_per_frame": self.timing.seconds_per_frame,
                 "fixed_seconds": self.timing.fixed_seconds,
                 "load_seconds": self.timing.load_seconds,
                 "estimated_seconds": self.seconds,
+                "processor_seconds_per_frame": self.work.seconds_per_frame,
                 "peak_memory": self.peak_memory,
                 "size": self.size,
                 "plan": self.plan,
@@ -167,11 +170,15 @@ def try_one(source: Path, part: Part, options: UpscaleOptions, out: Path) -> Out
     found = json.loads(done.stdout)
     if "error" in found:
         return Outcome(options, command, error=found["error"])
-    timing = Timing(found["load_seconds"], tuple(found["few"]), tuple(found["many"]))
+    timing, work = (
+        Timing(found["load"][clock], *((found[run][0], found[run][1 + clock]) for run in ("few", "many")))
+        for clock in (0, 1)
+    )
     return Outcome(
         options,
         command,
         timing=timing,
+        work=work,
         peak_memory=found["peak_memory"],
         seconds=None if part.num_frames is None else timing.whole(part.num_frames),
         size=(found["width"], found["height"]),

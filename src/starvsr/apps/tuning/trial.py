@@ -2,8 +2,9 @@
 
     python -m starvsr.apps.tuning.trial    (reads a JSON object on standard input, writes one on standard output)
 
-The same part is upscaled three times: shortly to get warm, whole, and shortly again; the difference of the last two
-is the time for each frame.
+The same part is upscaled three times: shortly to get warm, at length, and shortly again; the difference of the last two
+is the time for each frame. Both lengths are whole segments of the model's plan where the clip is long enough: a segment
+in the middle of a shot is computed with its context, and what is left at the end of a part would cost another share.
 """
 
 from __future__ import annotations
@@ -12,13 +13,42 @@ import json
 import os
 import sys
 import time
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from starvsr.errors import StarVsrError
 
-_FEW = 4  # the short runs are this many times shorter
+_FEW = 4  # the short runs of clips of less than two segments are this many times shorter
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How many seconds are upscaled, shortly and at length."""
+
+    few: Fraction
+    many: Fraction
+
+
+def choose_lengths(start: Fraction, seconds: Fraction, whole: Fraction | None, rate: Fraction, segment: int) -> Lengths:
+    """Choose one segment, and as many as fit the seconds that were asked for, but two at least where there are as many.
+
+    Args:
+        start: Where the part begins, in seconds.
+        seconds: How long it was to be.
+        whole: Seconds of the clip, where they are known.
+        rate: Frames per second.
+        segment: Frames of a segment.
+    """
+    count = max(2, int(seconds * rate) // segment)
+    if whole is not None:
+        count = min(count, int((whole - start) * rate) // segment)
+    if count < 2:
+        return Lengths(seconds / _FEW, seconds)
+    return Lengths(segment / rate, count * segment / rate)
 
 
 def run_trial(order: dict[str, Any]) -> dict[str, Any]:
@@ -41,20 +71,22 @@ def run_trial(order: dict[str, Any]) -> dict[str, Any]:
     source, out = Path(order["source"]), Path(order["out"])
     start, seconds = Fraction(order["start"]), Fraction(order["seconds"])
     options = options_from({**order["options"], "start": start, "overwrite": True})
-    began = time.perf_counter()
     upscaler = load_for(options, device=first_device(options) if options.devices else None)
-    load_seconds = time.perf_counter() - began
+    load = (time.time() - psutil.Process().create_time(), time.process_time())  # since the program was started
+    planned = prepare(source, out, options, upscaler=upscaler, duration=seconds)
+    info = planned.info
+    chosen = choose_lengths(start, seconds, info.duration, info.frame_rate, planned.plan.length)
     runs = []
-    for length in (seconds / _FEW, seconds, seconds / _FEW):
-        target = out if length == seconds else out.with_name(f"short{out.suffix}")
-        began = time.perf_counter()
+    for length in (chosen.few, chosen.many, chosen.few):
+        target = out if length == chosen.many else out.with_name(f"short{out.suffix}")
+        began = time.perf_counter(), time.process_time()
         job = prepare(source, target, options, upscaler=upscaler, duration=length)
         result = job.run()
-        runs.append((result.num_frames, time.perf_counter() - began))
+        runs.append((result.num_frames, time.perf_counter() - began[0], time.process_time() - began[1]))
         if target != out:
             target.unlink()
     return {
-        "load_seconds": load_seconds,
+        "load": load,
         "few": runs[2],
         "many": runs[1],
         "peak_memory": _peak_memory(job.device),

@@ -8,6 +8,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from starvsr.evaluation import player
 from starvsr.evaluation.page import added, sections
 from starvsr.evaluation.previews import Preview
 from starvsr.evaluation.record import Report, number
@@ -65,8 +66,8 @@ def make_page(
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>{escape(title)}</title><style>{_resource('style.css')}</style></head>"
-        f"<body><main>{body}</main><script>{_resource('player.js')}</script></body></html>\n"
+        f"<title>{escape(title)}</title><style>{_resource('style.css')}\n{player.style()}</style></head>"
+        f"<body><main>{body}</main><script>{player.script()}\n{_resource('report.js')}</script></body></html>\n"
     )
 
 

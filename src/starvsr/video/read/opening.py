@@ -88,7 +88,7 @@ def open_input(path: Path, *, options: dict[str, str] | None = None, limits: Lim
     except (av.error.FFmpegError, OSError, ValueError, UnicodeError) as error:
         raise _unreadable(path, error) from None
     try:
-        _check_claims(container, path, limits)
+        check_claims(container, path, limits)
     except BaseException:
         container.close()
         raise
@@ -110,7 +110,7 @@ def _accepted_formats() -> str:
     return ",".join(name for name in names if not name.startswith("rtp"))
 
 
-def _check_claims(container: Any, path: Path, limits: Limits) -> None:
+def check_claims(container: Any, path: Path, limits: Limits) -> None:
     """Refuse what the headers say of themselves, before anything is decoded for it."""
     streams = container.streams
     if len(streams) > limits.max_streams:
@@ -151,7 +151,8 @@ def check_file(path: Path) -> None:
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no file")
         raise UnreadableInputError(
-            f"{path}: {kind}, which cannot be read twice, as is needed here; write it to a file first and give that"
+            f"{path}: {kind}, which cannot be read twice, as is needed here; write it to a file first and give that, "
+            "or give - for standard input"
         )
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise UnreadableInputError(f"{path}: the file is empty (0 bytes); copy or download it again")

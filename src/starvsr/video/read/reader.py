@@ -153,6 +153,10 @@ class VideoReader:
             CorruptFrameError: A frame is damaged and ``on_corrupt`` is ``error``.
         """
         self.close()
+        yield from self._frames(skip)
+        self.close()
+
+    def _frames(self, skip: int) -> Iterator[VideoFrame]:
         self.num_frames_read = 0
         last: Any = None
         index = 0
@@ -166,7 +170,6 @@ class VideoReader:
             index += 1
             self.num_frames_read = index
             self._end = (pts + picture.duration) * self.info.time_base
-        self.close()
         if index == 0:
             self._raise_nothing_read()
         self._note_missing_end()

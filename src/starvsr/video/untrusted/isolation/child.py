@@ -48,12 +48,14 @@ class _Child:
         self._answers = answers
         self._lock = threading.Lock()
         self._reader: Any = None
+        self._source: Any = None
 
     def serve(self) -> None:
         """Answer requests; the first names the limits."""
         actions: dict[str, Callable[[dict[str, Any]], None]] = {
             "probe": self._probe,
             "open": self._open,
+            "pipe": self._pipe,
             "read": self._read,
             "rehearse": self._rehearse,
         }
@@ -82,12 +84,12 @@ class _Child:
             send(self._answers, message, raw)
 
     def _tell_alive(self) -> None:
-        """Say that frames are coming while they are passed over and none is sent."""
+        """Say that frames are coming while they are passed over and none is sent, or that a pipe is waited for."""
         told = 0
         while True:
             threading.Event().wait(_ALIVE_EVERY)
             now = self._reader.num_frames_read if self._reader is not None else 0
-            if now != told:
+            if now != told or (self._source is not None and self._source.is_waiting):
                 told = now
                 try:
                     self._send({"alive": now})
@@ -115,6 +117,23 @@ class _Child:
             on_note=lambda note: self._send({"note": note}),
         )
         self._send({"opened": True})
+
+    def _pipe(self, request: dict[str, Any]) -> None:
+        from starvsr.video.pipes.descriptor import DescriptorReader
+        from starvsr.video.pipes.reader import PipeReader
+
+        self._source = DescriptorReader(request["number"])
+        self._reader = PipeReader(
+            self._source,
+            start=unpack(Fraction | None, request["start"]),
+            duration=unpack(Fraction | None, request["duration"]),
+            deinterlace=request["deinterlace"],
+            on_corrupt=request["on_corrupt"],
+            frame_rate=unpack(Fraction | None, request["frame_rate"]),
+            limits=unpack(Limits, request["limits"]),
+            on_note=lambda note: self._send({"note": note}),
+        )
+        self._send({"info": {**pack(self._reader.info), "files": []}})
 
     def _read(self, request: dict[str, Any]) -> None:
         from numpy import ascontiguousarray as as_rows

@@ -37,7 +37,7 @@ def probe_isolated(
     with contextlib.closing(DecoderProcess(path, limits)) as decoder:
         request = {"do": "probe", "path": str(path), "frame_rate": pack(frame_rate), "limits": pack(limits)}
         answer = decoder.ask(request, "info")
-        return decoder.checked(lambda: _info_from(answer["info"], path, limits))
+        return decoder.checked(lambda: info_from(answer["info"], path, limits))
 
 
 def rehearse_isolated(info: VideoInfo, muxer: str, *, converts_sound: bool = False) -> None:
@@ -166,7 +166,7 @@ class IsolatedReader(VideoReader):
         return VideoFrame(index, pts, info.time_base, duration, cast(Frame, pixels), info.bit_depth)
 
 
-def _info_from(data: Any, path: Path, limits: Limits) -> VideoInfo:
+def info_from(data: Any, path: Path, limits: Limits) -> VideoInfo:
     """Build what is known about the input from an answer that nobody vouches for."""
     from dataclasses import replace
 

@@ -29,9 +29,17 @@ class DecoderProcess:
         path: The input, for messages.
         limits: How long and how large it may be.
         on_note: Called with each note that it sends.
+        inherited: A descriptor that it gets under the same number, as a pipe that it reads; None for none.
     """
 
-    def __init__(self, path: Path, limits: Limits, on_note: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        limits: Limits,
+        on_note: Callable[[str], None] | None = None,
+        *,
+        inherited: int | None = None,
+    ) -> None:
         self._path = path
         self._limits = limits
         self._on_note = on_note
@@ -41,6 +49,7 @@ class DecoderProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
+            pass_fds=() if inherited is None else (inherited,),
             start_new_session=sys.platform != "win32",  # Ctrl-C is for the parent alone
         )
         self._pipe = cast(BinaryIO, self._process.stdout)
