@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="the server's packages are not installed (extra server)")
 pytest.importorskip("gradio", reason="the page's packages are not installed (extra page)")
 
 from starvsr.apps.server.login import set_password
-from tests.apps.server.page.driving import USERS, Browser, Site, browsers, chromium
-from tests.video.clips import make_clip
+from tests.apps.server.page.driving import USERS, Browser, Site, browsers, chromium, film
 
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``film.mp4``: 60 frames in shots of 10 with sound; each frame has its number as its brightness."""
+    """A folder with ``film.mp4``."""
     folder = tmp_path_factory.mktemp("films")
-    rng = np.random.default_rng(0)
-    shots = rng.integers(0, 60, (6, 12, 16, 3)).repeat(4, 1).repeat(4, 2).repeat(10, 0)
-    frames = (shots + 3 * np.arange(60)[:, None, None, None]).astype(np.uint8)
-    make_clip(folder / "film.mp4", frames, rate=Fraction(10), audio=["aac"], audio_seconds=6)
+    film(folder / "film.mp4")
     return folder
 
 

@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 
 from tests.apps.server.running import until
+from tests.video.clips import make_clip
 
 PATIENCE_MS = 240_000
 USERS = ("ada", "bob")
@@ -77,7 +80,7 @@ class Browser:
         self.page.on("request", self._see)
 
     def _hear(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
+        if message.type == "error":
             self.complaints.append(message.text)
 
     def _see(self, request: Any) -> None:
@@ -120,15 +123,26 @@ class Browser:
         assert card.get_attribute("data-state") in states, card.inner_text()
         return card
 
-    def picture(self) -> Any:
-        """Mean colour of the left and the right half of what the player shows."""
-        return self.page.evaluate(
-            """() => { const c = document.querySelector("starvsr-player canvas"), x = c.getContext("2d");
-            const mean = (from) => { const d = x.getImageData(from, 0, c.width / 2, c.height).data, sum = [0, 0, 0];
-              for (let i = 0; i < d.length; i++) if (i % 4 < 3) sum[i % 4] += d[i];
-              return sum.map((s) => (4 * s) / d.length); };
-            return [mean(0), mean(Math.floor(c.width / 2))]; }"""
+    def numbers(self) -> list[int]:
+        """The numbers of the frames that the player shows, one for each side, as `film` draws them."""
+        found: list[int] = self.page.evaluate(
+            """() => { const player = document.querySelector("starvsr-player"), canvas = player.canvas;
+            const context = canvas.getContext("2d", { willReadFrequently: true });
+            return player.panes(canvas.width, canvas.height).map(([, x, y, width, height]) => {
+              const at = (place) => [x + ((place + 0.5) * width) / 8, y + height / 8];
+              const bit = (place) => context.getImageData(...at(place), 1, 1).data[1] > 128;
+              return [0, 1, 2, 3, 4, 5, 6, 7].reduce((sum, place) => sum + (bit(place) ? 2 ** place : 0), 0); }); }"""
         )
+        return found
+
+
+def film(path: Path) -> Path:
+    """60 frames in shots of 10, with sound; in the upper part of each the bits of its number, as black and white."""
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (6, 12, 16, 3)).repeat(4, 1).repeat(4, 2).repeat(10, 0)
+    bits = (np.arange(60)[:, None] >> np.arange(8)) & 1
+    frames[:, :24] = np.where(bits.repeat(8, 1)[:, None, :, None], 235, 16)
+    return make_clip(path, frames.astype(np.uint8), rate=Fraction(10), audio=["aac"], audio_seconds=6)
 
 
 @contextlib.contextmanager
