@@ -13,6 +13,7 @@ from starvsr.apps.server import create_app
 from starvsr.apps.server import login as logins
 from starvsr.apps.server.fields import fields_for
 from starvsr.apps.server.login import set_password
+from starvsr.apps.server.settings import ServerOptions, ServerSettings
 from starvsr.errors import OptionError
 from tests.apps.server.running import server
 
@@ -98,6 +99,37 @@ def test_pages_of_other_sites_get_nothing(guarded: Any) -> None:
     assert guarded.get("/", headers={"host": "evil.example"}).status_code == 403
     assert guarded.get("/page/app.js", headers={"host": "evil.example"}).status_code == 403
     assert "frame-ancestors 'self'" in guarded.get("/").headers["content-security-policy"]
+
+
+def test_guests_are_apart_and_a_named_site_may_frame_the_page(tmp_path: Path) -> None:
+    values = {"guests": True, "framed_by": "https://example.org", "host": "0.0.0.0", "page": True}
+    with server(tmp_path / "data", models="bicubic", **values) as client:
+        assert client.get("/api/v1/jobs").status_code == 401
+        first = client.get("/")
+        assert "frame-ancestors 'self' https://example.org;" in first.headers["content-security-policy"]
+        cookie = first.headers["set-cookie"]
+        assert all(word in cookie for word in ("HttpOnly", "SameSite=None", "Secure", "Partitioned"))
+        tokens = [cookie.split("=", 1)[1].split(";")[0]]
+        client.cookies.clear()
+        tokens.append(client.post("/api/v1/login", json={"name": "", "password": ""}).json()["token"])
+        client.cookies.clear()
+        ones = [{"authorization": f"Bearer {token}"} for token in tokens]
+        users = [client.get("/api/v1/server", headers=one).json()["user"] for one in ones]
+        assert len(set(users)) == 2 and all(user.startswith("guest-") for user in users)
+        upload = client.post("/api/v1/uploads", json={"size": 1}, headers=ones[0]).json()["id"]
+        assert client.get(f"/api/v1/uploads/{upload}", headers=ones[0]).status_code == 200
+        assert client.get(f"/api/v1/uploads/{upload}", headers=ones[1]).status_code == 404
+        forged = {"authorization": f"Bearer {tokens[0].replace(users[0], users[1])}"}
+        assert client.get("/api/v1/jobs", headers=forged).status_code == 401
+        assert "set-cookie" not in client.get("/", headers=ones[0]).headers  # it stays the same guest
+
+
+def test_settings_of_guests_and_frames_that_contradict_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("")
+    with pytest.raises(OptionError, match="--framed-by"):
+        ServerSettings(tmp_path / "a", options=ServerOptions(framed_by="https://a.org; script-src *"))
+    with pytest.raises(OptionError, match="exclude each other"):
+        ServerSettings(tmp_path / "a", password_file=tmp_path / "users", options=ServerOptions(guests=True))
 
 
 def test_the_server_without_the_page(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from starvsr.apps.server.context import Context, user_of
+from starvsr.apps.server.context import Context, remember, user_of
 from starvsr.apps.server.errors import RefusedError
 from starvsr.apps.server.fields import Field, fields_for
 from starvsr.evaluation import player
@@ -43,11 +43,16 @@ def mount_page(application: FastAPI, context: Context) -> None:
     own = _own_files()
 
     async def index(request: Request) -> Response:
+        frames = context.settings.frames
         try:
             user_of(request)
         except RefusedError:
-            return page(own["login.html"].decode(), secrets.token_urlsafe(16))
-        return await document(gradio, request, _HEAD)
+            if not context.login.takes_guests:
+                return page(own["login.html"].decode(), secrets.token_urlsafe(16), frames)
+            answer = await document(gradio, request, _HEAD, frames)
+            remember(answer, context.login.guest_token(), request, context)
+            return answer
+        return await document(gradio, request, _HEAD, frames)
 
     async def own_file(name: str) -> Response:
         kind = _TYPES.get(os.path.splitext(name)[1])
