@@ -98,7 +98,8 @@ def serve(
 ) -> None:
     """Serve a page for browsers and an HTTP API: send videos, preview, watch the queue, play and fetch results.
 
-    Jobs survive restarts of the server. Inputs are decoded in processes of their own. /api/v1/openapi.json describes the API.
+    Jobs survive restarts of the server. Inputs are decoded in processes of their own. /api/v1/openapi.json describes
+    the API.
     """
     if set_password is not None:
         _set_password(password_file, set_password)
