@@ -32,7 +32,7 @@ LIMITS = ("--max-upload", "300000", "--max-input-pixels", "100000", "--max-lengt
 @contextlib.contextmanager
 def started(data: Path) -> Iterator[tuple[subprocess.Popen[str], httpx2.Client]]:
     """Start a server on a free port, and kill it at the end."""
-    command = [sys.executable, "-m", "starvsr", "serve", "--port", "0", "--data", str(data), *LIMITS]
+    command = [sys.executable, "-m", "starvsr", "serve", "--port", "0", "--no-page", "--data", str(data), *LIMITS]
     process = subprocess.Popen(
         [*command, "--devices", "cpu", "--models", "star-small,bicubic"], stdout=subprocess.PIPE, text=True
     )

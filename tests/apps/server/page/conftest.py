@@ -12,7 +12,8 @@ pytest.importorskip("fastapi", reason="the server's packages are not installed (
 pytest.importorskip("gradio", reason="the page's packages are not installed (extra page)")
 
 from starvsr.apps.server.login import set_password
-from tests.apps.server.page.driving import USERS, Browser, Site, browsers, chromium, film
+from tests.apps.server.page.driving import USERS, Browser, Site, film
+from tests.support.chromium import started_chromium
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +39,7 @@ def site(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
 
 @pytest.fixture(scope="module")
 def chromium_browser() -> Iterator[Any]:
-    pytest.importorskip("playwright", reason="Playwright is not installed (extra dev)")
-    if chromium() is None:
-        pytest.skip("no Chromium on this machine: the page is not driven (Debian: apt install chromium)")
-    with browsers() as browser:
+    with started_chromium() as browser:
         yield browser
 
 

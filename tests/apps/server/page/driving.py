@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,6 @@ from tests.video.clips import make_clip
 
 PATIENCE_MS = 240_000
 USERS = ("ada", "bob")
-
-
-def chromium() -> str | None:
-    """Where the system's Chromium is, if it has one."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Site:
@@ -143,16 +136,3 @@ def film(path: Path) -> Path:
     bits = (np.arange(60)[:, None] >> np.arange(8)) & 1
     frames[:, :24] = np.where(bits.repeat(8, 1)[:, None, :, None], 235, 16)
     return make_clip(path, frames.astype(np.uint8), rate=Fraction(10), audio=["aac"], audio_seconds=6)
-
-
-@contextlib.contextmanager
-def browsers() -> Iterator[Any]:
-    """Start Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
-        try:
-            yield browser
-        finally:
-            browser.close()

@@ -1,4 +1,7 @@
-"""The page as people use it, in Chromium: one story after the other on one server, and what it must never do."""
+"""The page as people use it, in Chromium: one story from the login to the end of a job, on one server.
+
+One test, since its steps build on each other, and a server and a browser are to be started once.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,6 @@ import pytest
 import starvsr
 from tests.apps.server.page.driving import PATIENCE_MS, Browser, Site
 from tests.apps.server.running import parts_of, until
-
-pytestmark = pytest.mark.timeout(900)
 
 
 def serious(tab: Browser) -> list[str]:
@@ -33,7 +34,7 @@ def both_sides_show(tab: Browser, frame: int) -> bool:
     return frame_of(tab) == frame and tab.numbers() == [frame, frame]
 
 
-def test_a_login_stands_before_the_page(site: Site, chromium_browser: Any) -> None:
+def a_login_stands_before_the_page(site: Site, chromium_browser: Any) -> None:
     context = chromium_browser.new_context()
     tab = Browser(site, context)
     tab.open()
@@ -46,7 +47,7 @@ def test_a_login_stands_before_the_page(site: Site, chromium_browser: Any) -> No
     context.close()
 
 
-def test_files_that_cannot_be_taken_are_refused_with_a_reason(tab: Browser, tmp_path: Path) -> None:
+def files_that_cannot_be_taken_are_refused_with_a_reason(tab: Browser, tmp_path: Path) -> None:
     (tmp_path / "large.mp4").write_bytes(bytes(300_001))
     tab.choose(tmp_path / "large.mp4")
     tab.page.wait_for_selector("#source-error:not(:empty)")
@@ -61,7 +62,7 @@ def test_files_that_cannot_be_taken_are_refused_with_a_reason(tab: Browser, tmp_
     tab.complaints.clear()
 
 
-def test_facts_then_a_preview_with_sliders(tab: Browser, films: Path) -> None:
+def facts_then_a_preview_with_sliders(tab: Browser, films: Path) -> None:
     tab.choose(films / "film.mp4")
     tab.page.wait_for_selector("#start-button:not([disabled])")
     assert "64x48, 60 frames, 6.0 s, with sound" in tab.text("#facts") and "256x192, mp4" in tab.text("#facts")
@@ -90,7 +91,7 @@ def test_facts_then_a_preview_with_sliders(tab: Browser, films: Path) -> None:
     until(lambda: tab.page.is_enabled("#start-button"))
 
 
-def test_a_job_is_paused_and_survives_a_killed_server_with_equal_bytes(
+def a_job_is_paused_and_survives_a_killed_server_with_equal_bytes(
     tab: Browser, site: Site, films: Path, tmp_path: Path
 ) -> None:
     tab.page.click("#start-button")
@@ -124,7 +125,7 @@ def test_a_job_is_paused_and_survives_a_killed_server_with_equal_bytes(
     assert Path(download.value.path()).read_bytes() == (tmp_path / "ours.mp4").read_bytes()
 
 
-def test_a_result_plays_in_step_with_its_input(tab: Browser) -> None:
+def a_result_plays_in_step_with_its_input(tab: Browser) -> None:
     tab.job_is("done", index=1).get_by_role("button", name=re.compile("Watch")).click()
     page = tab.page
     page.wait_for_selector(".viewer:has-text('Result of film.mp4')")
@@ -148,7 +149,7 @@ def test_a_result_plays_in_step_with_its_input(tab: Browser) -> None:
     assert stopped != 30 and tab.complaints == []
 
 
-def test_the_keyboard_is_enough(tab: Browser) -> None:
+def the_keyboard_is_enough(tab: Browser) -> None:
     page = tab.page
     page.reload()
     tab.ready()
@@ -187,8 +188,7 @@ def test_the_keyboard_is_enough(tab: Browser) -> None:
     assert page.locator("starvsr-player").is_hidden()  # what is gone is not shown any more
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_and_other_eyes(tab: Browser, scheme: str) -> None:
+def a_phone_and_other_eyes(tab: Browser, scheme: str) -> None:
     page = tab.page
     page.emulate_media(color_scheme=scheme)
     page.reload()
@@ -206,7 +206,7 @@ def test_a_phone_and_other_eyes(tab: Browser, scheme: str) -> None:
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
-def test_fields_follow_the_model(tab: Browser) -> None:
+def fields_follow_the_model(tab: Browser) -> None:
     page = tab.page
     page.get_by_role("button", name="All settings").click(timeout=PATIENCE_MS)
     assert page.locator("#field-precision").is_visible()
@@ -216,6 +216,20 @@ def test_fields_follow_the_model(tab: Browser) -> None:
     assert page.locator("#field-scale").is_visible() and page.locator("#field-codec").is_visible()
 
 
-def test_nothing_is_fetched_from_elsewhere_and_nothing_fails(tab: Browser) -> None:
+def nothing_is_fetched_from_elsewhere_and_nothing_fails(tab: Browser) -> None:
     assert tab.foreign == [] and tab.complaints == []
     assert tab.page.context.cookies()[0]["httpOnly"]
+
+
+@pytest.mark.timeout(900)
+def test_the_page_in_use(site: Site, tab: Browser, chromium_browser: Any, films: Path, tmp_path: Path) -> None:
+    a_login_stands_before_the_page(site, chromium_browser)
+    files_that_cannot_be_taken_are_refused_with_a_reason(tab, tmp_path)
+    facts_then_a_preview_with_sliders(tab, films)
+    a_job_is_paused_and_survives_a_killed_server_with_equal_bytes(tab, site, films, tmp_path)
+    a_result_plays_in_step_with_its_input(tab)
+    the_keyboard_is_enough(tab)
+    for scheme in ("light", "dark"):
+        a_phone_and_other_eyes(tab, scheme)
+    fields_follow_the_model(tab)
+    nothing_is_fetched_from_elsewhere_and_nothing_fails(tab)
