@@ -142,11 +142,19 @@ class ClipQueue:
             self._base.execute("UPDATE clips SET state = 'at work' WHERE position = ?", (row[0],))
         return [Waiting(row[0], _clip(row), row[4], row[5]) for row in rows]
 
-    def put_back(self, item: Waiting, *, tries: int, losses: int, error: str | None, pause: float) -> None:
-        """Let a clip wait for its next try, which comes after those that were not tried yet."""
+    def put_back(self, item: Waiting, *, tries: int, losses: int, error: str | None, pause: float | None) -> None:
+        """Let a clip wait for its next try.
+
+        Args:
+            item: The clip.
+            tries: How often it was tried.
+            losses: How often its worker was lost with its machine.
+            error: Why the try has failed.
+            pause: Seconds before the next try, which comes after clips that were not tried yet; None: it is next.
+        """
         self._base.execute(
             "UPDATE clips SET state = 'waiting', tries = ?, losses = ?, error = ?, not_before = ? WHERE position = ?",
-            (tries, losses, error, time.time() + pause if pause else 0, item.position),
+            (tries, losses, error, 0 if pause is None else time.time() + pause, item.position),
         )
 
     def settle(

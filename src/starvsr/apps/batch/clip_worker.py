@@ -22,10 +22,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starvsr.apps.batch.clips import Clip, record_of
+from starvsr.apps.batch.clips import Clip
 from starvsr.apps.batch.figures import measure_result, reviews
 from starvsr.apps.batch.locations import Location
-from starvsr.apps.batch.records import Record
+from starvsr.apps.batch.records import Record, read_record
 from starvsr.apps.batch.scratch import ClipScratch, kind_here, remove_scratch
 from starvsr.apps.batch.settings import WorkSettings
 from starvsr.engine.progress import CancelToken, Progress
@@ -183,7 +183,7 @@ class _ClipWork:
         scratch = ClipScratch(Path(self._worker.settings.scratch), self._clip, kind_here(upscaler.device))
         if (record := self._delivered()) is not None:
             remove_scratch(scratch.root, self._clip)
-            return {"kind": "done", "record": record.as_dict()}
+            return {"kind": "done", "record": record.as_dict(), "was_delivered": True}
         with self._timed("fetch"):
             source = scratch.open(Location(self._clip.input))
         self._await_others(scratch)
@@ -235,16 +235,11 @@ class _ClipWork:
         """Return the record of a clip that was delivered before anybody could hear of it; refuse what is another's."""
         if not self._target.exists():
             return None
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            import json
-
-            values = json.loads(record_of(self._worker.destination, self._clip.output).read())
-            values.pop("format")
-            before = Record(**values)
-            if before.id == self._clip.id and before.sha256 and self._target.sha256() == before.sha256:
-                record = dataclasses.replace(before, state="done", error=None)
-                record.write(self._clip, self._worker.destination)
-                return record
+        before = read_record(self._clip, self._worker.destination)
+        if before is not None and before.sha256 is not None and self._target.sha256() == before.sha256:
+            record = dataclasses.replace(before, state="done", error=None)
+            record.write(self._clip, self._worker.destination)
+            return record
         if not self._worker.settings.overwrite:
             raise OutputExistsError(
                 f"{self._target}: already there, and not made by this batch with these options: move it away, give the "

@@ -95,6 +95,7 @@ class Driver:
     ) -> None:
         self._queue, self._engine, self._destination = queue, engine, destination
         self._on_progress, self._on_event = on_progress, on_event
+        self._records = RecordWriter(destination)
         self._open: dict[int, _Open] = {}
         self._num_frames = 0
         self._transfer_failures = 0
@@ -110,7 +111,6 @@ class Driver:
         """
         began = last_report = time.monotonic()
         before = self._queue.counts
-        records = RecordWriter(self._destination)
         try:
             while True:
                 for worker in self._engine.idle():
@@ -119,13 +119,13 @@ class Driver:
                 if not self._open and self._queue.next_turn is None:
                     break
                 for reply in self._engine.wait(_WAIT):
-                    self._take(reply, records)
+                    self._take(reply)
                 now = time.monotonic()
                 if now - last_report >= _REPORT_EVERY:
                     last_report = now
                     self._report(before, now - began)
         finally:
-            records.close()
+            self._records.close()
         self._report(before, time.monotonic() - began)
         return self._queue.counts
 
@@ -171,11 +171,12 @@ class Driver:
 
     def _submit(self, worker: Worker, one: _Open, order: Order) -> None:
         one.num_out += 1
+        self._records.finish(one.item.clip)  # the worker writes the next one
         self._engine.submit(worker.name, {**order, "kind": worker.kind})
 
     # ---- replies
 
-    def _take(self, reply: Reply, records: RecordWriter) -> None:
+    def _take(self, reply: Reply) -> None:
         position = reply.order["position"]
         one = self._open[position]
         one.num_out -= 1
@@ -192,7 +193,7 @@ class Driver:
             self._transfer_failures = 0
             self._go_on(one, reply, content)
         if one.num_out == 0:
-            self._settle(position, one, records)
+            self._settle(position, one)
         if self._transfer_failures >= _MOST_TRANSFER_FAILURES and one.error is not None:
             raise TransferError(
                 f"{self._transfer_failures} transfers in a row have failed, the last one with: {one.error[0]}; put "
@@ -231,7 +232,7 @@ class Driver:
             {"is_loss": reply.took_its_machine},
         )
 
-    def _settle(self, position: int, one: _Open, records: RecordWriter) -> None:
+    def _settle(self, position: int, one: _Open) -> None:
         """Decide what becomes of a clip of which no order is under way."""
         if position not in self._open:
             return
@@ -242,10 +243,10 @@ class Driver:
         message, facts = one.error
         item, tries, losses = one.item, one.item.tries, one.item.losses
         if facts.get("is_stop"):
-            self._queue.put_back(item, tries=tries, losses=losses, error=None, pause=0)
+            self._queue.put_back(item, tries=tries, losses=losses, error=None, pause=None)
             return
         if facts.get("is_loss") and losses + 1 < _MOST_LOSSES:
-            self._queue.put_back(item, tries=tries, losses=losses + 1, error=message, pause=0)
+            self._queue.put_back(item, tries=tries, losses=losses + 1, error=message, pause=None)
             return
         if facts.get("is_transfer") and self._transfer_failures > _FEW_TRANSFER_FAILURES:
             self._queue.put_back(item, tries=tries, losses=losses, error=message, pause=_FIRST_PAUSE)
@@ -254,10 +255,10 @@ class Driver:
         if tries < MOST_TRIES and not facts.get("is_final"):
             pause = _FIRST_PAUSE * 4 ** (tries - 1)
             self._queue.put_back(item, tries=tries, losses=losses, error=message, pause=pause)
-            records.put(item.clip, Record.of(item.clip, self._destination, "waiting", tries, error=message))
+            self._records.put(item.clip, Record.of(item.clip, self._destination, "waiting", tries, error=message))
             return
         self._queue.settle(item, "failed", tries=tries, error=message)
-        records.put(item.clip, Record.of(item.clip, self._destination, "failed", tries, error=message))
+        self._records.put(item.clip, Record.of(item.clip, self._destination, "failed", tries, error=message))
         how = f"given up after {tries} tries" if tries > 1 else "given up"
         self._on_event(f"failed: {item.clip.output}: {message} ({how})")
 

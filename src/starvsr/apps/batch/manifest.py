@@ -36,7 +36,7 @@ def read_clips(source: Location, common: UpscaleOptions) -> Iterator[Clip]:
     suffix = posixpath.splitext(source.name)[1].lower()
     if suffix in MANIFESTS and not source.is_folder():
         rows = _parquet_rows(source) if suffix == ".parquet" else _json_rows(source)
-        found = (_clip(where, row, source.folder, common) for where, row in rows)
+        found: Iterator[Clip] = (_clip(where, row, source.folder, common) for where, row in rows)
     elif source.is_folder():
         found = _in_folder(source, common)
     elif source.exists():

@@ -81,7 +81,7 @@ class RayEngine:
         self._ray = ray
         if not ray.is_initialized():
             self._is_ours = True
-            quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+            quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
             try:
                 if self._address is None:
                     # one cluster for this driver alone, whatever runs on this machine already

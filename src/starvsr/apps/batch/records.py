@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -32,7 +31,8 @@ class Record:
         tries: How often it was tried, the last time included; interruptions from outside are not counted.
         error: Why the last try failed.
         seconds: Time of the successful try, by step: fetch, upscale, measure, deliver.
-        sha256: Of the result, as it was read back from the destination.
+        sha256: Of the result. Where the state is "done", it was read back from the destination; else, of what was
+            about to be delivered.
         num_bytes: Its size.
         num_frames: Its frames.
         width: Its width in pixels.
@@ -115,6 +115,22 @@ def read_standings(destination: Location) -> Iterator[Standing]:
         yield from (found for found in pool.map(lambda name: _standing(folder, name), names) if found is not None)
 
 
+def read_record(clip: Clip, destination: Location) -> Record | None:
+    """Read the record of a clip; None when there is none that was written for this input, output and options.
+
+    Raises:
+        TransferError: The destination cannot be reached.
+    """
+    try:
+        values = json.loads(record_of(destination, clip.output).read())
+        if values.pop("format") != FORMAT:
+            return None
+        record = Record(**values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return record if record.id == clip.id else None
+
+
 def _standing(folder: Location, name: str) -> Standing | None:
     try:
         values = json.loads(folder.join(name).read())
@@ -134,7 +150,7 @@ def _standing(folder: Location, name: str) -> Standing | None:
 
 
 class RecordWriter:
-    """Writes records beside the work, a few at a time.
+    """Writes records beside the work, a few at a time, and those of one clip one after the other.
 
     Args:
         destination: Where they go.
@@ -143,8 +159,7 @@ class RecordWriter:
     def __init__(self, destination: Location) -> None:
         self._destination = destination
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="starvsr-records")
-        self._places = threading.BoundedSemaphore(_THREADS * 4)
-        self._problem: BaseException | None = None
+        self._under_way: dict[str, Future[None]] = {}
 
     def put(self, clip: Clip, record: Record) -> None:
         """Write a record; waits while too many are under way.
@@ -152,9 +167,30 @@ class RecordWriter:
         Raises:
             StarVsrError: An earlier one could not be written.
         """
-        self._raise()
-        self._places.acquire()
-        self._pool.submit(record.write, clip, self._destination).add_done_callback(self._done)
+        self.finish(clip)
+        for output, future in list(self._under_way.items()):
+            if future.done():
+                del self._under_way[output]
+                future.result()
+        if len(self._under_way) >= _THREADS * 4:
+            self._under_way.pop(next(iter(self._under_way))).result()
+        self._under_way[clip.output] = self._pool.submit(self._write, clip, record)
+
+    def _write(self, clip: Clip, record: Record) -> None:
+        """Write a record of a try that failed; keeps the digest of what an earlier try may have delivered."""
+        before = read_record(clip, self._destination)
+        digest = None if before is None else before.sha256
+        replace(record, sha256=digest).write(clip, self._destination)
+
+    def finish(self, clip: Clip) -> None:
+        """Wait for the record of a clip; called before somebody else may write one.
+
+        Raises:
+            StarVsrError: It could not be written.
+        """
+        future = self._under_way.pop(clip.output, None)
+        if future is not None:
+            future.result()
 
     def close(self) -> None:
         """Wait for all records.
@@ -163,12 +199,5 @@ class RecordWriter:
             StarVsrError: One could not be written.
         """
         self._pool.shutdown(wait=True)
-        self._raise()
-
-    def _done(self, future: Future[None]) -> None:
-        self._places.release()
-        self._problem = self._problem or future.exception()
-
-    def _raise(self) -> None:
-        if self._problem is not None:
-            raise self._problem
+        for future in self._under_way.values():
+            future.result()
