@@ -53,7 +53,7 @@ class Outcome:
         exit_status: Of the last driver.
         last_line: What it printed.
         driver_megabytes: Most resident memory of a driver.
-        driver_growth: Difference of its resident memory between a quarter of its run and the end, in MB.
+        driver_growth: Most that its resident memory grew after a tenth of the clips that a driver found, in MB.
         seconds: Of the batch, without making clips and cluster.
         overhead: Seconds of worker and driver for each clip that was done, machine and clips as they are.
     """
@@ -79,7 +79,7 @@ class Outcome:
 class _Driver:
     """A driver process, and the memory that it takes."""
 
-    def __init__(self, words: list[str], environment: dict[str, str], log: Path) -> None:
+    def __init__(self, words: list[str], environment: dict[str, str], log: Path, notes: Path) -> None:
         self._log = log.open("ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.cluster.driver_process", *words],
@@ -87,17 +87,25 @@ class _Driver:
             stdout=subprocess.PIPE,
             stderr=self._log,
         )
-        self.samples: list[float] = []
+        self.samples: list[tuple[int, float]] = []  # clips done, MB
+        self._notes = notes
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         watched = psutil.Process(self.process.pid)
         while self.process.poll() is None:
             try:
-                self.samples.append(watched.memory_info().rss / 1e6)
+                self.samples.append((_num_done(self._notes), watched.memory_info().rss / 1e6))
             except psutil.Error:
                 return
             time.sleep(0.5)
+
+    @property
+    def growth(self) -> float:
+        """How much its memory grew after the first tenth of the clips that it found."""
+        first, last = self.samples[0][0], self.samples[-1][0]
+        settled = [megabytes for done, megabytes in self.samples if done >= first + (last - first) / 10]
+        return settled[-1] - settled[0]
 
     def kill(self) -> None:
         """Kill it as the system does when memory runs out."""
@@ -154,7 +162,7 @@ def _run_with_kills(manifest: Path, destination: Path, notes: Path, num_clips: i
         cluster.wait_for_nodes()
         words = [str(manifest), str(destination), cluster.address]
         log = destination.parent / "driver.log"
-        driver = _Driver(words, dict(os.environ), log)
+        driver = _Driver(words, dict(os.environ), log, notes)
         _await_done(driver, notes, num_clips * 3 // 10)
         cluster.remove_node(others[0], allow_graceful=False)
         outcome.workers_killed += 1
@@ -162,11 +170,10 @@ def _run_with_kills(manifest: Path, destination: Path, notes: Path, num_clips: i
         driver.kill()
         outcome.workers_killed += NUM_NODES - 1
         first = driver
-        driver = _Driver(words, dict(os.environ), log)
+        driver = _Driver(words, dict(os.environ), log, notes)
         driver.process.wait()
-        outcome.driver_megabytes = round(max([*first.samples, *driver.samples]), 1)
-        longer = max(first.samples, driver.samples, key=len)
-        outcome.driver_growth = round(longer[-1] - longer[len(longer) // 4], 1)
+        outcome.driver_megabytes = round(max(megabytes for _, megabytes in [*first.samples, *driver.samples]), 1)
+        outcome.driver_growth = round(max(first.growth, driver.growth), 1)
         return driver
     finally:
         cluster.shutdown()
@@ -227,7 +234,7 @@ def table_of(outcome: Outcome) -> str:
         ("segments that were begun again", str(outcome.redone)),
         ("last line of the second driver", f"`{outcome.last_line}`, exit status {outcome.exit_status}"),
         ("driver's memory at most", f"{outcome.driver_megabytes:.0f} MB"),
-        ("its change between a quarter of its run and the end", f"{outcome.driver_growth:+.1f} MB"),
+        ("its growth after its first tenth of the clips", f"{outcome.driver_growth:+.1f} MB"),
         ("time", f"{outcome.seconds:.0f} s, {outcome.overhead:.3f} s a clip"),
     ]
     return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
