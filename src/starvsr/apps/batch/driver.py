@@ -36,7 +36,7 @@ class BatchProgress:
         num_before: Of those that are done, how many were before this run.
         num_at_work: Orders under way.
         num_frames: Frames that this run has made.
-        seconds: Since this run began.
+        seconds: Since the first worker was ready; 0 before.
     """
 
     counts: Counts
@@ -109,11 +109,13 @@ class Driver:
         Raises:
             StarVsrError: No worker can be started, or the destination is gone; what is finished is recorded.
         """
-        began = last_report = time.monotonic()
+        began: float | None = None
+        last_report = time.monotonic()
         before = self._queue.counts
         try:
             while True:
                 for worker in self._engine.idle():
+                    began = began or time.monotonic()
                     self._give_order(worker)
                 self._tell_notes()
                 if not self._open and self._queue.next_turn is None:
@@ -123,10 +125,10 @@ class Driver:
                 now = time.monotonic()
                 if now - last_report >= _REPORT_EVERY:
                     last_report = now
-                    self._report(before, now - began)
+                    self._report(before, now - (began or now))
         finally:
             self._records.close()
-        self._report(before, time.monotonic() - began)
+        self._report(before, time.monotonic() - (began or last_report))
         return self._queue.counts
 
     def _report(self, before: Counts, seconds: float) -> None:

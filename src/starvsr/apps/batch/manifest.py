@@ -155,7 +155,9 @@ def _reading(source: Location) -> Any:
         try:
             return source.path.open("rb")
         except OSError as error:
-            raise InputNotFoundError(f"{source}: cannot be read ({error.strerror}); check the name") from None
+            raise InputNotFoundError(
+                f"{source}: no such manifest or folder, or it cannot be read ({error.strerror}); check the name"
+            ) from None
     import io
 
     try:

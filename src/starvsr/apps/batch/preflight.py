@@ -94,6 +94,10 @@ def look_with_torch(
     Raises:
         OptionError, WeightsError, ...: As the checks raise them.
     """
+    if device == "cpu" and devices is None and not metrics and not any(_has_weights(v) for v, _ in combinations):
+        for values, _ in combinations:
+            _check_model(UpscaleOptions(**values))
+        return {"gpus": [None]}
     asked = {
         "options": [values for values, _ in combinations],
         "device": device,
@@ -120,6 +124,14 @@ def look_with_torch(
     return answer
 
 
+def _has_weights(values: dict[str, Any]) -> bool:
+    """Whether weights that are not in the package have to be looked at."""
+    from starvsr.families.registry import get_entry
+
+    options = UpscaleOptions(**values)
+    return bool(get_entry(options.model).parts) or options.weights is not None
+
+
 def _look(asked: dict[str, Any]) -> dict[str, Any]:
     from starvsr.apps.batch.figures import check_metrics
 
@@ -132,10 +144,8 @@ def _look(asked: dict[str, Any]) -> dict[str, Any]:
 def _check_model(options: UpscaleOptions) -> None:
     """Refuse options that the model does not honour, and weights that are not on this machine; loads nothing."""
     from starvsr.families.options import default_of, model_options
-    from starvsr.families.recognize import check_weights
     from starvsr.families.registry import get_entry
     from starvsr.families.settings import job_names, load_names
-    from starvsr.models.weights import find_model
     from starvsr.options import flag_name
 
     entry = get_entry(options.model)
@@ -145,8 +155,12 @@ def _check_model(options: UpscaleOptions) -> None:
             raise OptionError(f"model {entry.name} has no use for {flag_name(name)}: leave it out")
     weights = None if options.weights is None else Path(options.weights)
     if weights is not None:
+        from starvsr.families.recognize import check_weights
+
         check_weights(entry, weights)
     if entry.parts and (entry.is_trained or weights is not None):
+        from starvsr.models.weights import find_model
+
         find_model(entry, weights)
     elif not entry.is_trained and weights is None:
         raise OptionError(f"{entry.name} has no weights of its own: give what you trained with --weights")

@@ -25,7 +25,7 @@ def describe_batch(report: BatchProgress) -> str:
     parts = [f"{counts.done + counts.failed}/{counts.total} clips"]
     if counts.failed:
         parts.append(f"{counts.failed} failed")
-    parts.append(f"{report.num_at_work} at work")
+    parts.append(f"{report.num_at_work} at work" if report.seconds else "starting workers")
     if report.num_frames and report.seconds > 0:
         parts.append(f"{report.num_frames / report.seconds:.1f} frames/s")
     if report.seconds_left is not None and counts.waiting:
