@@ -155,7 +155,7 @@ def _run_with_kills(manifest: Path, destination: Path, notes: Path, num_clips: i
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "object_store_memory": _STORE_BYTES}
+    node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": _STORE_BYTES}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     try:
         others = [cluster.add_node(**node) for _ in range(NUM_NODES - 1)]

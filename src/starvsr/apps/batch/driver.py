@@ -120,12 +120,12 @@ class Driver:
                 self._tell_notes()
                 if not self._open and self._queue.next_turn is None:
                     break
-                for reply in self._engine.wait(_WAIT):
-                    self._take(reply)
                 now = time.monotonic()
                 if now - last_report >= _REPORT_EVERY:
                     last_report = now
                     self._report(before, now - (began or now))
+                for reply in self._engine.wait(_WAIT):
+                    self._take(reply)
         finally:
             self._records.close()
         self._report(before, time.monotonic() - (began or last_report))

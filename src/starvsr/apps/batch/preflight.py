@@ -94,10 +94,6 @@ def look_with_torch(
     Raises:
         OptionError, WeightsError, ...: As the checks raise them.
     """
-    if device == "cpu" and devices is None and not metrics and not any(_has_weights(v) for v, _ in combinations):
-        for values, _ in combinations:
-            _check_model(UpscaleOptions(**values))
-        return {"gpus": [None]}
     asked = {
         "options": [values for values, _ in combinations],
         "device": device,
@@ -122,14 +118,6 @@ def look_with_torch(
 
         raise getattr(errors, answer["error"], StarVsrError)(answer["message"])
     return answer
-
-
-def _has_weights(values: dict[str, Any]) -> bool:
-    """Whether weights that are not in the package have to be looked at."""
-    from starvsr.families.registry import get_entry
-
-    options = UpscaleOptions(**values)
-    return bool(get_entry(options.model).parts) or options.weights is not None
 
 
 def _look(asked: dict[str, Any]) -> dict[str, Any]:
