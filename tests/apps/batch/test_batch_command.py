@@ -130,6 +130,23 @@ def test_what_workers_would_stumble_over_is_told_before_they_start(
         preflight._look(asked)
 
 
+def test_every_gpu_gets_a_process_and_kinds_are_not_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from starvsr.apps.batch.preflight import _gpus
+    from starvsr.errors import OptionError
+
+    assert _gpus("auto", "cpu,cpu") == [None, None]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert _gpus("auto", None) == ["0", "1"]
+    assert _gpus("cuda:1", None) == ["1"]
+    assert _gpus("cpu", None) == [None]
+    assert _gpus("auto", "cuda:1,cuda:1") == ["1", "1"]
+    with pytest.raises(OptionError, match="more than one kind"):
+        _gpus("auto", "cuda:0,cpu")
+
+
 def test_ray_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from starvsr.apps.batch.ray_engine import RayEngine
     from starvsr.apps.batch.settings import WorkSettings

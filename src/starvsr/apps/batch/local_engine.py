@@ -47,8 +47,7 @@ class LocalEngine:
             raise ValueError("one process at least is needed")
         self._settings, self._module = settings, module
         self._places = [
-            _Place(f"worker {number}", {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
-            for number, gpu in enumerate(gpus)
+            _Place(f"worker {number}", {"CUDA_VISIBLE_DEVICES": gpu or ""}) for number, gpu in enumerate(gpus)
         ]
         self._events: queue.Queue[tuple[_Place, Order, dict[str, Any] | None, str]] = queue.Queue()
         self._problem = ""

@@ -173,6 +173,8 @@ def _gpus(device: str, devices: str | None) -> list[str | None]:
             chosen.append(None)
         else:
             raise OptionError(f"--devices {name!r}: name devices, separated by commas: cuda:0,cuda:1 or cpu,cpu")
+    if len({number is None for number in chosen}) > 1:
+        raise OptionError(f"--devices {devices}: devices of more than one kind give different bytes; name equal ones")
     return chosen
 
 

@@ -164,6 +164,9 @@ class RayEngine:
                 "GPUs and processors both work on this batch: a clip that is made on one differs in bytes from the "
                 "same clip made on the other; --device cuda or --device cpu keeps to one"
             )
+        if not any(number for number, _ in plans.values()):
+            what = "GPU" if self._settings.device.startswith("cuda") else "GPU or processor"
+            self._note(f"no node of the cluster offers a {what}: waiting for one that does")
         for node, (number, gpus) in plans.items():
             there = sum(actor.node == node for actor in self._actors)
             if self._failed_starts[node] < _MOST_STARTS:
