@@ -4,6 +4,7 @@
 # make check   style, format, types, import rules
 # make docs    build the documentation site into build/site, strictly: a link that leads nowhere fails
 # make format  let ruff fix style and format
+# make cluster  a batch of 10,000 clips on a simulated Ray cluster, write the table of docs/batch.md
 # make fuzz    give damaged and hostile files to the command, write the table of docs/reliability.md
 # make torture  hurt jobs in many ways for a while, write the table of docs/reliability.md
 #
@@ -26,7 +27,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 p
 	&& { echo "$$p"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-processors check docs format torture fuzz clean
+.PHONY: help demo test test-processors check docs format torture cluster fuzz clean
 
 help:
 	@sed -n 's/^# \(make [a-z-]*  .*\)/\1/p' $(MAKEFILE_LIST)
@@ -75,6 +76,9 @@ format: $(VENV)/.dev-installed
 
 torture: $(VENV)/.dev-installed
 	$(BIN)/python -m benchmarks.reliability.torture --write docs/reliability.md $(TORTURE_ARGS)
+
+cluster: $(VENV)/.dev-installed
+	$(BIN)/python -m benchmarks.cluster.simulation --write docs/batch.md $(CLUSTER_ARGS)
 
 fuzz: $(VENV)/.dev-installed
 	$(BIN)/python -m benchmarks.reliability.fuzz --count 2000 --write docs/reliability.md $(FUZZ_ARGS)

@@ -19,6 +19,7 @@ A message says what went wrong, why, and what to do next, in one line::
     │   └── MissingWeightsError  not on this machine; the message says how to get them
     ├── ResourceError            not enough memory or disk for the plan
     ├── WorkerError              a process that computed for the job ended
+    ├── TransferError            a store (s3://, gs://, ...) cannot be reached
     ├── JobError                 an unfinished job cannot be resumed
     ├── DataError                a dataset or training recipe cannot be used
     └── Cancelled                the user stopped the job
@@ -108,6 +109,10 @@ class ResourceError(StarVsrError):
 
 class WorkerError(StarVsrError):
     """A process that computed for the job ended, or met an error that cannot be told otherwise."""
+
+
+class TransferError(StarVsrError):
+    """A store cannot be reached, or breaks off, after several tries."""
 
 
 class JobError(StarVsrError):

@@ -14,7 +14,7 @@ from starvsr.jobs.lock import JobLock
 from starvsr.video.write.file_names import fitting
 
 SUFFIX = ".job"
-_PART = re.compile(r"part_\d{6,}(\.partial)?")
+_PART = re.compile(r"part_\d{6,}(\.partial)?|share_\d{6,}(\.lock|\.partial)?")
 _OWN_FILES = ("plan.json", "parts.json", "journal")
 _OURS = ("lock", *_OWN_FILES, *(f"{name}.partial" for name in _OWN_FILES))
 
@@ -45,6 +45,15 @@ class JobFolder:
     def part(self, index: int) -> Path:
         """Return the file of a part."""
         return self.path / f"part_{index:06}"
+
+    def share(self, index: int) -> Path:
+        """Return the journal of a share: of parts that another worker makes."""
+        return self.path / f"share_{index:06}"
+
+    @property
+    def shares(self) -> list[Path]:
+        """The journals of shares that were begun, in order."""
+        return sorted(path for path in self.path.glob("share_*") if not path.suffix)
 
     @property
     def num_bytes(self) -> int:
@@ -83,7 +92,7 @@ class JobFolder:
     def clear(self) -> None:
         """Remove everything but the lock: a job that begins anew."""
         self.sweep()
-        for path in [*self.path.glob("part_*"), self.photos, self.part_plan, self.plan, self.journal]:
+        for path in [*self._made(), self.photos, self.part_plan, self.plan, self.journal]:
             _remove(path)
 
     def remove(self, lock: JobLock) -> bool:
@@ -98,7 +107,7 @@ class JobFolder:
         if os.name == "nt":
             lock.release()
         self.sweep()
-        own = [*self.path.glob("part_*"), self.photos, self.part_plan, self.plan, self.lock]
+        own = [*self._made(), self.photos, self.part_plan, self.plan, self.lock]
         gone = [_remove(path) for path in own]
         if not all(gone) or not _remove(self.journal):
             return False
@@ -107,6 +116,10 @@ class JobFolder:
             if self.made_parent:
                 self.path.parent.rmdir()  # if the output is not in it
         return not self.path.exists()
+
+    def _made(self) -> list[Path]:
+        """Return the files of finished parts and of shares."""
+        return [*self.path.glob("part_*"), *self.path.glob("share_*")]
 
 
 def _remove(path: Path) -> bool:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
+from starvsr.engine.progress import CancelToken
 from starvsr.errors import JobError
 
 _TRIES = 10
@@ -62,6 +64,23 @@ def holder_of(path: Path) -> int | None:
         return int(digits) if digits.strip().isdigit() else 0
     finally:
         os.close(handle)
+
+
+def await_free(path: Path, seconds: float, cancel: CancelToken) -> None:
+    """Wait a little for a process that is about to end, such as the worker of a killed server, to let a job go.
+
+    Args:
+        path: The lock file.
+        seconds: That are waited at most.
+        cancel: Looked at often.
+
+    Raises:
+        Cancelled: ``cancel`` was called.
+    """
+    end = time.monotonic() + seconds
+    while holder_of(path) is not None and time.monotonic() < end:
+        cancel.raise_if_cancelled()
+        time.sleep(0.1)
 
 
 def _holder(handle: int) -> str:

@@ -57,7 +57,7 @@ def open_work(job: Job) -> Iterator[JobWork]:
         lock = JobLock(folder.lock)
     work: JobWork | None = None
     try:
-        work = _open(job, folder)
+        work = open_locked(job, folder)
         yield work
         work.close()
         if not folder.remove(lock):
@@ -89,7 +89,8 @@ def _tidy(folder: JobFolder, lock: JobLock, is_anothers: bool) -> None:
             folder.remove(lock)
 
 
-def _open(job: Job, folder: JobFolder) -> JobWork:
+def open_locked(job: Job, folder: JobFolder) -> JobWork:
+    """Open a job whose lock the caller holds."""
     with _output_errors(job.out):
         if job.options.restart:
             folder.clear()
@@ -102,6 +103,7 @@ def _open(job: Job, folder: JobFolder) -> JobWork:
             _keep_caption(job, journal, state)
             folder.sweep(state.moved)
             _match(folder, journal, state, plan)
+            adopt_shares(folder, journal, state)
         return JobWork(job, folder, journal, state, plan, before)
     except BaseException:
         journal.close()
@@ -132,8 +134,19 @@ def _match(folder: JobFolder, journal: Journal, state: JobState, plan: Plan) -> 
         journal.append({"kind": "plan", "digest": digest_of(plan)})
 
 
+def adopt_shares(folder: JobFolder, journal: Journal, state: JobState) -> None:
+    """Record the parts that other workers made as shares of the job (`starvsr.jobs.shares`) as the job's own."""
+    if state.end is not None:
+        return
+    for path in folder.shares:
+        for part in JobState(read_journal(path)[0]).in_order:
+            if part.index not in state.parts and folder.part(part.index).exists():
+                journal.append(part.as_record())
+                state.add(part)
+
+
 class JobWork:
-    """An open job. Made by `open_work`."""
+    """An open job. Made by `open_work`, or for a share of one by `starvsr.jobs.shares`."""
 
     def __init__(self, job: Job, folder: JobFolder, journal: Journal, state: JobState, plan: Plan, before: Any) -> None:
         self._job = job
@@ -176,7 +189,7 @@ class JobWork:
             self._verify_parts()
             for attempt in range(_MOST_JOINS):
                 if not self._state.is_complete:
-                    self._make_parts(self._planned(reader, tracker, cancel), reader, tracker, cancel, executor)
+                    self._make_parts(self.planned(reader, tracker, cancel), reader, tracker, cancel, executor)
                 self._input.check(thoroughly=True)
                 tracker.report("joining")
                 try:
@@ -233,7 +246,7 @@ class JobWork:
 
     # ---- the plan of segments and parts
 
-    def _planned(self, reader: VideoReader, tracker: ProgressTracker, cancel: CancelToken) -> PartPlan:
+    def planned(self, reader: VideoReader, tracker: ProgressTracker, cancel: CancelToken) -> PartPlan:
         """Return the plan: that of the earlier run, or one that is written before any work on it begins."""
         plan = read_part_plan(self._folder, self._job.plan, self._part_frames)
         if plan is None:
@@ -275,21 +288,48 @@ class JobWork:
         executor: Executor | None,
     ) -> None:
         """Make the parts that are missing."""
-        gaps = self._state.gaps(len(plan.parts))
-        num_segments = sum(len(plan.stretch(gap.start, gap.stop)) for gap in gaps)
-        opened = open_executor(self._job, num_segments) if executor is None else contextlib.nullcontext(executor)
-        with opened as chosen:
-            chosen.on_replan = self._replanned
-            tracker.worker_memory = lambda: chosen.peak_memory
-            for gap in gaps:
-                self._make_gap(plan, gap, reader, chosen, tracker, cancel)
-            self.model_notes = list(chosen.notes)
-            chosen.on_replan = None
+        self._make_gaps(plan, self._state.gaps(len(plan.parts)), reader, executor, tracker, cancel)
         if self._state.end is None:
             record = end_record(len(plan.parts), plan.num_frames, list(dict.fromkeys([*plan.notes, *reader.notes])))
             with _output_errors(self._job.out):
                 self._journal.append(record)
             self._state.end = record
+
+    def make_share(self, plan: PartPlan, parts: range, tracker: ProgressTracker, cancel: CancelToken) -> None:
+        """Make those parts of a range that are missing, and join nothing; the journal is that of the share."""
+        for index in self._join.damaged_parts():
+            self._state.lose(index)
+            self._journal.append({"kind": "lost", "index": index})
+        self.num_kept = self._state.num_frames
+        tracker.num_frames = plan.parts[parts.stop - 1].stop - plan.parts[parts.start].start
+        tracker.keep(self.num_kept)
+        runs = self._state.gaps(parts.stop)
+        gaps = [range(max(run.start, parts.start), run.stop) for run in runs if run.stop > parts.start]
+        with contextlib.closing(open_reader(self._job.info, self._job.options)) as reader:
+            self._make_gaps(plan, gaps, reader, None, tracker, cancel, keeps_plan=False)
+        self._input.check(thoroughly=True)
+
+    def _make_gaps(
+        self,
+        plan: PartPlan,
+        gaps: list[range],
+        reader: VideoReader,
+        executor: Executor | None,
+        tracker: ProgressTracker,
+        cancel: CancelToken,
+        *,
+        keeps_plan: bool = True,
+    ) -> None:
+        """Make runs of parts, where the options say or by an executor that is open."""
+        num_segments = sum(len(plan.stretch(gap.start, gap.stop)) for gap in gaps)
+        opened = open_executor(self._job, num_segments) if executor is None else contextlib.nullcontext(executor)
+        with opened as chosen:
+            chosen.on_replan = self._replanned if keeps_plan else None
+            tracker.worker_memory = lambda: chosen.peak_memory
+            for gap in gaps:
+                self._make_gap(plan, gap, reader, chosen, tracker, cancel)
+            self.model_notes = list(chosen.notes)
+            chosen.on_replan = None
 
     def _make_gap(
         self,

@@ -17,6 +17,7 @@ from starvsr.version import __version__
 
 _COMMANDS = {
     "upscale": ("upscale_command:upscale", "Enlarge videos and images."),
+    "batch": ("batch_command:batch", "Upscale many clips on many devices."),
     "info": ("info_command:info", "Show what a file holds."),
     "evaluate": ("evaluate_command:evaluate", "Score results and write a report."),
     "benchmark": ("benchmark_command:benchmark", "Run models on a data set and print the table of their scores."),

@@ -26,11 +26,10 @@ from typing import IO, Any
 from starvsr.apps.server.fields import job_options
 from starvsr.apps.server.preview_frames import write_preview
 from starvsr.engine.progress import CancelToken, Progress, UpscaleResult
-from starvsr.engine.upscaler import Upscaler
 from starvsr.errors import Cancelled, StarVsrError
-from starvsr.families.options import UpscaleOptions, model_options
+from starvsr.families.kept_model import KeptModel
 from starvsr.jobs.folder import JobFolder, job_path
-from starvsr.jobs.lock import holder_of
+from starvsr.jobs.lock import await_free
 
 _REPORT_EVERY = 0.25
 _LOCK_PATIENCE = 20.0
@@ -49,7 +48,7 @@ class Worker:
         self._stops: set[str] = set()
         self._current: tuple[str, CancelToken] | None = None
         self._lock = threading.Lock()
-        self._loaded: tuple[dict[str, Any], Upscaler] | None = None
+        self._kept = KeptModel()
 
     def listen(self, orders: IO[bytes]) -> None:
         """Take lines until they end, then end the process."""
@@ -86,7 +85,8 @@ class Worker:
         except Cancelled:
             return {"kind": "stopped"}
         except StarVsrError as error:
-            self._loaded = None if isinstance(error, MemoryError) else self._loaded
+            if isinstance(error, MemoryError):
+                self._kept.drop()
             return {"kind": "failed", "message": " ".join(str(error).split())}
         except Exception as error:
             text = " ".join(str(error).split())
@@ -107,9 +107,9 @@ class Worker:
             memory=order["memory"],
             threads=order["threads"],
         )
-        _await_lock(out, token)
+        await_free(JobFolder(job_path(out)).lock, _LOCK_PATIENCE, token)
         prompts = Prompts(may_ask=False)
-        job = prepare(source, out, options, upscaler=self._upscaler(options), prompts=prompts)
+        job = prepare(source, out, options, upscaler=self._kept.upscaler_for(options), prompts=prompts)
         if preview:
             return write_preview(job, preview["at"], preview["count"])
         last = 0.0
@@ -124,32 +124,9 @@ class Worker:
         result = job.run(on_progress=show, cancel=token)
         return _result(result)
 
-    def _upscaler(self, options: UpscaleOptions) -> Upscaler:
-        """Return the model of a job, loaded now unless it was that of the job before."""
-        from starvsr.families.loading import load_upscaler
-        from starvsr.families.registry import get_entry
-        from starvsr.families.settings import load_names
-
-        names = load_names(get_entry(options.model).settings)
-        values = {name: getattr(options, name) for name, _ in model_options() if name in names}
-        wanted = {"name": options.model, "device": options.device, **values}
-        if self._loaded is None or self._loaded[0] != wanted:
-            self._loaded = None  # before the next one takes memory
-            self._loaded = (wanted, load_upscaler(**wanted))
-        return self._loaded[1]
-
     def _say(self, reply: dict[str, Any]) -> None:
         self._replies.write(json.dumps(reply).encode() + b"\n")
         self._replies.flush()
-
-
-def _await_lock(out: Path, token: CancelToken) -> None:
-    """Wait a little for the worker of a server that was killed to be gone."""
-    lock = JobFolder(job_path(out)).lock
-    end = time.monotonic() + _LOCK_PATIENCE
-    while holder_of(lock) is not None and time.monotonic() < end:
-        token.raise_if_cancelled()
-        time.sleep(0.1)
 
 
 def _told(progress: Progress) -> dict[str, Any]:

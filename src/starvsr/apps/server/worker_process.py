@@ -1,13 +1,14 @@
-"""The server's end of a worker: starting it, giving it a job, reading what it says."""
+"""The other end of a worker process: starting it, giving it a job, reading what it says, line by line of JSON."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -24,15 +25,27 @@ class WorkerDiedError(Exception):
 
 
 class WorkerProcess:
-    """One process of `starvsr.apps.server.worker`."""
+    """A process that takes orders on its standard input and answers on its standard output.
 
-    def __init__(self) -> None:
+    Args:
+        module: What runs in it.
+        words: Its arguments.
+        environment: Variables that it gets beside those of this process.
+    """
+
+    def __init__(
+        self,
+        module: str = "starvsr.apps.server.worker",
+        words: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "starvsr.apps.server.worker"],
+            [sys.executable, "-m", module, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
+            env=None if environment is None else {**os.environ, **environment},
         )
 
     @property
