@@ -154,11 +154,12 @@ def installed(folder: Path, monkeypatch: Any) -> tuple[Host, Any]:
     host = Host(folder)
     for name, module in host.modules().items():
         monkeypatch.setitem(sys.modules, name, module)
-    for name in ("starvsr.apps.comfy.host", "starvsr.apps.comfy.nodes"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    import starvsr.apps.comfy as package
+
+    for name in ("host", "nodes"):
+        sys.modules.pop(f"{package.__name__}.{name}", None)
+        vars(package).pop(name, None)
     nodes = importlib.import_module("starvsr.apps.comfy.nodes")
-    monkeypatch.delitem(sys.modules, "starvsr.apps.comfy.host")
-    monkeypatch.delitem(sys.modules, "starvsr.apps.comfy.nodes")
     return host, nodes
 
 
