@@ -56,8 +56,8 @@ def upscale(
             files are refused.
         upscaler: A loaded model (`starvsr.load_upscaler`), to share it among filters; None loads ``options.model``.
         cuts: First frames of scenes, as a job of the same video would find them. None: scenes begin where the frame
-            properties ``_SceneChangePrev`` and ``_SceneChangeNext`` say so (filters such as ``misc.SCDetect`` set them), unless
-            ``scene_cuts=False``.
+            properties ``_SceneChangePrev`` and ``_SceneChangeNext`` say so, which filters such as ``misc.SCDetect``
+            set, unless ``scene_cuts=False``.
         cache: Finished segments that are kept, 1 or more.
         values: Options by name.
 

@@ -187,22 +187,28 @@ def test_a_video_file_becomes_that_of_the_command_with_its_sound(comfy: Any, cli
     assert not list((comfy.folder / "temp").iterdir())
 
 
-def test_a_video_that_was_interrupted_goes_on_when_it_is_run_again(comfy: Any, clip: Path) -> None:
-    model = comfy.nodes.LoadModel.execute("star-small", "default", "auto").result[0]
-    job = {**JOB, "scale": 1.0, "options": "segment=2\ncrossfade=0"}
+def test_a_video_that_was_interrupted_goes_on_when_it_is_run_again(comfy: Any, tmp_path: Path) -> None:
+    from starvsr.data.sample import make_sample_clip
+
+    clip = make_sample_clip(
+        tmp_path / "slow.mp4", width=48, height=32, num_frames=20, frame_rate=4
+    )  # parts of 8 frames
+    model = comfy.nodes.LoadModel.execute("bicubic", "default", "auto").result[0]
+    job = {**JOB, "options": "segment=2\ncrossfade=0"}
     run = comfy.nodes.UpscaleVideo.execute
 
     def interrupt(value: float, _: float) -> None:
-        comfy.is_interrupted = value >= 4
+        comfy.is_interrupted = value >= 14
 
     comfy.on_progress = interrupt
     with pytest.raises(InterruptProcessingException):
         run(model, VideoFromFile(str(clip)), **FILE, **job)
     comfy.on_progress = lambda value, total: None
-    other = run(model, VideoFromFile(str(clip)), **FILE, **{**job, "scale": 1.5, "options": "duration=0.1"})
+    other = run(model, VideoFromFile(str(clip)), **FILE, **{**job, "scale": 1.5, "options": "duration=1"})
     assert Path(other.result[0].file).name == "made_00002_.mp4"
+    comfy.progress.clear()
     made = run(model, VideoFromFile(str(clip)), **FILE, **job)
-    assert Path(made.result[0].file).name == "made_00001_.mp4"
+    assert Path(made.result[0].file).name == "made_00001_.mp4" and comfy.progress[0][0] >= 8
     assert not list((comfy.folder / "output" / "video").glob("*.job"))
 
 
