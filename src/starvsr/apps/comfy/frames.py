@@ -8,6 +8,7 @@ segment, its context and what it becomes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +99,7 @@ def upscale_images(
 
     with (
         processor_threads(job.options.threads),
-        cancellable_layers(cancel),
+        cancellable_layers(cancel) if job.options.compile is None else nullcontext(),
         upscaler.open(job.render.settings, plan) as session,
     ):
         upscale_stream(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def upscale_file(
     for out in [*_unfinished(folder, name, suffix), _next(folder, name, suffix)]:
         job = prepare(source, out, upscaler=upscaler, **values)
         try:
-            with cancellable_layers(cancel):
+            with cancellable_layers(cancel) if job.options.compile is None else nullcontext():
                 return job.run(on_progress=on_progress, cancel=cancel)
         except JobError:  # an unfinished job of other settings, or one at work: left as it is
             if out == _next(folder, name, suffix):
