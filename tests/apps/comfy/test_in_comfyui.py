@@ -67,7 +67,8 @@ def test_the_example_with_a_video_makes_what_the_command_makes(comfyui: ComfyUI,
     outputs = comfyui.run(prompt)
     made = comfyui.file(outputs["3"]["images"][0])
     wanted = tmp_path / "wanted.mp4"
-    starvsr.upscale(clip, wanted, device="cpu", scale=1.5, duration="0.4", segment=5)
+    model = starvsr.load_upscaler("star-small", device="cpu")
+    starvsr.upscale(clip, wanted, upscaler=model, scale=1.5, duration="0.4", segment=5)
     assert made.read_bytes() == wanted.read_bytes()
     assert probe(clip).has_audio and probe(made).has_audio
     assert len(list(VideoReader(made))) == len(list(VideoReader(wanted)))

@@ -7,7 +7,7 @@ segment, its context and what it becomes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +49,7 @@ def upscale_images(
     are_video: bool = True,
     cancel: CancelToken | None = None,
     on_progress: ProgressCallback | None = None,
+    on_notes: Callable[[Sequence[str]], None] | None = None,
 ) -> Tensor:
     """Upscale a batch of images.
 
@@ -59,6 +60,7 @@ def upscale_images(
         are_video: The batch is consecutive frames, in which scene cuts are found; else each image stands alone.
         cancel: Looked at between layers of the network.
         on_progress: Called often.
+        on_notes: Called at the end with what the user should read on how the result was made.
 
     Returns:
         float32 [T, H, W, 3 or 4] on the CPU, 0 to 1.
@@ -111,6 +113,8 @@ def upscale_images(
             tracker=ProgressTracker(on_progress, num_frames),
             cancel=cancel,
         )
+        if on_notes is not None:
+            on_notes(session.notes)
     return torch.from_numpy(result)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,12 @@ def whole_device(name: str) -> Iterator[None]:
         yield
     finally:
         comfy.model_management.soft_empty_cache()
+
+
+def tell(notes: Iterable[str]) -> None:
+    """Write what the user should read on a result into ComfyUI's log, which its page shows."""
+    for note in notes:
+        logging.warning("StarVSR: %s", note)
 
 
 def register_weights_folder() -> None:

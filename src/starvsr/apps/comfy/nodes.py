@@ -59,7 +59,7 @@ def _job_inputs() -> list[Any]:
             "seed",
             default=0,
             min=0,
-            max=2**32 - 1,
+            max=2**53 - 1,  # the largest whole number that a browser keeps
             control_after_generate=True,
             tooltip="Seed of the noise. Models of one step draw none.",
         ),
@@ -168,6 +168,7 @@ class UpscaleImages(io.ComfyNode):  # type: ignore[misc]
                 are_video=batch == BATCHES[0],
                 cancel=cancel,
                 on_progress=host.progress_bar(),
+                on_notes=host.tell,
             )
         return io.NodeOutput(made)
 
@@ -253,6 +254,7 @@ class UpscaleVideo(io.ComfyNode):  # type: ignore[misc]
                     cancel=cancel,
                     on_progress=host.progress_bar(),
                 )
+        host.tell(result.notes)
         saved = ui.SavedResult(result.output.name, subfolder, io.FolderType.output)
         return io.NodeOutput(InputImpl.VideoFromFile(str(result.output)), ui=ui.PreviewVideo([saved]))
 
