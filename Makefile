@@ -1,6 +1,7 @@
 # make demo    upscale a sample clip and say where the result lies
 # make test    run the tests
 # make test-processors  run what must be the same everywhere on stand-ins for other processors, about two minutes
+# make container-check  run the steps of the container images in a plain environment
 # make check   style, format, types, import rules
 # make docs    build the documentation site into build/site, strictly: a link that leads nowhere fails
 # make format  let ruff fix style and format
@@ -27,7 +28,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 p
 	&& { echo "$$p"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-processors check docs format torture cluster fuzz clean
+.PHONY: help demo test test-processors container-check check docs format torture cluster fuzz clean
 
 help:
 	@sed -n 's/^# \(make [a-z-]*  .*\)/\1/p' $(MAKEFILE_LIST)
@@ -59,6 +60,9 @@ test: $(VENV)/.dev-installed
 
 test-processors: $(VENV)/.dev-installed
 	$(BIN)/python -m benchmarks.reliability.processors --short --tests
+
+container-check: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest -m "slow or not slow" tests/containers $(PYTEST_ARGS)
 
 check: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from starvsr.engine.chunk_plan import PlanInput, Sizes
 from starvsr.engine.processor import processor_threads
-from starvsr.engine.segment_task import RenderSettings
 from starvsr.engine.upscaler import Upscaler
 from starvsr.errors import OptionError
-from starvsr.families.job_settings import blended_detail, complete_options, job_settings
-from starvsr.families.loading import load_for
-from starvsr.families.options import UpscaleOptions, option_infos, options_from
-from starvsr.jobs.outputs import out_size
-from starvsr.options import flag_name
-from starvsr.options.info import FILE, LIMITS, RANGE
+from starvsr.families.options import UpscaleOptions, options_from
+from starvsr.jobs.in_memory import prepare_frames
 
 if TYPE_CHECKING:
     from starvsr.engine.frame_stream import FrameStream
@@ -26,7 +19,6 @@ if TYPE_CHECKING:
 
 SEGMENT = 8
 """Frames that are upscaled together unless ``segment`` says otherwise: fewer wait less, and cost more context."""
-_NO_USE = frozenset({"height", "width", "fit", "deinterlace", "devices", "processes", "on_error", "scene_cuts"})
 
 
 def stream(
@@ -85,39 +77,12 @@ def open_stream(
         ResourceError: There is not enough memory.
     """
     from starvsr.engine.frame_stream import FrameStream
-    from starvsr.engine.render import Finish
 
     chosen = options_from({**({} if options is None else options.as_dict()), **values})
+    if not chosen.scene_cuts:
+        raise OptionError("--scene-cuts has no use for frames in memory: leave it out")
     if chosen.segment == "auto":
         chosen = options_from({**chosen.as_dict(), "segment": SEGMENT})
-    _refuse_unused(chosen)
-    if upscaler is None:
-        upscaler = load_for(chosen)
-    chosen = complete_options(upscaler, chosen, values)
-    settings, traits = job_settings(upscaler, chosen, Fraction(str(chosen.scale)))
-    if traits.lengths.whole:
-        raise OptionError(f"model {upscaler.name} must see the whole clip with these options: use `upscale`")
-    out_width, out_height = out_size(width, height, chosen.scale)
-    sizes = Sizes(height, width, settings.scale, out_height, out_width, sample_bytes=2, channels=4)
-    plan = upscaler.plan(PlanInput(sizes, chosen, None, None), settings)
-    finish = Finish(
-        out_width,
-        out_height,
-        chosen.color or traits.color,
-        keep_alpha=chosen.alpha == "keep",
-        detail=blended_detail(upscaler, chosen),
-    )
-    with processor_threads(chosen.threads), upscaler.open(settings, plan) as session:
-        yield FrameStream(session, RenderSettings(plan, settings, traits), finish, upscaler.device)
-
-
-def _refuse_unused(options: UpscaleOptions) -> None:
-    """Refuse options of files, which frames in memory have no use for.
-
-    Raises:
-        OptionError: One was given.
-    """
-    groups = {name: info.group for name, info in option_infos()}
-    for name in options.changed():
-        if name != "alpha" and (name in _NO_USE or groups[name] in (FILE, RANGE, LIMITS)):
-            raise OptionError(f"{flag_name(name)} has no use for frames in memory: leave it out")
+    job = prepare_frames(width, height, chosen, upscaler=upscaler, values=values, channels=4)
+    with processor_threads(job.options.threads), job.upscaler.open(job.render.settings, job.render.plan) as session:
+        yield FrameStream(session, job.render, job.finish, job.upscaler.device)

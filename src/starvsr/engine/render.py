@@ -153,11 +153,11 @@ def _join(segment: Segment, store: U16Frames, tail: list[U16Frames]) -> Iterator
     for position in range(len(store) - 2 * segment.fade_after):
         codes = store[position]
         if position < len(tail):
-            codes = _mix(tail[position], codes, position, len(tail))
+            codes = blend(tail[position], codes, position, len(tail))
         yield first + position, codes
 
 
-def _mix(earlier: U16Frames, later: U16Frames, position: int, length: int) -> U16Frames:
+def blend(earlier: U16Frames, later: U16Frames, position: int, length: int) -> U16Frames:
     """Blend two frames linearly: at ``position`` of a cross-fade ``length`` frames long."""
     share = 2 * position + 1
     mixed = earlier.astype(np.uint32) * (2 * length - share) + later.astype(np.uint32) * share
