@@ -40,9 +40,10 @@ class Survey:
 
     def alignment(self) -> dict[str, Any]:
         """Return what the report keeps of the shift."""
-        shift = self.verdict.shift
+        shift, measured = self.verdict.shift, self.verdict.measured
         return {
             "shift_px": None if shift is None else [round(shift.x, 2), round(shift.y, 2)],
+            "shift_error_px": None if measured is None else [round(measured.error_x, 2), round(measured.error_y, 2)],
             "frames_compared": self.verdict.num_compared,
         }
 
@@ -71,7 +72,7 @@ def survey(trio: ClipTrio, *, allow_shift: bool = False) -> Survey:
 
 def _beside(name: str, hq: ClipSource, gt: ClipSource, allow_shift: bool) -> Survey:
     """Read a result and its reference in step."""
-    look = _Look(_sample_indices(hq.info.estimated_frames or gt.info.estimated_frames))
+    look = _Look(sample_indices(hq.info.estimated_frames or gt.info.estimated_frames))
     times: list[tuple[Fraction, Fraction]] = []
     count, other_count = 0, 0
     for one, other in zip_longest(hq.timed_frames(), gt.timed_frames()):
@@ -111,7 +112,7 @@ class _Look:
             self.samples.append(sample)
 
 
-def _sample_indices(num_frames: int | None) -> set[int]:
+def sample_indices(num_frames: int | None) -> set[int]:
     """Choose the frames that are looked at: spread over the clip, where its length is known."""
     if num_frames is None:
         return {0} | {2 + 10 * k for k in range(_NUM_SAMPLES - 1)}
