@@ -219,7 +219,8 @@ def _peak(phase: Spectrum) -> Shift:
     row, column = np.unravel_index(int(np.argmax(surface)), surface.shape)
     y = int(row) - (height if row > height // 2 else 0)
     x = int(column) - (width if column > width // 2 else 0)
-    return _refined(phase, *_frequencies(phase.shape), x, y)
+    fy, fx = _frequencies(phase.shape)
+    return _refined(phase, fy, fx, x, y)
 
 
 def _spectrum(luma: Luma, window: npt.NDArray[np.float64]) -> Spectrum:

@@ -72,9 +72,10 @@ class ClipSource:
             for frame in reader:
                 first = frame.pts if first is None else first
                 yield (frame.pts - first) * frame.time_base, eight_bits(frame)
-            for note in reader.notes if on_note is not None else ():
-                if note not in told:
-                    on_note(note)
+            if on_note is not None:
+                for note in reader.notes:
+                    if note not in told:
+                        on_note(note)
 
     def __iter__(self) -> Iterator[ByteArray]:
         """Yield the frames, uint8 [H, W, 3] RGB, in presentation order."""
