@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=8)
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    print("\n".join(table(*given.size, getattr(torch, given.dtype), given.repeats)))
+    width, height = given.size
+    print("\n".join(table(width, height, getattr(torch, given.dtype), given.repeats)))
     return 0
 
 
