@@ -155,7 +155,7 @@ def test_flat_frames_tell_no_shift(surveyed: Check) -> None:
     flat = np.full((3, 64, 96, 3), 90, np.uint8)
     found = surveyed(flat, flat)
     assert "no frame has enough contrast" in found.warnings[0]
-    assert found.alignment() == {"shift_px": None, "frames_compared": 0}
+    assert found.alignment() == {"shift_px": None, "shift_error_px": None, "frames_compared": 0}
 
 
 def test_frames_of_more_bits_are_rounded(tmp_path: Path) -> None:

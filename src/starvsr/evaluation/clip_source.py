@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -57,17 +57,25 @@ class ClipSource:
         """Whether the file tells when its frames are shown; images do not."""
         return self.info.has_timestamps and self.info.kind in ("video", "animation")
 
-    def timed_frames(self) -> Iterator[tuple[Fraction, ByteArray]]:
+    def timed_frames(self, on_note: Callable[[str], None] | None = None) -> Iterator[tuple[Fraction, ByteArray]]:
         """Yield each frame with its time in seconds after the first one.
+
+        Args:
+            on_note: Called with what is noticed on the way, beside what `info` tells.
 
         Raises:
             InputError: the file is damaged or cut off.
         """
         first: int | None = None
         with VideoReader(self.path, info=self.info, limits=self.limits) as reader:
+            told = set(reader.notes)
             for frame in reader:
                 first = frame.pts if first is None else first
                 yield (frame.pts - first) * frame.time_base, eight_bits(frame)
+            if on_note is not None:
+                for note in reader.notes:
+                    if note not in told:
+                        on_note(note)
 
     def __iter__(self) -> Iterator[ByteArray]:
         """Yield the frames, uint8 [H, W, 3] RGB, in presentation order."""

@@ -119,8 +119,8 @@ class JobInput(ClipSource):
         """What the job found out of it."""
         return self.job.info
 
-    def timed_frames(self) -> Iterator[tuple[Fraction, ByteArray]]:
-        """Yield each frame with its time in seconds after the first one."""
+    def timed_frames(self, on_note: Callable[[str], None] | None = None) -> Iterator[tuple[Fraction, ByteArray]]:
+        """Yield each frame with its time in seconds after the first one; what is noticed, the job has told."""
         first: int | None = None
         with closing(open_reader(self.job.info, self.job.options)) as reader:
             for frame in reader:

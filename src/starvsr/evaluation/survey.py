@@ -40,9 +40,10 @@ class Survey:
 
     def alignment(self) -> dict[str, Any]:
         """Return what the report keeps of the shift."""
-        shift = self.verdict.shift
+        shift, measured = self.verdict.shift, self.verdict.measured
         return {
             "shift_px": None if shift is None else [round(shift.x, 2), round(shift.y, 2)],
+            "shift_error_px": None if measured is None else [round(measured.error_x, 2), round(measured.error_y, 2)],
             "frames_compared": self.verdict.num_compared,
         }
 
@@ -58,8 +59,9 @@ def survey(trio: ClipTrio, *, allow_shift: bool = False) -> Survey:
         InputError: numbers of frames differ, or the result is shifted; also what reading raises.
     """
     if trio.gt is None:
-        times = [time for time, _ in trio.hq.timed_frames()]
-        found = Survey(len(times), times=_uneven(times, trio.hq))
+        notes: list[str] = []
+        times = [time for time, _ in trio.hq.timed_frames(notes.append)]
+        found = Survey(len(times), times=_uneven(times, trio.hq), warnings=notes)
     else:
         found = _beside(trio.name, trio.hq, trio.gt, allow_shift)
     if trio.lq is not None:
@@ -71,10 +73,11 @@ def survey(trio: ClipTrio, *, allow_shift: bool = False) -> Survey:
 
 def _beside(name: str, hq: ClipSource, gt: ClipSource, allow_shift: bool) -> Survey:
     """Read a result and its reference in step."""
-    look = _Look(_sample_indices(hq.info.estimated_frames or gt.info.estimated_frames))
+    look = _Look(sample_indices(hq.info.estimated_frames or gt.info.estimated_frames))
     times: list[tuple[Fraction, Fraction]] = []
     count, other_count = 0, 0
-    for one, other in zip_longest(hq.timed_frames(), gt.timed_frames()):
+    notes: list[str] = []
+    for one, other in zip_longest(hq.timed_frames(notes.append), gt.timed_frames(notes.append)):
         count, other_count = count + (one is not None), other_count + (other is not None)
         if one is not None and other is not None:
             look.see(len(times), one[1], other[1])
@@ -83,7 +86,7 @@ def _beside(name: str, hq: ClipSource, gt: ClipSource, allow_shift: bool) -> Sur
         raise InputError(_other_count(name, count, other_count, "reference"))
     late = _late_times(name, times, gt) if hq.has_times and gt.has_times else []
     verdict = judge(name, look.samples, allow_shift=allow_shift)
-    return Survey(count, verdict, _uneven([time for time, _ in times], hq), late + verdict.warnings)
+    return Survey(count, verdict, _uneven([time for time, _ in times], hq), notes + late + verdict.warnings)
 
 
 class _Look:
@@ -111,7 +114,7 @@ class _Look:
             self.samples.append(sample)
 
 
-def _sample_indices(num_frames: int | None) -> set[int]:
+def sample_indices(num_frames: int | None) -> set[int]:
     """Choose the frames that are looked at: spread over the clip, where its length is known."""
     if num_frames is None:
         return {0} | {2 + 10 * k for k in range(_NUM_SAMPLES - 1)}

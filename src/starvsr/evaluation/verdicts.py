@@ -9,7 +9,9 @@ from statistics import median
 from starvsr.errors import InputError
 from starvsr.evaluation.alignment import (
     Luma,
+    MeasuredShift,
     Shift,
+    before_and_after,
     contrast_ratio,
     correlation,
     has_contrast,
@@ -28,7 +30,8 @@ _LATE_SHARE = 0.5  # of what is unexplained in place, for frames to count as tho
 _LEAST_UNEXPLAINED = 5e-4  # in place, below which a shift in time does not matter (some 45 dB)
 _ALL_BUT = 0.05  # share left unexplained by what explains a shift
 _MOST = 0.8  # share of frames that must agree on that
-_SPREAD_PX = 0.5  # between frames, for which no single shift is stated
+_UNSURE_PX = 0.5  # uncertainty above which no shift is stated, unless it is larger than that
+_UNTOLD_PX = 1.0  # uncertainty that is remarked on
 _LEAST_CORRELATION = 0.5
 _NEAR_CORRELATION = 0.97
 _RANGE_RATIO = 255 / 219  # contrast of studio levels that are shown as full ones, or its inverse
@@ -66,11 +69,13 @@ class Verdict:
 
     Attributes:
         shift: Of the result against the reference; None where it cannot be told.
+        measured: The same with its uncertainty, also where that is too large for a statement; None without contrast.
         num_compared: Frames that it rests on.
         warnings: One sentence each.
     """
 
     shift: Shift | None = None
+    measured: MeasuredShift | None = None
     num_compared: int = 0
     warnings: list[str] = field(default_factory=list)
 
@@ -79,7 +84,7 @@ def judge(name: str, samples: Sequence[Sample], *, allow_shift: bool = False) ->
     """Judge a clip by some of its frames.
 
     Raises:
-        InputError: the result is shifted in space by half a pixel or more, or in time.
+        InputError: the result is shifted in space by half a pixel or more, beyond doubt, or in time.
     """
     telling = [sample for sample in samples if sample.tells]
     if not telling:
@@ -88,19 +93,27 @@ def judge(name: str, samples: Sequence[Sample], *, allow_shift: bool = False) ->
     if abs(alike) < _LEAST_CORRELATION:
         words = f"{name}: result and reference do not show the same picture (correlation {alike:.2f})"
         return Verdict(warnings=[f"{words}; check that they belong together"])
-    shift = _common_shift([measure_shift(sample.hq, sample.gt) for sample in telling])
+    measured = measure_shift([(sample.hq, sample.gt) for sample in telling])
+    is_told = measured.error <= _UNSURE_PX or measured.is_at_least(WARN_PX)
+    if measured.size >= REFUSE_PX and not _explains(measured, telling):
+        is_told = False
+    shift = measured if is_told else None
     warnings = _lost_range(name, telling) if alike > _NEAR_CORRELATION else []
     fault = _late(name, telling, shift)
-    if not fault and shift is not None and shift.size >= REFUSE_PX:
+    if not fault and shift is not None and shift.size >= REFUSE_PX and measured.is_at_least(WARN_PX):
         fault = f"{name}: the result is shifted by {in_words(shift)} against the reference"
     if fault and not allow_shift:
         raise InputError(f"{fault}: align them, or score it as it is with --allow-shift")
     if fault:
         warnings.append(f"{fault}; scored as it is, so scores count the shift as error")
-    elif shift is not None and shift.size >= WARN_PX:
+    elif shift is not None and shift.size >= WARN_PX and measured.is_at_least(0.0):
         words = f"{name}: the result is shifted by {in_words(shift)} against the reference"
         warnings.append(f"{words}; metrics that compare pixels count it as error")
-    return Verdict(shift, len(telling), warnings)
+    elif measured.size >= REFUSE_PX or measured.error > _UNTOLD_PX:
+        doubt = max(measured.error, 0.0 if is_told else measured.size)
+        words = f"{name}: so little of the reference is in the result that shifts are told to {doubt:.1f} px only"
+        warnings.append(f"{words} (measured: {in_words(measured)})")
+    return Verdict(shift, measured, len(telling), warnings)
 
 
 def in_words(shift: Shift) -> str:
@@ -113,11 +126,11 @@ def in_words(shift: Shift) -> str:
     return " and ".join(parts) or "less than 0.1 px"
 
 
-def _common_shift(shifts: Sequence[Shift]) -> Shift | None:
-    """Return the median shift; None where frames disagree about it."""
-    common = Shift(median(shift.x for shift in shifts), median(shift.y for shift in shifts))
-    spread = median(max(abs(shift.x - common.x), abs(shift.y - common.y)) for shift in shifts)
-    return common if spread <= _SPREAD_PX else None
+def _explains(shift: Shift, samples: Sequence[Sample]) -> bool:
+    """Whether a shift leaves less of the frames unexplained than their place does: a false peak does not."""
+    both = [before_and_after(sample.hq, sample.gt, shift) for sample in samples]
+    told = [each for each in both if each is not None]
+    return not told or sum(after for _, after in told) < sum(before for before, _ in told)
 
 
 def _late(name: str, samples: Sequence[Sample], shift: Shift | None) -> str:

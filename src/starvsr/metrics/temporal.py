@@ -56,12 +56,21 @@ def _occluded(forward: FloatArray, rows: slice, returned: Tensor) -> BoolArray:
     """
     below = torch.from_numpy(np.array(forward[rows.start : rows.stop + 1])).permute(2, 0, 1).contiguous()
     there = below[:, : rows.stop - rows.start]
-    size = there.square().sum(0)
-    inconsistent = (returned + there).square_().sum(0) > 0.01 * (returned.square().sum(0) + size) + 0.5
+    size = _squared_length(there)
+    most = _squared_length(returned).add_(size).mul_(0.01).add_(0.5)
+    inconsistent = _squared_length(returned + there) > most
     gradient = torch.zeros_like(size)
-    gradient[: below.shape[1] - 1] += below.diff(dim=1).square_().sum(0)
-    gradient[:, :-1] += there.diff(dim=2).square_().sum(0)
-    return np.asarray((inconsistent | (gradient > 0.01 * size + 0.002)).numpy())
+    gradient[: below.shape[1] - 1] += _squared_length(below.diff(dim=1))
+    gradient[:, :-1] += _squared_length(there.diff(dim=2))
+    return np.asarray(inconsistent.logical_or_(gradient > size.mul_(0.01).add_(0.002)).numpy())
+
+
+def _squared_length(planes: Tensor) -> Tensor:
+    """Return the sum of the squares of some planes [C, h, w], each read once."""
+    total = planes[0].square()
+    for plane in planes[1:]:
+        total.addcmul_(plane, plane)
+    return total
 
 
 def warping_error(
@@ -92,8 +101,8 @@ def warping_error(
 
     def measure(rows: slice) -> None:
         found = sampler(forward, rows)
-        first = torch.from_numpy(frame[rows].astype(np.float32)).permute(2, 0, 1)
-        squared = (found[:3] - first).square_().sum(0).numpy()
+        first = torch.from_numpy(frame[rows]).permute(2, 0, 1).contiguous()
+        squared = _squared_length(found[:3] - first).numpy()
         visible = np.ones(squared.shape, bool)
         if backward is not None:
             visible = ~_occluded(forward, rows, found[3:])

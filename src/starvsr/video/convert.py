@@ -256,18 +256,27 @@ def _from_planes(frame: av.VideoFrame, bits: int, tags: ColorTags, alpha: bool) 
     return _mix_to_rgb(planes, name, bits, tags, alpha)
 
 
-def _from_floats(frame: av.VideoFrame, alpha: bool) -> Frame:
-    """Convert samples of 16 or 32 bits that are numbers, 0..1; what lies outside is cut."""
+def has_nan(frame: av.VideoFrame) -> bool:
+    """Whether a frame of floating-point samples holds some that are no numbers; ``to_rgb`` makes them black."""
+    return is_float(frame.format.name) and any(bool(np.isnan(plane).any()) for plane in _float_planes(frame))
+
+
+def _float_planes(frame: av.VideoFrame) -> list[NDArray[Any]]:
+    """Return red, green, blue and, if there is one, alpha as they are stored, [H, W] each."""
     family, bits, order = _FLOATS.fullmatch(frame.format.name).groups()  # type: ignore[union-attr]
     dtype: Any = np.dtype(f"{'<' if order == 'le' else '>'}f{int(bits) // 8}")
     if family.startswith("gbr"):
         green, blue, red, *rest = (_plane(frame, index, dtype) for index in range(len(frame.planes)))
-        planes = [red, green, blue, *rest]
-    else:
-        count = _CHANNELS[family]
-        rows = _rows(frame.planes[0], dtype)[:, : frame.width * count].reshape(frame.height, frame.width, count)
-        planes = [rows[..., 0]] * 3 if count < 3 else [rows[..., index] for index in range(3)]
-        planes += [rows[..., -1]] if count in (2, 4) else []
+        return [red, green, blue, *rest]
+    count = _CHANNELS[family]
+    rows = _rows(frame.planes[0], dtype)[:, : frame.width * count].reshape(frame.height, frame.width, count)
+    planes = [rows[..., 0]] * 3 if count < 3 else [rows[..., index] for index in range(3)]
+    return planes + ([rows[..., -1]] if count in (2, 4) else [])
+
+
+def _from_floats(frame: av.VideoFrame, alpha: bool) -> Frame:
+    """Convert samples of 16 or 32 bits that are numbers, 0..1; what lies outside is cut."""
+    planes = _float_planes(frame)
     out: Any = np.empty((frame.height, frame.width, 4 if alpha else 3), np.uint16)
     for channel in range(out.shape[2]):
         values = np.nan_to_num(planes[channel].astype(np.float32), nan=0.0, posinf=1.0, neginf=0.0)

@@ -118,7 +118,9 @@ def clips(report: Report, colors: dict[str, int]) -> str:
         cells = "".join(f"<td>{metric.text(score.value(metric.name))}</td>" for metric in report.metrics)
         dot = f'<i class="dot c{colors[score.method]}"></i>{escape(score.method)}'
         shift = score.alignment.get("shift_px")
+        error = max(score.alignment.get("shift_error_px") or [0.0])
         moved = "-" if shift is None else f"{shift[0]:+.1f}, {shift[1]:+.1f}"
+        moved += f" (\N{PLUS-MINUS SIGN}{error:.1f})" if error >= 0.05 else ""
         name = f'<th scope="row">{escape(score.clip)}</th><td class="word">{dot}</td><td>{score.num_frames}</td>'
         rows.append(f"<tr>{name}<td>{moved}</td>{cells}</tr>")
     first = "".join(f'<th scope="col">{word}</th>' for word in ("clip", "method", "frames", "shift x, y (px)"))

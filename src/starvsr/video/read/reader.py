@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from starvsr.errors import OptionError, UnreadableInputError
-from starvsr.video.convert import Frame, resolve_tags, scaler_threads, to_rgb
+from starvsr.video.convert import Frame, has_nan, resolve_tags, scaler_threads, to_rgb
 from starvsr.video.info import VideoInfo
 from starvsr.video.pixels import dtype_for
 from starvsr.video.read.alpha_track import Beside, with_alpha
@@ -290,6 +290,8 @@ class VideoReader:
         tags = self._tags
         if image.format.name != info.pixel_format:
             tags = resolve_tags(info.color, image.format.name, info.width, info.height)
+        if has_nan(image):
+            self._note(f"{self.path.name}: samples that are no numbers (NaN) are taken for black")
         pixels = to_rgb(image, tags, alpha=info.has_alpha)
         if beside.alpha is not None and info.has_alpha:
             pixels = with_alpha(pixels, beside.alpha)
