@@ -28,6 +28,6 @@ class CountingWorker(ClipWorker):
         if path is None or order["op"] == "hello":
             return
         note = {"what": what, "op": order["op"], "output": order["clip"]["output"], "pid": os.getpid()}
-        note |= {"share": order.get("share"), "time": time.time()}
+        note |= {"share": order.get("share"), "time": time.time(), "processor": time.process_time()}
         with open(path, "ab", buffering=0) as file:  # lines this short are appended whole
             file.write(json.dumps(note).encode() + b"\n")

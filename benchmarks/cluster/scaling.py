@@ -37,11 +37,13 @@ class Run:
         workers: Workers.
         shares: Shares that were made, all clips together.
         seconds: From the first order to the end of the last.
+        processor: Mean processor time of a share, in seconds.
     """
 
     workers: int
     shares: int
     seconds: float
+    processor: float
 
 
 def measure(clips: Path, folder: Path, workers: int, model: str, cost: float, share: float) -> Run:
@@ -85,7 +87,9 @@ def measure(clips: Path, folder: Path, workers: int, model: str, cost: float, sh
     lines = [json.loads(line) for line in notes.read_bytes().splitlines()]
     times = [line["time"] for line in lines]
     shares = sum(line["what"] == "share done" for line in lines)
-    return Run(workers, shares, max(times) - min(times))
+    begun = [line["processor"] for line in lines if line["op"] == "share" and line["what"] == "begin"]
+    ended = [line["processor"] for line in lines if line["op"] == "share" and line["what"] != "begin"]
+    return Run(workers, shares, max(times) - min(times), (sum(ended) - sum(begun)) / shares)
 
 
 class _AllAtOnce:
@@ -119,12 +123,16 @@ def make_clips(folder: Path, count: int, seconds: int, side: int) -> Path:
 def table_of(runs: list[Run], cost: float) -> str:
     """Return the runs as a table."""
     first = runs[0]
-    rows = ["| workers | shares | time | efficiency | overhead of a share |", "| ---: | ---: | ---: | ---: | ---: |"]
+    rows = [
+        "| cost of a share | workers | shares | time | efficiency | overhead of a share | its processor time |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
     for run in runs:
         efficiency = first.seconds * first.workers / (run.seconds * run.workers)
         overhead = run.seconds * run.workers / run.shares - cost
         told = f"{1000 * overhead:.0f} ms" if cost else "-"
-        rows.append(f"| {run.workers} | {run.shares} | {run.seconds:.1f} s | {efficiency:.3f} | {told} |")
+        numbers = f"{run.workers} | {run.shares} | {run.seconds:.1f} s | {efficiency:.3f}"
+        rows.append(f"| {cost:g} s | {numbers} | {told} | {1000 * run.processor:.0f} ms |")
     return "\n".join(rows)
 
 

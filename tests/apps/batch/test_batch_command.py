@@ -147,6 +147,17 @@ def test_every_gpu_gets_a_process_and_kinds_are_not_mixed(monkeypatch: pytest.Mo
         _gpus("auto", "cuda:0,cpu")
 
 
+def test_an_address_without_a_cluster_is_told_at_once() -> None:
+    from starvsr.apps.batch.ray_engine import refuse_unreachable
+    from starvsr.errors import OptionError
+
+    for address in ("127.0.0.1:1", "ray://127.0.0.1:1"):
+        with pytest.raises(OptionError, match="no Ray cluster can be reached"):
+            refuse_unreachable(address)
+    refuse_unreachable("auto")
+    refuse_unreachable(None)
+
+
 def test_ray_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from starvsr.apps.batch.ray_engine import RayEngine
     from starvsr.apps.batch.settings import WorkSettings
