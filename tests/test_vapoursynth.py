@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import io
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -194,3 +196,18 @@ def test_the_model_is_let_go_with_the_filter(vs) -> None:  # type: ignore[no-unt
     del node
     gc.collect()
     assert Opened.num_open == 0
+
+
+@_CORE
+def test_y4m_of_the_core_goes_through_the_command() -> None:
+    pytest.importorskip("starvsr.video.pipes")
+    import vapoursynth as vs
+
+    clip = vs.core.std.BlankClip(width=64, height=48, format=vs.YUV420P8, length=5, color=[90, 100, 150])
+    frames = io.BytesIO()
+    clip.output(frames, y4m=True)
+    command = [sys.executable, "-m", "starvsr", "upscale", "-", "-o", "-", "--model", "bicubic", "--scale", "2"]
+    done = subprocess.run(command, input=frames.getvalue(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    header, *made = done.stdout.split(b"FRAME")
+    assert header.startswith(b"YUV4MPEG2") and b" W128 H96 F24:1" in header and len(made) == 5

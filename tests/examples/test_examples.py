@@ -92,6 +92,6 @@ def test_upscale_with_vapoursynth():
     vs = pytest.importorskip("vapoursynth")
     runpy.run_path(str(EXAMPLES / "upscale.vpy"))
     clip = vs.get_output(0).clip
-    assert (clip.width, clip.height, clip.num_frames, clip.format.name) == (320, 180, 24, "YUV420P10")
+    assert (clip.width, clip.height, clip.num_frames, clip.format.name) == (320, 180, 6, "YUV420P10")
     assert clip.get_frame(0).props["_Matrix"] == vs.MATRIX_BT709
     vs.clear_outputs()

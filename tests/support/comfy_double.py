@@ -25,8 +25,8 @@ class _Input:
 
 
 class _Output:
-    def __init__(self, display_name: str | None = None, *, tooltip: str | None = None) -> None:
-        self.display_name, self.tooltip = display_name, tooltip
+    def __init__(self, id: str | None = None, display_name: str | None = None, tooltip: str | None = None) -> None:
+        self.id, self.display_name, self.tooltip = id, display_name, tooltip
 
 
 def _type(name: str) -> Any:

@@ -60,7 +60,9 @@ def test_the_schemas_follow_the_conventions(comfy: Any) -> None:
         assert schema.node_id.startswith("StarVSR") and schema.category == "StarVSR" and schema.description
         assert all(one.tooltip for one in schema.inputs if one.id != "starvsr_model")
         names = [one.id for one in schema.inputs]
-        assert len(set(names)) == len(names)
+        together = [*names, *(one.id for one in schema.outputs if one.id is not None)]
+        assert len(set(together)) == len(together), "older versions of ComfyUI refuse the node"
+        assert all(one.display_name for one in schema.outputs)
         executed = node.execute.__func__.__code__.co_varnames[1 : node.execute.__func__.__code__.co_argcount]
         assert sorted(executed) == sorted(names)
         for one in schema.inputs:

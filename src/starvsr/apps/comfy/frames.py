@@ -131,9 +131,8 @@ def _is_eight_bit(image: Tensor) -> bool:
 def _codes(image: Tensor, is_eight_bit: bool) -> Pixels:
     """Turn an image [h, w, C] of floats into full-range codes; what lies outside 0 to 1 is cut, NaN is 0."""
     top, dtype = (255, np.uint8) if is_eight_bit else (65535, np.uint16)
-    scaled = image.detach().to("cpu", torch.float32).nan_to_num(nan=0.0).clamp(0, 1).mul(top).round()
-    codes: Pixels = scaled.numpy().astype(dtype)
-    return codes
+    scaled: Any = image.detach().to("cpu", torch.float32).nan_to_num(nan=0.0).clamp(0, 1).mul(top).round()
+    return scaled.numpy().astype(dtype)
 
 
 def _cuts(images: Tensor, is_eight_bit: bool, cancel: CancelToken) -> list[int]:

@@ -74,7 +74,7 @@ def _job_inputs() -> list[Any]:
     ]
 
 
-class LoadModel(io.ComfyNode):  # type: ignore[misc]
+class LoadModel(io.ComfyNode):
     """Loads a model once for all nodes that use it."""
 
     @classmethod
@@ -104,7 +104,7 @@ class LoadModel(io.ComfyNode):  # type: ignore[misc]
                 ),
                 io.String.Input("options", default="", multiline=True, optional=True, tooltip=HELP),
             ],
-            outputs=[MODEL.Output("starvsr_model", tooltip="For the other StarVSR nodes.")],
+            outputs=[MODEL.Output(display_name="starvsr_model", tooltip="For the other StarVSR nodes.")],
         )
 
     @classmethod
@@ -118,7 +118,7 @@ class LoadModel(io.ComfyNode):  # type: ignore[misc]
             return io.NodeOutput(load_for(options_from(values)))
 
 
-class UpscaleImages(io.ComfyNode):  # type: ignore[misc]
+class UpscaleImages(io.ComfyNode):
     """Upscales a batch in memory."""
 
     @classmethod
@@ -142,7 +142,7 @@ class UpscaleImages(io.ComfyNode):  # type: ignore[misc]
                 ),
                 *_job_inputs()[4:],
             ],
-            outputs=[io.Image.Output("images")],
+            outputs=[io.Image.Output(display_name="images")],
         )
 
     @classmethod
@@ -173,7 +173,7 @@ class UpscaleImages(io.ComfyNode):  # type: ignore[misc]
         return io.NodeOutput(made)
 
 
-class UpscaleVideo(io.ComfyNode):  # type: ignore[misc]
+class UpscaleVideo(io.ComfyNode):
     """Upscales a video file into the output folder."""
 
     @classmethod
@@ -210,7 +210,7 @@ class UpscaleVideo(io.ComfyNode):  # type: ignore[misc]
                 ),
                 *_job_inputs(),
             ],
-            outputs=[io.Video.Output("video", tooltip="The saved video.")],
+            outputs=[io.Video.Output(display_name="video", tooltip="The saved video.")],
             is_output_node=True,
         )
 
@@ -259,7 +259,7 @@ class UpscaleVideo(io.ComfyNode):  # type: ignore[misc]
         return io.NodeOutput(InputImpl.VideoFromFile(str(result.output)), ui=ui.PreviewVideo([saved]))
 
 
-class Compare(io.ComfyNode):  # type: ignore[misc]
+class Compare(io.ComfyNode):
     """Shows inputs and results beside each other."""
 
     @classmethod
@@ -282,7 +282,7 @@ class Compare(io.ComfyNode):  # type: ignore[misc]
                 io.String.Input("before_label", default="bicubic", tooltip="Written on the left half."),
                 io.String.Input("after_label", default="StarVSR", tooltip="Written on the right half."),
             ],
-            outputs=[io.Image.Output("images")],
+            outputs=[io.Image.Output(display_name="images")],
         )
 
     @classmethod
@@ -294,7 +294,7 @@ class Compare(io.ComfyNode):  # type: ignore[misc]
             return io.NodeOutput(compare_images(before, after, (before_label, after_label), layout, cancel))
 
 
-class StarVSRExtension(ComfyExtension):  # type: ignore[misc]
+class StarVSRExtension(ComfyExtension):
     """All nodes."""
 
     async def get_node_list(self) -> list[Any]:
