@@ -39,6 +39,7 @@ def site(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
 
 @pytest.fixture(scope="module")
 def chromium_browser() -> Iterator[Any]:
+    pytest.importorskip("axe_playwright_python", reason="axe is not installed (extra dev)")
     with started_chromium() as browser:
         yield browser
 
