@@ -20,7 +20,12 @@ def started_chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        flags = [
+            "--no-sandbox",
+            "--disable-gpu",
+            "--allow-file-access-from-files",
+        ]  # so pixels of pages in files can be read
+        browser = playwright.chromium.launch(executable_path=program, args=flags)
         try:
             yield browser
         finally:

@@ -27,6 +27,9 @@
     made.playsInline = true;
     made.preload = "auto";
     made.addEventListener("error", () => { if (made.getAttribute("src")) onError(made); });
+    for (const name of ["loadeddata", "seeked"]) {  // which are not always reported as frames while it is paused
+      made.addEventListener(name, () => { if (made.paused && made.readyState > 1) onFrame(made, made.currentTime); });
+    }
     if (made.requestVideoFrameCallback) {
       const next = (_, facts) => { onFrame(made, facts.mediaTime); made.requestVideoFrameCallback(next); };
       made.requestVideoFrameCallback(next);
