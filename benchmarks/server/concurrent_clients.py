@@ -65,7 +65,7 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> int:
     starvsr.upscale(clip, folder / "result.mp4", model=arguments.model, scale=2, threads=1, device="cpu")
     wanted = (folder / "result.mp4").read_bytes()
     places = ["--max-jobs", str(arguments.places), "--max-jobs-per-user", str(arguments.places)]
-    command = [sys.executable, "-m", "starvsr", "serve", "--port", "0", "--data", str(folder / "data")]
+    command = [sys.executable, "-m", "starvsr", "serve", "--port", "0", "--no-page", "--data", str(folder / "data")]
     command += [*places, "--devices", "cpu", "--threads", "1", "--models", arguments.model]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -25,7 +25,7 @@ def server(
     data: Path, *, folders: tuple[Path, ...] = (), password_file: Path | None = None, **options: Any
 ) -> Iterator[Any]:
     """Yield a client of a server; ``client.app.state.context`` has its parts."""
-    plain = ServerOptions(**{"devices": "cpu", "models": "star-small,bicubic", **options})
+    plain = ServerOptions(**{"devices": "cpu", "models": "star-small,bicubic", "page": False, **options})
     application = create_application(ServerSettings(data, folders, password_file, plain))
     with TestClient(application, base_url="http://localhost") as client:
         yield client
@@ -81,8 +81,10 @@ class DoubleWorker:
     def stop(self, job: str) -> None:
         self._stop.set()
 
-    def close(self) -> None:
+    def kill(self) -> None:
         self.is_alive = False
+
+    close = kill
 
 
 def checked(job: Any, out: Path, settings: Any) -> Checked:
@@ -113,3 +115,9 @@ def state_is(client: Any, job: str, *states: str, headers: Any = None) -> Any:
         return found if found["state"] in states else None
 
     return until(look)
+
+
+def parts_of(data: Path, job: str, suffix: str = "mkv") -> int:
+    """How many parts of a job are finished."""
+    journal = data / "jobs" / job / f"result.{suffix}.job" / "journal"
+    return journal.read_text(errors="replace").count('"kind":"part"') if journal.exists() else 0

@@ -22,7 +22,7 @@ import pytest
 import starvsr
 from benchmarks.reliability import fuzz_bombs
 from benchmarks.reliability.fuzz_inputs import png
-from tests.apps.server.running import RAW, state_is, until
+from tests.apps.server.running import RAW, parts_of, state_is, until
 from tests.video.clips import make_clip
 
 ROOT = Path(__file__).parents[3]
@@ -32,7 +32,7 @@ LIMITS = ("--max-upload", "300000", "--max-input-pixels", "100000", "--max-lengt
 @contextlib.contextmanager
 def started(data: Path) -> Iterator[tuple[subprocess.Popen[str], httpx2.Client]]:
     """Start a server on a free port, and kill it at the end."""
-    command = [sys.executable, "-m", "starvsr", "serve", "--port", "0", "--data", str(data), *LIMITS]
+    command = [sys.executable, "-m", "starvsr", "serve", "--port", "0", "--no-page", "--data", str(data), *LIMITS]
     process = subprocess.Popen(
         [*command, "--devices", "cpu", "--models", "star-small,bicubic"], stdout=subprocess.PIPE, text=True
     )
@@ -58,11 +58,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def submit(client: httpx2.Client, name: str, content: bytes, **query: Any) -> Any:
     return client.post("/api/v1/jobs/file", params={"name": name, **query}, content=content, headers=RAW)
-
-
-def parts_of(data: Path, job: str) -> int:
-    journal = data / "jobs" / job / "result.mkv.job" / "journal"
-    return journal.read_text(errors="replace").count('"kind":"part"') if journal.exists() else 0
 
 
 def worker_of(process: subprocess.Popen[str]) -> psutil.Process | None:

@@ -16,7 +16,7 @@ from starvsr.errors import OptionError
 from starvsr.options.job import described
 
 _EXAMPLES = (
-    ("starvsr serve", "on this machine alone, http://127.0.0.1:7860"),
+    ("starvsr serve", "open http://127.0.0.1:7860 in a browser; this machine alone reaches it"),
     ("starvsr serve --folder /media/films", "files there may be named as inputs"),
     ("starvsr serve --password-file users --set-password ada", "adds a user, asks for the password, and ends"),
     ("starvsr serve --host 0.0.0.0 --password-file users --allowed-hosts box.lan", "for others, with a login"),
@@ -31,6 +31,7 @@ def _flags(function: Function) -> Function:
 
 def _serve(settings: ServerSettings) -> None:
     try:
+        from starvsr.apps.server.page.mounting import has_gradio
         from starvsr.apps.server.serving import serve as run
     except ModuleNotFoundError as error:
         raise OptionError(
@@ -38,7 +39,7 @@ def _serve(settings: ServerSettings) -> None:
         ) from None
 
     def ready(address: str) -> None:
-        say(f"{address}: the API is at {address}/api/v1; Ctrl-C ends it, and jobs go on with the next start")
+        say(f"{address}: {_what_is_there(settings, has_gradio())} Ctrl-C ends it, and jobs go on with the next start")
 
     try:
         run(settings, ready)
@@ -46,7 +47,16 @@ def _serve(settings: ServerSettings) -> None:
         remark("stopped: jobs go on with the next start")
 
 
-@click.command(cls=GroupedCommand, examples=_EXAMPLES, short_help="Serve an HTTP API with a queue of jobs.")
+def _what_is_there(settings: ServerSettings, has_gradio: bool) -> str:
+    """Say what can be opened there; one line, which begins with the address for programs."""
+    if not settings.options.page:
+        return "the API alone, at /api/v1."
+    if not has_gradio:
+        return "the API, at /api/v1; pip install 'starvsr[page]' adds a page for browsers."
+    return "open it in a browser; the API is at /api/v1."
+
+
+@click.command(cls=GroupedCommand, examples=_EXAMPLES, short_help="Serve a page and an HTTP API with a queue of jobs.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
@@ -86,9 +96,10 @@ def serve(
     set_password: str | None,
     **flags: Any,
 ) -> None:
-    """Serve an HTTP API: upload videos, watch the queue, fetch results. Jobs survive restarts of the server.
+    """Serve a page for browsers and an HTTP API: send videos, preview, watch the queue, play and fetch results.
 
-    Inputs are decoded in processes of their own. /api/v1/openapi.json describes the API.
+    Jobs survive restarts of the server. Inputs are decoded in processes of their own. /api/v1/openapi.json describes
+    the API.
     """
     if set_password is not None:
         _set_password(password_file, set_password)

@@ -100,7 +100,7 @@ def _context(settings: ServerSettings) -> Context:
         places=places,
         store=store,
         dispatcher=Dispatcher(store, places, settings, devices),
-        login=Login(users, secret_key(places.data / "key")),
+        login=Login(users, secret_key(places.data / "key"), guests=settings.options.guests),
         receiver=Receiver(float(settings.options.max_stall)),
         lock=lock,
         models=models,

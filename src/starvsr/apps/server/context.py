@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 
 from starvsr.apps.server.dispatcher import Dispatcher
-from starvsr.apps.server.login import COOKIE, Login
+from starvsr.apps.server.login import COOKIE, TOKEN_SECONDS, Login
 from starvsr.apps.server.places import Places
 from starvsr.apps.server.receiving import Receiver
 from starvsr.apps.server.settings import ServerSettings
@@ -45,6 +45,16 @@ def user_of(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     given = token if scheme.lower() == "bearer" else request.cookies.get(COOKIE)
     return context_of(request).login.user(given)
+
+
+def remember(response: Response, token: str, request: Request, server: Context) -> None:
+    """Have a browser keep a token. In a frame of another site it needs a cookie that such frames may have."""
+    framed = bool(server.settings.frames)
+    words = [f"{COOKIE}={token}", "Path=/", f"Max-Age={TOKEN_SECONDS}", "HttpOnly"]
+    words.append("SameSite=None; Secure; Partitioned" if framed else "SameSite=strict")
+    if request.url.scheme == "https" and not framed:
+        words.append("Secure")
+    response.headers.append("set-cookie", "; ".join(words))
 
 
 Server = Annotated[Context, Depends(context_of)]

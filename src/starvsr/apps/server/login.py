@@ -27,6 +27,7 @@ TOKEN_SECONDS = 7 * 24 * 3600
 _COST = (1 << 14, 8, 1)
 _LARGEST_COST = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_GUEST = re.compile(r"guest-[0-9a-f]{24}")
 _LEAST_LENGTH, _MOST_LENGTH = 8, 1024
 _MOST_FAILURES, _WINDOW = 10, 60.0
 
@@ -122,10 +123,11 @@ class Login:
     Args:
         users: The hash of each user; None: no login, and all requests are of one user.
         key: Signs tokens.
+        guests: Without users: each browser or program that asks becomes a user of its own.
     """
 
-    def __init__(self, users: dict[str, str] | None, key: bytes) -> None:
-        self._users, self._key = users, key
+    def __init__(self, users: dict[str, str] | None, key: bytes, *, guests: bool = False) -> None:
+        self._users, self._key, self.takes_guests = users, key, guests and users is None
         self._failures: dict[str, list[float]] = {}
         self._lock = threading.Lock()
         self._no_one = hash_password(secrets.token_hex(16))
@@ -162,11 +164,12 @@ class Login:
         Raises:
             RefusedError: It is missing, wrong, or too old.
         """
-        if self._users is None:
+        if self._users is None and not self.takes_guests:
             return LOCAL_USER
         name, _, rest = (token or "").partition("|")
         expiry = rest.partition("|")[0]
-        is_fresh = name in self._users and expiry.isdecimal() and len(expiry) < 12 and int(expiry) > time.time()
+        is_known = bool(_GUEST.fullmatch(name)) if self._users is None else name in self._users
+        is_fresh = is_known and expiry.isdecimal() and len(expiry) < 12 and int(expiry) > time.time()
         if is_fresh and hmac.compare_digest(self._signed(name, int(expiry)).encode(), (token or "").encode()):
             return name
         raise RefusedError(
@@ -178,11 +181,15 @@ class Login:
             {"WWW-Authenticate": "Bearer"},
         )
 
+    def guest_token(self) -> str:
+        """Return a token for a new guest."""
+        return self._signed(f"guest-{secrets.token_hex(12)}", int(time.time()) + TOKEN_SECONDS)
+
     def _signed(self, name: str, expiry: int) -> str:
         """A token; a changed password makes it worthless."""
-        assert self._users is not None
         text = f"{name}|{expiry}"
-        digest = hmac.new(self._key, f"{text}|{self._users[name]}".encode(), hashlib.sha256).hexdigest()
+        secret = "guest" if self._users is None else self._users[name]
+        digest = hmac.new(self._key, f"{text}|{secret}".encode(), hashlib.sha256).hexdigest()
         return f"{text}|{digest}"
 
     def _refuse_guessing(self, address: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from starvsr.apps.server.context import Server, User
+from starvsr.apps.server.context import Server, User, remember
 from starvsr.apps.server.fields import fields_for
-from starvsr.apps.server.login import COOKIE, LOCAL_USER, TOKEN_SECONDS
+from starvsr.apps.server.login import COOKIE, LOCAL_USER
 from starvsr.apps.server.places import allowed_files
 from starvsr.apps.server.records import WAITING
 from starvsr.apps.server.views import FieldView, LoginRequest, LoginView, ModelView, ServerView, field_view
@@ -52,20 +52,16 @@ def files(server: Server, user: User) -> list[str]:
 
 @router.post("/login")
 def login(body: LoginRequest, request: Request, response: Response, server: Server) -> LoginView:
-    """Get a token for a name and a password."""
-    if not server.login.is_needed:
+    """Get a token for a name and a password; where guests are taken, for any."""
+    if server.login.takes_guests:
+        token = server.login.guest_token()
+    elif not server.login.is_needed:
         return LoginView(token="", user=LOCAL_USER)
-    address = request.client.host if request.client else ""
-    token = server.login.token(body.name, body.password, address)
-    response.set_cookie(
-        COOKIE,
-        token,
-        max_age=TOKEN_SECONDS,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
-    return LoginView(token=token, user=body.name)
+    else:
+        address = request.client.host if request.client else ""
+        token = server.login.token(body.name, body.password, address)
+    remember(response, token, request, server)
+    return LoginView(token=token, user=server.login.user(token))
 
 
 @router.post("/logout", status_code=204)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ from starvsr.options.info import option
 from starvsr.options.job import check_values
 
 _ACCESS, _WORK, _SPACE = "Access", "Work", "Limits"
+_SITE = re.compile(r"https?://[A-Za-z0-9.*-]+(:[0-9]+)?")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -32,10 +34,22 @@ class ServerOptions:
         "text",
     )
     port: int = option(7860, "Port to listen on; 0 takes a free one.", _ACCESS, "int", minimum=0, maximum=65535)
-    page: bool = option(True, "Serve the page for browsers beside the API (extra `page`).", _ACCESS, "flag")
+    page: bool = option(True, "Serve a page for browsers beside the API; needs the extra `page`.", _ACCESS, "flag")
     allowed_hosts: str | None = option(
         None,
         "Names under which browsers may reach the server beside its addresses, separated by commas.",
+        _ACCESS,
+        "text",
+    )
+    guests: bool = option(
+        False,
+        "Without a login, make each browser a user of its own: for a server that anyone may use.",
+        _ACCESS,
+        "flag",
+    )
+    framed_by: str | None = option(
+        None,
+        "Sites that may show the page in a frame, such as https://example.org, separated by commas.",
         _ACCESS,
         "text",
     )
@@ -131,16 +145,26 @@ class ServerSettings:
                 raise OptionError(f"--folder {folder}: there is no such folder")
             if names.count(folder.resolve().name) > 1 or not folder.resolve().name:
                 raise OptionError(f"--folder {folder}: its name stands for it, so it needs one of its own")
-        if self.password_file is None and self.options.host not in LOOPBACK:
+        for site in self.frames:
+            if not _SITE.fullmatch(site):
+                raise OptionError(f"--framed-by {site}: give addresses like https://example.org")
+        if self.options.guests and self.password_file is not None:
+            raise OptionError("--guests and --password-file exclude each other: leave one out")
+        if self.password_file is None and not self.options.guests and self.options.host not in LOOPBACK:
             raise OptionError(
                 f"--host {self.options.host} lets others reach the server, who could then use it freely: give "
-                "--password-file (`starvsr serve --password-file FILE --set-password NAME` makes one)"
+                "--password-file (`starvsr serve --password-file FILE --set-password NAME` makes one), or --guests"
             )
 
     @property
     def roots(self) -> dict[str, Path]:
         """The allowed folders by name."""
         return {folder.resolve().name: folder.resolve() for folder in self.folders}
+
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """Sites that may show the page in a frame."""
+        return tuple(filter(None, (word.strip() for word in (self.options.framed_by or "").split(","))))
 
     @property
     def hosts(self) -> tuple[str, ...]:

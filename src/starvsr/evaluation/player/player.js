@@ -223,7 +223,11 @@
       if (leader) {
         leader.addEventListener("loadeddata", () => { if (isOwn()) this.show(this.frame); });
         leader.addEventListener("play", () => { if (isOwn()) this.playButton.textContent = "Pause"; });
-        leader.addEventListener("pause", () => { if (isOwn()) this.playButton.textContent = "Play"; });
+        leader.addEventListener("pause", () => {
+          if (!isOwn()) return;
+          this.playButton.textContent = "Play";
+          this.show(this.frame);  // both sides at the very frame
+        });
       }
       this.playButton.textContent = "Play";
       this.playButton.hidden = !leader;

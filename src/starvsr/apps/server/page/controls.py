@@ -14,7 +14,8 @@ DEFAULT = "default"
 """What a menu shows for an option that is left to the model or the encoder."""
 
 BASIC = ("model", "scale", "detail")
-FURTHER = ("crf", "start", "duration")
+RANGE = ("start", "duration")
+_SHOWN = frozenset({*BASIC, *RANGE, "crf"})
 _LABELS = {"crf": "Quality (CRF)", "start": "From", "duration": "Length"}
 
 
@@ -61,6 +62,6 @@ def further_groups(fields: Sequence[Field]) -> dict[str, list[Field]]:
     """Return the fields that are not among the basic ones, by heading, in their order."""
     groups: dict[str, list[Field]] = {}
     for field in fields:
-        if field.name not in BASIC + FURTHER:
+        if field.name not in _SHOWN:
             groups.setdefault(field.group, []).append(field)
     return groups

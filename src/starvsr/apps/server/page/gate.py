@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -40,13 +41,14 @@ class Files:
         await self._app(_stripped(scope, scope["path"]), _no_body(), send)
 
 
-async def document(app: ASGIApp, request: Request, head: str) -> Response:
+async def document(app: ASGIApp, request: Request, head: str, frames: Sequence[str]) -> Response:
     """Return Gradio's page with our head, and with a policy under which it runs the scripts of this server alone.
 
     Args:
         app: The Gradio application.
         request: For the page.
         head: HTML for the end of its head.
+        frames: Sites that may show it in a frame.
     """
     scope = _stripped(dict(request.scope), "/")
     scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]
@@ -65,14 +67,15 @@ async def document(app: ASGIApp, request: Request, head: str) -> Response:
     nonce = secrets.token_urlsafe(16)
     text = _MANIFEST.sub("", _METAS.sub("", body.decode()))
     text = text.replace("</head>", f"{head}</head>", 1)
-    return page(text, nonce)
+    return page(text, nonce, frames)
 
 
-def page(text: str, nonce: str) -> Response:
+def page(text: str, nonce: str, frames: Sequence[str] = ()) -> Response:
     """Return HTML whose script elements are allowed to run, and no others."""
+    allowed = " ".join(["'self'", *frames])
     policy = (
         "default-src 'none'; base-uri 'self'; connect-src 'self'; font-src 'self' data:; form-action 'self'; "
-        "frame-ancestors 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+        f"frame-ancestors {allowed}; img-src 'self' data: blob:; media-src 'self' blob:; "
         f"script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; worker-src 'none'"
     )
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from starvsr.apps.server.fields import Field
-from starvsr.apps.server.page.controls import BASIC, FURTHER, container_control, control, further_groups
+from starvsr.apps.server.page.controls import BASIC, RANGE, container_control, control, further_groups
 
 _FONT = ["system-ui", "sans-serif"]
 _MONO = ["ui-monospace", "monospace"]
@@ -26,9 +26,9 @@ def make_blocks(fields: Sequence[Field]) -> gr.Blocks:
                     gr.Markdown("## Settings")
                     _rows([by_name[name] for name in BASIC if name in by_name])
                     with gr.Row():
-                        for name in FURTHER:
-                            control(by_name[name])
+                        control(by_name["crf"])
                         container_control()
+                    _rows([by_name[name] for name in RANGE])
                     _place("more")
                     with gr.Column(elem_id="further"):
                         for group, members in further_groups(fields).items():

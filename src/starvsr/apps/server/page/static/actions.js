@@ -7,7 +7,7 @@ const WAIT = 500;
 export class Actions {
   // previewed(job), started(job): called with a finished preview, and with a job that was queued.
   constructor(place, settings, { previewed, started }) {
-    Object.assign(this, { settings, previewed, started, source: null, preview: null });
+    Object.assign(this, { settings, previewed, started, source: null, preview: null, looked: null });
     this.facts = make("dl", { class: "facts", id: "facts", "aria-label": "What it takes" });
     this.at = make("input", { type: "number", min: "0", step: "0.1", id: "preview-at", placeholder: "a third in" });
     this.previewButton = make("button", { type: "button", id: "preview-button", disabled: true }, "Preview 3 frames");
@@ -34,11 +34,21 @@ export class Actions {
     return { ...(upload ? { upload } : { path }), options: this.settings.options(), container: this.settings.container };
   }
 
+  // What a preview tells the time and memory of: all but the share of detail, which costs nothing.
+  get kind() {
+    const { options, ...rest } = this.body;
+    return JSON.stringify({ ...rest, options: { ...options, detail: null } });
+  }
+
   // Ask what the job would take, a moment after the last change.
   update() {
     clearTimeout(this.timer);
     this.asked?.abort();
     this.enable(false);
+    if (this.looked && (!this.source || this.looked.kind !== this.kind)) {
+      this.looked = null;
+      this.told.textContent = "";
+    }
     if (!this.source) {
       this.facts.replaceChildren();
       this.error.textContent = "";
@@ -76,7 +86,7 @@ export class Actions {
     this.show([["Input", input.filter(Boolean).join(", ")],
       ["Result", `${estimate.width}x${estimate.height}, ${estimate.container}`],
       ["Time", estimate.estimated_seconds === null ? "a preview tells" : `about ${time(estimate.estimated_seconds)}`],
-      ["Memory", this.memory ? `about ${bytes(this.memory)}` : "a preview tells"],
+      ["Memory", this.looked ? `about ${bytes(this.looked.memory)}` : "a preview tells"],
       ["Disk", `about ${bytes(estimate.num_bytes)}, ${bytes(estimate.free_bytes)} free${enough}`]]);
   }
 
@@ -95,13 +105,13 @@ export class Actions {
     this.told.textContent = "The preview waits for a worker.";
     this.preview = {};
     this.enable(this.can);
-    const isImage = this.estimate.facts.kind === "image";
+    const isImage = this.estimate.facts.kind === "image", { kind } = this;
     try {
       const job = this.preview = await post("/previews", { ...this.body, at: isImage ? 0 : this.second, count: isImage ? 1 : 3 });
       const done = await this.wait(job.id);
       if (done.state !== "done") throw new Error(done.error ?? `the preview was ${done.state}`);
       const { seconds_per_frame: pace, estimated_seconds: whole, memory } = done.result;
-      this.memory = memory;
+      this.looked = { kind, memory };
       this.told.textContent = `${time(pace)} a frame; the whole takes about ${time(whole)}, and ${bytes(memory)} of memory.`;
       this.previewed(done);
       this.forget(job.id);
