@@ -14,14 +14,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starvsr.apps.server import create_app
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-LIMITS = {
+LIMITS: dict[str, Any] = {
     "max_upload": 200 << 20,  # bytes
     "max_length": 60,  # seconds of a video
     "max_input_pixels": 1280 * 720,
