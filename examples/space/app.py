@@ -3,7 +3,7 @@
 Settings are environment variables, so that a Space needs no change of this file:
 
     STARVSR_USERS   content of a password file (`starvsr serve --password-file users --set-password NAME`): each user
-                    has a login and sees their own jobs alone. Without it all visitors are one user.
+                    has a login and sees their own jobs alone. Without it each browser is a guest of its own.
     STARVSR_DATA    folder for uploads and results (default: starvsr-data); on a Space with storage: /data
     STARVSR_MODELS_OFFERED  models, separated by commas (default: star-small,bicubic)
     HOST, PORT      where to listen (default: 0.0.0.0 on a Space, else 127.0.0.1; 7860)
@@ -14,14 +14,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starvsr.apps.server import create_app
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-LIMITS = {
+LIMITS: dict[str, Any] = {
     "max_upload": 200 << 20,  # bytes
     "max_length": 60,  # seconds of a video
     "max_input_pixels": 1280 * 720,
@@ -49,6 +49,8 @@ def build(environment: Mapping[str, str]) -> FastAPI:
     return create_app(
         data,
         password_file=users,
+        guests=users is None,
+        framed_by="https://huggingface.co" if "SPACE_HOST" in environment else None,
         allowed_hosts=environment.get("SPACE_HOST"),
         models=environment.get("STARVSR_MODELS_OFFERED", "star-small,bicubic"),
         **LIMITS,

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import runpy
 import socket
 import subprocess
 import sys
@@ -30,6 +31,22 @@ def test_its_files_fit_together() -> None:
     assert pinned is not None and front["sdk_version"] == pinned[1]
     (extra,) = re.findall(r"^starvsr\[(\w+)\]$", (SPACE / "requirements.txt").read_text(), re.M)
     assert f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text()
+
+
+def test_without_a_login_each_browser_is_a_guest(tmp_path: Path) -> None:
+    build = runpy.run_path(str(SPACE / "app.py"))["build"]
+    environment = {
+        "STARVSR_DATA": str(tmp_path / "data"),
+        "STARVSR_MODELS_OFFERED": "bicubic",
+        "SPACE_HOST": "a.hf.space",
+    }
+    context = build(environment).state.context
+    try:
+        assert context.settings.options.guests and context.settings.frames == ("https://huggingface.co",)
+        assert "a.hf.space" in context.settings.hosts
+    finally:
+        context.store.close()
+        context.lock.release()
 
 
 @pytest.fixture
@@ -81,7 +98,7 @@ def test_it_starts_from_the_package(address: str, tmp_path: Path) -> None:
         status, text = _status(f"{address}/", host)
         assert status == 200 and "starvsr" in text
     assert _status(f"{address}/", "elsewhere.example")[0] == 403
-    assert _status(f"{address}/api/v1/jobs")[0] == 401
+    assert _status(f"{address}/api/v1/jobs")[0] == 401  # not a guest
     login = {"name": "ada", "password": "a long password"}
     assert _status(f"{address}/api/v1/login", body=login)[0] == 200
     assert (tmp_path / "data" / "users").stat().st_mode & 0o077 == 0

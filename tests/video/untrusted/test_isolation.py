@@ -269,15 +269,15 @@ def test_descriptions_of_wrong_types_are_refused(rich: Path, name: str, value: A
 def test_descriptions_that_make_no_sense_are_refused(tmp_path: Path, name: str, value: Any) -> None:
     path = make_clip(tmp_path / "a.mp4")
     data = {**pack(probe(path)), "files": []}
-    assert parent._info_from(data, path, Limits()) == probe(path)
+    assert parent.info_from(data, path, Limits()) == probe(path)
     with pytest.raises((WireError, ValueError)):
-        parent._info_from({**data, name: value}, path, Limits())
+        parent.info_from({**data, name: value}, path, Limits())
 
 
 def test_files_come_from_the_folder_and_not_from_the_child(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mp4")
     data = {**pack(probe(path)), "files": ["/etc/hostname"], "path": "/etc/hostname"}
-    info = parent._info_from(data, path, Limits())
+    info = parent.info_from(data, path, Limits())
     assert (info.path, info.files) == (path, ())
 
 

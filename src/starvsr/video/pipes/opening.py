@@ -131,13 +131,13 @@ def _open(source: DescriptorReader, limits: Limits) -> Any:
         "max_streams": str(limits.max_streams + 1),
         **decoder_options(limits),
     }
+    container: Any = None
+    problem: Exception | None = None
     with captured_log() as log:
         try:
-            container: Any = av.open(source, "r", options=options, metadata_errors="replace")
-        except (av.error.FFmpegError, OSError, ValueError, UnicodeError) as error:
+            container = av.open(source, "r", options=options, metadata_errors="replace")
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             problem = error
-        else:
-            problem = None
     if problem is not None:
         raise UnreadableInputError(_why_unreadable(source, log, problem)) from None
     try:

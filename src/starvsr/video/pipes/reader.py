@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import av
@@ -133,7 +134,7 @@ class _PipePictures(Pictures):
                     break
                 except av.error.FFmpegError as error:
                     watch.count(began, began_work)
-                    damage.on_packet(packet, error, lambda error=error: reason(error))
+                    damage.on_packet(packet, error, partial(reason, error))
                     continue
                 if not frames or time.monotonic() - began > QUICK:
                     watch.count(began, began_work)
