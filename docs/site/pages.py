@@ -19,6 +19,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "src/starvsr/weights/star-small.md": "star-small.md",
+    "recipes/weights/stablevsr-tiny/README.md": "stablevsr-tiny.md",
 }
 """Files of the repository that are pages, by their path."""
 ELSEWHERE = {"README.md": "index.md"}
