@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,22 +94,17 @@ def prepare_piped(
 
 
 def open_pipe(source: DescriptorReader, options: UpscaleOptions, *, wants_sound: bool) -> AnyPipeReader:
-    """Open a pipe as the options say."""
+    """Open a pipe as the options say; a decoder in a process of its own hands no sound on."""
+    kind: Callable[..., AnyPipeReader]
     if options.isolate:
         from starvsr.video.untrusted.isolation.piped import IsolatedPipeReader
 
-        return IsolatedPipeReader(
-            source,
-            start=options.start,
-            duration=options.duration,
-            deinterlace=options.deinterlace,
-            on_corrupt=options.on_corrupt,
-            frame_rate=options.frame_rate,
-            limits=options.limits,
-        )
-    from starvsr.video.pipes.reader import PipeReader
+        kind = IsolatedPipeReader
+    else:
+        from starvsr.video.pipes.reader import PipeReader
 
-    return PipeReader(
+        kind = partial(PipeReader, wants_sound=wants_sound)
+    return kind(
         source,
         start=options.start,
         duration=options.duration,
@@ -116,7 +112,6 @@ def open_pipe(source: DescriptorReader, options: UpscaleOptions, *, wants_sound:
         on_corrupt=options.on_corrupt,
         frame_rate=options.frame_rate,
         limits=options.limits,
-        wants_sound=wants_sound,
     )
 
 
