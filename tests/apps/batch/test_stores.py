@@ -118,7 +118,7 @@ def proxy() -> Iterator[FlakyProxy]:
     patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     patch.setenv("AWS_MAX_ATTEMPTS", "1")
-    patch.setattr("starvsr.apps.batch.locations.FIRST_PAUSE", 0.01)
+    patch.setattr("starvsr.apps.batch.store.FIRST_PAUSE", 0.01)
     import s3fs
 
     s3fs.S3FileSystem.clear_instance_cache()
