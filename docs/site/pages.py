@@ -24,6 +24,8 @@ PAGES = {
 """Files of the repository that are pages, by their path."""
 ELSEWHERE = {"README.md": "index.md"}
 """Files of the repository that a page stands for."""
+_PROGRAMS = (".py", ".vpy")
+"""Endings of examples: Python, and scripts of VapourSynth."""
 _LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)
 _ADDRESS = re.compile(r"[a-z]+:", re.I)
@@ -72,7 +74,7 @@ def site_link(link: str, folder: PurePosixPath) -> str:
         return path.removeprefix("docs/") + behind
     if path == "examples":
         return "examples.md"
-    if path.startswith("examples/") and path.endswith(".py"):
+    if path.startswith("examples/") and path.endswith(_PROGRAMS):
         return f"examples.md#{PurePosixPath(path).stem.replace('_', '-')}"
     return link
 
@@ -90,7 +92,7 @@ def _normal(path: PurePosixPath) -> str:
 def examples_page() -> str:
     """Make the page with the source of all examples."""
     lines = ["# Examples", "", "Short programs to start from, in the folder `examples` of the repository."]
-    for path in sorted((ROOT / "examples").glob("*.py")):
+    for path in sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in _PROGRAMS):
         text = path.read_text(encoding="utf-8").rstrip()
         title = path.stem.replace("_", "-")
         lines += ["", f"## {path.stem.replace('_', ' ').capitalize()} {{ #{title} }}", "", f"`examples/{path.name}`"]

@@ -224,8 +224,10 @@ def test_standard_input_into_a_file(y4m: bytes, tmp_path: Path, capsys) -> None:
         (("{clip}", "-o", "-", "--pixel-format", "yuv410p"), 1, "choose one of yuv420p"),
     ],
 )
-def test_words_that_make_no_sense(words: tuple[str, ...], code: int, told: str, clip: Path, one_line, tmp_path) -> None:
-    os.chdir(tmp_path)
+def test_words_that_make_no_sense(
+    words: tuple[str, ...], code: int, told: str, clip: Path, one_line, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     found, said = one_line("upscale", *(word.format(clip=clip) for word in words))
     assert found == code and told in said
     assert not list(tmp_path.iterdir())

@@ -63,7 +63,8 @@ def test_links_that_lead_nowhere_fail_the_build(tmp_path: Path) -> None:
     config = re.sub(r"^  - mkdocstrings:.*?(?=^\w)", "", config, flags=re.M | re.S)
     shutil.copytree(ROOT / "docs" / "site", tmp_path / "docs" / "site", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "mkdocs.yml").write_text(config)
-    for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "src/starvsr/weights/star-small.md"):
+    cards = ("src/starvsr/weights/star-small.md", "recipes/weights/stablevsr-tiny/README.md")
+    for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", *cards):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(
             "# Title\n\nSee [the page](docs/index.md#here).\n" if "/" not in name else "# Title\n"

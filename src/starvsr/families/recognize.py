@@ -63,7 +63,8 @@ def entry_of_model_folder(folder: Path) -> Entry | None:
         folder: As `starvsr models convert`, a training run or diffusers writes it.
 
     Returns:
-        The model, or the first of those that share the class; None without an index.
+        The model, or the first of those that share the class; None without an index, and for a folder of another
+        model in which weights lie as the authors of one of ours publish them (LoRA beside CogVideoX).
 
     Raises:
         WeightsError: The folder is of a model that cannot be written as one.
@@ -73,6 +74,8 @@ def entry_of_model_folder(folder: Path) -> Entry | None:
         return None
     usable = [entry for entry in MODELS.values() if entry.folder is not None]
     found = [each for each in usable if each.folder_class == pipeline and name in (each.name, None)]
+    if not found and _released_as(folder):
+        return None
     if not found:
         names = " or ".join(each.name for each in usable)
         raise WeightsError(f"{folder} is a model folder of {name or pipeline}: only {names} can be written as a folder")

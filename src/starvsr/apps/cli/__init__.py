@@ -22,7 +22,7 @@ _COMMANDS = {
     "evaluate": ("evaluate_command:evaluate", "Score results and write a report."),
     "benchmark": ("benchmark_command:benchmark", "Run models on a data set and print the table of their scores."),
     "tune": ("tune_command:tune", "Try models and settings on a few seconds of a clip."),
-    "serve": ("serve_command:serve", "Serve an HTTP API with a queue of jobs."),
+    "serve": ("serve_command:serve", "Serve a page and an HTTP API with a queue of jobs."),
     "jobs": ("jobs_command:jobs", "Show, resume or remove interrupted jobs."),
     "models": ("models_command:models", "Show the models and look after their weights."),
     "train": ("train_command:train", "Train a model by a recipe."),

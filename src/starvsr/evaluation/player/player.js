@@ -87,6 +87,7 @@
     get isReady() { return this.frames[0] !== null && (this.frames[1] !== null || this.failed[1]); }
     get sides() { return this.failed[1] ? [0] : [0, 1]; }
     keep(side, one, time) {
+      if (!one.videoWidth) return;  // closed, or nothing presented yet
       const frame = this.frames[side] ??= { picture: document.createElement("canvas"), time: 0 };
       if (frame.picture.width !== one.videoWidth) frame.picture.width = one.videoWidth;
       if (frame.picture.height !== one.videoHeight) frame.picture.height = one.videoHeight;

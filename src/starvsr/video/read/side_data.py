@@ -21,6 +21,7 @@ Turn = tuple[int, int, int, int]
 """(a, b, c, d): the stored pixel (x, y) is shown at (a x + c y, b x + d y)."""
 
 IDENTITY: Turn = (1, 0, 0, 1)
+_BT470BG = 5  # the matrix of JPEG and TIFF
 # FFmpeg counts counter-clockwise
 _BY_ROTATION = {0: (1, 0, 0, 1), -90: (0, 1, -1, 0), 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}
 LOST_SIDE_DATA = {
@@ -149,9 +150,14 @@ def color_tags(frame: Any, context: Any) -> ColorTags:
             mastering, _ = _mastering(bytes(data))
         elif data.type.name == _LIGHT_KIND:
             light = _light(bytes(data))
+    matrix, range_ = int(frame.colorspace), int(frame.color_range)
+    if frame.format.name.startswith("yuvj"):
+        range_ = FULL
+    elif context.name == "tiff" and frame.format.name.startswith("yuv"):  # the format's own default, untagged
+        matrix, range_ = _BT470BG, FULL
     return ColorTags(
-        matrix=int(frame.colorspace),
-        range=FULL if frame.format.name.startswith("yuvj") else int(frame.color_range),
+        matrix=matrix,
+        range=range_,
         primaries=int(getattr(frame, "color_primaries", context.color_primaries)),
         transfer=int(getattr(frame, "color_trc", context.color_trc)),
         mastering=mastering,
