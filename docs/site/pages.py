@@ -92,7 +92,7 @@ def _normal(path: PurePosixPath) -> str:
 def examples_page() -> str:
     """Make the page with the source of all examples."""
     lines = ["# Examples", "", "Short programs to start from, in the folder `examples` of the repository."]
-    for path in sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in _PROGRAMS):
+    for path in sorted((ROOT / "examples").glob("*.*py")):
         text = path.read_text(encoding="utf-8").rstrip()
         title = path.stem.replace("_", "-")
         lines += ["", f"## {path.stem.replace('_', ' ').capitalize()} {{ #{title} }}", "", f"`examples/{path.name}`"]
