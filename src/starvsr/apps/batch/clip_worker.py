@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import socket
 import threading
@@ -51,6 +52,10 @@ _LOCK_PATIENCE = 30.0  # seconds that the worker of a driver that was killed is 
 _FINAL = (OptionError, OutputExistsError)  # trying again changes nothing
 
 
+_NEEDED = ("starvsr.api", "starvsr.engine.render", "starvsr.families.loading", "starvsr.jobs.shares", "starvsr.video")
+"""What an order takes seconds to import, imported before the first one comes; the driver does without."""
+
+
 class ClipWorker:
     """Does orders one after the other; progress and stopping may be asked for from other threads.
 
@@ -66,6 +71,8 @@ class ClipWorker:
         self._lock = threading.Lock()
         self._progress: dict[str, Any] = {}
         self._is_stopping = False
+        for module in _NEEDED:
+            importlib.import_module(module)
 
     def do(self, order: dict[str, Any]) -> dict[str, Any]:
         """Do an order; every error becomes a reply."""
