@@ -131,7 +131,8 @@ def simulate(num_clips: int, folder: Path, *, kinds: int = 20) -> Outcome:
     outcome.seconds = round(time.monotonic() - began, 1)
     outcome.exit_status = last.process.returncode
     assert last.process.stdout is not None
-    outcome.last_line = last.process.stdout.read().decode().strip()
+    told = last.process.stdout.read().decode().strip()
+    outcome.last_line = told.rpartition("\n")[2]  # Ray may tell of dead nodes before it
     _judge_records(destination, kind_of, damaged, expected, outcome)
     _judge_notes(notes, outcome)
     return outcome
