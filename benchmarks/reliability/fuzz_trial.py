@@ -45,6 +45,7 @@ class Trial:
         for name in ("TMPDIR", "HOME", "XDG_CACHE_HOME"):
             os.environ[name] = str(self._folder / "elsewhere")
         tempfile.tempdir = None
+        sys.dont_write_bytecode = True  # modules that were not compiled before are no finding
         self._said = os.open(folder / "said", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.dup2(self._said, 1)
         os.dup2(self._said, 2)
