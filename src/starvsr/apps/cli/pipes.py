@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 STREAM = "-"
 CONTAINERS = ("y4m", "nut")
 _BUFFER = 1 << 20
+_SPOOLED = ".starvsr-input"
+"""End of the name of a file that holds standard input: nobody else's, since it is written over and removed."""
 
 
 def check_words(inputs: Sequence[str], out: str | None, container: str | None, *, dry_run: bool, report: bool) -> None:
@@ -144,7 +146,7 @@ def spooled(out: str) -> Iterator[str]:
     from starvsr.video.pipes.descriptor import STANDARD_INPUT
     from starvsr.video.write.publish import as_output_error
 
-    place = Path(f"{out.rstrip('/' + os.sep)}.input")
+    place = Path(f"{out.rstrip('/' + os.sep)}{_SPOOLED}")
     try:
         with open(0, "rb", buffering=0, closefd=False) as source, place.open("wb") as target:
             shutil.copyfileobj(source, target, _BUFFER)
