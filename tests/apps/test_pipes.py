@@ -210,6 +210,15 @@ def test_standard_input_into_a_file(y4m: bytes, tmp_path: Path, capsys) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mkv", "b.mkv", "in.y4m"]
 
 
+def test_images_of_two_sizes_are_refused_before_the_first_frame(tmp_path: Path, capsys) -> None:
+    for size, first, count in (("24x16", 0, 30), ("32x16", 30, 1)):
+        words = ("-frames:v", str(count), "-start_number", str(first), tmp_path / "%02d.png")
+        ffmpeg("-f", "lavfi", "-i", f"testsrc2=size={size}", *words)
+    piped = run_piped_command(["upscale", tmp_path, "-o", "-", "--segment", "2", *QUICK], b"", capsys)
+    assert piped.code == 1 and not piped.out
+    assert "30.png: 32x16, but the first image is 24x16" in piped.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [

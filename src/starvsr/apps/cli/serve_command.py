@@ -35,7 +35,8 @@ def _serve(settings: ServerSettings) -> None:
         from starvsr.apps.server.serving import serve as run
     except ModuleNotFoundError as error:
         raise OptionError(
-            f"the server needs {error.name}, which is not installed: pip install 'starvsr[server]'"
+            f"the server needs {error.name}, which is not installed: pip install 'starvsr[page]', or 'starvsr[server]' "
+            "for the API alone"
         ) from None
 
     def ready(address: str) -> None:

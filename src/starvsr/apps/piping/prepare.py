@@ -13,7 +13,7 @@ from starvsr.errors import OptionError
 from starvsr.families.loading import load_for
 from starvsr.families.options import UpscaleOptions, default_of
 from starvsr.jobs.executors import first_device, worker_devices
-from starvsr.jobs.inputs import open_reader, probe_input, refuse_unused
+from starvsr.jobs.inputs import open_reader, probe_input, refuse_sizes, refuse_unused
 from starvsr.jobs.outputs import size_of
 from starvsr.jobs.prompts.request import Prompts, source_told
 from starvsr.options import flag_name
@@ -81,6 +81,7 @@ def prepare_piped(
     if isinstance(source, Path):
         info = probe_input(source, options)
         refuse_unused(info, options)
+        refuse_sizes(info, options)
         prompt = Prompts().for_job(source, info, OUT, options, upscaler)
         return _planned(info, container, options, upscaler, prompt, note, None)
     _refuse(_NO_TEXT, options, "needs the name of a file, which a pipe has not: give --prompt")
