@@ -42,6 +42,11 @@ class DataConfig:
     gray_probability: float = 0.0
     """Share of clips that are turned gray before they are degraded."""
     video_probability: float = 0.5
+    video_reduction: float = 2.0
+    """Largest number of video pixels per ground-truth pixel, along each side; half of the cuts are at full size. The
+    more, the sharper the ground truth; `gt_size` limits it to what the clip has."""
+    photo_reduction: float = 1.4
+    """Largest number of photo pixels per ground-truth pixel, along each side, drawn evenly from 1."""
     num_frames: int = 5
     lq_crop: int = 48
     """Side of a low-quality crop."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 
 from starvsr.data.clips import ClipSource, DegradedClips, StoredPairs
+from starvsr.data.motion import MotionRanges
 from starvsr.data.pool import SampleStream
 from starvsr.data.synthetic import SharpSource
+from starvsr.errors import DataError
 from starvsr.training.config import TrainConfig
 from starvsr.training.distributed import Processes
 
@@ -41,12 +43,19 @@ def _clips(config: TrainConfig, *, print_notes: bool) -> ClipSource:
     sizes = {"clip_frames": data.clip_frames, "gt_size": data.gt_size}
     if data.pairs:
         return StoredPairs(data.pairs, data.cache, seed=config.seed, leave_out=data.leave_out, **sizes)
+    for name in ("video_reduction", "photo_reduction"):
+        if getattr(data, name) < 1:
+            raise DataError(
+                f"recipe key data.{name} must be at least 1, not {getattr(data, name)}: below it the ground truth "
+                "would be enlarged, and soft"
+            )
     source = SharpSource(
         data.videos or None,
         data.photos or None,
         data.cache,
         manifest=data.manifest or None,
         video_probability=data.video_probability,
+        motion=MotionRanges(photo_reduction=(1.0, data.photo_reduction), video_reduction=data.video_reduction),
         captions=data.captions or None,
     )
     for note in source.notes if print_notes else ():
