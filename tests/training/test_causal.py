@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from starvsr.data.pool import Batch
-from starvsr.errors import DataError, OptionError
+from starvsr.errors import DataError, OptionError, WeightsError
 from starvsr.families.causal_sr.pipeline import chosen_tensors
 from starvsr.families.causal_sr.spec import CAUSAL_SR, CausalSRSpec
 from starvsr.models.causal_sr import CausalSR
@@ -122,6 +122,31 @@ def test_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     whole, parts = (torch.load(tmp_path / name / "step-00000006.pt") for name in ("whole", "parts"))
     for name, value in whole["network"].items():
         assert torch.equal(value, parts["network"][name]), name
+
+
+def test_a_wider_run_begins_with_narrow_weights(tmp_path: Path) -> None:
+    short = dataclasses.replace(STAGE, steps=2)
+    Trainer(recipe(tmp_path, short), tmp_path / "narrow").run()
+    file = export(tmp_path / "narrow")
+    narrow = CausalSR(with_changes(CAUSAL_SR.network, SIZES))
+    load_weights(narrow, file)
+    wider = {**SIZES, "width": 12, "num_blocks": 3}
+    config = dataclasses.replace(recipe(tmp_path, short), network=wider)
+    trainer = Trainer(config, tmp_path / "wide", start_from=file)
+    clip = torch.rand(1, 3, 3, 12, 14, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    wanted = narrow(clip)
+    assert (trainer.network(clip) - wanted).abs().max() < 1e-5
+    trainer.run()
+    assert (trainer.network(clip) - wanted).abs().max() > 1e-4
+    begun = json.loads((tmp_path / "wide" / "log.jsonl").read_text().splitlines()[0])
+    assert begun["widened"] == {"width": [8, 12], "num_blocks": [2, 3]}
+    load_weights(CausalSR(with_changes(CAUSAL_SR.network, wider)), export(tmp_path / "wide"))
+
+    again = Trainer(recipe(tmp_path, short), tmp_path / "again", start_from=file)  # of the same size: as they are
+    again.run()
+    assert "widened" not in (tmp_path / "again" / "log.jsonl").read_text()
+    with pytest.raises(WeightsError, match="width 8 to 4"):
+        Trainer(dataclasses.replace(config, network={**SIZES, "width": 4}), tmp_path / "other", start_from=file)
 
 
 def test_autocast_changes_little_and_results_are_float32(tmp_path: Path) -> None:

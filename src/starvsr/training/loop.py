@@ -173,9 +173,9 @@ class Trainer:
         self.records.close()
 
     def _origin(self) -> dict[str, Any]:
-        start = self.model.start
+        start, grown = self.model.start, self.model.grown
         if start is None or start.path is None:
-            return {}
+            return {"widened": {name: list(sizes) for name, sizes in grown.items()}} if grown else {}
         return {"from": start.path.name, "sha256": start.digest, "new_tensors": len(start.new)}
 
     def _num_parameters(self) -> int:

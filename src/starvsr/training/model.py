@@ -59,6 +59,8 @@ class TrainingModel(ABC):
     """Type the network computes in; codec and losses stay in float32, where bfloat16 drowns fine differences."""
     start: Start | None = None
     """What it began with, where what never trains stays in that file and is left out of checkpoints."""
+    grown: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Sizes in which the network is larger than the weights it began with, by name: theirs and its own."""
     reads_ahead: bool = False
     """Whether captions are prepared before the first step (:meth:`read_captions`)."""
     validation_steps: int = 1

@@ -39,7 +39,8 @@ _EXPORT = (
     "--start-from",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Begin with the weights of another run (stablevsr: a folder with what it trains); gates of LIEM may be new.",
+    help="Begin with the weights of another run (stablevsr: a folder with what it trains); gates of LIEM may be new, "
+    "and causal-sr may be wider than its weights.",
 )
 def train(
     recipe: Path,

@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from starvsr.families.causal_sr.pipeline import stored_config
 from starvsr.families.causal_sr.spec import CausalSRSpec
 from starvsr.models.causal_sr import CausalSR
-from starvsr.models.weights import load_weights
+from starvsr.models.causal_sr_widening import changes, widen
+from starvsr.models.weights import build_empty, check_fit, load_weights, read_tensors
 from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.family import TrainingFamily, autocast_of, crop_of
 from starvsr.training.model import Start, TrainingModel
@@ -50,12 +52,11 @@ class CausalSRTraining(TrainingFamily[CausalSRSpec]):
         start_from: Path | None = None,
         begun: Start | None = None,
     ) -> CausalSRModel:
-        """Build the network."""
+        """Build the network; weights to begin with may be of a smaller one, which is widened."""
         torch.manual_seed(config.seed)
         network = self._network(config)
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if start_from is not None:
-            load_weights(network, start_from)
+        grown = {} if start_from is None else self._begin(network, start_from)
         return CausalSRModel(
             name=self.entry.name,
             scale=self.entry.scale,
@@ -63,7 +64,19 @@ class CausalSRTraining(TrainingFamily[CausalSRSpec]):
             parts=CAUSAL_PARTS,
             autocast=autocast_of(config),
             one_step_timestep=self.entry.one_step_timestep,
+            grown=grown,
         )
+
+    def _begin(self, network: CausalSR, path: Path) -> dict[str, tuple[int, int]]:
+        """Fill a network from a file and return the sizes in which it is larger than the file's."""
+        tensors, own = read_tensors(path), network.state_dict()
+        if {name: value.shape for name, value in tensors.items()} == {name: value.shape for name, value in own.items()}:
+            load_weights(network, path)
+            return {}
+        narrow = stored_config(self.entry.network, path)
+        check_fit(build_empty(lambda: CausalSR(narrow)).state_dict(), tensors, path)
+        widen(network, tensors, narrow)
+        return changes(narrow, network.config)
 
     def sketch(self, config: TrainConfig, stage: StageConfig) -> StageSketch:
         """Sketch a stage; nothing is recomputed."""
