@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from starvsr.models.weights import digest, read_tensors
 from starvsr.models.weights.components import COMPONENTS, HubFile
 from starvsr.models.weights.progress import FetchProgress
 from tests.support.hub_server import StandInHub, facts, serve
+from tests.support.stablevsr_folder import write_folder
 
 TINY = StarUNetConfig(
     width=32, multipliers=(1,), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(1.0,), context_dim=24,
@@ -141,6 +143,8 @@ def test_fetch_verify_path_convert(
     told = said("convert", "star-light", "-o", out, "--dtype", "fp16")
     assert len(told) == 8 and f"{out / 'model_index.json'}: this list" in told
     assert {tensor.dtype for tensor in read_tensors(out / "unet").values()} == {torch.float16}
+    networks = [line for line in told if ", from " in line]
+    assert [line.rpartition("): ")[2] for line in networks] == ["star-light-unet", "svd-vae", "sd2-text"]
     said("convert", fetched[0], "-o", tmp_path / "net")
     assert sorted(path.name for path in (tmp_path / "net").iterdir()) == ["model_index.json", "unet"]
     for given in (out, tmp_path / "net"):  # model folders can be written anew
@@ -151,6 +155,33 @@ def test_fetch_verify_path_convert(
         }
         assert json.loads((again / "model_index.json").read_text())["_name"] == ("star-light" if given == out else None)
         assert {tensor.dtype for tensor in read_tensors(again / "unet").values()} == {torch.float32}
+
+
+def test_own_weights_under_the_name_of_a_model_are_told_from_fetched_ones(
+    said: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`convert NAME` takes what lies in STARVSR_MODELS first, and that may be trained."""
+    published = write_folder(tmp_path / "published")
+    own = tmp_path / "own" / "stablevsr"
+    shutil.copytree(published, own)
+    monkeypatch.setenv("STARVSR_MODELS", str(tmp_path / "own"))
+    lines = said("convert", "stablevsr", "-o", tmp_path / "a", "--cache", tmp_path / "cache")
+    marked = [line for line in lines if ".safetensors: " in line]
+    assert len(marked) == 4 and all(line.endswith("your own weights, not known as published ones") for line in marked)
+
+    (own / "controlnet").rename(tmp_path / "trained")  # all parts from the cache but one
+    snapshot = tmp_path / "cache" / "models--claudiom4sir--StableVSR" / "snapshots" / "0"
+    shutil.copytree(published, snapshot)
+    shutil.rmtree(own)
+    (tmp_path / "trained").rename(tmp_path / "own" / "controlnet")
+    lines = said("convert", "stablevsr", "-o", tmp_path / "b", "--cache", tmp_path / "cache")
+    marked = [line.rpartition("): ")[2] for line in lines if ".safetensors: " in line]
+    assert marked == [
+        "stablevsr-unet",
+        "your own weights, not known as published ones",
+        "stablevsr-vae",
+        "stablevsr-text",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_its_model_folder_is_written_and_found_whole(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("starvsr.families.entry._named", lambda reference: list_parts)
-    parts = FRAMES.folder_parts(find_model(FRAMES, places=Places(own, tmp_path / "none")), are_published=True)
+    parts = FRAMES.folder_parts(find_model(FRAMES, places=Places(own, tmp_path / "none")))
     write_folder(parts, tmp_path / "frames", pipeline=FRAMES.folder_class, name="frames")
     nowhere = Places(tmp_path / "none", tmp_path / "none")
     with pytest.raises(WeightsError, match=r"frames-unet, frames-controlnet, .* are not on"):

@@ -78,25 +78,29 @@ class Entry:
             raise OptionError(f"{self.name} cannot be written as an ONNX file")
         _named(self.onnx_writer)(self, weights, path, detail=detail)
 
-    def folder_parts(self, files: ModelFiles, *, are_published: bool = False) -> list[FolderPart]:
+    def folder_parts(self, files: ModelFiles, *, cache: Path | None = None) -> list[FolderPart]:
         """Return the parts of the model folder that `starvsr models convert` writes.
 
         Args:
             files: Where its files lie.
-            are_published: They were found as those of this model, not given by the user.
+            cache: The cache of `huggingface_hub`: what lies there and is published without a digest counts as fetched.
 
         Raises:
             WeightsError: A part is missing, damaged, or not of this model.
         """
         assert self.folder is not None
         parts: list[FolderPart] = _named(self.folder)(self, files)
-        return [replace(part, component=self._only_component(part.role)) for part in parts] if are_published else parts
+        return [self._with_origin(part, cache) for part in parts]
 
-    def _only_component(self, role: str) -> str | None:
+    def _with_origin(self, part: FolderPart, cache: Path | None) -> FolderPart:
+        """Note which published component the tensors of a part are, or that they are the user's own."""
         from starvsr.models.weights.components import get_component
+        from starvsr.models.weights.releases import published_as
 
-        names = self.parts.get(role, ())
-        return get_component(names[0]).name if len(names) == 1 else None
+        if part.source is None:
+            return part
+        found = published_as(part.source, map(get_component, self.parts.get(part.role, ())), cache)
+        return replace(part, component=found, is_own=found is None)
 
     def files_in(self, path: Path) -> ModelFiles:
         """Return its files in a folder, or in a file, as its authors publish them; none in a model folder.

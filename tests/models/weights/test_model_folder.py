@@ -37,11 +37,17 @@ def convert(
     *,
     config: StarUNetConfig,
     name: str | None = None,
-    published: bool = False,
+    published: tuple[str, ...] = (),
     **how: Any,
 ) -> dict[str, str]:
+    """Convert; the parts of some roles as if they were the published ones."""
     entry = dataclasses.replace(STAR_HEAVY if name == "star-heavy" else STAR_LIGHT, unet=config)
-    parts = entry.folder_parts(files, are_published=published)
+    parts = [
+        dataclasses.replace(part, component=get_component(entry.parts[part.role][0]).name, is_own=False)
+        if part.role in published
+        else part
+        for part in entry.folder_parts(files)
+    ]
     return write_folder(parts, out, pipeline=entry.folder_class, name=name, **how)
 
 
@@ -96,7 +102,7 @@ def test_what_is_converted_opens_exactly(
         assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in weights.values())
         assert index["weight_map"].keys() == weights.keys()
     with safe_open(shards[0], framework="pt") as file:
-        assert file.metadata() == {"format": "pt"}
+        assert file.metadata() == {"format": "pt", "origin": "own"}
 
 
 def test_folder_says_what_each_file_is(files: ModelFiles, tmp_path: Path) -> None:
@@ -117,7 +123,7 @@ def test_folder_says_what_each_file_is(files: ModelFiles, tmp_path: Path) -> Non
 def test_parts_of_two_releases_are_refused_with_both_names(files: ModelFiles, tmp_path: Path) -> None:
     light, heavy = tmp_path / "own" / "star-light", tmp_path / "own" / "star-heavy"
     for name, out in (("star-light", light), ("star-heavy", heavy)):
-        convert(files, out, name=name, config=SMALL, published=True, shard_bytes=200_000)
+        convert(files, out, name=name, config=SMALL, published=("unet", "vae"), shard_bytes=200_000)
     places = Places(folder=tmp_path / "own", cache=tmp_path / "none")
     assert find_model(STAR_HEAVY, places=places)["unet"] == heavy / "unet"
     with pytest.raises(
@@ -152,6 +158,31 @@ def test_a_published_file_is_known_by_its_digest(
     convert(files, tmp_path / "model", config=SMALL)
     with pytest.raises(WeightsError, match=refused):
         find_model(STAR_LIGHT, tmp_path / "model", Places(cache=tmp_path))
+
+
+def test_weights_of_ones_own_are_not_said_to_be_published(
+    files: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The VAE has the published digest, the network and the text tower have not, whatever they are called."""
+    vae = get_component("svd-vae")
+    tensors = dataclasses.replace(vae.files[1], size=None, sha256=digest(files["vae"]))
+    known = dataclasses.replace(vae, files=(vae.files[0], tensors))
+    monkeypatch.setattr(components, "COMPONENTS", {**components.COMPONENTS, "svd-vae": known})
+    told = convert(files, tmp_path / "model", name="star-light", config=SMALL)
+    assert told["vae/diffusion_pytorch_model.safetensors"].endswith(": svd-vae")
+    assert _metadata(tmp_path / "model" / "vae") == {"format": "pt", "component": "svd-vae"}
+    for folder, stem in (("unet", "diffusion_pytorch_model"), ("text_encoder", "model")):
+        assert told[f"{folder}/{stem}.safetensors"].endswith("): your own weights, not known as published ones")
+        assert _metadata(tmp_path / "model" / folder) == {"format": "pt", "origin": "own"}
+    again = convert(find_model(STAR_LIGHT, tmp_path / "model"), tmp_path / "again", config=SMALL, dtype=torch.float16)
+    assert again["vae/diffusion_pytorch_model.safetensors"].endswith(": svd-vae")  # converted from it, so still known
+    assert again["unet/diffusion_pytorch_model.safetensors"].endswith(": your own weights, not known as published ones")
+
+
+def _metadata(folder: Path) -> dict[str, str]:
+    (path,) = folder.glob("*.safetensors")
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata())
 
 
 def test_number_type_is_changed_on_request(weights: dict[str, torch.Tensor], files: ModelFiles, tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
     Of a model's NAME come all its parts, of a FILE (.pt or .safetensors) the network alone, and of a FOLDER all that is
     in it: a model folder (with model_index.json, such as a trained one), or one as CogVideo lays it out (with a file
     `latest`). Give the folder that was written to `starvsr upscale --weights`, or put it under the model's name into
-    the folder STARVSR_MODELS.
+    the folder STARVSR_MODELS. Weights that are not known as published ones are marked as your own.
     """
     import torch
 
@@ -189,18 +189,20 @@ def convert(what: str, out: Path, dtype: str, overwrite: bool, folder: Path | No
     from starvsr.models.weights.locate import files_of_folder
     from starvsr.models.weights.model_folder import name_of, write_folder
 
+    places = Places(folder, cache)
     number_type = None if _TYPES[dtype] is None else getattr(torch, str(_TYPES[dtype]))
     with_folder = {name: entry for name, entry in MODELS.items() if entry.folder is not None}
     entry = with_folder.get(what)
     name = None if entry is None else entry.name
     if entry is not None:
-        parts = entry.folder_parts(find_model(entry, places=Places(folder, cache)), are_published=True)
+        parts = entry.folder_parts(find_model(entry, places=places), cache=places.cache_folder())
     elif (entry := entry_of_model_folder(Path(what))) is not None:
         name = name_of(Path(what))
-        parts = entry.folder_parts(files_of_folder(entry, Path(what)))
+        parts = entry.folder_parts(files_of_folder(entry, Path(what)), cache=places.cache_folder())
     elif Path(what).exists():
         entry = entry_with_folder(Path(what))
-        parts = entry.folder_parts(entry.files_in(Path(what)) or {entry.weights_role: Path(what)})
+        files = entry.files_in(Path(what)) or {entry.weights_role: Path(what)}
+        parts = entry.folder_parts(files, cache=places.cache_folder())
     else:
         raise OptionError(f"{what} is neither a file nor a model that is fetched ({', '.join(with_folder)})")
     told = write_folder(parts, out, pipeline=entry.folder_class, name=name, dtype=number_type, overwrite=overwrite)

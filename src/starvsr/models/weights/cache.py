@@ -58,7 +58,7 @@ def locate_file(component: Component, file: HubFile, places: Places | None = Non
         for name in names:
             if (own / name).is_file():
                 return own / name
-    return _in_cache(component, file, places.cache_folder())
+    return in_cache(component, file, places.cache_folder())
 
 
 def locate(component: Component, places: Places | None = None) -> dict[str, Path] | None:
@@ -72,8 +72,8 @@ def store_of(repo: str, cache: Path) -> Path:
     return cache / f"models--{repo.replace('/', '--')}"
 
 
-def _in_cache(component: Component, file: HubFile, cache: Path) -> Path | None:
-    """Look through the snapshots in the cache, the one called `main` first, newest next."""
+def in_cache(component: Component, file: HubFile, cache: Path) -> Path | None:
+    """Return where a file lies in the cache, or None: the snapshot called `main` first, the newest next."""
     for repo in component.repos:
         store = store_of(repo, cache)
         with suppress(OSError):

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from starvsr.errors import OutputExistsError, OutputNotWritableError
 from starvsr.models.weights.digests import known_digest
-from starvsr.models.weights.releases import COMPONENT_KEY, component_of
+from starvsr.models.weights.releases import COMPONENT_KEY, ORIGIN_KEY, OWN
 from starvsr.models.weights.save import save_tensors
 from starvsr.models.weights.tensors import read_tensors
 from starvsr.version import __version__
@@ -51,7 +51,8 @@ class FolderPart:
         config: Its ``config.json``: values, or a file to copy; None for none.
         config_summary: What that is.
         copies: Files to copy and what they are, by the names they get.
-        component: The published component that the tensors are; None asks the source.
+        component: The published component that the tensors are.
+        is_own: The tensors are the user's own: neither digest nor place says that they were published.
     """
 
     role: str
@@ -65,6 +66,7 @@ class FolderPart:
     config_summary: str = ""
     copies: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
     component: str | None = None
+    is_own: bool = False
 
 
 def write_folder(
@@ -174,15 +176,18 @@ class _Writer:
     def _add_tensors(self, part: FolderPart, source: Path) -> None:
         """Write tensors to one file, or to several and an index."""
         tensors = read_tensors(source) if part.tensors is None else part.tensors()
-        component = part.component or component_of(source, may_read=True)
-        metadata = {"format": "pt"} if component is None else {"format": "pt", COMPONENT_KEY: component}
+        metadata = {"format": "pt"}
+        if part.component is not None:
+            metadata[COMPONENT_KEY] = part.component
+        elif part.is_own:
+            metadata[ORIGIN_KEY] = OWN
         shards = plan_shards(tensors, self._dtype, self._limit)
         places: dict[str, str] = {}
         for number, keys in enumerate(shards, 1):
             count = f"-{number:05d}-of-{len(shards):05d}" if len(shards) > 1 else ""
             name = f"{part.stem}{count}.safetensors"
             share = f", part {number} of {len(shards)}" if count else ""
-            self.summaries[f"{part.folder}/{name}"] = f"{part.summary}{_origin(source)}{share}"
+            self.summaries[f"{part.folder}/{name}"] = f"{part.summary}{_origin(part, source)}{share}"
             block = {key: self._as_written(tensors[key]) for key in keys}
             save_tensors(block, self._place(f"{part.folder}/{name}"), metadata)
             places |= dict.fromkeys(keys, name)
@@ -202,9 +207,11 @@ class _Writer:
         return place
 
 
-def _origin(path: Path) -> str:
-    """Say which file tensors came from, by name and digest."""
-    return f", from {path.name} (SHA-256 {known_digest(path)})" if path.is_file() else f", from {path.name}"
+def _origin(part: FolderPart, path: Path) -> str:
+    """Say which file tensors came from, by name and digest, and whether these are published weights."""
+    known = f": {part.component}" if part.component else ": your own weights, not known as published ones"
+    digest = f" (SHA-256 {known_digest(path)})" if path.is_file() else ""
+    return f", from {path.name}{digest}{known if part.component or part.is_own else ''}"
 
 
 @contextmanager

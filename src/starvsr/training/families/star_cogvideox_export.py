@@ -63,6 +63,7 @@ def write_merged(
         tensors=lambda: merged,
         config={**sizes.transformer.to_json(), "_starvsr_version": __version__},
         config_summary="architecture of the transformer",
+        is_own=True,
     )
     fixed = [replace(part, source=None) if part.role == "text" else part for part in fixed_parts(parts.files)]
     write_folder([transformer, *fixed], path, pipeline=spec.folder_class, name=spec.name, overwrite=True)
