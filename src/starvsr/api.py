@@ -213,7 +213,8 @@ def prepare_any(
     **values: Any,
 ) -> UpscaleJob | PhotosJob:
     """Do what `prepare` does, or the same for a folder of photos, each of which is upscaled independently."""
-    from starvsr.jobs.photos import are_photos, prepare_photos
+    from starvsr.jobs.photo_choice import are_photos
+    from starvsr.jobs.photos import prepare_photos
 
     merged = _merge(options, values)
     if are_photos(Path(path), Path(out), merged):

@@ -1,14 +1,12 @@
 """A folder of photos: each is enlarged independently, and all appear together, under the names that they have.
 
-A folder of images is one film when it is meant as one: its images have the same name but for one number, and the same
-size. `--images film` and `--images photos` decide otherwise. Photos may differ in size, depth and transparency.
+Photos may differ in size, depth and transparency.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,27 +16,23 @@ from starvsr.errors import InputError, OptionError, OutputError, StarVsrError
 from starvsr.families.options import UpscaleOptions
 from starvsr.jobs.fingerprint import file_fingerprint
 from starvsr.jobs.folder import JobFolder, job_path
-from starvsr.jobs.inputs import probe_input
 from starvsr.jobs.job import Job
-from starvsr.jobs.journal import Journal, Record, read_journal
+from starvsr.jobs.journal import Journal, read_journal
 from starvsr.jobs.lock import JobLock
 from starvsr.jobs.manifest import differences, plan_of, refuse_changes
 from starvsr.jobs.manifest_file import read_plan, write_plan
-from starvsr.jobs.outputs import check_places, comparison_paths, is_images
-from starvsr.jobs.prompts.captions import ask, kept_answer, prompt_of, question_of
+from starvsr.jobs.outputs import check_places, comparison_paths
+from starvsr.jobs.photo_prompts import PhotoPrompts
 from starvsr.jobs.prompts.find import find_prompts
-from starvsr.jobs.prompts.prompt import Prompt
 from starvsr.jobs.prompts.request import Prompts, are_wanted
-from starvsr.jobs.provenance import provenance_of
+from starvsr.jobs.provenance import provenance_of_photos
 from starvsr.jobs.published import is_published
 from starvsr.jobs.run import run_job
 from starvsr.jobs.state import JobState
-from starvsr.video.patterns import is_pattern
-from starvsr.video.read.images import images_in, sequence_numbers
-from starvsr.video.read.photo_sizes import have_one_size
+from starvsr.video.read.images import images_in
 from starvsr.video.write.file_names import fitting
 from starvsr.video.write.image_names import names_like
-from starvsr.video.write.publish import as_output_error, discard, file_sha256, publish, tree_sha256
+from starvsr.video.write.publish import discard, file_sha256, output_errors, publish, tree_sha256
 
 if TYPE_CHECKING:
     from starvsr.engine.upscaler import Upscaler
@@ -52,41 +46,6 @@ class Prepare(Protocol):
     ) -> Job:
         """Prepare the job; writes nothing."""
         ...
-
-
-def are_photos(path: Path, out: Path, options: UpscaleOptions) -> bool:
-    """Whether an input is a folder of photos, each to be enlarged independently.
-
-    Args:
-        path: The input.
-        out: The output: a film is meant where that is a video or numbered.
-        options: ``images`` decides; with "auto" the names and the sizes do.
-
-    Raises:
-        OptionError: Photos were asked for, and they cannot become this output, or a part of time was asked for.
-    """
-    is_folder_output = is_images(out) and not is_pattern(out) and not out.suffix
-    is_timed = options.start is not None or options.duration is not None
-    if options.images == "photos":
-        _refuse_film_options(path, out, is_folder_output, is_timed)
-        return True
-    if options.images == "film" or not os.path.isdir(path) or not is_folder_output or is_timed:
-        return False
-    files = images_in(path)
-    if not files:
-        return False
-    return sequence_numbers(files) is None or not (options.isolate or have_one_size(files))
-
-
-def _refuse_film_options(path: Path, out: Path, is_folder_output: bool, is_timed: bool) -> None:
-    if not os.path.isdir(path):
-        raise OptionError(f"{path}: no folder of images: leave out --images photos")
-    if not is_folder_output:
-        raise OptionError(
-            f"{out}: photos become a folder of photos: give the name of one, or leave out --images photos"
-        )
-    if is_timed:
-        raise OptionError("--start and --duration have no use for photos, which have no times: leave them out")
 
 
 @dataclass(frozen=True)
@@ -125,11 +84,11 @@ class PhotosJob:
             StarVsrError: what, why and what next; nothing is left under the output's name, what is finished is kept.
         """
         folder = self.folder
-        with _output_errors(self.out):
+        with output_errors(self.out):
             folder.create()
             lock = JobLock(folder.lock)
         try:
-            with _output_errors(self.out):
+            with output_errors(self.out):
                 result = _Photos(self, folder).run(on_progress, cancel or CancelToken())
             if not folder.remove(lock):
                 told = f"{folder.path} could not be removed, nothing in it is needed: remove it"
@@ -204,14 +163,6 @@ def _each(options: UpscaleOptions) -> UpscaleOptions:
     return replace(options, images="auto", on_error="stop", restart=True, overwrite=True)
 
 
-@contextlib.contextmanager
-def _output_errors(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise as_output_error(out, error) from None
-
-
 class _Photos:
     """The photos of a job in hand."""
 
@@ -220,8 +171,6 @@ class _Photos:
         self._folder = folder
         self._made = folder.photos
         self._notes: list[str] = []
-        self._captions: list[Record] = []
-        self._are_prompts_wanted = are_wanted(job.options, job.upscaler)
         self._largest = (0, 0)
 
     def run(self, on_progress: ProgressCallback | None, cancel: CancelToken) -> UpscaleResult:
@@ -236,12 +185,13 @@ class _Photos:
         names = names_like(job.files, job.out)
         with Journal(folder.journal) as journal:
             state = JobState(journal.records)
-            self._captions = state.captions
-            done = self._kept(state.photos, dict(zip(names, job.files, strict=True)))
+            wanted = are_wanted(job.options, job.upscaler)
+            prompts = PhotoPrompts(job.prompts, job.options, wanted, state.captions)
+            done = self._kept(state.photos, dict(zip(names, job.files, strict=True)), prompts)
             tracker.keep(len(done))
             for file, name in zip(job.files, names, strict=True):
                 if name not in done:
-                    self._do(file, name, journal, tracker, cancel)
+                    self._do(file, name, prompts, journal, tracker, cancel)
             if not any(self._made.iterdir()):
                 raise OutputError(f"{job.out}: none of the photos could be enlarged; nothing was written")
             journal.append({"kind": "whole", "sha256": tree_sha256(self._made)})
@@ -268,7 +218,7 @@ class _Photos:
             refuse_changes(self._folder, differences(before, plan))
         write_plan(self._folder, plan)
 
-    def _kept(self, records: dict[str, Any], files: dict[str, Path]) -> set[str]:
+    def _kept(self, records: dict[str, Any], files: dict[str, Path], prompts: PhotoPrompts) -> set[str]:
         """Return the names of photos that are finished, with input and prompt as they were; the rest is removed."""
         self._made.mkdir(exist_ok=True)
         done = set()
@@ -277,7 +227,7 @@ class _Photos:
             is_whole = file is not None and made.is_file() and file_sha256(made) == record["sha256"]
             if file is None or not is_whole or file_fingerprint(file) != record["input"]:
                 continue
-            if record.get("prompt") == self._known_prompt(file, record["input"]["sha256"]):
+            if record.get("prompt") == prompts.known_text(file, record["input"]["sha256"]):
                 done.add(name)
         beside = {self._comparison(name).name for name in done} if self._job.options.compare else set()
         for entry in self._made.iterdir():
@@ -285,15 +235,23 @@ class _Photos:
                 discard(entry)
         return done
 
-    def _do(self, file: Path, name: str, journal: Journal, tracker: ProgressTracker, cancel: CancelToken) -> None:
+    def _do(
+        self,
+        file: Path,
+        name: str,
+        prompts: PhotoPrompts,
+        journal: Journal,
+        tracker: ProgressTracker,
+        cancel: CancelToken,
+    ) -> None:
         cancel.raise_if_cancelled()
         tracker.report()
         work = self._made / "photo.png"  # whatever the photo is called: its name may look like a pattern
         try:
             mark = file_fingerprint(file)
-            prompt = self._prompt(file, mark["sha256"], journal, tracker)
-            prompts = Prompts({file: prompt})
-            job = self._job.prepare(file, work, _each(self._job.options), upscaler=self._job.upscaler, prompts=prompts)
+            prompt = prompts.prompt(file, mark["sha256"], journal, tracker)
+            own, each = Prompts({file: prompt}), _each(self._job.options)
+            job = self._job.prepare(file, work, each, upscaler=self._job.upscaler, prompts=own)
             result = run_job(job, None, cancel)
         except StarVsrError as error:
             if self._job.options.on_error == "stop" or cancel.is_cancelled:
@@ -311,32 +269,6 @@ class _Photos:
         journal.append(record if prompt is None else {**record, "prompt": prompt.text})
         tracker.num_done += 1
 
-    def _prompt(self, file: Path, sha256: str, journal: Journal, tracker: ProgressTracker) -> Prompt | None:
-        """Return the prompt of a photo; the command of ``--caption`` is asked once and its answer kept."""
-        options = self._job.options
-        written = self._job.prompts.written(file, options) if self._are_prompts_wanted else None
-        if written is not None or options.caption is None:
-            return written
-        question = question_of(sha256, options)
-        record = kept_answer(question, self._captions)
-        if record is None:
-            tracker.report("captioning")
-            record = ask(probe_input(file, options), options, question)
-            journal.append(record)
-            self._captions.append(record)
-        return prompt_of(record, options)
-
-    def _known_prompt(self, file: Path, sha256: str) -> str | None:
-        """Return the text of the prompt that a photo has now, as far as it is known without asking."""
-        options = self._job.options
-        if not self._are_prompts_wanted:
-            return None
-        found = self._job.prompts.found.get(file)
-        if isinstance(found, Prompt):
-            return found.text
-        record = kept_answer(question_of(sha256, options), self._captions) if options.caption is not None else None
-        return None if record is None else str(record["text"])
-
     def _comparison(self, name: str) -> Path:
         return fitting(self._made / name, Path(name).stem, after="_compare.png")
 
@@ -353,19 +285,10 @@ class _Photos:
             peak_memory=tracker.peak_memory,
             duration=None,
             notes=tuple(self._notes),
-            provenance=_provenance(job.first),
+            provenance=provenance_of_photos(job.first),
             num_kept=tracker.num_kept,
             kind="photo",
         )
-
-
-def _provenance(first: Job) -> dict[str, Any]:
-    """Return what made all photos: without the prompt where each has its own."""
-    told = provenance_of(first)
-    if first.prompt is not None:
-        told["options"].pop("prompt")
-        told["prompt_source"] = "one for each photo"
-    return told
 
 
 def _plain(options: UpscaleOptions) -> dict[str, Any]:

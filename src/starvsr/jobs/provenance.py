@@ -39,6 +39,15 @@ def provenance_of(job: Job) -> dict[str, Any]:
     }
 
 
+def provenance_of_photos(first: Job) -> dict[str, Any]:
+    """Return what made all photos of a folder, by the job of the first: no prompt where each has its own."""
+    told = provenance_of(first)
+    if first.prompt is not None:
+        told["options"].pop("prompt")
+        told["prompt_source"] = "one for each photo"
+    return told
+
+
 def _told(name: str, value: object) -> bool | str:
     """Return an option in words; of the path of weights only that it was given: the digest covers what lies there."""
     return True if name in _PATHS else str(value)

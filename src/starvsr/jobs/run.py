@@ -12,8 +12,8 @@ from starvsr.engine.processor import processor_threads
 from starvsr.engine.progress import CancelToken, ProgressCallback, ProgressTracker, UpscaleResult
 from starvsr.errors import ResourceError
 from starvsr.jobs.job import Job
+from starvsr.jobs.opening import open_work
 from starvsr.jobs.provenance import provenance_of
-from starvsr.jobs.work import open_work
 
 
 def run_job(

@@ -22,10 +22,11 @@ from starvsr.jobs.journal import Journal, read_journal
 from starvsr.jobs.lock import JobLock
 from starvsr.jobs.manifest import differences, plan_of, refuse_changes
 from starvsr.jobs.manifest_file import read_plan
+from starvsr.jobs.opening import open_locked
 from starvsr.jobs.part_plan import PartPlan
 from starvsr.jobs.part_plan_file import read_part_plan
 from starvsr.jobs.state import JobState
-from starvsr.jobs.work import JobWork, open_locked
+from starvsr.jobs.work import JobWork
 
 
 @dataclass(frozen=True)

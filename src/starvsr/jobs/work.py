@@ -1,11 +1,9 @@
-"""Do a job: plan its parts, make those that are missing, join them, leave nothing but the output."""
+"""Do a job that is open: plan its parts, make those that are missing, join them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from starvsr.engine.chunk_plan import ModelPlan
@@ -15,15 +13,13 @@ from starvsr.engine.stream import upscale_stream
 from starvsr.errors import JobError
 from starvsr.jobs.disk import check_disk, output_bytes
 from starvsr.jobs.executors import open_executor
-from starvsr.jobs.fingerprint import InputWatch, marks
+from starvsr.jobs.fingerprint import InputWatch
 from starvsr.jobs.folder import JobFolder
 from starvsr.jobs.inputs import open_reader
 from starvsr.jobs.job import Job
 from starvsr.jobs.joiner import Join
-from starvsr.jobs.journal import Journal, read_journal
-from starvsr.jobs.lock import JobLock
-from starvsr.jobs.manifest import differences, digest_of, plan_of, refuse_changes
-from starvsr.jobs.manifest_file import Plan, read_plan, write_plan
+from starvsr.jobs.journal import Journal
+from starvsr.jobs.manifest_file import Plan, write_plan
 from starvsr.jobs.output_spec import output_format
 from starvsr.jobs.part_plan import PartPlan
 from starvsr.jobs.part_plan_file import read_part_plan, write_part_plan
@@ -34,119 +30,14 @@ from starvsr.jobs.stream_settings import stream_settings
 from starvsr.video import VideoReader
 from starvsr.video.parts.part_file import DamagedPartError, PartFacts
 from starvsr.video.parts.part_writer import PartSequence, PartWriter
-from starvsr.video.write.publish import as_output_error
+from starvsr.video.write.publish import output_errors
 
 _SILENT = 2  # seconds that checking the output may take without a report
 _MOST_JOINS = 3  # a disk that spoils what was checked a moment ago is given up
 
 
-@contextlib.contextmanager
-def open_work(job: Job) -> Iterator[JobWork]:
-    """Open a job, new or left by an interrupted process.
-
-    When the block ends with an error, the finished parts stay; a job without any is removed.
-
-    Raises:
-        JobError: The job is of other settings, or another process works on it.
-        OutputError: The folder cannot be written.
-        ResourceError: The disk is too small.
-    """
-    folder = job.folder
-    with _output_errors(job.out):
-        folder.create()
-        lock = JobLock(folder.lock)
-    work: JobWork | None = None
-    try:
-        work = open_locked(job, folder)
-        yield work
-        work.close()
-        if not folder.remove(lock):
-            work.late_notes.append(f"{folder.path} could not be removed, nothing in it is needed: remove it")
-    except BaseException as error:
-        if work is not None:
-            work.close()
-        _tidy(folder, lock, isinstance(error, JobError))
-        raise
-    finally:
-        lock.release()
-
-
-@contextlib.contextmanager
-def _output_errors(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise as_output_error(out, error) from None
-
-
-def _tidy(folder: JobFolder, lock: JobLock, is_anothers: bool) -> None:
-    """After an error: leave what is finished, a caption included; touch nothing when the journal cannot be read."""
-    with contextlib.suppress(OSError):
-        state = JobState(read_journal(folder.journal)[0])
-        if state.parts or state.captions or is_anothers:
-            folder.sweep(state.moved)
-        else:
-            folder.remove(lock)
-
-
-def open_locked(job: Job, folder: JobFolder) -> JobWork:
-    """Open a job whose lock the caller holds."""
-    with _output_errors(job.out):
-        if job.options.restart:
-            folder.clear()
-        before = marks(job.info)
-        plan = plan_of(job)
-        journal = Journal(folder.journal)
-    try:
-        state = JobState(journal.records)
-        with _output_errors(job.out):
-            _keep_caption(job, journal, state)
-            folder.sweep(state.moved)
-            _match(folder, journal, state, plan)
-            adopt_shares(folder, journal, state)
-        return JobWork(job, folder, journal, state, plan, before)
-    except BaseException:
-        journal.close()
-        raise
-
-
-def _keep_caption(job: Job, journal: Journal, state: JobState) -> None:
-    """Record the caption of the job where the journal was begun anew since it was given."""
-    record = None if job.prompt is None or job.prompt.record is None else dict(job.prompt.record)
-    if record is not None and record not in state.captions:
-        journal.append(record)
-        state.captions.append(record)
-
-
-def _match(folder: JobFolder, journal: Journal, state: JobState, plan: Plan) -> None:
-    """Compare the manifest with the one that the job was begun with."""
-    before = read_plan(folder)
-    if before is not None:
-        refuse_changes(folder, differences(before, plan))
-    elif state.parts and state.plan_digest != digest_of(plan):
-        raise JobError(
-            f"{folder.path}: the manifest of this unfinished job is damaged, and it was another job than this one: "
-            "give --restart to begin anew"
-        )
-    if before != plan:
-        write_plan(folder, plan)
-    if state.plan_digest != digest_of(plan):
-        journal.append({"kind": "plan", "digest": digest_of(plan)})
-
-
-def adopt_shares(folder: JobFolder, journal: Journal, state: JobState) -> None:
-    """Record the parts that other workers made as shares of the job (`starvsr.jobs.shares`) as the job's own."""
-    if state.end is not None:
-        return
-    for path in folder.shares:
-        for part in JobState(read_journal(path)[0]).in_order:
-            if part.index not in state.parts and folder.part(part.index).exists():
-                journal.append(part.as_record())
-                state.add(part)
-
-
 class JobWork:
-    """An open job. Made by `open_work`, or for a share of one by `starvsr.jobs.shares`."""
+    """An open job. Made by `starvsr.jobs.opening`, also for a share of one (`starvsr.jobs.shares`)."""
 
     def __init__(self, job: Job, folder: JobFolder, journal: Journal, state: JobState, plan: Plan, before: Any) -> None:
         self._job = job
@@ -220,10 +111,10 @@ class JobWork:
         """Check what an earlier run left."""
         self._lose(self._join.damaged_parts())
         if not self._state.is_complete:  # a part that was lost may come out otherwise (hardware encoders)
-            with _output_errors(self._job.out):
+            with output_errors(self._job.out):
                 self._join.take_apart()
         self.num_kept = self._state.num_frames
-        with _output_errors(self._job.out):
+        with output_errors(self._job.out):
             self._journal.append({"kind": "run", "kept": len(self._state.parts), "frames": self.num_kept})
         job = self._job
         if job.num_frames is not None:
@@ -235,7 +126,7 @@ class JobWork:
         """Record that parts are not finished, and put those that are joined already into files of their own."""
         if not indices:
             return
-        with _output_errors(self._job.out):
+        with output_errors(self._job.out):
             for index in indices:
                 self._state.lose(index)
                 self._journal.append({"kind": "lost", "index": index})
@@ -253,11 +144,11 @@ class JobWork:
             plan = plan_job_parts(self._job, reader, self._part_frames, tracker, cancel)
             self._input.check()
             self._refuse_other_parts(plan)
-            with _output_errors(self._job.out):
+            with output_errors(self._job.out):
                 write_part_plan(self._folder, plan)
         self._refuse_other_parts(plan)
         if self._state.part_plan_digest != plan.digest:
-            with _output_errors(self._job.out):
+            with output_errors(self._job.out):
                 self._journal.append({"kind": "part plan", "digest": plan.digest})
             self._state.part_plan_digest = plan.digest
         tracker.num_frames = plan.num_frames
@@ -291,7 +182,7 @@ class JobWork:
         self._make_gaps(plan, self._state.gaps(len(plan.parts)), reader, executor, tracker, cancel)
         if self._state.end is None:
             record = end_record(len(plan.parts), plan.num_frames, list(dict.fromkeys([*plan.notes, *reader.notes])))
-            with _output_errors(self._job.out):
+            with output_errors(self._job.out):
                 self._journal.append(record)
             self._state.end = record
 
@@ -371,20 +262,17 @@ class JobWork:
         part = plan.parts[index]
         record = PartRecord(index, part.start, part.stop, facts)
         self._input.check()
-        with _output_errors(self._job.out):
+        with output_errors(self._job.out):
             self._journal.append(record.as_record())
         self._state.add(record)
 
     def _replanned(self, plan: ModelPlan) -> None:
         """Write down which memory plan is followed now: a resumed job begins with the last one."""
         self._plan = {**self._plan, "cut": {**self._plan["cut"], "memory_plan": plan.as_dict()}}
-        with _output_errors(self._job.out):
+        with output_errors(self._job.out):
             write_plan(self._folder, self._plan)
 
     @property
     def _part_frames(self) -> int:
         """Frames from which on a part is closed."""
         return int(self._plan["part_frames"])
-
-
-__all__ = ["JobWork", "open_work"]

@@ -34,7 +34,7 @@ def find_all(pairs: Sequence[Pair], options: UpscaleOptions) -> dict[Path, Found
     """
     if not takes_texts(options):
         return {}
-    from starvsr.jobs.photos import are_photos
+    from starvsr.jobs.photo_choice import are_photos
     from starvsr.jobs.prompts.find import find_prompts
     from starvsr.video.read.images import images_in
 

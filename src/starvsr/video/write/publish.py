@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from starvsr.errors import OptionError, OutputError, OutputExistsError, OutputNotWritableError
@@ -174,6 +175,15 @@ def discard(partial: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the system inside the block into ours; see `as_output_error`."""
+    try:
+        yield
+    except OSError as error:
+        raise as_output_error(path, error) from None
 
 
 def as_output_error(path: Path, error: BaseException) -> OutputError:
