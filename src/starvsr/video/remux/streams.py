@@ -10,43 +10,30 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
 from typing import Any
 
 import av
 
-from starvsr.video.info import Chapter, VideoInfo
+from starvsr.video.info import VideoInfo
 from starvsr.video.read.clock import Clock, followed
 from starvsr.video.read.opening import open_input
 from starvsr.video.read.stream_choice import is_cover, is_part_of_photo, video_stream
+from starvsr.video.remux.attachments import attach
 from starvsr.video.remux.audio_coders import add_sound, coder_for, coder_word, sound_note
 from starvsr.video.remux.audio_conversion import SoundConverter
-from starvsr.video.remux.audio_durations import packet_length
 from starvsr.video.remux.audio_preroll import delayed, leads
+from starvsr.video.remux.chapters import cut_chapters
+from starvsr.video.remux.copied import Copied, is_filler
 from starvsr.video.remux.copied_times import OutputTimes
 from starvsr.video.remux.stream_twin import add_twin, first_packets, why_not_copyable
 from starvsr.video.remux.tags import container_tags, copy_tags, stream_words
-from starvsr.video.remux.text_subtitles import TextConverter, add_text, text_note
+from starvsr.video.remux.text_subtitles import add_text, text_note
 from starvsr.video.write.containers import KIND_OPTIONS, holds_chapters, holds_start_times, muxer_word
 
 _TICK = 256  # packets
 _EXACT_AT_ZERO = ("matroska", "webm", "avi")  # containers that round the time a stream begins at, or know none
-_COVER_SUFFIX = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "webp": ("webp", "image/webp")}
-
-
-@dataclass
-class _Copied:
-    """A stream that is copied, or converted: where it comes from, where it goes."""
-
-    source: Any
-    target: Any
-    shift: int
-    converter: TextConverter | SoundConverter | None = None
-    times: OutputTimes | None = None
-    has_begun: bool = False
-    num_refused: int = 0
 
 
 class StreamCopier:
@@ -80,8 +67,8 @@ class StreamCopier:
         self._muxer = muxer
         self._range = time_range
         self._converts_sound = converts_sound
-        self._streams: dict[int, _Copied] = {}
-        self._packets: Iterator[tuple[_Copied, Any]] = iter(())
+        self._streams: dict[int, Copied] = {}
+        self._packets: Iterator[tuple[Copied, Any]] = iter(())
         self._next: Any = None
         self.left_out: list[str] = []
         self.notes: list[str] = []
@@ -163,25 +150,10 @@ class StreamCopier:
                 copied.num_refused += 1
             self._next = self._fetch()
         self.is_done = self._next is None
-        self._note_refused()
-
-    def _note_refused(self) -> None:
         for copied in self._streams.values():
-            if copied.num_refused:
-                which = f"stream {copied.source.index} ({stream_words(copied.source)})"
-                self.notes.append(f"{which}: {copied.num_refused} damaged packets, which do not fit here, are left out")
-                copied.num_refused = 0
-            if copied.times is not None and copied.times.num_moved:
-                which = f"stream {copied.source.index} ({stream_words(copied.source)})"
-                self.notes.append(f"{which}: times that go back, or repeat where they must not, were moved")
-                copied.times.num_moved = 0
-            if copied.converter is not None and copied.converter.num_damaged:
-                which = f"stream {copied.source.index} ({stream_words(copied.source)})"
-                lost = "silent" if copied.source.type == "audio" else "left out"
-                self.notes.append(f"{which}: {copied.converter.num_damaged} damaged packets are {lost} in the output")
-                copied.converter.num_damaged = 0
+            self.notes += copied.new_notes()
 
-    def _note_lost_start(self, copied: _Copied, packet: Any) -> None:
+    def _note_lost_start(self, copied: Copied, packet: Any) -> None:
         """All streams of AVI begin at 0."""
         if holds_start_times(self._muxer) or copied.has_begun or packet.pts is None:
             return
@@ -223,7 +195,7 @@ class StreamCopier:
             lead = self._leads.get(stream.index)
             template = stack.enter_context(delayed(stream, lead, add_twin)) if lead else stream
             target = add_twin(self._output, stream, template)
-        self._streams[stream.index] = _Copied(stream, target, 0)
+        self._streams[stream.index] = Copied(stream, target, 0)
         if stream.type == "video":
             self.notes.append(f"stream {stream.index} (a second video) is copied as it is, not enlarged")
         if self._muxer == "mp4" and stream.codec_context is not None and stream.codec_context.name.startswith("pcm_"):
@@ -242,7 +214,7 @@ class StreamCopier:
         """Add a stream in another form; say why it is left out where there is none."""
         text = add_text(self._output, self._muxer, stream)
         if text is not None:
-            self._streams[stream.index] = _Copied(stream, text.target, 0, text)
+            self._streams[stream.index] = Copied(stream, text.target, 0, text)
             self.notes.append(text_note(stream, self._muxer))
             return None
         coder = coder_for(self._muxer, stream)
@@ -252,7 +224,7 @@ class StreamCopier:
             return f"{problem}; --missing-streams convert codes it anew as {coder_word(self._muxer, stream)}"
         target = add_sound(self._output, coder, stream)
         sound = SoundConverter(stream, target, coder, begins_at_zero=self._muxer in _EXACT_AT_ZERO)
-        self._streams[stream.index] = _Copied(stream, target, 0, sound)
+        self._streams[stream.index] = Copied(stream, target, 0, sound)
         self.notes.append(sound_note(stream, self._muxer, coder))
         return None
 
@@ -266,28 +238,9 @@ class StreamCopier:
         if self._muxer == "mp4" and stream.type == "video":
             problem = why_not_copyable(stream, self._muxer)
             if problem is None:
-                self._streams[stream.index] = _Copied(stream, add_twin(self._output, stream), 0)
+                self._streams[stream.index] = Copied(stream, add_twin(self._output, stream), 0)
             return problem
-        if self._muxer != "matroska":
-            kind = "attachments" if stream.type == "attachment" else "cover art"
-            return f"{muxer_word(self._muxer)} holds no {kind}; .mkv does"
-        if stream.type == "attachment":
-            name = stream.metadata.get("filename", f"attachment{stream.index}")
-            target = self._output.add_attachment(name, stream.mimetype or "application/octet-stream", stream.data)
-            copy_tags(stream, target)
-            return None
-        return self._attach_cover(stream)
-
-    def _attach_cover(self, stream: Any) -> str | None:
-        suffix, mime = _COVER_SUFFIX.get(stream.codec_context.name, ("bin", "application/octet-stream"))
-        with open_input(self._info.path, limits=self._info.limits) as container:
-            packet = next((p for p in container.demux(container.streams[stream.index]) if p.size), None)
-        if packet is None:
-            return "the picture is missing in the input"
-        name = stream.metadata.get("filename", f"cover.{suffix}")
-        target = self._output.add_attachment(name, stream.metadata.get("mimetype", mime), bytes(packet))
-        copy_tags(stream, target)
-        return None
+        return attach(self._output, self._muxer, stream, self._info)
 
     # ---- packets
 
@@ -302,19 +255,19 @@ class StreamCopier:
                 with contextlib.suppress(av.error.FFmpegError):
                     self._input.seek(0)
 
-    def _fetch(self) -> tuple[_Copied, Any] | None:
+    def _fetch(self) -> tuple[Copied, Any] | None:
         return next(self._packets, None)
 
-    def _outgoing(self, packets: Iterator[Any]) -> Iterator[tuple[_Copied, Any]]:
+    def _outgoing(self, packets: Iterator[Any]) -> Iterator[tuple[Copied, Any]]:
         """Give the packets that go into the output, with their times there."""
         for packet in packets:
             if self._clock is not None:
                 self._clock.correct(packet)
             copied = self._streams.get(packet.stream.index)
-            if copied is None or packet.size == 0 or _is_filler(copied.source, packet):
+            if copied is None or packet.size == 0 or is_filler(copied.source, packet):
                 continue
-            if self._is_wanted(copied, packet):
-                for done in self._converted(copied, packet):
+            if copied.is_wanted(packet, self._range):
+                for done in copied.converted(packet, is_cut=self._range is not None):
                     self._set_times(copied, done)
                     yield copied, done
         for copied in self._streams.values():
@@ -322,51 +275,16 @@ class StreamCopier:
                 self._set_times(copied, done)
                 yield copied, done
 
-    def _set_times(self, copied: _Copied, packet: Any) -> None:
+    def _set_times(self, copied: Copied, packet: Any) -> None:
         self._note_lost_start(copied, packet)
         copied.has_begun = True
         if copied.times is not None:
             copied.times.set(packet)
 
-    def _converted(self, copied: _Copied, packet: Any) -> Iterator[Any]:
-        if isinstance(copied.converter, SoundConverter):  # has a clock of its own
-            yield from copied.converter.take(packet)
-            return
-        if packet.pts is not None:
-            packet.pts -= copied.shift
-        if packet.dts is not None:
-            packet.dts -= copied.shift
-        self._trim_front(copied, packet)
-        if not packet.duration:
-            packet.duration = packet_length(copied.source, packet)
-        if copied.converter is not None:
-            yield from copied.converter.take(packet)
-        else:
-            yield packet
-
-    def _is_wanted(self, copied: _Copied, packet: Any) -> bool:
-        if is_cover(copied.source) or self._range is None or packet.pts is None:
-            return True
-        base = Fraction(packet.time_base)
-        start = (packet.pts - copied.shift) * base
-        stop = self._range[1]
-        if stop is not None and start >= stop - self._range[0]:
-            return False
-        if copied.source.type == "subtitle" and packet.duration:
-            return start + packet.duration * base > 0
-        return start >= 0 or isinstance(copied.converter, SoundConverter)
-
-    def _trim_front(self, copied: _Copied, packet: Any) -> None:
-        """Let a subtitle that was already on screen begin at 0."""
-        is_early = self._range is not None and packet.pts is not None and packet.pts < 0
-        if is_early and copied.source.type == "subtitle":
-            packet.duration += packet.pts
-            packet.pts = packet.dts = 0
-
     # ---- chapters
 
     def _write_chapters(self, moved: Fraction) -> None:
-        chapters = list(self._cut_chapters(moved))
+        chapters = list(cut_chapters(self._info, self._range, moved))
         if not chapters:
             return
         if not holds_chapters(self._muxer) or not hasattr(self._output, "set_chapters"):
@@ -374,32 +292,3 @@ class StreamCopier:
             self.left_out.append(f"chapters are left out: {where} cannot write them")
             return
         self._output.set_chapters(chapters)
-
-    def _cut_chapters(self, moved: Fraction) -> Iterator[dict[str, Any]]:
-        stop = None if self._range is None or self._range[1] is None else self._range[1] - moved
-        for number, chapter in enumerate(self._info.chapters):
-            base = chapter.time_base
-            shift = round((moved + self._info.origin) / base)
-            start, end = chapter.start - shift, chapter.end - shift
-            if self._range is not None:
-                start = max(start, 0)
-                end = end if stop is None else min(end, round(stop / base))
-                if end <= start:
-                    continue
-            yield _chapter_dict(number, chapter, start, end)
-
-
-def _is_filler(stream: Any, packet: Any) -> bool:
-    """Whether a packet is the empty text that MP4 puts between subtitles (its writer makes them anew)."""
-    is_text = stream.codec_context is not None and stream.codec_context.name == "mov_text"
-    return is_text and packet.size == 2 and bytes(packet) == b"\0\0"
-
-
-def _chapter_dict(number: int, chapter: Chapter, start: int, end: int) -> dict[str, Any]:
-    return {
-        "id": number,
-        "start": start,
-        "end": end,
-        "time_base": chapter.time_base,
-        "metadata": dict(chapter.metadata),
-    }
