@@ -11,7 +11,6 @@ leaves the tag of the colour video as it was. Formats of floating-point samples 
 
 from __future__ import annotations
 
-import re
 import threading
 from dataclasses import replace
 from fractions import Fraction
@@ -23,25 +22,17 @@ from numpy.typing import NDArray
 
 from starvsr.errors import UnreadableInputError
 from starvsr.video.chroma import CENTER
+from starvsr.video.color_matrix import WEIGHTS, luma_to_unit, unit_to_codes, yuv_to_unit
+from starvsr.video.float_samples import from_floats
 from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags
+from starvsr.video.pixel_formats import base_name, is_float, is_gray, is_rgb
 from starvsr.video.pixels import to_8_bits
+from starvsr.video.planes import plane_of, rows
 
 # swscale's flags by number (PyAV names them only since 18):
 # bicubic, full chroma out and in, accurate rounding, bitexact
 _FLAGS = 0x4 | 0x2000 | 0x4000 | 0x40000 | 0x80000
-# Kr, Kb of ITU-T H.273, table 4
-_WEIGHTS = {
-    1: (0.2126, 0.0722),
-    4: (0.30, 0.11),
-    5: (0.299, 0.114),
-    6: (0.299, 0.114),
-    7: (0.212, 0.087),
-    9: (0.2627, 0.0593),
-    10: (0.2627, 0.0593),
-}
 _SWS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-_FLOATS = re.compile(r"(gbra?p|gray|ya|rgba?)f(16|32)(le|be)")
-_CHANNELS = {"gray": 1, "ya": 2, "rgb": 3, "rgba": 4}
 _local = threading.local()
 _SHARED_PX, _SCALER_THREADS = 1 << 20, 4
 _BAND = 128  # rows converted at once: temporaries stay in the cache
@@ -58,12 +49,12 @@ def resolve_tags(tags: ColorTags, pixel_format: str, width: int, height: int) ->
     Raises:
         UnreadableInputError: The matrix is one that cannot be converted linearly (YCgCo, ICtCp).
     """
-    name = _base_name(pixel_format)
+    name = base_name(pixel_format)
     is_rgb_in = is_rgb(name)
     matrix = tags.matrix
     if not is_rgb_in and matrix in (0, 3, UNSPECIFIED):
         matrix = 1 if width >= 1280 or height >= 720 else 5
-    if not is_rgb_in and matrix not in _WEIGHTS:
+    if not is_rgb_in and matrix not in WEIGHTS:
         raise UnreadableInputError(
             f"the colour matrix {tags.describe()} is not supported; convert the input to BT.709 or BT.2020 first"
         )
@@ -83,8 +74,8 @@ def to_rgb(frame: av.VideoFrame, tags: ColorTags, *, alpha: bool) -> Frame:
         [H, W, 3] or [H, W, 4], uint8 up to 8 bits, else uint16 over 0..65535.
     """
     name = frame.format.name
-    if _FLOATS.fullmatch(name):
-        return _from_floats(frame, alpha)
+    if is_float(name):
+        return from_floats(frame, alpha)
     bits = max(part.bits for part in frame.format.components)
     if _is_exact_in_swscale(name, bits, tags):
         target = ("rgba" if alpha else "rgb24") if bits <= 8 else ("rgba64le" if alpha else "rgb48le")
@@ -125,27 +116,6 @@ def from_rgb(pixels: Frame, pixel_format: str, tags: ColorTags) -> av.VideoFrame
         frame.color_primaries = tags.primaries
         frame.color_trc = tags.transfer
     return frame
-
-
-def _base_name(pixel_format: str) -> str:
-    return pixel_format.removesuffix("le").removesuffix("be")
-
-
-def is_gray(pixel_format: str) -> bool:
-    """Whether a format holds brightness alone, with or without transparency."""
-    return pixel_format.startswith("gray") or re.match(r"ya(8|16|f)", pixel_format) is not None
-
-
-def is_float(pixel_format: str) -> bool:
-    """Whether the samples of a format are floating-point numbers."""
-    return _FLOATS.fullmatch(pixel_format) is not None
-
-
-def is_rgb(name: str) -> bool:
-    """Whether a format holds red, green and blue (or what swscale makes of a palette, XYZ or a sensor's mosaic)."""
-    if _FLOATS.fullmatch(f"{name}le"):
-        return not is_gray(name)
-    return av.VideoFormat(name).is_rgb or name.startswith(("gbr", "pal8", "mono", "bayer", "xyz", "x2"))
 
 
 def _is_exact_in_swscale(name: str, bits: int, tags: ColorTags) -> bool:
@@ -190,23 +160,13 @@ def _resample(frame: av.VideoFrame, name: str, range_: int) -> av.VideoFrame:
     return result
 
 
-def _rows(plane: Any, dtype: Any) -> NDArray[Any]:
-    """View the memory of a plane as [rows, samples], padding included; writes go to the frame."""
-    return np.frombuffer(plane, dtype=dtype).reshape(plane.height, -1)
-
-
-def _plane(frame: av.VideoFrame, index: int, dtype: Any) -> NDArray[Any]:
-    plane = frame.planes[index]
-    return _rows(plane, dtype)[:, : plane.width]
-
-
 def _as_array(frame: av.VideoFrame) -> Frame:
     """Copy a packed RGB(A) frame of 8 or 16 bits into [H, W, C]."""
     wide = "48" in frame.format.name or "64" in frame.format.name
     channels = 4 if frame.format.name.startswith("rgba") else 3
     dtype = np.uint16 if wide else np.uint8
-    rows = _rows(frame.planes[0], dtype)[:, : frame.width * channels]
-    return rows.reshape(frame.height, frame.width, channels).copy()
+    samples = rows(frame.planes[0], dtype)[:, : frame.width * channels]
+    return samples.reshape(frame.height, frame.width, channels).copy()
 
 
 def _from_array(pixels: Frame) -> av.VideoFrame:
@@ -214,8 +174,8 @@ def _from_array(pixels: Frame) -> av.VideoFrame:
     channels = pixels.shape[2]
     name = ("rgba64le" if wide else "rgba") if channels == 4 else ("rgb48le" if wide else "rgb24")
     frame = av.VideoFrame(pixels.shape[1], pixels.shape[0], name)
-    rows = _rows(frame.planes[0], pixels.dtype)
-    rows[:, : pixels.shape[1] * channels] = pixels.reshape(pixels.shape[0], -1)
+    samples = rows(frame.planes[0], pixels.dtype)
+    samples[:, : pixels.shape[1] * channels] = pixels.reshape(pixels.shape[0], -1)
     frame.color_range = FULL
     return frame
 
@@ -244,51 +204,23 @@ def _from_planes(frame: av.VideoFrame, bits: int, tags: ColorTags, alpha: bool) 
     if name.startswith("gbr"):
         depth = "" if bits <= 8 else f"{bits}le"
         planar = _resample(frame, f"gbr{'a' if alpha else ''}p{depth}", FULL)
-        green, blue, red, *rest = (_plane(planar, i, dtype) for i in range(4 if alpha else 3))
+        green, blue, red, *rest = (plane_of(planar, i, dtype) for i in range(4 if alpha else 3))
         planes = [red, green, blue, *rest]
     elif name.startswith("gray"):
-        planes = [_plane(_resample(frame, f"gray{'' if bits <= 8 else f'{bits}le'}", tags.range), 0, dtype)]
+        planes = [plane_of(_resample(frame, f"gray{'' if bits <= 8 else f'{bits}le'}", tags.range), 0, dtype)]
     elif name.startswith("ya"):
         planes = _gray_alpha_planes(frame, bits)[: 2 if alpha else 1]
     else:
         planar = _resample(frame, _planar_name(bits, alpha), tags.range)
-        planes = [_plane(planar, i, dtype) for i in range(4 if alpha else 3)]
+        planes = [plane_of(planar, i, dtype) for i in range(4 if alpha else 3)]
     return _mix_to_rgb(planes, name, bits, tags, alpha)
-
-
-def has_nan(frame: av.VideoFrame) -> bool:
-    """Whether a frame of floating-point samples holds some that are no numbers; ``to_rgb`` makes them black."""
-    return is_float(frame.format.name) and any(bool(np.isnan(plane).any()) for plane in _float_planes(frame))
-
-
-def _float_planes(frame: av.VideoFrame) -> list[NDArray[Any]]:
-    """Return red, green, blue and, if there is one, alpha as they are stored, [H, W] each."""
-    family, bits, order = _FLOATS.fullmatch(frame.format.name).groups()  # type: ignore[union-attr]
-    dtype: Any = np.dtype(f"{'<' if order == 'le' else '>'}f{int(bits) // 8}")
-    if family.startswith("gbr"):
-        green, blue, red, *rest = (_plane(frame, index, dtype) for index in range(len(frame.planes)))
-        return [red, green, blue, *rest]
-    count = _CHANNELS[family]
-    rows = _rows(frame.planes[0], dtype)[:, : frame.width * count].reshape(frame.height, frame.width, count)
-    planes = [rows[..., 0]] * 3 if count < 3 else [rows[..., index] for index in range(3)]
-    return planes + ([rows[..., -1]] if count in (2, 4) else [])
-
-
-def _from_floats(frame: av.VideoFrame, alpha: bool) -> Frame:
-    """Convert samples of 16 or 32 bits that are numbers, 0..1; what lies outside is cut."""
-    planes = _float_planes(frame)
-    out: Any = np.empty((frame.height, frame.width, 4 if alpha else 3), np.uint16)
-    for channel in range(out.shape[2]):
-        values = np.nan_to_num(planes[channel].astype(np.float32), nan=0.0, posinf=1.0, neginf=0.0)
-        out[..., channel] = np.rint(np.clip(values, 0, 1) * np.float32(65535))
-    return out
 
 
 def _gray_alpha_planes(frame: av.VideoFrame, bits: int) -> list[NDArray[Any]]:
     big = frame.format.name.endswith("be")
     dtype: Any = np.dtype(np.uint8) if bits <= 8 else np.dtype(">u2" if big else "<u2")
-    rows = _rows(frame.planes[0], dtype)[:, : frame.width * 2]
-    pairs = rows.reshape(frame.height, frame.width, 2)
+    samples = rows(frame.planes[0], dtype)[:, : frame.width * 2]
+    pairs = samples.reshape(frame.height, frame.width, 2)
     return [pairs[..., 0], pairs[..., 1]]
 
 
@@ -302,32 +234,13 @@ def _mix_to_rgb(planes: list[NDArray[Any]], name: str, bits: int, tags: ColorTag
         if name.startswith("gbr"):
             rgb = [part * np.float32(1 / code_top) for part in band[:3]]
         elif name.startswith(("gray", "ya")):
-            rgb = [_luma_to_unit(band[0], bits, tags.range)] * 3
+            rgb = [luma_to_unit(band[0], bits, tags.range)] * 3
         else:
-            rgb = _yuv_to_unit(band, bits, tags)
+            rgb = yuv_to_unit(band, bits, tags)
         parts = [*rgb, band[-1] * np.float32(1 / code_top)] if alpha else rgb
         for channel, part in enumerate(parts):
             out[y : y + _BAND, :, channel] = np.rint(np.clip(part, 0, 1) * np.float32(top))
     return out
-
-
-def _luma_to_unit(luma: NDArray[np.float32], bits: int, range_: int) -> NDArray[np.float32]:
-    if range_ == FULL:
-        return luma * np.float32(1 / ((1 << bits) - 1))
-    step = 1 << (bits - 8)
-    return (luma - np.float32(16 * step)) * np.float32(1 / (219 * step))
-
-
-def _yuv_to_unit(planes: list[NDArray[np.float32]], bits: int, tags: ColorTags) -> list[NDArray[np.float32]]:
-    kr, kb = _WEIGHTS[tags.matrix]
-    kg = 1 - kr - kb
-    step = 1 << (bits - 8)
-    chroma = 1 / ((1 << bits) - 1) if tags.range == FULL else 1 / (224 * step)
-    luma = _luma_to_unit(planes[0], bits, tags.range)
-    blue_diff = (planes[1] - np.float32(128 * step)) * np.float32(chroma * 2 * (1 - kb))
-    red_diff = (planes[2] - np.float32(128 * step)) * np.float32(chroma * 2 * (1 - kr))
-    green = luma - np.float32(kr / kg) * red_diff - np.float32(kb / kg) * blue_diff
-    return [luma + red_diff, green, luma + blue_diff]
 
 
 def _to_planes(pixels: Frame, fmt: Any, bits: int, tags: ColorTags, has_alpha: bool) -> av.VideoFrame:
@@ -339,10 +252,10 @@ def _to_planes(pixels: Frame, fmt: Any, bits: int, tags: ColorTags, has_alpha: b
         work = av.VideoFrame(width, height, fmt.name)
     else:
         work = av.VideoFrame(width, height, _planar_name(bits, wants_alpha))
-    targets = [_plane(work, i, dtype) for i in range(len(work.planes))]
+    targets = [plane_of(work, i, dtype) for i in range(len(work.planes))]
     for y in range(0, height, _BAND):
         band = pixels[y : y + _BAND].astype(np.float32) * np.float32(1 / np.iinfo(pixels.dtype).max)
-        parts = _unit_to_codes(band, fmt.name, bits, tags)
+        parts = unit_to_codes(band, fmt.name, bits, tags)
         if len(targets) == 4:
             opacity = band[..., 3] if has_alpha else np.ones_like(band[..., 0])
             parts.append(opacity * np.float32((1 << bits) - 1))
@@ -351,25 +264,6 @@ def _to_planes(pixels: Frame, fmt: Any, bits: int, tags: ColorTags, has_alpha: b
     if is_planar_rgb or fmt.name == work.format.name:
         return work
     return _resample(_marked(work, tags.chroma_location), fmt.name, tags.range)
-
-
-def _unit_to_codes(band: NDArray[np.float32], name: str, bits: int, tags: ColorTags) -> list[NDArray[Any]]:
-    red, green, blue = band[..., 0], band[..., 1], band[..., 2]
-    top = np.float32((1 << bits) - 1)
-    if name.startswith("gbr"):
-        return [green * top, blue * top, red * top]
-    kr, kb = _WEIGHTS[tags.matrix]
-    step = 1 << (bits - 8)
-    luma = np.float32(kr) * red + np.float32(1 - kr - kb) * green + np.float32(kb) * blue
-    full = tags.range == FULL
-    luma_codes = luma * top if full else luma * np.float32(219 * step) + np.float32(16 * step)
-    if name.startswith("gray"):
-        return [luma_codes]
-    scale = float(top) if full else 224.0 * step
-    middle = np.float32(128 * step)
-    blue_codes = (blue - luma) * np.float32(scale / (2 * (1 - kb))) + middle
-    red_codes = (red - luma) * np.float32(scale / (2 * (1 - kr))) + middle
-    return [luma_codes, blue_codes, red_codes]
 
 
 def _marked(frame: Any, location: str) -> Any:

@@ -15,9 +15,10 @@ import av
 
 from starvsr.errors import OptionError
 from starvsr.video.chroma import CENTER, is_subsampled
-from starvsr.video.convert import is_gray, is_rgb, resolve_tags
+from starvsr.video.convert import resolve_tags
 from starvsr.video.info import FULL, LIMITED, ColorTags, VideoInfo
 from starvsr.video.pipes.descriptor import STANDARD_OUTPUT
+from starvsr.video.pixel_formats import is_gray, is_rgb
 
 Y4M, NUT = "y4m", "nut"
 _SUBSAMPLINGS = {"yuv420p": "420", "yuv422p": "422", "yuv444p": "444", "gray": "mono"}

@@ -61,12 +61,7 @@ class PipeReader(VideoReader):
     ) -> None:
         self.opened = OpenedPipe(source, limits, wants_sound=wants_sound)
         self.info = describe(self.opened, frame_rate)
-        self.path = NAME
-        self.notes: list[str] = []
-        self.num_frames_read = 0
-        self._on_note = on_note
-        self._start = Fraction(start) if start else None
-        self._duration = Fraction(duration) if duration is not None else None
+        self._begin(NAME, start, duration, on_note)
         self._deinterlace, self._on_corrupt = deinterlace, on_corrupt
         self._tags = resolve_tags(self.info.color, self.info.pixel_format, self.info.width, self.info.height)
         self._dtype = dtype_for(self.info.bit_depth)

@@ -15,9 +15,9 @@ import av
 
 from starvsr.errors import InputNotFoundError, UnreadableInputError
 from starvsr.video.chroma import chroma_location
-from starvsr.video.convert import is_float, is_rgb
 from starvsr.video.info import FULL, ColorTags, PhotoData, VideoInfo
 from starvsr.video.patterns import is_pattern
+from starvsr.video.pixel_formats import is_float, is_rgb
 from starvsr.video.read.animations import num_plays
 from starvsr.video.read.clock import Survey, survey
 from starvsr.video.read.images import list_images

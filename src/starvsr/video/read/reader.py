@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from starvsr.errors import OptionError, UnreadableInputError
-from starvsr.video.convert import Frame, has_nan, resolve_tags, scaler_threads, to_rgb
+from starvsr.video.convert import Frame, resolve_tags, scaler_threads, to_rgb
+from starvsr.video.float_samples import has_nan
 from starvsr.video.info import VideoInfo
 from starvsr.video.pixels import dtype_for
 from starvsr.video.read.alpha_track import Beside, with_alpha
@@ -96,22 +97,32 @@ class VideoReader:
         _check_choice("deinterlace", deinterlace, _DEINTERLACE)
         _check_choice("on_corrupt", on_corrupt, _ON_CORRUPT)
         self.info = info or probe(path, frame_rate=frame_rate, limits=limits)
-        self.path = self.info.path
-        self.notes: list[str] = []
-        self._on_note = on_note
-        self._start = Fraction(start) if start else None
-        self._duration = Fraction(duration) if duration is not None else None
+        self._begin(self.info.path, start, duration, on_note)
         self._check_range()
         self._deinterlace = deinterlace
         self._on_corrupt = on_corrupt
         self._tags = resolve_tags(self.info.color, self.info.pixel_format, self.info.width, self.info.height)
         self._dtype = dtype_for(self.info.bit_depth)
         self._pictures: Pictures | None = None
-        self.num_frames_read = 0
         self._end: Fraction | None = None
         for note in self.info.notes:
             self._note(note)
         self._check_cut_off()
+
+    def _begin(
+        self,
+        path: Path,
+        start: Fraction | None,
+        duration: Fraction | None,
+        on_note: Callable[[str], None] | None,
+    ) -> None:
+        """Keep what readers of every kind are given, wherever they decode."""
+        self.path = path
+        self.notes: list[str] = []
+        self.num_frames_read = 0
+        self._on_note = on_note
+        self._start = Fraction(start) if start else None
+        self._duration = Fraction(duration) if duration is not None else None
 
     @property
     def time_range(self) -> tuple[Fraction, Fraction | None] | None:

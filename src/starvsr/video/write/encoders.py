@@ -16,8 +16,9 @@ import av
 
 from starvsr.errors import OptionError
 from starvsr.video.chroma import CENTER, location_in
-from starvsr.video.convert import is_gray, is_rgb, resolve_tags
+from starvsr.video.convert import resolve_tags
 from starvsr.video.info import FULL, LIMITED, UNSPECIFIED, ColorTags, PhotoData, VideoInfo
+from starvsr.video.pixel_formats import is_gray, is_rgb
 from starvsr.video.read.opening import captured_log, reason
 from starvsr.video.write.encoder_settings import keeps_hdr10, special_settings
 from starvsr.video.write.photo_metadata import photo_notes

@@ -92,12 +92,7 @@ class IsolatedReader(VideoReader):
         on_note: Callable[[str], None] | None = None,
     ) -> None:
         self.info = info
-        self.path = info.path
-        self.notes: list[str] = []
-        self.num_frames_read = 0
-        self._on_note = on_note
-        self._start = Fraction(start) if start else None
-        self._duration = Fraction(duration) if duration is not None else None
+        self._begin(info.path, start, duration, on_note)
         self._missing: str | None = None
         self._request = {
             "do": "open",

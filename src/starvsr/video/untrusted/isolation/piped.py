@@ -49,12 +49,7 @@ class IsolatedPipeReader(IsolatedReader):
     ) -> None:
         if sys.platform == "win32":
             raise OptionError("--isolate cannot read standard input on Windows: write it to a file first")
-        self.path = NAME
-        self.notes: list[str] = []
-        self.num_frames_read = 0
-        self._on_note = on_note
-        self._start = Fraction(start) if start else None
-        self._duration = Fraction(duration) if duration is not None else None
+        self._begin(NAME, start, duration, on_note)
         self._missing: str | None = None
         number = os.dup(source.number)
         try:
