@@ -1,23 +1,13 @@
-"""What tests of commands find ready: one thread (waiting for a second costs more than it gives), a clip, one line."""
+"""What tests of commands find ready: a clip, and the one line of a command that fails."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from starvsr.apps.cli import main
 from tests.apps.commands import write_clip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

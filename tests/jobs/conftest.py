@@ -1,24 +1,14 @@
-"""One thread for tiny tensors, and a clip with sound, cuts and uneven times that every test of jobs uses."""
+"""A clip with sound, cuts and uneven times that every test of jobs uses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tests.video.clips import make_clip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
