@@ -19,6 +19,7 @@ from starvsr.apps.cli import cli as program
 from starvsr.apps.cli import main
 from starvsr.video import probe
 from tests.docs.pages import PAGES, ROOT, Block, blocks_of
+from tests.video.programs import ffmpeg
 
 RUN = ("index.md", "tasks.md", "quality.md", "README.md")
 """Pages whose commands are all run, but for those that name what they need."""
@@ -36,23 +37,15 @@ def run_blocks(kind: str, pages: tuple[str, ...] = RUN) -> list[Block]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages speak of: a clip with sound, a folder of clips, photos and numbered frames."""
     folder = tmp_path_factory.mktemp("reader")
-    ffmpeg = [
-        imageio_ffmpeg.get_ffmpeg_exe(),
-        "-v",
-        "error",
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc2=size=56x28:rate=25:duration=0.2",
-    ]
+    picture = ["-f", "lavfi", "-i", "testsrc2=size=56x28:rate=25:duration=0.2"]
     sound = ["-f", "lavfi", "-i", "sine=duration=0.2", "-shortest"]
     for name in ("clips", "photos", "frames"):
         (folder / name).mkdir()
     for name in ("clip.mp4", "old.mp4", "clips/a.mp4"):
-        subprocess.run([*ffmpeg, *sound, "-pix_fmt", "yuv420p", str(folder / name)], check=True)
-    subprocess.run([*ffmpeg, "-frames:v", "3", str(folder / "frames" / "f_%05d.png")], check=True)
+        ffmpeg(*picture, *sound, "-pix_fmt", "yuv420p", folder / name)
+    ffmpeg(*picture, "-frames:v", "3", folder / "frames" / "f_%05d.png")
     for name in ("cat", "dog"):
-        subprocess.run([*ffmpeg, "-frames:v", "1", str(folder / "photos" / f"{name}.png")], check=True)
+        ffmpeg(*picture, "-frames:v", "1", folder / "photos" / f"{name}.png")
     programs = folder / "programs"
     programs.mkdir()
     (programs / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())

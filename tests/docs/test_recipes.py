@@ -12,10 +12,10 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import imageio_ffmpeg
 import pytest
 
 from starvsr.video import probe
+from tests.video.programs import ffmpeg
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("src/starvsr", "tests/contracts", "tests/parity", "tests/support", "tests/conftest.py", "pyproject.toml")
@@ -103,9 +103,7 @@ def tree(recipes: Recipes, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert text.count(before) == 1, f"{name} has {text.count(before)} places like this, not 1:\n{before}"
         (tree / name).write_text(text.replace(before, after))
     source = "testsrc=size=16x12:rate=5:duration=0.6"
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    command = [program, "-v", "error", "-f", "lavfi", "-i", source, "-c:v", "ffv1", str(tree / "clip.mkv")]
-    subprocess.run(command, check=True)
+    ffmpeg("-f", "lavfi", "-i", source, "-c:v", "ffv1", tree / "clip.mkv")
     return tree
 
 

@@ -22,6 +22,7 @@ from starvsr.models.star.unet import StarUNet
 from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
 from starvsr.models.weights.star import VENHANCER_ONLY
+from tests.support.tiny_star import randomized
 
 TINY = dataclasses.replace(
     registry.STAR_SMALL,
@@ -121,14 +122,7 @@ decode_slice = 1
 
 def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
     """Fill a network, layers that start at zero included, and return its tensors."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=parameter[0].numel() ** -0.5, generator=generator)
-            elif name.endswith("bias"):
-                parameter.normal_(std=0.1, generator=generator)
-    return network.state_dict()
+    return randomized(network, seed).state_dict()
 
 
 def write_published(folder: Path) -> Path:

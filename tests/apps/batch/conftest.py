@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import pytest
 
 import starvsr.apps.batch.driver
@@ -17,6 +15,7 @@ from starvsr.apps.batch.run import BatchSettings, run_batch
 from starvsr.apps.batch.settings import WorkSettings
 from starvsr.families.options import UpscaleOptions
 from tests.support.inline_engine import InlineEngine
+from tests.video.programs import ffmpeg
 
 BICUBIC = UpscaleOptions(model="bicubic", scale=2, threads=1)
 
@@ -26,8 +25,7 @@ def make_videos(folder: Path, lengths: dict[str, int]) -> Path:
     for name, seconds in lengths.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        words = ["-v", "error", "-f", "lavfi", "-i", f"testsrc=size=16x16:rate=4:duration={seconds}", "-c:v", "mpeg4"]
-        subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), *words, str(path)], check=True)
+        ffmpeg("-f", "lavfi", "-i", f"testsrc=size=16x16:rate=4:duration={seconds}", "-c:v", "mpeg4", path)
     return folder
 
 

@@ -34,6 +34,7 @@ from starvsr.models.weights.cache import Places
 from starvsr.models.weights.locate import find_model
 from starvsr.padding import Padding
 from tests.support.bfloat16 import needs_bfloat16
+from tests.training.tiny import random_tensors
 
 UNET = StarUNetConfig(
     width=32, multipliers=(1, 1), num_res_blocks=1, head_dim=16, first_heads=2, attn_scales=(), context_dim=16,
@@ -44,29 +45,18 @@ TOWER = TextTowerConfig(width=16, heads=2, blocks=1)
 MERGES = Path(__file__).parents[2] / "parity" / "data" / "clip_merges.txt.gz"
 
 
-def _random(network: torch.nn.Module, seed: int) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=parameter[0].numel() ** -0.5, generator=generator)
-            elif name.endswith("bias"):
-                parameter.normal_(std=0.1, generator=generator)
-    return network.state_dict()
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder as `starvsr models convert` lays it out."""
     folder = tmp_path_factory.mktemp("tiny")
     for name in ("unet", "vae", "text_encoder", "tokenizer"):
         (folder / name).mkdir()
-    save_file(_random(StarUNet(UNET), 1), folder / "unet" / "diffusion_pytorch_model.safetensors")
+    save_file(random_tensors(StarUNet(UNET), 1), folder / "unet" / "diffusion_pytorch_model.safetensors")
     torch.save({"state_dict": StarUNet(UNET).state_dict()}, folder / "light_deg.pt")
-    save_file(_random(TemporalVae(VAE), 2), folder / "vae" / "diffusion_pytorch_model.safetensors")
+    save_file(random_tensors(TemporalVae(VAE), 2), folder / "vae" / "diffusion_pytorch_model.safetensors")
     sizes = {"block_out_channels": VAE.channels, "layers_per_block": 2, "latent_channels": 4, "scaling_factor": 0.18215}
     (folder / "vae" / "config.json").write_text(json.dumps(sizes))
-    save_file(_random(TextTower(TOWER), 3), folder / "text_encoder" / "model.safetensors")
+    save_file(random_tensors(TextTower(TOWER), 3), folder / "text_encoder" / "model.safetensors")
     (folder / "tokenizer" / "merges.txt").write_bytes(MERGES.read_bytes())
     (folder / "model_index.json").write_text("{}")
     return folder

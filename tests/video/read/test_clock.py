@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import av
-import imageio_ffmpeg
 import pytest
 
 from starvsr import upscale
@@ -18,10 +16,7 @@ from starvsr.apps.cli import main
 from starvsr.video import VideoReader, VideoWriter, probe
 from starvsr.video.read.clock import Clock
 from tests.jobs.interrupting import break_at
-
-
-def ffmpeg(*words: str | Path) -> None:
-    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", *map(str, words)], check=True)
+from tests.video.programs import ffmpeg
 
 
 @pytest.fixture(scope="module")

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import av
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from starvsr.video import VideoWriter, probe
 from starvsr.video.remux.copied_times import OutputTimes
-
-
-def ffmpeg(*words: str | Path) -> None:
-    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", *map(str, words)], check=True)
+from tests.video.programs import ffmpeg
 
 
 def sound(path: Path) -> list[Fraction]:
