@@ -1,7 +1,7 @@
 """Frames warped by optical flow: bilinear, coordinates clamped to the border, whole numbers of pixels exact.
 
-OpenCV's ``remap`` takes less time than torch's ``grid_sample``. Before version 5 it rounded coordinates to 1/32 px: which
-one is installed is told by what it makes of a small picture, so that values depend on neither.
+OpenCV's ``remap`` takes less time than torch's ``grid_sample``. Before version 5 it rounded coordinates to 1/32 px:
+which one is installed is told by what it makes of a small picture, so that values depend on neither.
 """
 
 from __future__ import annotations
