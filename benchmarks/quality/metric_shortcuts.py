@@ -68,7 +68,7 @@ class Deviation:
 
 def results(clip: Clip, seed: int = 0) -> Iterator[tuple[str, Clip]]:
     """Yield (kind, result) of a clip."""
-    yield "bicubic", np.stack([_bicubic(frame) for frame in clip])
+    yield "bicubic", np.stack([bicubic(frame) for frame in clip])
     for name, (damage, strengths) in DAMAGES.items():
         for index in STRENGTHS:
             yield name, damage(clip, strengths[index], np.random.default_rng(seed))
@@ -129,7 +129,8 @@ def _value(result: Clip, clip: Clip, chosen: Chosen) -> float:
     return mean(measure(result, clip, metrics=[metric], crop_px=CROP_PX, flow=flow)[metric])
 
 
-def _bicubic(frame: Clip) -> Clip:
+def bicubic(frame: Clip) -> Clip:
+    """Return what a quarter of a frame's size gives by bicubic interpolation."""
     height, width = frame.shape[:2]
     little = Image.fromarray(frame).resize((width // 4, height // 4), Image.Resampling.BICUBIC)
     return np.asarray(little.resize((width, height), Image.Resampling.BICUBIC))

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+from starvsr.metrics import vgg_sampled
 from starvsr.metrics.dists import Dists, L2Pool, distances
 from starvsr.metrics.dover.network import Dover, View
 from starvsr.metrics.flow_choice import FittedRaft
 from starvsr.metrics.lpips import Lpips, frame_distances
-from starvsr.metrics.metric import FrameSet
+from starvsr.metrics.metric import Compute, FrameSet
 from starvsr.metrics.registry import METRICS
 from starvsr.metrics.vgg_distance import _compute as vgg_compute
 from starvsr.models.flow.raft import RaftFlow
@@ -49,10 +50,18 @@ def test_the_vgg_distance(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -
         asked.append(device)
         return Vgg16(((4, 4), (4, 4), (4,), (4,), (4,))).requires_grad_(False).to(device)
 
-    monkeypatch.setattr("starvsr.metrics.vgg_distance._shipped", shipped)
+    monkeypatch.setattr("starvsr.metrics.vgg_distance.shipped", shipped)
     with pytest.raises((RuntimeError, NotImplementedError), match=NO_VALUE):
         next(vgg_compute(dtype)(_frames(), device=DEVICE))
     assert asked == [DEVICE]
+
+
+@pytest.mark.parametrize("compute", [vgg_sampled._values, vgg_sampled._error_of_mean])
+def test_the_vgg_distance_of_windows(monkeypatch: pytest.MonkeyPatch, compute: Compute) -> None:
+    tiny = Vgg16(((4, 4), (4, 4), (4,), (4,), (4,))).requires_grad_(False).to(DEVICE)
+    monkeypatch.setattr(vgg_sampled, "shipped", lambda device: tiny if device == DEVICE else None)
+    with pytest.raises((RuntimeError, NotImplementedError), match=NO_VALUE):
+        next(compute(_frames(), device=DEVICE))
 
 
 @pytest.mark.parametrize("trunk", [alexnet, vgg16])
@@ -91,6 +100,7 @@ def test_metrics_with_weights_are_those_tested_here() -> None:
     names = {metric.name for metric in METRICS if metric.weights}
     networks = {name for name in names if not name.startswith(("niqe", "ilniqe", "vmaf", "musiq", "clipiqa"))}
     assert networks == {
-        *("vgg_distance", "vgg_distance_bf16", "lpips_alex", "lpips_vgg", "tlpips_x1e3", "dists"),
+        *("vgg_distance", "vgg_distance_bf16", "vgg_distance_sampled", "vgg_distance_sampled_se"),
+        *("lpips_alex", "lpips_vgg", "tlpips_x1e3", "dists"),
         *("dover", "dover_technical", "dover_aesthetic"),
     }

@@ -111,7 +111,7 @@ def test_bfloat16_moves_the_distance_by_little(trunk: Vgg16) -> None:
 
 def test_metrics_are_the_function_whatever_the_batch(trunk: Vgg16, monkeypatch: pytest.MonkeyPatch) -> None:
     gt, hq = _clip(1, 3), _clip(2, 3)
-    monkeypatch.setattr("starvsr.metrics.vgg_distance._shipped", lambda device: trunk)
+    monkeypatch.setattr("starvsr.metrics.vgg_distance.shipped", lambda device: trunk)
     wanted = vgg_distance(gt, hq, network=trunk)
     for pixels in (1, 2 * HEIGHT * WIDTH):
         monkeypatch.setitem(BATCH_PIXELS, "cpu", pixels)

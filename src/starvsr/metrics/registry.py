@@ -25,6 +25,7 @@ from starvsr.metrics.temporal import WARPING_ERROR
 from starvsr.metrics.temporal_change import TOF
 from starvsr.metrics.texture import DETAIL_CORRELATION, DETAIL_SHARE, WEAVE
 from starvsr.metrics.vgg_distance import VGG_DISTANCE, VGG_DISTANCE_BF16
+from starvsr.metrics.vgg_sampled import VGG_DISTANCE_SAMPLED, VGG_DISTANCE_SAMPLED_ERROR
 from starvsr.metrics.vmaf import VMAF, VMAF_NEG
 from starvsr.models.flow.estimator import FlowEstimator
 
@@ -53,6 +54,8 @@ METRICS: list[Metric] = [
     CLIPIQA,
     VGG_DISTANCE,
     VGG_DISTANCE_BF16,
+    VGG_DISTANCE_SAMPLED,
+    VGG_DISTANCE_SAMPLED_ERROR,
     STILL_FLICKER,
     STILL_FLICKER_LQ,
     COLOR_ERROR,

@@ -7,19 +7,18 @@ compare methods measured here, by the same estimator, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from starvsr.errors import OptionError
 from starvsr.metrics.flow_choice import estimate_flow
 from starvsr.metrics.metric import ByteArray, FlowPair, FrameSet, Metric
-from starvsr.metrics.warping import Sampler, strips
+from starvsr.metrics.warping import planes_of, read_moved, strips
 from starvsr.models.flow.dis import DisFlow
 from starvsr.models.flow.estimator import FlowEstimator
 from starvsr.models.workers import workers
@@ -42,34 +41,51 @@ def occluded(forward: FloatArray, backward: FloatArray) -> BoolArray:
     Returns:
         bool [H, W], true where occluded.
     """
-    sampler = Sampler(backward)
-    return np.concatenate([_occluded(forward, rows, sampler(forward, rows)) for rows in strips(len(forward))])
+    found = []
+    for rows in strips(*forward.shape[:2]):
+        x, y = _rows_of(forward, rows)
+        height = rows.stop - rows.start
+        found.append(_occluded(x, y, read_moved([backward], [x[:height], y[:height]], rows)))
+    return np.concatenate(found)
 
 
-def _occluded(forward: FloatArray, rows: slice, returned: Tensor) -> BoolArray:
+def _rows_of(flow: FloatArray, rows: slice) -> list[FloatArray]:
+    """Return the components of a flow in some rows and, where there is one, the row below."""
+    return planes_of(flow[rows.start : rows.stop + 1])
+
+
+def _occluded(x: FloatArray, y: FloatArray, returned: Sequence[FloatArray]) -> BoolArray:
     """Mark occluded pixels in some rows.
 
     Args:
-        forward: as `occluded`.
-        rows: which.
-        returned: the backward flow, fetched at x + forward(x), [2, h, W].
+        x: the forward flow in them and in the row below, [h, W] or [h + 1, W].
+        y: the same of its other component.
+        returned: the backward flow, fetched at x + forward(x), its two components [h, W].
     """
-    below = torch.from_numpy(np.array(forward[rows.start : rows.stop + 1])).permute(2, 0, 1).contiguous()
-    there = below[:, : rows.stop - rows.start]
-    size = _squared_length(there)
-    most = _squared_length(returned).add_(size).mul_(0.01).add_(0.5)
-    inconsistent = _squared_length(returned + there) > most
-    gradient = torch.zeros_like(size)
-    gradient[: below.shape[1] - 1] += _squared_length(below.diff(dim=1))
-    gradient[:, :-1] += _squared_length(there.diff(dim=2))
-    return np.asarray(inconsistent.logical_or_(gradient > size.mul_(0.01).add_(0.002)).numpy())
+    height = len(returned[0])
+    there = [x[:height], y[:height]]
+    size = _sum_of_squares(there)
+    most = _sum_of_squares(returned)
+    most += size
+    most *= 0.01
+    most += 0.5
+    away = [a + b for a, b in zip(returned, there, strict=True)]
+    inconsistent = _sum_of_squares(away, out=away[0]) > most
+    gradient = np.zeros_like(size)
+    below = min(height, len(x) - 1)
+    gradient[:below] = _sum_of_squares([one[1 : below + 1] - one[:below] for one in (x, y)])
+    gradient[:, :-1] += _sum_of_squares([one[:, 1:] - one[:, :-1] for one in there])
+    size *= 0.01
+    size += 0.002
+    return np.asarray(np.logical_or(inconsistent, gradient > size, out=inconsistent))
 
 
-def _squared_length(planes: Tensor) -> Tensor:
-    """Return the sum of the squares of some planes [C, h, w], each read once."""
-    total = planes[0].square()
+def _sum_of_squares(planes: Sequence[FloatArray], out: FloatArray | None = None) -> FloatArray:
+    """Return the sum of the squares of some planes [h, W]; ``out`` may be the first of them."""
+    total = np.multiply(planes[0], planes[0], out=out)
+    squared = np.empty_like(total)
     for plane in planes[1:]:
-        total.addcmul_(plane, plane)
+        total += np.multiply(plane, plane, out=squared)
     return total
 
 
@@ -96,23 +112,26 @@ def warping_error(
         all pixels where none is visible. The formula in Lai et al.'s paper sums the channels:
         three times this value.
     """
-    sampler = Sampler(following, *([] if backward is None else [backward]))
+    pictures: list[npt.NDArray[np.generic]] = [following, *([] if backward is None else [backward])]
     sums: dict[int, tuple[float, float, int]] = {}
 
     def measure(rows: slice) -> None:
-        found = sampler(forward, rows)
-        first = torch.from_numpy(frame[rows]).permute(2, 0, 1).contiguous()
-        squared = _squared_length(found[:3] - first).numpy()
+        height = rows.stop - rows.start
+        x, y = _rows_of(forward, rows)
+        found = read_moved(pictures, [x[:height], y[:height]], rows)
+        for plane, first in zip(found, planes_of(frame[rows]), strict=False):  # what follows them is the flow
+            plane -= first
+        squared = _sum_of_squares(found[:3])
         visible = np.ones(squared.shape, bool)
         if backward is not None:
-            visible = ~_occluded(forward, rows, found[3:])
+            visible = ~_occluded(x, y, found[3:])
         if border == "inside":
-            visible &= _lands_inside(forward, rows)
+            visible &= _lands_inside(x[:height], y[:height], rows, len(frame))
         seen = float((squared * visible).sum(dtype=np.float64))
         sums[rows.start] = (seen, float(squared.sum(dtype=np.float64)), int(np.count_nonzero(visible)))
 
     with workers(torch.device("cpu")) as threads:
-        threads.run(partial(measure, rows) for rows in strips(len(frame)))
+        threads.run(partial(measure, rows) for rows in strips(*frame.shape[:2]))
     seen, every, num_seen = (sum(column) for column in zip(*(sums[start] for start in sorted(sums)), strict=True))
     mean = seen / num_seen if num_seen else every / (frame.shape[0] * frame.shape[1])
     return 1000.0 * mean / (frame.shape[2] * 255.0**2)
@@ -170,11 +189,11 @@ def clip_warping_error(
     return np.array(errors, np.float64)
 
 
-def _lands_inside(forward: FloatArray, rows: slice) -> BoolArray:
-    height, width = forward.shape[:2]
+def _lands_inside(x: FloatArray, y: FloatArray, rows: slice, height: int) -> BoolArray:
+    width = x.shape[1]
     down, across = np.mgrid[rows, :width]
-    x, y = across + forward[rows, :, 0], down + forward[rows, :, 1]
-    return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
+    there, below = across + x, down + y
+    return np.asarray((there >= 0) & (there <= width - 1) & (below >= 0) & (below <= height - 1))
 
 
 def _compute(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:

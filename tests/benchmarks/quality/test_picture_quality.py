@@ -25,7 +25,7 @@ def tiny_trunk(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = Vgg16(((4, 4), (4, 4))).requires_grad_(False)
     monkeypatch.setattr("starvsr.metrics.vgg_distance.load_vgg16", lambda: network)
-    monkeypatch.setattr("starvsr.metrics.vgg_distance._shipped", lambda device="cpu": network)
+    monkeypatch.setattr("starvsr.metrics.vgg_distance.shipped", lambda device="cpu": network)
 
 
 @pytest.fixture(scope="module")

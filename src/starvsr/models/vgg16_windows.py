@@ -1,0 +1,115 @@
+"""The VGG feature distance in windows of a frame: some of its cells, each computed with a margin around it.
+
+Cells begin at multiples of 16 px, so that features lie where those of the whole frame do. Borders of the frame are
+those of the whole frame, too. What a cell's features see beyond the margin is zero: layer for layer they see 2, 6, 20,
+46 and 98 px around them, but what is far away counts little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from starvsr.models.vgg16_distance import Layers, distance_sum, exact_convolutions, halve
+from starvsr.models.workers import workers
+
+UNIT_PX = 16
+"""Of a frame behind one position of the deepest features."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A part of a frame, in pixels."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+def cells_of(height: int, width: int, cell_px: int) -> list[Cell]:
+    """Cut a frame into cells of about `cell_px`; sides are multiples of 16 px and differ by 16, but at the end."""
+    rows, columns = _edges(height, cell_px), _edges(width, cell_px)
+    return [
+        Cell(top, bottom, left, right)
+        for top, bottom in pairwise(rows)
+        for left, right in pairwise(columns)
+    ]
+
+
+def _edges(side: int, cell_px: int) -> list[int]:
+    units = -(-side // UNIT_PX)
+    count = max(1, round(units * UNIT_PX / cell_px))
+    return [*(round(index * units / count) * UNIT_PX for index in range(count)), side]
+
+
+@torch.inference_mode()
+def cell_distances(
+    layers: Layers, mean: Tensor, frames: tuple[Tensor, Tensor], cells: Sequence[Cell], margin_px: int
+) -> tuple[Tensor, Tensor]:
+    """Compute the distance of two frames within cells, layer by layer.
+
+    Args:
+        layers: of :func:`starvsr.models.vgg16_distance.layers_of`.
+        mean: of the trunk, BGR.
+        frames: both frames, RGB in [0, 255], [3, H, W].
+        cells: of :func:`cells_of`.
+        margin_px: what is read around each, a multiple of 16.
+
+    Returns:
+        float64 [cells, layers] each: squared distances summed over positions, on the frames' device; and how many
+        positions there are, on the CPU.
+    """
+    sums: dict[int, Tensor] = {}
+
+    def compute(index: int) -> None:
+        sums[index] = _distances(layers, mean, frames, cells[index], margin_px)
+
+    with exact_convolutions(mean.device), workers(mean.device) as threads:
+        threads.run(partial(compute, index) for index in range(len(cells)))
+    counts = [[_positions(cell, depth) for depth in range(len(layers))] for cell in cells]
+    return torch.stack([sums[index] for index in range(len(cells))]), torch.tensor(counts, dtype=torch.float64)
+
+
+def _distances(layers: Layers, mean: Tensor, frames: tuple[Tensor, Tensor], cell: Cell, margin_px: int) -> Tensor:
+    """Return the sums of a cell, float64 [layers]."""
+    above, beside = max(0, cell.top - margin_px), max(0, cell.left - margin_px)
+    read = [frame[None, :, above : cell.bottom + margin_px, beside : cell.right + margin_px] for frame in frames]
+    dtype = layers[0][0].dtype
+    maps = [(one.float().flip(1) - mean).to(dtype).contiguous(memory_format=torch.channels_last) for one in read]
+    found = []
+    for depth, block in enumerate(layers):
+        if depth:
+            maps = [_halved(one) for one in maps]
+        for layer in block:
+            maps = [layer(one) for one in maps]
+        scale = 2**depth
+        rows = slice((cell.top - above) // scale, -(-(cell.bottom - above) // scale))
+        columns = slice((cell.left - beside) // scale, -(-(cell.right - beside) // scale))
+        ours, theirs = (one[:, :, rows, columns] for one in maps)
+        found.append(distance_sum(ours, theirs)[0])
+    return torch.stack(found)
+
+
+def _halved(features: Tensor) -> Tensor:
+    count, channels, height, width = features.shape
+    into = torch.empty(
+        (count, channels, -(-height // 2), -(-width // 2)),
+        dtype=features.dtype,
+        device=features.device,
+        memory_format=torch.channels_last,
+    )
+    halve(features, into)
+    return into
+
+
+def _positions(cell: Cell, depth: int) -> int:
+    scale = 2**depth
+    sides = (-(-end // scale) - start // scale for start, end in ((cell.top, cell.bottom), (cell.left, cell.right)))
+    height, width = sides
+    return height * width
