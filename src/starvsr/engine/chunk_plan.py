@@ -25,8 +25,9 @@ DEFAULT_BUDGETS = (950 * MB, 2000 * MB, 4000 * MB)
 """Beside the model's own weights: the least of these that a video can be done in without waste; 8K needs the last."""
 WASTE = 1.4
 """A budget wastes time if it takes more than this factor of the work that the largest one takes."""
-CARRIED_WORK = 0.03
-"""Work on a frame of context whose effect is known from the segment before: it is converted and recognised."""
+CARRIED_WORK, CARRIED_WASTE = 0.1, 1.1
+"""Where the effect of context is known from the segment before: its work, which is to recognise it, with some weight
+for worker processes, which have to compute it; and `WASTE` for such models, whose overlaps cost little else."""
 ENCODER_FRAMES = (10, 45)  # frames an encoder holds: at least, and with its longest look-ahead
 ENCODER_BYTES_PER_PIXEL = 5  # what x264 keeps of a frame
 ENCODER_BYTES = 150 * MB  # beyond this, the writer shortens the encoder's look-ahead
@@ -184,7 +185,8 @@ def plan_chunks(sizes: Sizes, traits: Traits, options: JobOptions) -> ChunkPlan:
         if fitting:
             best.append(min(fitting, key=lambda cut: (round(cut.work, 3), cut.memory)))
     if best:
-        return next(cut for cut in best if cut.work <= WASTE * best[-1].work)
+        waste = CARRIED_WASTE if traits.carries else WASTE
+        return next(cut for cut in best if cut.work <= waste * best[-1].work)
     smallest = min(cuts, key=lambda cut: cut.memory)
     if options.memory == "auto":
         return _roomier(smallest, cuts) if traits.carries else smallest

@@ -134,6 +134,11 @@ def test_states_of_tiles_are_told_apart_and_bounded() -> None:
         carried.keep(frames, state, 0)
     assert carried.take(other) is states[1] and carried.take(one) is states[0]
     assert carried.take(one) is None  # it was taken
+    alike = CarriedStates(2)  # two tiles of one content
+    for _ in range(2):
+        alike.take(())
+        alike.keep(one, states[0], 0)
+    assert [alike.take(one) is states[0] for _ in range(3)] == [True, True, False]
     small = CarriedStates(2, most_bytes=100)
     for frames, state in zip((one, other), states, strict=True):
         small.take(())

@@ -7,6 +7,7 @@ frames. Nothing depends on the order of clips, on tiles, or on what a job did be
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ class _Kept:
     state: State
     turn: int
     num_bytes: int
+    count: int = 1
+    """Clips that ended in these frames: tiles of one content share the state."""
 
 
 class CarriedStates:
@@ -42,14 +45,18 @@ class CarriedStates:
         self._shown: Key = ()
 
     def take(self, context: Sequence[Tensor]) -> State | None:
-        """Return the state behind some frames, and forget it.
+        """Return the state behind some frames, and forget it when it was asked for as often as it was kept.
 
         Args:
             context: All frames of the scene so far, or the last ``memory`` of them, each [1, 3, h, w].
         """
         self._shown = _key(context)
         found = self._kept.pop(self._shown, None) if context else None
-        return None if found is None else found.state
+        if found is None:
+            return None
+        if found.count > 1:
+            self._kept[self._shown] = dataclasses.replace(found, count=found.count - 1)
+        return found.state
 
     def keep(self, frames: Sequence[Tensor], state: State, turn: int) -> None:
         """Keep the state behind some frames.
@@ -60,11 +67,17 @@ class CarriedStates:
             turn: Number of the segment; states of any but this one and the one before are forgotten.
         """
         self._kept = {key: one for key, one in self._kept.items() if turn - 1 <= one.turn <= turn}
+        if not state:
+            return
+        key = (*self._shown, *_key(frames[-self._memory :]))[-self._memory :]
+        same = self._kept.get(key)
+        if same is not None:
+            self._kept[key] = dataclasses.replace(same, turn=turn, count=same.count + 1)
+            return
         size = sum(part.nbytes for part in state)
         held = sum(one.num_bytes for one in self._kept.values())
-        if state and (not held or held + size <= self._most_bytes):
-            key = (*self._shown, *_key(frames[-self._memory :]))
-            self._kept[key[-self._memory :]] = _Kept(state, turn, size)
+        if not held or held + size <= self._most_bytes:
+            self._kept[key] = _Kept(state, turn, size)
 
 
 def _key(frames: Sequence[Tensor]) -> Key:
