@@ -76,17 +76,18 @@ class AnimeVideo:
 
 
 class Causal:
-    """causal-sr with weights of a training run, as a stream, in float32.
+    """causal-sr with weights of a training run, as a stream.
 
     Args:
         weights: a safetensors file of `starvsr export`.
+        precision: of the network.
 
     Raises:
         WeightsError: no such file, or weights of another network.
     """
 
-    def __init__(self, weights: str | Path) -> None:
-        self._upscaler = starvsr.load_upscaler("causal-sr", weights=weights, precision="fp32")
+    def __init__(self, weights: str | Path, precision: str = "fp32") -> None:
+        self._upscaler = starvsr.load_upscaler("causal-sr", weights=weights, precision=precision)
 
     def __call__(self, lq: ByteArray) -> ByteArray:
         """Enlarge a clip."""

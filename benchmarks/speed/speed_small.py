@@ -1,7 +1,7 @@
-"""Time star-small against realesr-animevideov3-x4 in one run, and watch the memory of the command line.
+"""Time star-small or causal-sr against realesr-animevideov3-x4 in one run, and watch the memory of the command line.
 
-    python -m benchmarks.speed.speed_small --ncnn-model DIR [--weights FILE] [--rounds 3] [--long 3000] [--out
-            results/speed]
+    python -m benchmarks.speed.speed_small --ncnn-model DIR [--model causal-sr] [--weights FILE] [--rounds 3]
+            [--long 3000] [--out results/speed]
 
 1. 426x240 to 1704x960 on 2 threads: clips go alternately through both (A B A B ...), so that a busy machine hurts
    both alike; medians of seconds a frame and their ratio. uint8 frames in, uint8 frames out, in memory. Each method
@@ -25,13 +25,14 @@ from contextlib import ExitStack
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.quality.methods import AnimeVideo, ByteArray, Method, StarSmall
+from benchmarks.quality.methods import AnimeVideo, ByteArray, Causal, Method, StarSmall
 from benchmarks.reliability.processes import STARVSR, WatchedRun, watch
-from starvsr.errors import StarVsrError
+from starvsr.errors import OptionError, StarVsrError
 from starvsr.video.codec_pass import write_lossless
 
 _method: Method  # of a worker process
@@ -42,12 +43,20 @@ LONG_WIDTH, LONG_HEIGHT = 128, 72
 def main(arguments: list[str] | None = None) -> None:
     """Run the three parts and print what they measured."""
     options = _parser().parse_args(arguments)
+    if options.model == "causal-sr" and options.weights is None:
+        raise OptionError("causal-sr needs --weights: a file of `starvsr export`; random ones take as long")
     torch.set_num_threads(options.threads)
-    told: dict[str, object] = {"load_average_before": os.getloadavg(), "threads": options.threads}
+    told: dict[str, Any] = {"load_average_before": os.getloadavg(), "threads": options.threads}
     if options.ncnn_model:
         told["per_frame"] = compare_speed(options)
     with tempfile.TemporaryDirectory(prefix="starvsr-speed-") as folder:
-        told["command"] = time_command(options, Path(folder), (WIDTH, HEIGHT), options.command_frames)
+        command = time_command(options, Path(folder), (WIDTH, HEIGHT), options.command_frames)
+        told["command"] = command
+        if options.ncnn_model:
+            told["command_ratio"] = (
+                command["seconds"] / command["frames"] / told["per_frame"]["medians"]["animevideov3"]
+            )
+            print(f"  that is {told['command_ratio']:.2f} x the time of animevideov3 in memory")
         if options.long:
             told["long"] = time_command(options, Path(folder), (LONG_WIDTH, LONG_HEIGHT), options.long)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -58,7 +67,9 @@ def main(arguments: list[str] | None = None) -> None:
 def compare_speed(options: argparse.Namespace) -> dict[str, object]:
     """Time both methods alternately on the same frames."""
     makers: dict[str, Callable[[], Method]] = {
-        "star-small": partial(StarSmall, options.weights),
+        options.model: partial(Causal, options.weights, "auto")
+        if options.model == "causal-sr"
+        else partial(StarSmall, options.weights),
         "animevideov3": partial(AnimeVideo, options.ncnn_model, options.threads),
     }
     seconds: dict[str, list[float]] = {name: [] for name in makers}
@@ -75,11 +86,11 @@ def compare_speed(options: argparse.Namespace) -> dict[str, object]:
                     seconds[name].append(taken)
                 time.sleep(0.5)  # idle OpenMP threads spin for a while
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    ratio = medians["star-small"] / medians["animevideov3"]
+    ratio = medians[options.model] / medians["animevideov3"]
     print(f"{WIDTH}x{HEIGHT} x4, {options.threads} threads, {options.rounds} rounds of {options.frames} frames:")
     for name, values in seconds.items():
         print(f"  {name:13s} median {medians[name]:.3f} s/frame  (all: {', '.join(f'{v:.3f}' for v in values)})")
-    print(f"  star-small takes {ratio:.2f} x the time of animevideov3 (load average {os.getloadavg()[0]:.1f})")
+    print(f"  {options.model} takes {ratio:.2f} x the time of animevideov3 (load average {os.getloadavg()[0]:.1f})")
     return {"seconds_per_frame": seconds, "medians": medians, "ratio": ratio}
 
 
@@ -95,13 +106,11 @@ def _time(clip: ByteArray) -> float:
     return time.perf_counter() - start
 
 
-def time_command(
-    options: argparse.Namespace, folder: Path, size: tuple[int, int], num_frames: int
-) -> dict[str, object]:
+def time_command(options: argparse.Namespace, folder: Path, size: tuple[int, int], num_frames: int) -> dict[str, Any]:
     """Run the command line on a made clip and report time and memory."""
     source, output = folder / f"source_{num_frames}.mkv", folder / f"result_{num_frames}.mp4"
     write_lossless(source, moving_clip(num_frames, *size))
-    command = [*STARVSR, "upscale", str(source), "-o", str(output)]
+    command = [*STARVSR, "upscale", str(source), "-o", str(output), "--model", options.model]
     if options.weights:
         command += ["--weights", str(options.weights)]
     run = watch(command, interval_s=0.2, env=os.environ | {"OMP_NUM_THREADS": str(options.threads)})
@@ -140,7 +149,8 @@ def _curve_text(run: WatchedRun) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--ncnn-model", type=Path, help="folder with realesr-animevideov3-x4.param and .bin")
-    parser.add_argument("--weights", type=Path, help="star-small weights (default: as shipped)")
+    parser.add_argument("--model", choices=["star-small", "causal-sr"], default="star-small")
+    parser.add_argument("--weights", type=Path, help="its weights (star-small: as shipped unless given)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frames", type=int, default=8, help="frames of each clip of the comparison")
     parser.add_argument("--command-frames", type=int, default=48, help="frames for the command line at 426x240")

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from starvsr.errors import OptionError
 from starvsr.models.causal_sr import (
+    LEAST_STRIP_ROWS,
     CausalSR,
     CausalSRConfig,
     State,
     _shifted,
     _ShiftWithGradient,
-    _to_ycc,
-    chroma_gate,
 )
+from starvsr.models.causal_sr_picture import chroma_gate, to_ycc
 
 MEMORY = 3
 
@@ -101,6 +101,18 @@ def test_advancing_is_a_step_without_its_result(network: CausalSR) -> None:
     assert all(torch.equal(a, b) for a, b in zip(state, other, strict=True))
 
 
+@pytest.mark.parametrize("height", [96, 97, 211])
+def test_strips_give_the_whole(network: CausalSR, height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = _clip(1, height, 10)[:, :, 0]
+    whole, heights = network.step(clip)[0], []
+    head = network._head
+    monkeypatch.setattr(network, "_head", lambda x: heights.append(x.shape[-2]) or head(x))
+    monkeypatch.setattr(network, "strip_px", 1)
+    made = network.step(clip)[0]
+    assert len(heights) == -(-((height + 1) // 2) // LEAST_STRIP_ROWS)
+    assert (made - whole).abs().max() < 1e-5
+
+
 def test_clips_of_a_batch_do_not_mix(network: CausalSR) -> None:
     clips = [_clip(3, seed=seed) for seed in (1, 2)]
     together = network(torch.cat(clips))
@@ -158,12 +170,12 @@ def test_without_a_correction_luma_is_bicubic_and_chroma_bicubic_then_bilinear(s
     network = CausalSR().requires_grad_(False)
     network.last.weight.zero_()
     clip = torch.rand(1, 3, 1, *size) * 2 - 1
-    ycc = _to_ycc(clip[:, :, 0])
+    ycc = to_ycc(clip[:, :, 0])
     luma = F.interpolate(ycc[:, :1], scale_factor=4, mode="bicubic", align_corners=False)
     chroma = F.interpolate(ycc[:, 1:], scale_factor=2, mode="bicubic", align_corners=False)
     chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
     wanted = torch.cat([luma, chroma], dim=1)
-    torch.testing.assert_close(_to_ycc(network(clip)[:, :, 0]), wanted, atol=3e-6, rtol=0)
+    torch.testing.assert_close(to_ycc(network(clip)[:, :, 0]), wanted, atol=3e-6, rtol=0)
 
 
 def test_the_gradient_of_the_shift_is_that_of_its_slices() -> None:

@@ -25,11 +25,15 @@ DEFAULT_BUDGETS = (950 * MB, 2000 * MB, 4000 * MB)
 """Beside the model's own weights: the least of these that a video can be done in without waste; 8K needs the last."""
 WASTE = 1.4
 """A budget wastes time if it takes more than this factor of the work that the largest one takes."""
+CARRIED_WORK, CARRIED_WASTE = 0.1, 1.1
+"""Where the effect of context is known from the segment before: its work, which is to recognise it, with some weight
+for worker processes, which have to compute it; and `WASTE` for such models, whose overlaps cost little else."""
 ENCODER_FRAMES = (10, 45)  # frames an encoder holds: at least, and with its longest look-ahead
 ENCODER_BYTES_PER_PIXEL = 5  # what x264 keeps of a frame
 ENCODER_BYTES = 150 * MB  # beyond this, the writer shortens the encoder's look-ahead
 LONGEST_SEGMENT = 16
 SHORTEST_TILE = 48
+_HARDLY_MORE = 1.1
 _LENGTHS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 _TILE_COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 
@@ -74,6 +78,7 @@ class ChunkPlan:
         prediction: What they are predicted to need, by component.
         overlap_after: Frames of context after a segment; None is as many as before it.
         multiple: Frames that the model sees as one.
+        carries: Whether the context before a segment is known from the segment before it (`Traits.carries`).
     """
 
     length: int
@@ -86,12 +91,14 @@ class ChunkPlan:
     prediction: MemoryPrediction | None = None
     overlap_after: int | None = None
     multiple: int = 1
+    carries: bool = False
 
     @property
     def work(self) -> float:
         """Input pixels that the network sees for each input pixel: 1 for one piece, more with overlaps."""
         after = self.overlap if self.overlap_after is None else self.overlap_after
-        frames = (self.length + self.overlap + after) / self.length
+        before = self.overlap * (CARRIED_WORK if self.carries else 1)
+        frames = (self.length + before + after) / self.length
         return frames * self.grid.work_px / (self.grid.height * self.grid.width)
 
     def describe(self) -> str:
@@ -102,7 +109,10 @@ class ChunkPlan:
         frames = "1 frame" if self.length == 1 else f"{self.length} frames"
         if self.memory_plan is not None:
             tiles = self.memory_plan.describe()
-        return f"segments of {frames} with {self.overlap} of context on each side{fade}; {tiles}"
+        context = f"{self.overlap} of context on each side"
+        if self.overlap_after == 0 and self.overlap:
+            context = f"{self.overlap} of context before them" + (", carried on" if self.carries else "")
+        return f"segments of {frames} with {context}{fade}; {tiles}"
 
 
 @dataclass(frozen=True)
@@ -175,14 +185,21 @@ def plan_chunks(sizes: Sizes, traits: Traits, options: JobOptions) -> ChunkPlan:
         if fitting:
             best.append(min(fitting, key=lambda cut: (round(cut.work, 3), cut.memory)))
     if best:
-        return next(cut for cut in best if cut.work <= WASTE * best[-1].work)
+        waste = CARRIED_WASTE if traits.carries else WASTE
+        return next(cut for cut in best if cut.work <= waste * best[-1].work)
     smallest = min(cuts, key=lambda cut: cut.memory)
     if options.memory == "auto":
-        return smallest
+        return _roomier(smallest, cuts) if traits.carries else smallest
     raise ResourceError(
         f"frames of {sizes.width}x{sizes.height} need {format_size(smallest.memory)} at least and --memory "
         f"is {format_size(limits[0])}: raise it{loosening_hint(options)}"
     )
+
+
+def _roomier(smallest: ChunkPlan, cuts: list[ChunkPlan]) -> ChunkPlan:
+    """Return the plan with the least work among those that need hardly more than the smallest, where nothing fits."""
+    close = [cut for cut in cuts if cut.memory <= _HARDLY_MORE * smallest.memory]
+    return min(close, key=lambda cut: (round(cut.work, 3), cut.memory))
 
 
 def loosening_hint(options: JobOptions) -> str:
@@ -276,6 +293,7 @@ def _cut(
         budget,
         overlap_after=traits.overlap_after,
         multiple=traits.lengths.multiple,
+        carries=traits.carries,
     )
 
 

@@ -42,6 +42,8 @@ class Traits:
         lengths: Numbers of frames that it takes at once.
         overlap: Frames of context before a segment, and after it unless ``overlap_after`` says otherwise.
         overlap_after: Frames of context after a segment.
+        carries: Whether a session keeps what the context before a segment would give, so that this is computed only
+            where the segment before it was not rendered by the same session.
         repeat_first_frame: At the start of a shot, repeat its first frame so that ``overlap`` frames precede it.
         crossfade: Frames over which neighbouring segments are blended when the user names none, if they fit.
         least_side: Shortest side of a frame that it takes, in input pixels.
@@ -63,6 +65,7 @@ class Traits:
     lengths: ClipLengths = ClipLengths()
     overlap: int = 2
     overlap_after: int | None = None
+    carries: bool = False
     repeat_first_frame: bool = False
     crossfade: int = 0
     least_side: int = 1

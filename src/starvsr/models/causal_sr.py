@@ -22,41 +22,35 @@ and summands for features (FiLM, arXiv 1709.07871).
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from functools import cache
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from starvsr.models.bicubic import phase_weights
 from starvsr.models.causal_sr_config import CONTEXT_SCALE, CausalSRConfig
+from starvsr.models.causal_sr_picture import CHROMA_SCALE, CONTEXT_PX, LUMA_CHANNELS, SCALE, composed, to_ycc
 
-__all__ = ["SCALE", "CausalSR", "CausalSRConfig", "State", "chroma_gate"]
+__all__ = ["SCALE", "CausalSR", "CausalSRConfig", "State"]
 
-SCALE = 4
-"""Output pixels per input pixel along each side."""
-CHROMA_SCALE = 2
-"""Chroma is corrected at twice the input's size, the chroma resolution of a 4:2:0 result."""
 UNSHUFFLE = 2
-_LUMA_CHANNELS = (SCALE // CHROMA_SCALE) ** 2
-
-_LUMA = (0.299, 0.587, 0.114)
-_CB, _CR = 1.772, 1.402
-_CHROMA_WINDOW = 9
-_CHROMA_SOFTNESS = 4 / 127.5
-"""Chroma, in [-1, 1], at which half of the predicted correction is let through."""
-
-FloatArray = npt.NDArray[np.float32]
+LEAST_STRIP_ROWS = 48
+"""Rows of features in a strip, at least: the context of a strip is computed twice."""
+_STRIP_CONTEXT = CONTEXT_PX // UNSHUFFLE
+"""Rows of features around a strip; the head looks at 5 input pixels, the picture at 6."""
 State = tuple[Tensor, ...]
 """Shifted channels of the previous frame, one [B, k, h/2, w/2] for each block that looks back."""
 
 
 class CausalSR(nn.Module):
-    """Upscales clips by four, frame after frame, with a memory of a few frames."""
+    """Upscales clips by four, frame after frame, with a memory of a few frames.
+
+    Attributes:
+        strip_px: Input pixels for which the head works at once, so that what is four and sixteen times as large is in
+            memory in part only. None: the whole frame, as in training and export.
+    """
+
+    strip_px: int | None = None
 
     def __init__(self, config: CausalSRConfig | None = None) -> None:
         """Build with fresh weights."""
@@ -70,7 +64,7 @@ class CausalSR(nn.Module):
         self.up = nn.Conv2d(width, config.up_width * up_pixels, 3, padding=1)
         self.fine = nn.Conv2d(config.up_width, thin * fine_pixels, 3, padding=1)
         self.thin = _Block(thin) if config.thin_block else None
-        self.last = nn.Conv2d(thin, _LUMA_CHANNELS + 2, 3, padding=1)
+        self.last = nn.Conv2d(thin, LUMA_CHANNELS + 2, 3, padding=1)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -83,8 +77,8 @@ class CausalSR(nn.Module):
         shared = self.config.shared_head
         _agreeing(self.up.weight, 1 if shared else UNSHUFFLE)
         _agreeing(self.fine.weight, 1 if shared else CHROMA_SCALE)
-        _agreeing(self.last.weight[:_LUMA_CHANNELS], SCALE // CHROMA_SCALE, gain=0.05)
-        _agreeing(self.last.weight[_LUMA_CHANNELS:], 1, gain=0.05)
+        _agreeing(self.last.weight[:LUMA_CHANNELS], SCALE // CHROMA_SCALE, gain=0.05)
+        _agreeing(self.last.weight[LUMA_CHANNELS:], 1, gain=0.05)
         for branch in (self.thin and self.thin.second, self.context and self.context.up):
             if branch:
                 nn.init.zeros_(branch.weight)
@@ -122,16 +116,34 @@ class CausalSR(nn.Module):
         return self._features(frame[:, :, None], state)[2]
 
     def _run(self, clip: Tensor, state: State | None) -> tuple[Tensor, State]:
-        num_clips, num_frames, height, width = clip.shape[0], *clip.shape[2:]
+        num_clips, num_frames = clip.shape[0], clip.shape[2]
         ycc, features, new_state = self._features(clip, state)
-        correction = self._head(features)[..., : height * CHROMA_SCALE, : width * CHROMA_SCALE]
-        rgb = _composed(ycc, correction).unflatten(0, (num_clips, num_frames)).transpose(1, 2)
+        rgb = self._picture(ycc, features).unflatten(0, (num_clips, num_frames)).transpose(1, 2)
         return rgb.to(clip.dtype), new_state
+
+    def _picture(self, ycc: Tensor, features: Tensor) -> Tensor:
+        """Return RGB [N, 3, 4h, 4w] from luma and chroma of the input and the trunk's features, strip by strip."""
+        (height, width), (rows, columns) = ycc.shape[-2:], features.shape[-2:]
+        if self.strip_px is None:
+            return composed(ycc, self._head(features)[..., : CHROMA_SCALE * height, : CHROMA_SCALE * width])
+        most = max(LEAST_STRIP_ROWS, self.strip_px // (UNSHUFFLE**2 * columns))
+        length = -(-rows // -(-rows // most))  # all alike
+        rgb = ycc.new_empty(len(ycc), 3, SCALE * height, SCALE * width)
+        for start in range(0, rows, length):
+            stop = min(start + length, rows)
+            seen = slice(max(start - _STRIP_CONTEXT, 0), min(stop + _STRIP_CONTEXT, rows))
+            top, bottom = UNSHUFFLE * seen.start, min(UNSHUFFLE * seen.stop, height)
+            correction = self._head(features[..., seen, :])
+            correction = correction[..., : CHROMA_SCALE * (bottom - top), : CHROMA_SCALE * width]
+            made = composed(ycc[..., top:bottom, :], correction)
+            first, last = SCALE * UNSHUFFLE * start, SCALE * min(UNSHUFFLE * stop, height)
+            rgb[..., first:last, :] = made[..., first - SCALE * top : last - SCALE * top, :]
+        return rgb
 
     def _features(self, clip: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
         """Return luma and chroma of all frames [B*T, 3, h, w], what the trunk makes of them, and the state."""
         height, width = clip.shape[-2:]
-        ycc = _to_ycc(clip.transpose(1, 2).flatten(0, 1).float())
+        ycc = to_ycc(clip.transpose(1, 2).flatten(0, 1).float())
         padded = F.pad(ycc, (0, width % UNSHUFFLE, 0, height % UNSHUFFLE), mode="replicate")
         features, new_state = self._trunk(padded.to(self.first.weight.dtype), len(clip), state)
         return ycc, features, new_state
@@ -240,21 +252,6 @@ class _ShiftWithGradient(torch.autograd.Function):
         return made, None, None
 
 
-def chroma_gate(chroma: Tensor) -> Tensor:
-    """Return the share [N, 1, 2h, 2w] of a chroma correction that is let through, from chroma [N, 2, h, w].
-
-    It is m / (m + s) with the largest absolute chroma m of a window and a constant s: zero where the input is gray,
-    close to one in coloured areas.
-    """
-    size = chroma.abs().amax(dim=1, keepdim=True)
-    reach = _CHROMA_WINDOW // 2
-    nearby = F.max_pool2d(size, (_CHROMA_WINDOW, 1), stride=1, padding=(reach, 0))  # rows, then columns: the same
-    nearby = F.max_pool2d(nearby, (1, _CHROMA_WINDOW), stride=1, padding=(0, reach))
-    nearby = F.avg_pool2d(nearby, 3, stride=1, padding=1, count_include_pad=False)
-    gate = nearby / (nearby + _CHROMA_SOFTNESS)
-    return gate.repeat_interleave(CHROMA_SCALE, dim=-1).repeat_interleave(CHROMA_SCALE, dim=-2)
-
-
 @torch.no_grad()
 def _agreeing(weight: Tensor, factor: int, gain: float = 1.0) -> None:
     """Draw weights that are equal for the sub-pixels of a pixel shuffle, so that nothing of its grid shows."""
@@ -266,65 +263,3 @@ def _agreeing(weight: Tensor, factor: int, gain: float = 1.0) -> None:
 def _enlarged(features: Tensor, factor: int) -> Tensor:
     """Repeat each position of [N, C, h, w] along rows and columns."""
     return F.interpolate(features, scale_factor=factor, mode="nearest")
-
-
-def _to_ycc(rgb: Tensor) -> Tensor:
-    """Turn RGB [N, 3, H, W] into full-range BT.601 luma and chroma of the same shape; gray has chroma 0."""
-    red, green, blue = rgb.unbind(1)
-    luma = green + _LUMA[0] * (red - green) + _LUMA[2] * (blue - green)  # gray: exactly its value
-    return torch.stack([luma, (blue - luma) / _CB, (red - luma) / _CR], dim=1)
-
-
-def _composed(ycc: Tensor, correction: Tensor) -> Tensor:
-    """Enlarge the input, add the correction, and return RGB [N, 3, 4h, 4w] in float32.
-
-    All of it is linear but for the gate. The sub-pixels are channels until the end, so that little is computed at
-    the result's size: bicubic enlargement is a convolution of the input, the bilinear enlargement of chroma and the
-    change to RGB are one at twice its size.
-
-    Args:
-        ycc: luma and chroma of the input [N, 3, h, w], float32.
-        correction: [N, 6, 2h, 2w], as of ``CausalSR._head``.
-    """
-    device = ycc.device.type
-    with nullcontext() if device == "meta" else torch.autocast(device, enabled=False):  # meta has none
-        enlarged = F.conv2d(
-            F.pad(ycc, (2, 2, 2, 2), mode="replicate"), torch.tensor(_bicubic_kernels(), device=ycc.device)
-        )
-        enlarged = F.pixel_shuffle(enlarged, CHROMA_SCALE)  # [N, 6, 2h, 2w]
-        luma, chroma = correction.float().split([_LUMA_CHANNELS, 2], dim=1)
-        luma = enlarged[:, :_LUMA_CHANNELS] + luma
-        chroma = enlarged[:, _LUMA_CHANNELS:] + chroma * chroma_gate(ycc[:, 1:])
-        colour = F.conv2d(
-            F.pad(chroma, (1, 1, 1, 1), mode="replicate"), torch.tensor(_colour_kernels(), device=ycc.device)
-        )
-        return F.pixel_shuffle((colour.unflatten(1, (3, -1)) + luma[:, None]).flatten(1, 2), SCALE // CHROMA_SCALE)
-
-
-@cache
-def _bicubic_kernels() -> FloatArray:
-    """Kernels [24, 3, 5, 5] that enlarge luma by four and chroma by two, in the order of the head's sub-pixels.
-
-    These are arrays: tensors that are kept would belong to the mode in which they were made (inference, tracing).
-    """
-    luma, chroma = phase_weights(SCALE), phase_weights(CHROMA_SCALE)
-    inner = SCALE // CHROMA_SCALE
-    kernels = np.zeros((_LUMA_CHANNELS + 2, CHROMA_SCALE, CHROMA_SCALE, 3, 5, 5), np.float32)
-    for row in range(CHROMA_SCALE):
-        for column in range(CHROMA_SCALE):
-            for index in range(_LUMA_CHANNELS):
-                down, right = inner * row + index // inner, inner * column + index % inner
-                kernels[index, row, column, 0] = np.outer(luma[down], luma[right])
-            for index in (1, 2):
-                kernels[_LUMA_CHANNELS + index - 1, row, column, index] = np.outer(chroma[row], chroma[column])
-    return kernels.reshape(-1, 3, 5, 5)
-
-
-@cache
-def _colour_kernels() -> FloatArray:
-    """Kernels [12, 2, 3, 3] that enlarge chroma by two, bilinear, and turn it into what RGB has beside luma."""
-    red, blue = (0.0, _CR), (_CB, 0.0)
-    green = (-_LUMA[2] * _CB / _LUMA[1], -_LUMA[0] * _CR / _LUMA[1])
-    lines = np.array([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
-    kernels = np.einsum("km,ay,bx->kabmyx", np.array([red, green, blue]), lines, lines)
-    return kernels.reshape(-1, 2, 3, 3).astype(np.float32)

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from starvsr.engine.segments import Segment
 from starvsr.errors import OptionError, WeightsError
+from starvsr.families.causal_sr.carried import CarriedStates
 from starvsr.families.causal_sr.pipeline import CausalPipeline, load
 from starvsr.families.causal_sr.spec import CAUSAL_SR
-from starvsr.families.job_settings import blended_detail, complete_options, job_settings
+from starvsr.families.job_settings import blended_detail, complete_options, job_settings, plain_settings
 from starvsr.families.loading import load_upscaler
 from starvsr.families.options import UpscaleOptions
 from starvsr.models.causal_sr import CausalSR, CausalSRConfig
@@ -73,6 +75,81 @@ def test_only_what_is_kept_is_computed(pipeline: CausalPipeline, monkeypatch: py
     monkeypatch.setattr(pipeline.network, "advance", lambda *a: advanced.append(1) or advance(*a))
     assert len(list(pipeline.upscale_frames(_clip(9), slice(4, 6)))) == 2
     assert (len(steps), len(advanced)) == (2, 2)
+
+
+def _spied(pipeline: CausalPipeline, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note each frame that is computed for its effect on later ones alone."""
+    advanced: list[int] = []
+    advance = pipeline.network.advance
+    monkeypatch.setattr(pipeline.network, "advance", lambda *a: advanced.append(1) or advance(*a))
+    return advanced
+
+
+def _rendered(
+    pipeline: CausalPipeline, clip: torch.Tensor, pieces: list[tuple[int, int]], overlap: int = 2, cut: int = 0
+) -> list[torch.Tensor]:
+    """Render pieces of a clip in one session, each with its context; ``cut`` begins a scene."""
+    made: list[torch.Tensor] = []
+    with pipeline.open(plain_settings(pipeline)) as session:
+        for index, (first, last) in enumerate(pieces):
+            start = max(first - overlap, cut if first >= cut else 0)
+            segment = Segment(index, start, last, first, last)
+            lq, keep = clip[:, :, start:last], slice(first - start, last - start)
+            made += session.upscale(lq, keep, segment=segment, first_frame=start)
+    return made
+
+
+def _equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return len(one) == len(other) and all(map(torch.equal, one, other))
+
+
+def test_a_session_goes_on_from_the_segment_before(pipeline: CausalPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, advanced = _clip(9), _spied(pipeline, monkeypatch)
+    whole = _rendered(pipeline, clip, [(0, 9)])
+    for pieces in ([(0, 4), (4, 7), (7, 9)], [(0, 1), (1, 2), (2, 3), (3, 9)]):
+        assert _equal(_rendered(pipeline, clip, pieces), whole)
+    assert advanced == []
+    resumed = _rendered(pipeline, clip, [(4, 7), (7, 9)])  # as after a kill: what came before is not there
+    assert _equal(resumed, whole[4:]) and len(advanced) == 2
+
+
+def test_what_does_not_follow_is_computed_anew(pipeline: CausalPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, advanced = _clip(9), _spied(pipeline, monkeypatch)
+    whole = _rendered(pipeline, clip, [(0, 9)])
+    backwards = _rendered(pipeline, clip, [(6, 9), (3, 6), (0, 3)])
+    assert _equal(backwards[6:] + backwards[3:6] + backwards[:3], whole) and len(advanced) == 4
+    apart = _rendered(pipeline, clip, [(0, 4), (4, 6), (6, 9)], cut=4)  # a scene begins: nothing before it is seen
+    assert _equal(apart[4:], _rendered(pipeline, clip[:, :, 4:], [(0, 5)])) and len(advanced) == 4
+    short = _rendered(pipeline, clip, [(0, 4), (4, 9)], overlap=1)  # less context than the memory, as was asked for
+    assert _equal(short[4:], list(pipeline.upscale_frames(clip[:, :, 3:], slice(1, 6))))
+    assert not torch.equal(short[4], whole[4])
+
+
+def test_states_of_tiles_are_told_apart_and_bounded() -> None:
+    one, other = _clip(4).unbind(2)[:2], _clip(4).flip(2).unbind(2)[:2]
+    states = [(torch.full((1, 2, 4, 4), value),) for value in (1.0, 2.0)]
+    carried = CarriedStates(2)
+    for frames, state in zip((one, other), states, strict=True):
+        assert carried.take(()) is None
+        carried.keep(frames, state, 0)
+    assert carried.take(other) is states[1] and carried.take(one) is states[0]
+    assert carried.take(one) is None  # it was taken
+    alike = CarriedStates(2)  # two tiles of one content
+    for _ in range(2):
+        alike.take(())
+        alike.keep(one, states[0], 0)
+    assert [alike.take(one) is states[0] for _ in range(3)] == [True, True, False]
+    small = CarriedStates(2, most_bytes=100)
+    for frames, state in zip((one, other), states, strict=True):
+        small.take(())
+        small.keep(frames, state, 0)
+    assert small.take(other) is None and small.take(one) is states[0]
+    late = CarriedStates(2)
+    late.take(())
+    late.keep(one, states[0], 0)
+    late.take(())
+    late.keep(other, states[1], 2)
+    assert late.take(one) is None and late.take(other) is states[1]
 
 
 @needs_bfloat16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,18 @@ import torch
 from torch import Tensor
 
 from starvsr.engine.allocator import keep_freed_memory
-from starvsr.engine.clip_upscaler import ClipArguments, ClipUpscaler
+from starvsr.engine.chunk_plan import ChunkPlan
+from starvsr.engine.clip_upscaler import ClipArguments, ClipSession, ClipUpscaler
+from starvsr.engine.segments import Segment
 from starvsr.engine.traits import Traits
+from starvsr.engine.upscaler import JobSettings, Session, StepCallback
 from starvsr.errors import OptionError, WeightsError
+from starvsr.families.causal_sr.carried import CarriedStates
 from starvsr.families.causal_sr.settings import CausalSRSettings
 from starvsr.families.causal_sr.spec import CausalSRSpec
 from starvsr.families.precision import choose_dtype
 from starvsr.families.settings import load_names
-from starvsr.models.causal_sr import CausalSR, State
+from starvsr.models.causal_sr import CausalSR
 from starvsr.models.causal_sr_config import CausalSRConfig
 from starvsr.models.weight_ends import DEFAULT_DETAIL, between_ends, has_ends
 from starvsr.models.weights import digest, read_metadata, read_tensors
@@ -28,15 +33,24 @@ from starvsr.models.weights.assign import check_fit
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-BYTES_PER_PIXEL, BYTES_PER_TILE_PIXEL = 40, 3000
-"""Measured: one frame is computed at a time."""
+BYTES_PER_PIXEL = 13
+"""Of a clip: its frames in float32."""
+BYTES_PER_TILE_PIXEL = 600
+"""Of the one frame at work, beside the trunk's features: the result in float32 twice and in 16 bits, the state."""
+TRUNK_MAPS = 1.5
+"""Features per input pixel and channel of the trunk: those of six half-resolution maps."""
+STRIP_PX, STRIP_BYTES = 1 << 16, 90 << 20
+"""Input pixels that the head works on at once, and what it takes for them."""
+LONGEST_SEGMENT = 16
+"""Frames; longer ones would save nothing and hold more."""
 
 
 class CausalPipeline(ClipUpscaler):
     """Enlarges clips with a `CausalSR`.
 
     A segment that begins with the network's memory as context gives what the whole clip would, bit for bit; frames
-    after the kept ones play no part and are not computed.
+    after the kept ones play no part and are not computed. A job's session carries the network's state from segment to
+    segment, so that this context is computed only where the segment before it was not.
     """
 
     def __init__(
@@ -65,16 +79,18 @@ class CausalPipeline(ClipUpscaler):
         self.loaded_with = loaded_with or {}
         network = network.eval().requires_grad_(False).to(device, dtype)
         self.network: CausalSR = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.strip_px = STRIP_PX
         self.traits = Traits(
             accepts=frozenset(),
             loads=load_names(CausalSRSettings) - (frozenset() if takes_detail else {"detail"}),
             overlap=network.config.memory,
             overlap_after=0,
+            carries=True,
             tile_overlap=network.config.reach,
-            segment=96,
-            fixed_bytes=dtype.itemsize * sum(parameter.numel() for parameter in network.parameters()),
+            segment=LONGEST_SEGMENT,
+            fixed_bytes=dtype.itemsize * sum(parameter.numel() for parameter in network.parameters()) + STRIP_BYTES,
             bytes_per_pixel=BYTES_PER_PIXEL,
-            bytes_per_tile_pixel=BYTES_PER_TILE_PIXEL,
+            bytes_per_tile_pixel=BYTES_PER_TILE_PIXEL + int(TRUNK_MAPS * dtype.itemsize * network.config.width),
             digest=digest,
         )
 
@@ -82,18 +98,57 @@ class CausalPipeline(ClipUpscaler):
         """Enlarge [1, 3, T, H, W] in [-1, 1] to [1, 3, T, 4H, 4W]; see `ClipUpscaler`. Draws no noise."""
         return torch.stack(list(self.upscale_frames(lq, slice(None), **arguments)), 1)[None]
 
-    @torch.inference_mode()
     def upscale_frames(self, lq: Tensor, keep: slice, **_: Unpack[ClipArguments]) -> Iterator[Tensor]:
         """Yield the enlarged frames that are kept; holds no more than one at a time."""
+        return self.carried_on(lq, keep, CarriedStates(self.network.config.memory), 0)
+
+    @torch.inference_mode()
+    def carried_on(self, lq: Tensor, keep: slice, carried: CarriedStates, turn: int) -> Iterator[Tensor]:
+        """Yield the enlarged frames that are kept, from where an earlier clip ended if this one goes on there.
+
+        Args:
+            lq: [1, 3, T, H, W] in [-1, 1].
+            keep: The frames wanted.
+            carried: States at the ends of earlier clips; that of this one is added.
+            turn: Number of the segment.
+        """
         kept = range(lq.shape[2])[keep]
-        state: State | None = None
-        for index in range(max(kept.start - self.network.config.memory, 0), kept.stop):
-            frame = lq[:, :, index].to(self.device)
-            if index in kept:
-                made, state = self.network.step(frame, state)
-                yield made[0].clamp_(-1, 1)
-            else:
-                state = self.network.advance(frame, state)
+        frames = lq.unbind(2)
+        begin = max(kept.start - self.network.config.memory, 0)
+        state = carried.take(frames[begin : kept.start])
+        if state is None:
+            for frame in frames[begin : kept.start]:
+                state = self.network.advance(frame.to(self.device), state)
+        for index in kept:
+            made, state = self.network.step(frames[index].to(self.device), state)
+            if index == kept.stop - 1:
+                carried.keep(frames[kept.start : kept.stop], state, turn)
+            yield made[0].clamp_(-1, 1)
+
+    @contextmanager
+    def open(self, settings: JobSettings, plan: ChunkPlan | None = None) -> Iterator[Session]:
+        """Begin a job."""
+        yield CausalSession(self, settings)
+
+
+class CausalSession(ClipSession):
+    """A job of a `CausalPipeline`: what is carried from segment to segment."""
+
+    def __init__(self, pipeline: CausalPipeline, settings: JobSettings) -> None:
+        super().__init__(pipeline, settings)
+        self._pipeline, self._carried = pipeline, CarriedStates(pipeline.network.config.memory)
+
+    def upscale(
+        self,
+        lq: Tensor,
+        keep: slice,
+        *,
+        segment: Segment,
+        first_frame: int,
+        on_step: StepCallback | None = None,
+    ) -> Iterator[Tensor]:
+        """Enlarge a clip; see ``Session``."""
+        return self._pipeline.carried_on(lq, keep, self._carried, segment.index)
 
 
 def load(
