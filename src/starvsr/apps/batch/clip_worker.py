@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from starvsr.apps.batch.clips import Clip
 from starvsr.apps.batch.figures import measure_result, reviews
 from starvsr.apps.batch.locations import Location
@@ -52,7 +54,14 @@ _LOCK_PATIENCE = 30.0  # seconds that the worker of a driver that was killed is 
 _FINAL = (OptionError, OutputExistsError)  # trying again changes nothing
 
 
-_NEEDED = ("starvsr.api", "starvsr.engine.render", "starvsr.families.loading", "starvsr.jobs.shares", "starvsr.video")
+_NEEDED = (
+    "starvsr.api",
+    "starvsr.engine.render",
+    "starvsr.families.loading",
+    "starvsr.jobs.run",
+    "starvsr.jobs.shares",
+    "starvsr.video",
+)
 """What an order takes seconds to import, imported before the first one comes; the driver does without."""
 
 
@@ -73,6 +82,7 @@ class ClipWorker:
         self._is_stopping = False
         for module in _NEEDED:
             importlib.import_module(module)
+        Image.init()  # its plugins, which the first look at a file imports
 
     def do(self, order: dict[str, Any]) -> dict[str, Any]:
         """Do an order; every error becomes a reply."""
