@@ -32,6 +32,8 @@ from benchmarks.marked import replace_marked
 
 NUM_NODES = 3
 DAMAGED_EACH = 100
+MOST_MEGABYTES, MOST_GROWTH = 300, 10
+"""Of a driver: its resident memory, and what that may grow by after its first tenth of the clips."""
 _STORE_BYTES = 80 << 20
 
 
@@ -53,7 +55,8 @@ class Outcome:
         exit_status: Of the last driver.
         last_line: What it printed.
         driver_megabytes: Most resident memory of a driver.
-        driver_growth: Most that its resident memory grew after a tenth of the clips that a driver found, in MB.
+        driver_growth: What its resident memory grew by from a tenth of the clips that a driver found to its end, in MB;
+            the larger one of both drivers.
         seconds: Of the batch, without making clips and cluster.
         overhead: Seconds of worker and driver for each clip that was done, machine and clips as they are.
     """
@@ -232,13 +235,35 @@ def table_of(outcome: Outcome) -> str:
         ("tries of the damaged ones", ", ".join(map(str, outcome.tries_of_damaged))),
         ("results other than those of `--engine local`", str(outcome.other_bytes)),
         ("workers killed (one with its node, the others with the driver)", str(outcome.workers_killed)),
-        ("segments that were begun again", str(outcome.redone)),
+        ("segments lost with them and begun again (at most one with each)", str(outcome.redone)),
+        ("segments made again although they were delivered (none may be)", str(outcome.done_twice)),
         ("last line of the second driver", f"`{outcome.last_line}`, exit status {outcome.exit_status}"),
-        ("driver's memory at most", f"{outcome.driver_megabytes:.0f} MB"),
-        ("its growth after its first tenth of the clips", f"{outcome.driver_growth:+.1f} MB"),
+        (f"driver's memory at most (bound: {MOST_MEGABYTES} MB)", f"{outcome.driver_megabytes:.0f} MB"),
+        (
+            f"its growth from the first tenth of its clips to its end (bound: {MOST_GROWTH} MB)",
+            f"{outcome.driver_growth:+.1f} MB",
+        ),
         ("time", f"{outcome.seconds:.0f} s, {outcome.overhead:.3f} s a clip"),
     ]
     return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def broken_promises(outcome: Outcome) -> list[str]:
+    """Say what an outcome shows that must not be; empty when all is well."""
+    done, damaged = outcome.clips - outcome.damaged, outcome.damaged
+    checks = [
+        (outcome.missing == 0, f"{outcome.missing} clips have no record or another end than they must have"),
+        ((outcome.done, outcome.failed) == (done, damaged), f"{outcome.done} done, {outcome.failed} failed"),
+        (outcome.tries_of_damaged == (3,), f"damaged clips were tried {outcome.tries_of_damaged} times"),
+        (outcome.other_bytes == 0, f"{outcome.other_bytes} results differ from those of --engine local"),
+        (outcome.redone <= outcome.workers_killed, f"{outcome.redone} segments for {outcome.workers_killed} kills"),
+        (outcome.done_twice == 0, f"{outcome.done_twice} segments were made again although they were delivered"),
+        (outcome.driver_megabytes <= MOST_MEGABYTES, f"the driver took {outcome.driver_megabytes} MB"),
+        (outcome.driver_growth <= MOST_GROWTH, f"the driver's memory grew by {outcome.driver_growth} MB"),
+        (outcome.exit_status == 1, f"the last driver ended with {outcome.exit_status}, not 1"),
+        (outcome.last_line == f"{done} done, 0 left, {damaged} failed", f"it said: {outcome.last_line}"),
+    ]
+    return [text for holds, text in checks if not holds]
 
 
 def main() -> int:
@@ -258,8 +283,9 @@ def main() -> int:
     print(json.dumps(asdict(outcome)) if words.json else table_of(outcome))
     if words.write is not None:
         replace_marked(words.write, "<!-- cluster:begin -->", "<!-- cluster:end -->", table_of(outcome))
-    well = not outcome.missing and not outcome.other_bytes and outcome.redone <= outcome.workers_killed
-    return 0 if well and outcome.done_twice == 0 and outcome.driver_megabytes <= 300 else 1
+    broken = broken_promises(outcome)
+    print("\n".join(broken), end="\n" * bool(broken), file=sys.stderr)
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ SECONDS = "STARVSR_BENCHMARK_SECONDS"
 class SlowWorker(CountingWorker):
     """Sleeps with each share, as if a network were at work on a device of its own."""
 
-    def do(self, order: dict[str, Any]) -> dict[str, Any]:
+    def work(self, order: dict[str, Any]) -> dict[str, Any]:
         """Do an order; a share takes longer."""
         if order["op"] == "share":
             time.sleep(float(os.environ.get(SECONDS, "0")))
-        return super().do(order)
+        return super().work(order)

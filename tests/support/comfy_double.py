@@ -156,7 +156,7 @@ def installed(folder: Path, monkeypatch: Any) -> tuple[Host, Any]:
         monkeypatch.setitem(sys.modules, name, module)
     import starvsr.apps.comfy as package
 
-    for name in ("host", "nodes"):
+    for name in ("host", "schemas", "video_node", "nodes"):
         sys.modules.pop(f"{package.__name__}.{name}", None)
         vars(package).pop(name, None)
     nodes = importlib.import_module("starvsr.apps.comfy.nodes")

@@ -148,7 +148,7 @@ def test_every_gpu_gets_a_process_and_kinds_are_not_mixed(monkeypatch: pytest.Mo
 
 
 def test_an_address_without_a_cluster_is_told_at_once() -> None:
-    from starvsr.apps.batch.ray_engine import refuse_unreachable
+    from starvsr.apps.batch.ray_cluster import refuse_unreachable
     from starvsr.errors import OptionError
 
     for address in ("127.0.0.1:1", "ray://127.0.0.1:1"):

@@ -24,5 +24,7 @@ def test_a_killed_node_and_a_killed_driver_lose_nothing(tmp_path: Path) -> None:
     assert found["done_twice"] == 0
     assert found["redone"] <= found["workers_killed"] == 3
     assert found["driver_megabytes"] <= 300
+    assert found["driver_growth"] <= 10
     assert found["exit_status"] == 1
     assert found["last_line"] == "198 done, 0 left, 2 failed"
+    assert done.returncode == 0, done.stderr

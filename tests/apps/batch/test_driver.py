@@ -82,6 +82,24 @@ def test_a_long_clip_is_made_in_shares_by_several_workers(
     assert sha256_of(tmp_path / "out" / OUTPUTS[2]) == expected[OUTPUTS[2]]
 
 
+def test_a_clip_is_planned_while_shares_of_the_one_before_are_left(
+    videos: Path, tmp_path: Path, batch: Batch, expected: dict[str, str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "abcd":
+        shutil.copyfile(videos / "sub" / "long.mp4", folder / f"{name}.mp4")
+    assert numbers(batch(folder, tmp_path / "out", share_seconds=2, engine={"num_workers": 2})) == (4, 0, 0)
+    for before, clip in ["bc", "cd"]:
+        planned = batch.orders.index(("clip", f"{clip}_x2.mp4"))
+        shares = [n for n, order in enumerate(batch.orders) if order == ("share", f"{before}_x2.mp4")]
+        assert shares[0] < planned < shares[-1]
+    assert {sha256_of(tmp_path / "out" / f"{name}_x2.mp4") for name in "abcd"} == {expected[OUTPUTS[2]]}
+    # one worker alone never waits for a plan: it ends what it has begun
+    batch(folder, tmp_path / "alone", share_seconds=2)
+    assert [name for _, name in batch.orders] == sorted(name for _, name in batch.orders)
+
+
 def test_shares_stay_with_one_kind_of_device(videos: Path, tmp_path: Path, batch: Batch) -> None:
     batch(videos, tmp_path / "out", share_seconds=3, engine={"kinds": ("one", "other")})
     assert batch.engine is not None

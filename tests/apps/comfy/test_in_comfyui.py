@@ -97,5 +97,8 @@ def test_an_interrupted_run_stops_within_a_second_and_leaves_memory_as_before(co
         assert any(kind == "execution_interrupted" for kind, _ in told["status"]["messages"])
         time.sleep(2)
         used.append(process.memory_info().rss - before)
+        print(
+            f"stopped in {taken[0]:.2f} s, {taken[1]:.2f} s of processor time; {used[-1] / 2**20:+.0f} MiB afterwards"
+        )
     assert used[-1] < 100 * 2**20, used  # the first run's allocator keeps what the next one takes again
     comfyui.run(_workflow(comfyui, "upscale_images.json"))

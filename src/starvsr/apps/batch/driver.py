@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,19 +148,32 @@ class Driver:
     def _give_order(self, worker: Worker) -> None:
         """Give a worker the next order: what belongs to open clips first, so that few are open at a time."""
         self._last_seen[worker.kind] = time.monotonic()
-        for position, one in self._open.items():
-            if one.error is not None or one.kind != worker.kind:
-                continue
+        mine = {n: one for n, one in self._open.items() if one.error is None and one.kind == worker.kind}
+        for position, one in mine.items():
             if one.needs_join:
                 one.needs_join = False
                 self._submit(worker, one, {"op": "join", **_order(position, one)})
                 return
-            if one.shares:
-                self._submit(worker, one, {"op": "share", "share": one.shares.popleft(), **_order(position, one)})
-                return
-        for item in [*self._queue.take(), *self._orphans(worker)][:1]:
+        left = {position: one for position, one in mine.items() if one.shares}
+        if (not left or self._should_plan(left.values())) and self._begin_clip(worker, self._queue.take()):
+            return
+        for position, one in left.items():
+            self._submit(worker, one, {"op": "share", "share": one.shares.popleft(), **_order(position, one)})
+            return
+        self._begin_clip(worker, self._orphans(worker))
+
+    def _should_plan(self, left: Iterable[_Open]) -> bool:
+        """Whether to plan another clip now: otherwise the shares run out before the plan is there."""
+        num_out = sum(one.num_out for one in self._open.values())
+        is_planning = any(one.num_out and not one.kind for one in self._open.values())
+        return not is_planning and sum(len(one.shares) for one in left) <= num_out
+
+    def _begin_clip(self, worker: Worker, items: list[Waiting]) -> bool:
+        """Give a worker the first of these clips, if there is one."""
+        for item in items[:1]:
             one = self._open[item.position] = _Open(item)
             self._submit(worker, one, {"op": "clip", **_order(item.position, one)})
+        return bool(items)
 
     def _orphans(self, worker: Worker) -> list[Waiting]:
         """Return an open clip whose kind of device has been gone for a while: it begins anew on another kind."""

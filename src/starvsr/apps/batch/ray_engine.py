@@ -8,43 +8,20 @@ how many orders are under way, and which node a lost one was on.
 from __future__ import annotations
 
 import importlib
-import os
-import re
-import socket
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from starvsr.apps.batch.engine import Order, Reply, Worker
+from starvsr.apps.batch.ray_cluster import connect
 from starvsr.apps.batch.settings import WorkSettings
-from starvsr.errors import OptionError, WorkerError
+from starvsr.errors import WorkerError
 
 _LOOK_EVERY = 2.0  # seconds between looks at the nodes of the cluster
-_CONNECT_SECONDS = 10.0
 _ASK_EVERY = 3.0  # seconds between questions for progress
 _MOST_STARTS = 3  # on one node in a row that end before a worker is ready
 _NODE_PATIENCE = 1.0  # seconds that the cluster is given to notice that a node is gone
-_STORE_BYTES = 80 << 20  # of the object store of a cluster that is started here: receipts need next to nothing
-
-
-def refuse_unreachable(address: str | None) -> None:
-    """Refuse an address that nobody listens at: Ray itself tries for minutes.
-
-    Raises:
-        OptionError: So it is.
-    """
-    match = re.fullmatch(r"(?:ray://)?([^/:]+|\[[^\]]+\]):(\d+)", address or "")
-    if match is None:
-        return
-    host, port = match.group(1).strip("[]"), int(match.group(2))
-    try:
-        socket.create_connection((host, port), _CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise OptionError(
-            f"--address {address}: no Ray cluster can be reached there ({error}): start one by `ray start --head`, or "
-            "leave out --address for one on this machine"
-        ) from None
 
 
 @dataclass
@@ -94,29 +71,7 @@ class RayEngine:
         Raises:
             OptionError: Ray is not installed, or there is no cluster at the address.
         """
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_worker_niceness", "0")  # of workers of a cluster that is started here
-        try:
-            import ray
-        except ImportError:
-            raise OptionError("--engine ray needs Ray, which is not installed: pip install 'starvsr[ray]'") from None
-        self._ray = ray
-        refuse_unreachable(self._address)
-        if not ray.is_initialized():
-            self._is_ours = True
-            quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-            try:
-                if self._address is None:
-                    # one cluster for this driver alone, whatever runs on this machine already
-                    ray.init(address="local", include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
-                else:
-                    ray.init(address=self._address, **quiet)
-            except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-                told = " ".join(str(error).split())[:200]
-                raise OptionError(
-                    f"--address {self._address or 'local'}: no Ray cluster can be reached there ({told}): start one by "
-                    "`ray start --head`, or leave out --address for one on this machine"
-                ) from None
+        self._ray, self._is_ours = connect(self._address)
         module, name = self._worker.split(":")
         self._class = getattr(importlib.import_module(module), name)
         self._look_at_nodes()
