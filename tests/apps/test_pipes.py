@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,6 +89,29 @@ def test_a_pipeline_of_the_shell(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", line], capture_output=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert probe(tmp_path / "out.mkv").width == 96 and [p.name for p in tmp_path.iterdir()] == ["out.mkv"]
+
+
+@pytest.mark.skipif(shutil.which("vspipe") is None, reason="VapourSynth's vspipe is not on the path")
+def test_a_script_of_vapoursynth_through_a_pipeline(tmp_path: Path) -> None:
+    (tmp_path / "script.vpy").write_text(
+        "from vapoursynth import core, YUV420P8\n"
+        "parts = [core.std.BlankClip(width=12, height=16, format=YUV420P8, length=5, color=[60 * n, 120, 40 * n],\n"
+        "    fpsnum=24000, fpsden=1001) for n in (1, 3)]\n"
+        "shot = core.std.StackHorizontal(parts)\n"
+        "core.std.Splice([shot, shot.std.FlipHorizontal()]).set_output()\n"
+    )
+    program, words = imageio_ffmpeg.get_ffmpeg_exe(), " ".join(QUICK)
+    upscale = f"{sys.executable} -m starvsr upscale"
+    line = (
+        f"set -o pipefail; vspipe -c y4m script.vpy direct.y4m && {upscale} direct.y4m -o - {words} > wanted.y4m && "
+        f"vspipe -c y4m script.vpy - | {upscale} - -o - {words} | {program} -v error -i - -c:v ffv1 out.mkv"
+    )
+    done = subprocess.run(["bash", "-c", line], capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    info = probe(tmp_path / "out.mkv")
+    assert (info.width, info.height, info.frame_rate) == (96, 64, Fraction(24000, 1001))
+    made = ffmpeg("-i", tmp_path / "out.mkv", *FRAMES)
+    assert len(made) == 10 * 96 * 64 * 3 // 2 and made == ffmpeg("-i", tmp_path / "wanted.y4m", *FRAMES)
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p12le", "yuv444p16le"])
