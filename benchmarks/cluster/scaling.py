@@ -1,7 +1,7 @@
 """How a batch scales with workers: long clips in shares, each with an artificial cost, or of star-small.
 
     python -m benchmarks.cluster.scaling --write docs/batch.md
-    python -m benchmarks.cluster.scaling --model star-small --cost 0 --side 96 --workers 1 2
+    python -m benchmarks.cluster.scaling --model star-small --cost 0 --side 64 --clips 6 --workers 1 2
 
 Efficiency is the time with one worker by the number of workers and their time. Time counts from the first order to the
 end of the last one, planning and joining included: starting workers, which happens once, is left out. Where the time
