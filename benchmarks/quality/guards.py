@@ -44,6 +44,7 @@ CROP_PX = 8
 MAY_RISE, MAY_RISE_LEVELS = 1.02, 0.1
 MOST_GHOST, MOST_TINT, MOST_FLICKER, MOST_WEAVE = 1.0, 0.3, 0.05, 1.2
 _HALO_REACH = 12
+_HALO_SPAN = 2 * _HALO_REACH + 1
 _GHOST_PX = (8, 40)
 _LEAST_LINE = 16
 """Pixels of a line beside an edge, at least."""
@@ -101,9 +102,12 @@ def _ghosts(chart: Chart, made: FloatArray) -> FloatArray:
 
 def _range_around(plane: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the least and the largest value of [H, W] within `_HALO_REACH` of each pixel."""
-    padded = torch.nn.functional.pad(torch.tensor(plane)[None, None], (_HALO_REACH,) * 4, mode="replicate")
-    size = 2 * _HALO_REACH + 1
-    largest = [torch.nn.functional.max_pool2d(sign * padded, size, stride=1)[0, 0].numpy() for sign in (-1, 1)]
+    largest = []
+    for sign in (-1, 1):
+        found = sign * torch.tensor(plane)[None, None]
+        for size, padding in (((_HALO_SPAN, 1), (_HALO_REACH, 0)), ((1, _HALO_SPAN), (0, _HALO_REACH))):
+            found = torch.nn.functional.max_pool2d(found, size, stride=1, padding=padding)
+        largest.append(found[0, 0].numpy())
     return -largest[0], largest[1]
 
 

@@ -104,13 +104,15 @@ def _add_tile(store: U16Frames, frames: Iterator[Tensor], tile: Tile, scale: int
     weight = _weight_map(tile)
     wanted = (3, rows.stop - rows.start, columns.stop - columns.start)
     index = 0
-    for index, frame in enumerate(frames, 1):
+    for frame in frames:
+        index += 1  # enumerate would hold the frame while the next one is made
         if tuple(frame.shape) != wanted:
             raise _wrong_size(tuple(frame.shape), wanted)
         codes = to_codes(frame.permute(1, 2, 0))  # [h, w, 3]
         if weight is not None:
             codes = codes.mul_(weight[..., None])  # fractions are cut next
         store[index - 1, rows, columns] += codes.to(torch.uint16).numpy()
+        del frame, codes
     if index != len(store):
         raise _wrong_size((index,), (len(store),))
 
