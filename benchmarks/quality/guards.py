@@ -25,6 +25,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,16 +128,17 @@ def examine(name: str, make: Make, details: Sequence[float], width: int, height:
         width: Of the results.
         height: Of the results.
     """
+    settings: list[float | None] = [one for one in details if one > 0]
     for draw in (guard_charts.drawn, guard_charts.text, guard_charts.defocused):
         chart = draw(width, height)
         faithful = measures(chart, make(_clip(chart), 0.0)[-1] if details else bicubic(chart.lq[None])[0])
-        for detail in [one for one in details if one > 0] or [None]:
+        for detail in settings or [None]:
             for measure, figure in measures(chart, make(_clip(chart), detail)[-1]).items():
                 limit = MAY_RISE * faithful[measure] + MAY_RISE_LEVELS
                 yield Finding(name, f"{chart.name}: {measure}", detail, figure, limit)
     edge_chart = guard_charts.edges(width, height)
     gray, grain = guard_charts.gray(width, height), guard_charts.grain(width, height)
-    for detail in [None, *[one for one in details if one > 0]]:
+    for detail in [None, *settings]:
         ghost = measures(edge_chart, make(_clip(edge_chart), detail)[-1])["ghost"]
         yield Finding(name, "edges: ghost", detail, ghost, MOST_GHOST)
         made = make(_clip(gray), detail)[-1].astype(int)
@@ -187,14 +189,18 @@ class _Streamed:
         self._loaded: Upscaler | None = None
 
     def __call__(self, lq: ByteArray, detail: float | None) -> ByteArray:
-        values = {} if detail is None else {"detail": detail}
+        values: dict[str, Any] = {} if detail is None else {"detail": detail}
+        words: dict[str, Any] = {} if self._weights is None else {"weights": self._weights}
         if self._loaded is None:
-            words = {} if self._weights is None else {"weights": self._weights}
             self._loaded = starvsr.load_upscaler(self._name, **words)
-        if "detail" in self._loaded.traits_for({}).loads and detail is not None:
-            chosen = starvsr.load_upscaler(self._name, weights=self._weights, **values)
-            return np.stack(list(starvsr.stream(lq, upscaler=chosen, scale=SCALE)))
-        return np.stack(list(starvsr.stream(lq, upscaler=self._loaded, scale=SCALE, **values)))
+        if "detail" in self._loaded.traits_for({}).loads and values:
+            chosen = starvsr.load_upscaler(self._name, **words, **values)
+            return _stacked(starvsr.stream(lq, upscaler=chosen, scale=SCALE))
+        return _stacked(starvsr.stream(lq, upscaler=self._loaded, scale=SCALE, **values))
+
+
+def _stacked(frames: Iterator[Any]) -> ByteArray:
+    return np.stack(list(frames))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
