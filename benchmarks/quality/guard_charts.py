@@ -92,8 +92,8 @@ def defocused(width: int, height: int) -> Chart:
     rng = np.random.default_rng(3)
     background = 110 + 34 * _grain(width, height, rng)[..., None] + rng.uniform(-12, 12, 3)
     for _ in range(10):
-        x, y = int(rng.uniform(0, width)), int(rng.uniform(0, height))
-        background[max(y - 3, 0) : y + 3, max(x - 3, 0) : x + 3] = 1500
+        left, top = int(rng.uniform(0, width)), int(rng.uniform(0, height))
+        background[max(top - 3, 0) : top + 3, max(left - 3, 0) : left + 3] = 1500
     reach = _DEFOCUS_PX + 1
     wide = np.pad(background, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
     y, x = (np.fft.fftfreq(side, 1 / side) for side in wide.shape[:2])

@@ -25,6 +25,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,7 @@ CROP_PX = 8
 MAY_RISE, MAY_RISE_LEVELS = 1.02, 0.1
 MOST_GHOST, MOST_TINT, MOST_FLICKER, MOST_WEAVE = 1.0, 0.3, 0.05, 1.2
 _HALO_REACH = 12
+_HALO_SPAN = 2 * _HALO_REACH + 1
 _GHOST_PX = (8, 40)
 _LEAST_LINE = 16
 """Pixels of a line beside an edge, at least."""
@@ -101,9 +103,12 @@ def _ghosts(chart: Chart, made: FloatArray) -> FloatArray:
 
 def _range_around(plane: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the least and the largest value of [H, W] within `_HALO_REACH` of each pixel."""
-    padded = torch.nn.functional.pad(torch.tensor(plane)[None, None], (_HALO_REACH,) * 4, mode="replicate")
-    size = 2 * _HALO_REACH + 1
-    largest = [torch.nn.functional.max_pool2d(sign * padded, size, stride=1)[0, 0].numpy() for sign in (-1, 1)]
+    largest = []
+    for sign in (-1, 1):
+        found = sign * torch.tensor(plane)[None, None]
+        for size, padding in (((_HALO_SPAN, 1), (_HALO_REACH, 0)), ((1, _HALO_SPAN), (0, _HALO_REACH))):
+            found = torch.nn.functional.max_pool2d(found, size, stride=1, padding=padding)
+        largest.append(found[0, 0].numpy())
     return -largest[0], largest[1]
 
 
@@ -123,16 +128,17 @@ def examine(name: str, make: Make, details: Sequence[float], width: int, height:
         width: Of the results.
         height: Of the results.
     """
+    settings: list[float | None] = [one for one in details if one > 0]
     for draw in (guard_charts.drawn, guard_charts.text, guard_charts.defocused):
         chart = draw(width, height)
         faithful = measures(chart, make(_clip(chart), 0.0)[-1] if details else bicubic(chart.lq[None])[0])
-        for detail in [one for one in details if one > 0] or [None]:
+        for detail in settings or [None]:
             for measure, figure in measures(chart, make(_clip(chart), detail)[-1]).items():
                 limit = MAY_RISE * faithful[measure] + MAY_RISE_LEVELS
                 yield Finding(name, f"{chart.name}: {measure}", detail, figure, limit)
     edge_chart = guard_charts.edges(width, height)
     gray, grain = guard_charts.gray(width, height), guard_charts.grain(width, height)
-    for detail in [None, *[one for one in details if one > 0]]:
+    for detail in [None, *settings]:
         ghost = measures(edge_chart, make(_clip(edge_chart), detail)[-1])["ghost"]
         yield Finding(name, "edges: ghost", detail, ghost, MOST_GHOST)
         made = make(_clip(gray), detail)[-1].astype(int)
@@ -183,14 +189,18 @@ class _Streamed:
         self._loaded: Upscaler | None = None
 
     def __call__(self, lq: ByteArray, detail: float | None) -> ByteArray:
-        values = {} if detail is None else {"detail": detail}
+        values: dict[str, Any] = {} if detail is None else {"detail": detail}
+        words: dict[str, Any] = {} if self._weights is None else {"weights": self._weights}
         if self._loaded is None:
-            words = {} if self._weights is None else {"weights": self._weights}
             self._loaded = starvsr.load_upscaler(self._name, **words)
-        if "detail" in self._loaded.traits_for({}).loads and detail is not None:
-            chosen = starvsr.load_upscaler(self._name, weights=self._weights, **values)
-            return np.stack(list(starvsr.stream(lq, upscaler=chosen, scale=SCALE)))
-        return np.stack(list(starvsr.stream(lq, upscaler=self._loaded, scale=SCALE, **values)))
+        if "detail" in self._loaded.traits_for({}).loads and values:
+            chosen = starvsr.load_upscaler(self._name, **words, **values)
+            return _stacked(starvsr.stream(lq, upscaler=chosen, scale=SCALE))
+        return _stacked(starvsr.stream(lq, upscaler=self._loaded, scale=SCALE, **values))
+
+
+def _stacked(frames: Iterator[Any]) -> ByteArray:
+    return np.stack(list(frames))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 
 import pytest
@@ -83,3 +84,25 @@ def test_any_size_gets_a_plan(size: tuple[int, int]) -> None:
     assert cut.grid.rows[-1].stop == height and cut.grid.columns[-1].stop == width
     assert Fraction(cut.work) >= 1
     assert cut.describe()
+
+
+def test_context_that_is_carried_counts_little_and_tiles_count_as_ever() -> None:
+    traits = Traits(
+        overlap=6, overlap_after=0, segment=16, tile_overlap=40, bytes_per_pixel=13, bytes_per_tile_pixel=1000
+    )
+    carrying = dataclasses.replace(traits, carries=True)
+    plain, carried = (plan_chunks(SMALL, one, UpscaleOptions(segment=4)) for one in (traits, carrying))
+    assert plain.work == pytest.approx((4 + 6) / 4) and carried.work == pytest.approx((4 + 0.6) / 4)
+    chosen = plan_chunks(SMALL, carrying, UpscaleOptions())
+    assert chosen.length == 16 and chosen.grid.num_tiles == 1  # short ones would be dear where processes take turns
+    assert plan_chunks(HD, carrying, UpscaleOptions()).work <= 1.1 * 1.1
+    assert chosen.describe() == "segments of 16 frames with 6 of context before them, carried on; whole frames"
+
+
+def test_where_nothing_fits_a_carrying_model_is_not_cut_into_shreds() -> None:
+    huge = Sizes(4320, 7680, 4, 17280, 30720)
+    traits = Traits(overlap=6, overlap_after=0, tile_overlap=40, bytes_per_pixel=13, bytes_per_tile_pixel=1000)
+    shreds, roomier = (
+        plan_chunks(huge, dataclasses.replace(traits, carries=carries), UpscaleOptions()) for carries in (False, True)
+    )
+    assert roomier.memory <= 1.1 * shreds.memory and roomier.grid.num_tiles < shreds.grid.num_tiles

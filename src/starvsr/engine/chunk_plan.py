@@ -25,7 +25,7 @@ DEFAULT_BUDGETS = (950 * MB, 2000 * MB, 4000 * MB)
 """Beside the model's own weights: the least of these that a video can be done in without waste; 8K needs the last."""
 WASTE = 1.4
 """A budget wastes time if it takes more than this factor of the work that the largest one takes."""
-CARRIED_WORK, CARRIED_WASTE = 0.1, 1.1
+CARRIED_WORK, CARRIED_WASTE = 0.1, 1.05
 """Where the effect of context is known from the segment before: its work, which is to recognise it, with some weight
 for worker processes, which have to compute it; and `WASTE` for such models, whose overlaps cost little else."""
 ENCODER_FRAMES = (10, 45)  # frames an encoder holds: at least, and with its longest look-ahead

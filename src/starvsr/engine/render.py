@@ -30,6 +30,7 @@ from starvsr.video.pixels import from_unit, to_unit
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 U16Frames = NDArray[np.uint16]
+_BAND = 128  # rows of a result that are turned into integers at once: what comes between stays in the cache
 _ROUND_TO_8_BITS = np.array([(code + 128) // 257 for code in range(65536)], np.uint8)
 
 
@@ -104,22 +105,28 @@ def _add_tile(store: U16Frames, frames: Iterator[Tensor], tile: Tile, scale: int
     weight = _weight_map(tile)
     wanted = (3, rows.stop - rows.start, columns.stop - columns.start)
     index = 0
-    for index, frame in enumerate(frames, 1):
+    for frame in frames:
+        index += 1  # enumerate would hold the frame while the next one is made
         if tuple(frame.shape) != wanted:
             raise _wrong_size(tuple(frame.shape), wanted)
-        codes = to_codes(frame.permute(1, 2, 0))  # [h, w, 3]
-        if weight is not None:
-            codes = codes.mul_(weight[..., None])  # fractions are cut next
-        store[index - 1, rows, columns] += codes.to(torch.uint16).numpy()
+        frame = frame.to("cpu", torch.float32)
+        for top in range(0, wanted[1], _BAND):
+            band = slice(top, min(top + _BAND, wanted[1]))
+            codes = to_codes(frame[:, band].permute(1, 2, 0))  # [rows, w, 3]
+            if weight is not None:
+                codes = codes.mul_((weight if len(weight) == 1 else weight[band])[..., None])  # fractions are cut next
+            target = slice(rows.start + band.start, rows.start + band.stop)
+            store[index - 1, target, columns] += codes.to(torch.uint16).numpy()
+        del frame, codes
     if index != len(store):
         raise _wrong_size((index,), (len(store),))
 
 
 def _weight_map(tile: Tile) -> Tensor | None:
-    """Return the weights [h, w] of the enlarged tile; None when all are 1."""
+    """Return the weights [h or 1, w or 1] of the enlarged tile; None when all are 1."""
     rows, columns = (None if w is None else torch.tensor(w) for w in (tile.row_weights, tile.column_weights))
     if rows is None:
-        return columns
+        return None if columns is None else columns[None]
     return rows[:, None] if columns is None else rows[:, None] * columns
 
 

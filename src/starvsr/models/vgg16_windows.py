@@ -35,11 +35,7 @@ class Cell:
 def cells_of(height: int, width: int, cell_px: int) -> list[Cell]:
     """Cut a frame into cells of about `cell_px`; sides are multiples of 16 px and differ by 16, but at the end."""
     rows, columns = _edges(height, cell_px), _edges(width, cell_px)
-    return [
-        Cell(top, bottom, left, right)
-        for top, bottom in pairwise(rows)
-        for left, right in pairwise(columns)
-    ]
+    return [Cell(top, bottom, left, right) for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
 
 
 def _edges(side: int, cell_px: int) -> list[int]:

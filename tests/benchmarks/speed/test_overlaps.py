@@ -26,5 +26,5 @@ def test_areas_are_counted() -> None:
 def test_a_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--sizes", "64x48", "--frames", "20"])
     row = capsys.readouterr().out.splitlines()[-1]
-    assert row.startswith("| 64x48 | segments of 16 frames with 6 of context before them, carried on; whole frames |")
-    assert row.endswith("| 1.000 | 1.300 |")
+    assert row.startswith("| 64x48 | segments of 8 frames with 6 of context before them, carried on; whole frames |")
+    assert row.endswith("| 1.000 | 1.600 |")

@@ -41,8 +41,8 @@ TRUNK_MAPS = 1.5
 """Features per input pixel and channel of the trunk: those of six half-resolution maps."""
 STRIP_PX, STRIP_BYTES = 1 << 16, 90 << 20
 """Input pixels that the head works on at once, and what it takes for them."""
-LONGEST_SEGMENT = 16
-"""Frames; longer ones would save nothing and hold more."""
+LONGEST_SEGMENT = 8
+"""Frames; longer ones would save nothing where a session goes on from segment to segment, and hold more."""
 
 
 class CausalPipeline(ClipUpscaler):
@@ -123,7 +123,9 @@ class CausalPipeline(ClipUpscaler):
             made, state = self.network.step(frames[index].to(self.device), state)
             if index == kept.stop - 1:
                 carried.keep(frames[kept.start : kept.stop], state, turn)
-            yield made[0].clamp_(-1, 1)
+            result = [made[0].clamp_(-1, 1)]
+            del made
+            yield result.pop()  # not held here while the next one is made
 
     @contextmanager
     def open(self, settings: JobSettings, plan: ChunkPlan | None = None) -> Iterator[Session]:
