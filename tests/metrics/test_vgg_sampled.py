@@ -1,4 +1,4 @@
-"""The VGG distance of windows: all cells together are the frame, draws are fair, the standard error is their scatter."""
+"""The VGG distance of windows: all cells are the frame, draws are fair, their scatter is the standard error."""
 
 from __future__ import annotations
 

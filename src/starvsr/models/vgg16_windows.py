@@ -1,7 +1,7 @@
 """The VGG feature distance in windows of a frame: some of its cells, each computed with a margin around it.
 
 Cells begin at multiples of 16 px, so that features lie where those of the whole frame do. Borders of the frame are
-those of the whole frame, too. What a cell's features see beyond the margin is zero: layer for layer they see 2, 6, 20,
+those of the whole frame, too. What a cell's features see beyond the margin is zero: layer for layer they see 2, 7, 20,
 46 and 98 px around them, but what is far away counts little.
 """
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from benchmarks.quality.metric_ladder import DAMAGES, as_table, ladder, small, steps
+from benchmarks.quality.metric_ladder import DAMAGES, as_table, ladder, main, small, steps
+from starvsr.errors import MissingWeightsError
+from starvsr.metrics import lpips
 from starvsr.metrics.fidelity import PSNR_Y
 from starvsr.metrics.metric import Metric, per_frame
+from starvsr.models.imagenet import Trunk
+from tests.evaluation.made_clips import film, moving
 from tests.metrics.synthetic_clips import reference
 
 BLIND = Metric(
@@ -58,3 +65,31 @@ def test_frames_are_made_small_and_cut_in_the_centre():
     frame[90:110] = 255
     made = small([frame], 50, 40)
     assert made.shape == (1, 40, 50, 3) and made[0, 20, 25, 0] > 200 and made[0, 5, 25, 0] < 20
+
+
+def _tiny(net: str, device: str) -> lpips.Lpips:
+    """LPIPS on two small layers, whose features are averages and steps: what damages change, it sees."""
+    torch.manual_seed(1)
+    trunk = Trunk([nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1), nn.ReLU()], (1, 3), (6, 6))
+    return lpips.Lpips(trunk.requires_grad_(False)).eval()
+
+
+def test_lpips_stands_in_the_table_where_its_weights_are_at_hand(tmp_path, monkeypatch, capsys):
+    clip = film(tmp_path / "clip.mkv", moving(2, 96, 128))
+    arguments = [str(clip), "--metrics", "lpips_alex", "lpips_vgg", "psnr_y_db", "--frames", "2", "--size", "112", "80"]
+    monkeypatch.setattr(lpips, "_loaded", _tiny)
+    monkeypatch.setattr(lpips, "find_metric_file", lambda name, what: Path(name))
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    assert "missing" not in shown.err
+    rows = {line.split("|")[1].strip(): line for line in shown.out.splitlines()}
+    assert "| lpips_alex | 100 % | 100 % |" in rows["lpips_alex"]  # blur, noise
+    assert rows["lpips_vgg"].count("%") == 6
+
+    def absent(name: str, what: str) -> Path:
+        raise MissingWeightsError(f"{what} needs the weights {name}")
+
+    monkeypatch.setattr(lpips, "find_metric_file", absent)
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    assert "lpips_alex is missing: LPIPS (alex) needs the weights" in shown.err and "lpips" not in shown.out
