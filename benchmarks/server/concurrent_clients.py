@@ -1,16 +1,18 @@
 """Many clients at once: none lost, the queue's limit honoured, memory flat.
 
-    python -m benchmarks.server.concurrent_clients [--clients 50] [--places 20] [--rounds 1] [--model bicubic]
+    python -m benchmarks.server.concurrent_clients [--clients 50] [--places 20] [--rounds 1] [--no-page]
 
 A server is started as users start it, with fewer places in the queue than clients. Each client uploads a small clip,
 waits as long as `Retry-After` says when it is refused, watches its job by polling, fetches the result and compares it
-with the library's. Some clients send garbage, which must fail alone. Prints counts, times, and the server's memory.
+with the library's. Some clients send garbage, which must fail alone. Before, each loads the page with its scripts and
+style sheets, as a browser would (``--no-page``: a server without it). Prints counts, times, and the server's memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -55,6 +57,7 @@ def main() -> int:
     parser.add_argument("--places", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--model", default="bicubic")
+    parser.add_argument("--page", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         return _measure(Path(name), arguments)
@@ -65,7 +68,8 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> int:
     starvsr.upscale(clip, folder / "result.mp4", model=arguments.model, scale=2, threads=1, device="cpu")
     wanted = (folder / "result.mp4").read_bytes()
     places = ["--max-jobs", str(arguments.places), "--max-jobs-per-user", str(arguments.places)]
-    command = [sys.executable, "-m", "starvsr", "serve", "--port", "0", "--no-page", "--data", str(folder / "data")]
+    command = [sys.executable, "-m", "starvsr", "serve", "--port", "0", "--data", str(folder / "data")]
+    command += [] if arguments.page else ["--no-page"]
     command += [*places, "--devices", "cpu", "--threads", "1", "--models", arguments.model]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -73,6 +77,8 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> int:
             address = process.stdout.readline().split(": ")[0]
             memory = psutil.Process(process.pid)
             tally = Tally()
+            if arguments.page:
+                _load_page(address, tally)
             _do(address, clip.read_bytes(), wanted, tally, arguments.model)  # loads what is loaded once
             tally, peaks = Tally(), []
             for _ in range(arguments.rounds):
@@ -89,6 +95,8 @@ def _round(
     before = peak = memory.memory_info().rss / 1e6
 
     def client(index: int) -> None:
+        if arguments.page:
+            _load_page(address, tally)
         content = clip if index % _GARBAGE_EVERY else np.random.default_rng(index).bytes(len(clip))
         _do(address, content, wanted if index % _GARBAGE_EVERY else None, tally, arguments.model)
 
@@ -122,6 +130,17 @@ def _do(address: str, content: bytes, wanted: bytes | None, tally: Tally, model:
         tally.add(f"lost: {error}")
 
 
+def _load_page(address: str, tally: Tally) -> None:
+    """Fetch the page and the scripts and style sheets that it names, as a browser with an empty cache does."""
+    with urlopen(f"{address}/", timeout=120) as answer:
+        text = answer.read().decode()
+    found = re.findall(r"<(?:script|link)[^>]*\s(?:src|href)=\"(\.?/[^\"]*\.(?:js|css))[^\"]*\"", text)
+    for name in found:
+        with urlopen(f"{address}/{name.removeprefix('.').removeprefix('/')}", timeout=120) as answer:
+            answer.read()
+    tally.add("page loaded" if len(found) > 3 else "page without its files")
+
+
 def _submit(url: str, content: bytes, tally: Tally) -> dict[str, Any]:
     while True:
         try:
@@ -139,7 +158,7 @@ def _get(request: str | Request) -> Any:
 
 
 def _tell(tally: Tally, peaks: list[tuple[float, float]], arguments: argparse.Namespace) -> int:
-    wrong = [what for what in tally.counts if what not in ("right", "garbage refused", "told to wait")]
+    wrong = set(tally.counts) - {"right", "garbage refused", "told to wait", "page loaded"}
     for what, count in sorted(tally.counts.items()):
         print(f"{what:<20} {count}")
     print(f"{'most in the queue':<20} {tally.most_waiting} of {arguments.places} places")

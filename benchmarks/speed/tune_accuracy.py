@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from starvsr.apps.tuning.run import Outcome, candidates, choose_part, tune
+from starvsr.apps.tuning.run import candidates, choose_part, tune
 
 
 def main() -> None:
@@ -37,21 +37,14 @@ def main() -> None:
         for clip in arguments.clips:
             part = choose_part(clip, arguments.seconds, None)
             (outcome,) = tune(clip, part, [options], Path(name), lambda _: None)
-            told = _told(outcome, part.num_frames, arguments.clock)
-            if told is None:
+            timing = outcome.work if arguments.clock == "processor" else outcome.timing
+            if timing is None or timing.whole is None:
                 print(f"{clip.name:<32} {outcome.error or 'its frames are not known'}")
                 continue
             command = ["upscale", str(clip), "-o", str(Path(name, "whole.mkv")), "-q", "-y", *options.as_flags()]
             took = _seconds(command, arguments.clock)
-            print(
-                f"{clip.name:<32} {part.num_frames:>7} {told:>9.1f} {took:>9.1f} {100 * (told / took - 1):>+7.1f}",
-                flush=True,
-            )
-
-
-def _told(outcome: Outcome, num_frames: int | None, clock: str) -> float | None:
-    timing = outcome.work if clock == "processor" else outcome.timing
-    return None if timing is None or num_frames is None else timing.whole(num_frames)
+            off = 100 * (timing.whole / took - 1)
+            print(f"{clip.name:<32} {part.num_frames:>7} {timing.whole:>9.1f} {took:>9.1f} {off:>+7.1f}", flush=True)
 
 
 def _seconds(words: list[str], clock: str) -> float:

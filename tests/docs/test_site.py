@@ -64,7 +64,7 @@ def test_links_that_lead_nowhere_fail_the_build(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs" / "site", tmp_path / "docs" / "site", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "mkdocs.yml").write_text(config)
     cards = ("src/starvsr/weights/star-small.md", "recipes/weights/stablevsr-tiny/README.md")
-    for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", *cards):
+    for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", *cards):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(
             "# Title\n\nSee [the page](docs/index.md#here).\n" if "/" not in name else "# Title\n"
@@ -74,7 +74,10 @@ def test_links_that_lead_nowhere_fail_the_build(tmp_path: Path) -> None:
     done = _build(tmp_path, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     wrong = ("missing.md", "../SECURITY.md#nowhere", "../src/nothing.py")
-    page.write_text("# Start\n\n## Here\n\n" + "\n".join(f"[wrong]({link})" for link in wrong) + "\n")
+    away = ("http://arxiv.org/abs/1", "https://nobody-looked.example.com/a", "https://me@pypi.org/project/b")
+    text = "\n".join([*(f"[wrong]({link})" for link in wrong), *away])
+    page.write_text(f"# Start\n\n## Here\n\n{text}\n\n```\nhttp://code.example.com\n```\n")
     done = _build(tmp_path, tmp_path / "out")
     assert done.returncode != 0
-    assert all(told in done.stderr for told in ("missing.md", "#nowhere", "nothing.py")), done.stderr
+    assert all(told in done.stderr for told in ("missing.md", "#nowhere", "nothing.py", *away)), done.stderr
+    assert "code.example.com" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from PIL import Image
 
 from starvsr.api import prepare
 from starvsr.apps.server import device_loop, routes_previews
+from starvsr.apps.server.preview_clip import write_preview_clip
 from starvsr.apps.server.preview_frames import write_preview
 from starvsr.apps.server.records import JobRecord
 from starvsr.apps.server.store import Store
-from starvsr.video import VideoReader
+from starvsr.engine.progress import CancelToken
+from starvsr.video import VideoReader, probe
+from starvsr.video.playable import plays_anywhere
 from tests.apps.server.running import Doubles, server, state_is, submit, until
 from tests.support.doubles import NearestUpscaler
 from tests.video.clips import make_clip
@@ -50,6 +54,40 @@ def test_a_target_size_becomes_the_scale_of_the_frames(tmp_path: Path) -> None:
     assert (told["width"], told["height"]) == (48, 32) and picture(tmp_path / "after-0.png").shape == (32, 48, 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "coding", "after"),
+    [
+        ("result.mp4", {}, "after.mp4"),
+        ("result.mkv", {"codec": "ffv1"}, "after.mp4"),
+        ("result.mov", {"codec": "prores"}, "after.webm"),  # whose sound is not for MP4
+    ],
+)
+def test_seconds_become_two_videos_that_browsers_play(
+    tmp_path: Path, name: str, coding: dict[str, str], after: str
+) -> None:
+    sound = "pcm_s16le" if name.endswith("mov") else "aac"
+    source = tmp_path / ("a.mov" if name.endswith("mov") else "a.mp4")
+    clip = make_clip(source, count=50, size=(24, 16), rate=Fraction(10), audio=[sound], audio_seconds=5)
+    (tmp_path / "out").mkdir()
+    job = prepare(
+        clip, tmp_path / "out" / name, upscaler=NearestUpscaler(), detail=0.3, start=1, isolate=True, **coding
+    )
+    reports: list[Any] = []
+    told = write_preview_clip(job, 3, 1, reports.append, CancelToken())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [after, "before.mp4"]  # and nothing else
+    before, made = (probe(tmp_path / "out" / file) for file in ("before.mp4", after))
+    assert plays_anywhere(before) and plays_anywhere(made) and made.has_timestamps
+    assert (told["num_frames"], told["times"], told["frame_rate"]) == (10, [3.0], "10") and told["blends"]
+    assert (told["width"], told["height"]) == (made.width, made.height) == (before.width, before.height) == (96, 64)
+    assert told["sound"] and any(stream.kind == "audio" for stream in made.streams)
+    with VideoReader(clip) as originals, VideoReader(tmp_path / "out" / after) as results:
+        wanted = [frame.pixels for frame in originals][30:40]
+        for frame, original in zip(results, wanted, strict=True):  # the model's result alone: the viewer blends
+            large = original.repeat(4, 0).repeat(4, 1).astype(int)
+            assert np.abs(frame.pixels.astype(int) - large).mean() < 4
+    assert told["estimated_seconds"] > 4 * told["seconds"] * 0.7 and told["memory"] > 0 and reports
+
+
 def ask_preview(client: Any, upload: str, **values: Any) -> Any:
     return client.post("/api/v1/previews", json={"upload": upload, "options": {"model": "bicubic"}, **values})
 
@@ -59,7 +97,7 @@ def test_previews_come_first_and_their_frames_are_their_users_alone(client: Any,
     state_is(client, running["id"], "running")
     waiting = submit(client).json()["id"]
     state_is(client, waiting, "queued")
-    for wrong in ({"count": 0}, {"count": 9}, {"at": -1}, {"at": "x"}):
+    for wrong in ({"count": 0}, {"count": 9}, {"at": -1}, {"at": "x"}, {"seconds": 0}, {"seconds": 11}):
         assert ask_preview(client, running["upload"], **wrong).status_code == 422
     look = ask_preview(client, running["upload"], at=0.5, count=2).json()
     assert look["preview"] == {"at": 0.5, "count": 2}
@@ -78,6 +116,17 @@ def test_previews_come_first_and_their_frames_are_their_users_alone(client: Any,
         assert client.get(f"/api/v1/jobs/{look['id']}/{place}").status_code in (404, 422)
     assert client.get(f"/api/v1/jobs/{look['id']}/result").json()["error"]["code"] == "not_done"
     assert client.get(f"/api/v1/jobs/{running['id']}/source").content == b"0" * 50
+    assert client.get(f"/api/v1/jobs/{look['id']}/clips/after").json()["error"]["code"] == "no_such_clip"
+    moving = ask_preview(client, running["upload"], at=1, seconds=1.5).json()
+    assert moving["preview"] == {"at": 1.0, "seconds": 1.5}
+    state_is(client, moving["id"], "done")
+    (context.places.folder(context.store.job(moving["id"])) / "before.mp4").write_bytes(bytes(50))
+    clip = f"/api/v1/jobs/{moving['id']}/clips/before"
+    piece = client.get(clip, headers={"range": "bytes=10-19"})
+    assert (piece.status_code, len(piece.content), piece.headers["content-type"]) == (206, 10, "video/mp4")
+    assert client.get(f"/api/v1/jobs/{moving['id']}/clips/other").status_code == 422
+    context.store.change(moving["id"], user="other")
+    assert client.get(clip).status_code == 404
     context.store.change(look["id"], user="other")
     context.store.change(running["id"], user="other")
     assert client.get(frame).status_code == client.get(f"/api/v1/jobs/{running['id']}/source").status_code == 404

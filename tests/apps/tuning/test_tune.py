@@ -7,25 +7,48 @@ import shlex
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from starvsr.api import prepare
 from starvsr.apps.cli import main
-from starvsr.apps.tuning.estimate import Timing
+from starvsr.apps.tuning.estimate import Run, Timing
 from starvsr.apps.tuning.run import candidates, choose_part
 from starvsr.apps.tuning.trial import Lengths, choose_lengths
+from starvsr.engine.segments import plan_segments
 from starvsr.errors import OptionError
+from starvsr.jobs.counting import _continued, computed, count_computed
 from starvsr.video import probe
 from tests.apps.commands import write_clip
+from tests.support.doubles import NearestUpscaler
+from tests.video.clips import make_clip, moving_bars
 
 
 def test_what_a_frame_takes_is_told_from_what_a_run_takes() -> None:
-    """A run of n frames that takes 3 + 0.5 n seconds, after 2 s of loading."""
-    timing = Timing(2.0, (4, 5.0), (16, 11.0))
-    assert timing.seconds_per_frame == 0.5 and timing.fixed_seconds == 3 and timing.whole(100) == 55
-    noisy = Timing(0.0, (4, 5.0), (16, 4.0))
-    assert noisy.seconds_per_frame == 0 and noisy.whole(100) == 4
-    assert Timing(1.0, (8, 4.0), (8, 4.0)).whole(16) == 9  # a clip with no two lengths
+    """A run of n computed frames takes 3 + 0.5 n seconds, the first one 1.5 more; 2 s of loading and ending."""
+    cold, few, many = Run(4, 6, 7.5), Run(4, 6, 6.0), Run(16, 26, 16.0)
+    timing = Timing(2.0, cold, few, many, num_computed=180)
+    assert timing.seconds_per_computed == 0.5 and timing.fixed_seconds == 3 and timing.warm_up_seconds == 1.5
+    assert timing.whole == 2 + 1.5 + 3 + 90 and timing.seconds_per_frame == 0.5 * 26 / 16
+    assert Timing(2.0, cold, few, many).whole is None
+    noisy = Timing(0.0, few, few, Run(16, 26, 5.0), 100)
+    assert noisy.seconds_per_frame == 0 and noisy.whole == 5
+    one = Run(8, 8, 4.0)
+    assert Timing(1.0, one, one, one, 16).whole == 9  # a clip with no two lengths
+
+
+def test_context_and_short_shots_count_as_the_job_computes_them(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", np.broadcast_to(moving_bars(1, 16, 24), (50, 16, 24, 3)))  # one shot
+    job = prepare(clip, tmp_path / "out.mp4", upscaler=NearestUpscaler(), segment=8, overlap=2)
+    whole = computed(job.plan, 50)
+    assert whole == sum(s.stop - s.start for s in plan_segments(50, 8, job.plan.overlap, job.plan.crossfade)) > 50
+    assert computed(job.plan, 50, [4, 9]) != whole  # cuts begin segments of their own
+    assert count_computed(job) == whole == count_computed(job, patience=-1)  # one frame seen, and no cut
+    frames = np.random.default_rng(0).integers(0, 256, (5, 2, 2, 3), np.uint8).repeat(10, 0).repeat(12, 1).repeat(16, 2)
+    shots = prepare(make_clip(tmp_path / "b.mkv", frames, codec="ffv1"), tmp_path / "b.mp4", upscaler=NearestUpscaler())
+    assert count_computed(shots) == 50 == computed(shots.plan, 50, [10, 20, 30, 40])  # no context beyond a cut
+    assert _continued([3, 10], 12, 30) == (30, [3, 10, 15, 22, 27])
 
 
 def test_the_middle_is_tried_and_never_more_than_there_is(tmp_path: Path) -> None:
@@ -53,10 +76,11 @@ def test_a_table_a_sheet_and_commands_that_work(tmp_path: Path, capsys: pytest.C
     told = json.loads((tmp_path / "trials" / "tune.json").read_text())
     good, bad = told["trials"]
     assert told["num_frames"] == 40 and told["seconds"] == 2 and told["start"] == 1
-    segments = [frames for frames, _ in good["runs"]]
-    assert segments[1] % segments[0] == 0 and 2 * segments[0] <= segments[1] <= 30  # whole segments of the plan
+    cold, few, many = (run["num_frames"] for run in good["runs"])
+    assert cold == few and many % few == 0 and 2 * few <= many <= 30  # whole segments of the plan
+    assert good["computed_frames"] == 40 == good["runs"][2]["num_computed"] * 40 / many  # bicubic needs no context
     assert good["processor_seconds_per_frame"] > 0 and good["size"] == [48, 32] and good["error"] is None
-    parts = (good["load_seconds"], good["fixed_seconds"], 40 * good["seconds_per_frame"])
+    parts = [good[f"{name}_seconds"] for name in ("load", "warm_up", "fixed")] + [40 * good["seconds_per_frame"]]
     assert good["estimated_seconds"] == pytest.approx(sum(parts)) and good["peak_memory"]["process"] > 50_000_000
     assert "/nonexistent" in bad["error"] and bad["error"] in said and "estimated_seconds" not in bad
     assert sorted(p.name for p in (tmp_path / "trials").iterdir()) == ["0.mkv", "sheet.png", "tune.json"]

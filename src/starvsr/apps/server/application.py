@@ -12,8 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from starvsr.apps.server import routes_jobs, routes_previews, routes_server, routes_uploads
+from starvsr.apps.server import routes_copies, routes_jobs, routes_previews, routes_server, routes_uploads
 from starvsr.apps.server.context import Context
+from starvsr.apps.server.copies import Copies
 from starvsr.apps.server.dispatcher import Dispatcher
 from starvsr.apps.server.errors import RefusedError
 from starvsr.apps.server.fields import offered_models
@@ -49,6 +50,7 @@ def create_application(settings: ServerSettings) -> FastAPI:
         try:
             yield
         finally:
+            context.copies.close()
             context.dispatcher.close()
             context.store.close()
             context.lock.release()
@@ -64,7 +66,7 @@ def create_application(settings: ServerSettings) -> FastAPI:
         responses=_ERRORS,
     )
     application.state.context = context
-    for routes in (routes_server, routes_uploads, routes_jobs, routes_previews):
+    for routes in (routes_server, routes_uploads, routes_jobs, routes_copies, routes_previews):
         application.include_router(routes.router)
     if settings.options.page and has_gradio():
         mount_page(application, context)
@@ -95,11 +97,13 @@ def _context(settings: ServerSettings) -> Context:
     except OSError as error:
         raise OptionError(f"--data {settings.data} cannot be used ({error.strerror}): choose another folder") from None
     store = Store(places.records)
+    dispatcher = Dispatcher(store, places, settings, devices)
     return Context(
         settings=settings,
         places=places,
         store=store,
-        dispatcher=Dispatcher(store, places, settings, devices),
+        dispatcher=dispatcher,
+        copies=Copies(store, places, dispatcher, settings),
         login=Login(users, secret_key(places.data / "key"), guests=settings.options.guests),
         receiver=Receiver(float(settings.options.max_stall)),
         lock=lock,

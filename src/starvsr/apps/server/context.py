@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Response
 
+from starvsr.apps.server.copies import Copies
 from starvsr.apps.server.dispatcher import Dispatcher
 from starvsr.apps.server.login import COOKIE, TOKEN_SECONDS, Login
 from starvsr.apps.server.places import Places
@@ -24,6 +25,7 @@ class Context:
     places: Places
     store: Store
     dispatcher: Dispatcher
+    copies: Copies
     login: Login
     receiver: Receiver
     models: tuple[str, ...]

@@ -231,7 +231,9 @@ def known_job(store: Store, id: str, user: str, path: Path | None = None) -> Job
     job = store.job(id, user)
     if job.is_preview:
         why = "a preview writes no video"
-        raise RefusedError(409, "not_done", "there is no result", why, f"fetch /api/v1/jobs/{id}/frames/0/after")
+        raise RefusedError(
+            409, "not_done", "there is no result", why, f"fetch /api/v1/jobs/{id}/frames/0/after, or /clips/after"
+        )
     if job.state != "done" or path is None or not path.is_file():
         raise RefusedError(
             409, "not_done", "there is no result yet", f"the job is {job.state}", "wait for it to be done"

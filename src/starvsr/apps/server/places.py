@@ -53,6 +53,21 @@ class Places:
         """Return the picture of a frame of a preview, "before" or "after"."""
         return self.folder(job) / f"{side}-{index}.png"
 
+    def preview_clip(self, job: JobRecord, side: str) -> Path:
+        """Return the video of a preview of some seconds, "before" or "after"; it need not be there."""
+        mp4, webm = (self.folder(job) / f"{side}{suffix}" for suffix in (".mp4", ".webm"))
+        return webm if webm.is_file() else mp4
+
+    def copy_stem(self, job: JobRecord, side: str) -> Path:
+        """Return the copy for browsers of a job's "source" or "result", without suffix."""
+        return self.folder(job) / f"copy-{side}"
+
+    def playable_copy(self, job: JobRecord, side: str) -> Path | None:
+        """Return the copy for browsers, if it is there."""
+        stem = self.copy_stem(job, side)
+        found = [stem.with_name(stem.name + suffix) for suffix in (".mp4", ".webm", ".png")]
+        return next((path for path in found if path.is_file()), None)
+
     def result_bytes(self, job: JobRecord) -> int:
         """Return the bytes of a finished job's files."""
         if job.is_preview:

@@ -35,7 +35,7 @@ def write_preview(job: Job, at: float, count: int) -> dict[str, Any]:
     from starvsr.previewing import open_preview
     from starvsr.video.pixels import to_8_bits
 
-    blends = _blends(job.upscaler)
+    blends = blends_frames(job.upscaler)
     options = _options_of_frames(job, blends)
     with open_preview(job.info.path, options, upscaler=job.upscaler) as preview:
         shown = preview.frames(Fraction(at), count)
@@ -59,7 +59,7 @@ def write_preview(job: Job, at: float, count: int) -> dict[str, Any]:
     }
 
 
-def _blends(upscaler: Upscaler) -> bool:
+def blends_frames(upscaler: Upscaler) -> bool:
     """Whether `--detail` blends finished frames; some models honour it in their network."""
     traits = upscaler.traits_for({})
     return "detail" not in traits.accepts | traits.loads

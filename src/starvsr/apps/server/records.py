@@ -56,7 +56,7 @@ class JobRecord:
         notes: Sentences that the user should read.
         num_crashes: How often its worker died.
         num_bytes: Of the output, estimated until it is there.
-        preview: Of a look at a few frames: ``at`` in seconds and ``count``; empty for a whole job.
+        preview: Of a look before the work: ``at`` in seconds, and ``count`` or ``seconds``; empty for a whole job.
     """
 
     id: str
@@ -80,7 +80,7 @@ class JobRecord:
 
     @property
     def is_preview(self) -> bool:
-        """Whether it looks at a few frames and writes no video."""
+        """Whether it looks at a few frames or seconds and writes no result."""
         return bool(self.preview)
 
     @property

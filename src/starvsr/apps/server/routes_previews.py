@@ -15,6 +15,7 @@ from starvsr.apps.server.errors import RefusedError, queue_full
 from starvsr.apps.server.estimates import estimated_seconds
 from starvsr.apps.server.fields import checked_options
 from starvsr.apps.server.routes_jobs import queued
+from starvsr.apps.server.routes_uploads import fetched
 from starvsr.apps.server.submitting import new_job, source_of
 from starvsr.apps.server.views import EstimateView, JobRequest, JobView, PreviewRequest
 from starvsr.errors import StarVsrError
@@ -51,10 +52,11 @@ def estimate(body: JobRequest, server: Server, user: User) -> EstimateView:
 
 @router.post("/previews", status_code=201)
 def preview(body: PreviewRequest, server: Server, user: User, response: Response) -> JobView:
-    """Queue a look at a few frames, before other jobs; `GET /api/v1/jobs/ID` and `/events` tell when it is done."""
+    """Queue a look at a few frames or seconds, before other jobs; `GET /api/v1/jobs/ID` tells when it is done."""
     options = checked_options(body.options, server.models)
     source = source_of(server, user, body.upload, body.path)
-    look = {"at": body.at, "count": body.count}
+    amount = {"count": body.count} if body.seconds is None else {"seconds": body.seconds}
+    look = {"at": body.at, **amount}
     return queued(server, new_job(user, source, body.container, options, look), response)
 
 
@@ -67,3 +69,15 @@ def frame(id: str, index: int, side: Literal["before", "after"], server: Server,
         what, next_step = "there is no such frame", "look at the preview's state, and at result.times"
         raise RefusedError(404, "no_such_frame", what, f"the job is {job.state}", next_step)
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+
+@router.head("/jobs/{id}/clips/{side}", include_in_schema=False)
+@router.get("/jobs/{id}/clips/{side}", response_class=FileResponse)
+def clip(id: str, side: Literal["before", "after"], server: Server, user: User) -> FileResponse:
+    """Fetch a video of a finished preview of some seconds, or a range of it: one that browsers play."""
+    job = server.store.job(id, user)
+    path = server.places.preview_clip(job, side)
+    if not job.is_preview or job.state != "done" or not path.is_file():
+        what, next_step = "there is no such video", "look at the preview's state, and whether it asked for seconds"
+        raise RefusedError(404, "no_such_clip", what, f"the job is {job.state}", next_step)
+    return fetched(path, path.name)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Described
 
+from starvsr.apps.server.copies import CopyState
 from starvsr.apps.server.dispatcher import Dispatcher
 from starvsr.apps.server.estimates import estimated_seconds
 from starvsr.apps.server.fields import Field
@@ -55,10 +56,21 @@ class JobRequest(Strict):
 
 
 class PreviewRequest(JobRequest):
-    """A look at a few frames of a job."""
+    """A look at a few frames of a job, or at a few seconds of it."""
 
     at: float = Described(0.0, ge=0, description="Seconds from the start of the input.")
-    count: int = Described(3, ge=1, le=8, description="Frames.")
+    count: int = Described(3, ge=1, le=8, description="Frames, as pictures; of no use beside `seconds`.")
+    seconds: float | None = Described(
+        None, gt=0, le=10, description="As two videos of so many seconds, before and after, in place of pictures."
+    )
+
+
+class CopyView(BaseModel):
+    """A copy that browsers play."""
+
+    state: CopyState
+    fraction: float | None = Described(description="0 to 1, while it is made and as far as it is known.")
+    error: str | None = Described(description="Why it failed.")
 
 
 class EstimateView(BaseModel):
@@ -120,8 +132,8 @@ class JobView(BaseModel):
     error: str | None = Described(description="Why it failed: what, why and what next.")
     upload: str | None
     preview: dict[str, Any] | None = Described(
-        description="Of a look at a few frames: `at` and `count`; the times of its frames, whether `detail` can be "
-        "shown by blending, and the time and memory for the whole are in `result`."
+        description="Of a look before the work: `at`, and `count` (pictures) or `seconds` (videos); the times of its "
+        "frames, whether `detail` can be shown by blending, and the time and memory for the whole are in `result`."
     )
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from starvsr.apps.server.fields import job_options
+from starvsr.apps.server.preview_clip import write_preview_clip
 from starvsr.apps.server.preview_frames import write_preview
 from starvsr.engine.progress import CancelToken, Progress, UpscaleResult
 from starvsr.errors import Cancelled, StarVsrError
@@ -110,7 +111,7 @@ class Worker:
         await_free(JobFolder(job_path(out)).lock, _LOCK_PATIENCE, token)
         prompts = Prompts(may_ask=False)
         job = prepare(source, out, options, upscaler=self._kept.upscaler_for(options), prompts=prompts)
-        if preview:
+        if preview and "count" in preview:
             return write_preview(job, preview["at"], preview["count"])
         last = 0.0
 
@@ -121,6 +122,8 @@ class Worker:
                 last = now
                 self._say({"kind": "progress", "job": order["job"], **_told(progress)})
 
+        if preview:
+            return write_preview_clip(job, preview["at"], preview["seconds"], show, token)
         result = job.run(on_progress=show, cancel=token)
         return _result(result)
 

@@ -7,13 +7,14 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from starvsr.apps.tuning.estimate import Timing
+from starvsr.apps.tuning.estimate import Run, Timing
 from starvsr.errors import InputError, OptionError
 from starvsr.families.options import UpscaleOptions, options_from
 from starvsr.families.registry import get_entry
@@ -85,7 +86,9 @@ class Outcome:
                 "peak_memory": self.peak_memory,
                 "size": self.size,
                 "plan": self.plan,
-                "runs": [self.timing.few, self.timing.many],
+                "warm_up_seconds": self.timing.warm_up_seconds,
+                "computed_frames": self.timing.num_computed,
+                "runs": [asdict(run) for run in (self.timing.cold, self.timing.few, self.timing.many)],
             }
         return told
 
@@ -156,6 +159,7 @@ def try_one(source: Path, part: Part, options: UpscaleOptions, out: Path) -> Out
         "start": str(part.start),
         "seconds": str(part.seconds),
     }
+    worked = os.times()
     done = subprocess.run(
         [sys.executable, "-m", "starvsr.apps.tuning.trial"],
         input=json.dumps(order),
@@ -164,27 +168,34 @@ def try_one(source: Path, part: Part, options: UpscaleOptions, out: Path) -> Out
         env={**os.environ},
         check=False,
     )
+    ended = time.time(), os.times()
     if done.returncode != 0 or not done.stdout:
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
         return Outcome(options, command, error=f"the process ended ({how}): is there enough memory?")
     found = json.loads(done.stdout)
     if "error" in found:
         return Outcome(options, command, error=found["error"])
-    timing, work = (
-        Timing(found["load"][clock], *((found[run][0], found[run][1 + clock]) for run in ("few", "many")))
-        for clock in (0, 1)
-    )
+    last = found["ending"]
+    work_of_ending = sum(ended[1][2:4]) - sum(worked[2:4]) - last[1]
+    endings = ended[0] - last[0], work_of_ending
+    timing, work = (_timing(found, clock, max(0.0, endings[clock])) for clock in (0, 1))
     return Outcome(
         options,
         command,
         timing=timing,
         work=work,
         peak_memory=found["peak_memory"],
-        seconds=None if part.num_frames is None else timing.whole(part.num_frames),
+        seconds=timing.whole,
         size=(found["width"], found["height"]),
         plan=found["plan"],
         result=out,
     )
+
+
+def _timing(found: dict[str, Any], clock: int, ending: float) -> Timing:
+    """Return what a trial measured, by the clock on the wall (0) or in processor time (1)."""
+    cold, few, many = (Run(found[name][0], found[name][1], found[name][2 + clock]) for name in ("cold", "few", "many"))
+    return Timing(found["load"][clock] + ending, cold, few, many, found["num_computed"])
 
 
 def tune(

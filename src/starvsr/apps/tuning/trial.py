@@ -2,9 +2,9 @@
 
     python -m starvsr.apps.tuning.trial    (reads a JSON object on standard input, writes one on standard output)
 
-The same part is upscaled three times: shortly to get warm, at length, and shortly again; the difference of the last two
-is the time for each frame. Both lengths are whole segments of the model's plan where the clip is long enough: a segment
-in the middle of a shot is computed with its context, and what is left at the end of a part would cost another share.
+The same part is upscaled three times: shortly, at length, and shortly again. The difference of the last two is the time
+of the frames that one computes and the other does not, that of the two short ones is what the first run of a program
+takes besides. Both lengths are whole segments of the model's plan where the clip is long enough.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def run_trial(order: dict[str, Any]) -> dict[str, Any]:
         order: ``source``, ``out`` (file of the result), ``options``, ``start`` and ``seconds`` as text.
 
     Returns:
-        Seconds, frames, memory, size and plan.
+        Seconds by the clock and of processor time, frames, memory, size and plan.
 
     Raises:
         StarVsrError: The options cannot be honoured, or the clip cannot be read.
@@ -66,35 +66,66 @@ def run_trial(order: dict[str, Any]) -> dict[str, Any]:
     from starvsr.api import prepare
     from starvsr.families.loading import load_for
     from starvsr.families.options import options_from
+    from starvsr.jobs.counting import count_computed
     from starvsr.jobs.executors import first_device
+    from starvsr.jobs.prompts.request import Prompts
 
     source, out = Path(order["source"]), Path(order["out"])
     start, seconds = Fraction(order["start"]), Fraction(order["seconds"])
     options = options_from({**order["options"], "start": start, "overwrite": True})
     upscaler = load_for(options, device=first_device(options) if options.devices else None)
-    load = (time.time() - psutil.Process().create_time(), time.process_time())  # since the program was started
+    load = (time.time() - psutil.Process().create_time(), _work())  # since the program was started
     planned = prepare(source, out, options, upscaler=upscaler, duration=seconds)
     info = planned.info
     chosen = choose_lengths(start, seconds, info.duration, info.frame_rate, planned.plan.length)
     runs = []
     for length in (chosen.few, chosen.many, chosen.few):
         target = out if length == chosen.many else out.with_name(f"short{out.suffix}")
-        began = time.perf_counter(), time.process_time()
+        clock = _Clock()
         job = prepare(source, target, options, upscaler=upscaler, duration=length)
-        result = job.run()
-        runs.append((result.num_frames, time.perf_counter() - began[0], time.process_time() - began[1]))
+        clock.halt()
+        num_computed = count_computed(job)
+        clock.go_on()
+        num_frames = job.run().num_frames
+        clock.halt()
+        runs.append((num_frames, num_computed, *clock.seconds))
         if target != out:
             target.unlink()
+    whole = prepare(source, out, options, upscaler=upscaler, start=None, prompts=Prompts(may_ask=False))
     return {
         "load": load,
+        "cold": runs[0],
         "few": runs[2],
         "many": runs[1],
+        "num_computed": count_computed(whole),
         "peak_memory": _peak_memory(job.device),
         "width": job.width,
         "height": job.height,
         "device": job.device,
         "plan": job.plan.describe(),
     }
+
+
+class _Clock:
+    """Counts seconds on the wall and of processor time, of this process and of those that it started and that ended."""
+
+    def __init__(self) -> None:
+        self.seconds = (0.0, 0.0)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Count from now on."""
+        self._began = time.perf_counter(), _work()
+
+    def halt(self) -> None:
+        """Count no more until `go_on`."""
+        wall, work = self._began
+        self.seconds = self.seconds[0] + time.perf_counter() - wall, self.seconds[1] + _work() - work
+
+
+def _work() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _peak_memory(device: str) -> dict[str, int]:
@@ -119,6 +150,8 @@ def main() -> None:
         found = {"error": " ".join(str(error).split())}
     except Exception as error:
         found = {"error": f"unexpected {type(error).__name__}: {error}; please report it"}
+    else:
+        found["ending"] = (time.time(), _work())
     json.dump(found, reply)
     reply.close()
 

@@ -7,6 +7,8 @@
 //   { pair: [URL of the result, URL of the other], offset }   two videos; offset: seconds of the other at the result's 0
 //   { pictures: [[URL of the result, URL of the other], ...] }  frames as pictures
 // result, other: what the sides are called; other "" for a result alone. rate: frames per second.
+// instead(side, tell): asked once for each side (0 the result, 1 the other) that the browser cannot play; resolves to the
+// URL of a copy that it can, and may say meanwhile, by tell(text), how far that is.
 // player.detail = 0..1 shows the result blended with the other. Event "frame" tells that another frame is shown.
 (() => {
   "use strict";
@@ -27,6 +29,7 @@
     made.playsInline = true;
     made.preload = "auto";
     made.addEventListener("error", () => { if (made.getAttribute("src")) onError(made); });
+    made.addEventListener("loadedmetadata", () => { if (!made.videoWidth) onError(made); });  // its sound alone is known
     for (const name of ["loadeddata", "seeked"]) {  // which are not always reported as frames while it is paused
       made.addEventListener(name, () => { if (made.paused && made.readyState > 1) onFrame(made, made.currentTime); });
     }
@@ -80,6 +83,11 @@
       this.leader.loop = entry.frames / entry.rate < 20;
       this.leader.addEventListener("playing", () => this.follow());
       for (const name of ["pause", "waiting", "ended"]) this.leader.addEventListener(name, () => this.videos[1].pause());
+    }
+    replace(side, url) {
+      this.failed[side] = false;
+      this.frames[side] = null;
+      this.videos[side].src = url;
     }
     get leader() { return this.videos[0]; }
     get width() { return this.leader.videoWidth; }
@@ -153,6 +161,7 @@
       context.drawImage(this.shown[side], x, y, w, h);
     }
     show(index) { this.index = index; this.told.frame(null); }
+    replace(side, url) { for (const sides of this.pictures) sides[side].src = url; }
     close() {}
   }
 
@@ -216,6 +225,7 @@
       this.entry = entry;
       this.frame = clamp(entry.first ?? 0, 0, entry.frames - 1);
       this.message.hidden = true;
+      this.replaced = new Set();
       const kind = entry.source.packed ? Packed : entry.source.pair ? Pair : Pictures;
       const isOwn = () => this.entry === entry;
       const source = new kind(entry.source, entry, {
@@ -259,11 +269,34 @@
     }
 
     fail(side) {
+      if (this.entry.instead && !this.replaced.has(side)) {
+        this.replaced.add(side);
+        this.replace(side);
+        return;
+      }
       const name = side === 0 ? this.entry.result : this.entry.other;
-      this.message.textContent = this.entry.failed?.[side] ?? `This browser cannot play: ${name}.`;
+      this.say(side, this.entry.failed?.[side] ?? `This browser cannot play: ${name}.`);
+    }
+
+    say(side, text) {
+      this.message.textContent = text;
       this.message.hidden = false;
       this.message.classList.toggle("whole", side === 0);
       this.draw();
+    }
+
+    // Another file in the place of one that cannot be played.
+    async replace(side) {
+      const { entry } = this, isOwn = () => this.entry === entry;
+      try {
+        const url = await entry.instead(side, (text) => { if (isOwn()) this.say(side, text); });
+        if (!isOwn()) return;
+        this.message.hidden = true;
+        this.source.replace(side, url);
+        if (this.source.leader) this.source.seek((this.frame + 0.5) / entry.rate);
+      } catch (error) {
+        if (isOwn()) this.say(side, error.message);
+      }
     }
 
     presented(time) {

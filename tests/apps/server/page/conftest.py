@@ -18,10 +18,11 @@ from tests.support.chromium import started_chromium
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``film.mp4``."""
+    """A folder with ``film.mp4``, and the same as an AVI, which Chromium does not play."""
     folder = tmp_path_factory.mktemp("allowed") / "films"
     folder.mkdir()
     film(folder / "film.mp4")
+    film(folder / "film.avi", codec="mpeg4", sound="mp2")
     return folder
 
 

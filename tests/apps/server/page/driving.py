@@ -129,10 +129,10 @@ class Browser:
         return found
 
 
-def film(path: Path) -> Path:
+def film(path: Path, codec: str = "libx264", sound: str = "aac") -> Path:
     """60 frames in shots of 10, with sound; in the upper part of each the bits of its number, as black and white."""
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (6, 12, 16, 3)).repeat(4, 1).repeat(4, 2).repeat(10, 0)
     bits = (np.arange(60)[:, None] >> np.arange(8)) & 1
     frames[:, :24] = np.where(bits.repeat(8, 1)[:, None, :, None], 235, 16)
-    return make_clip(path, frames.astype(np.uint8), rate=Fraction(10), audio=["aac"], audio_seconds=6)
+    return make_clip(path, frames.astype(np.uint8), rate=Fraction(10), codec=codec, audio=[sound], audio_seconds=6)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import starvsr
+from starvsr.video import probe
 from tests.apps.server.page.driving import Browser, Site
 from tests.apps.server.running import parts_of, until
 
@@ -24,6 +25,17 @@ def serious(tab: Browser) -> list[str]:
     return [
         f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found if one["impact"] in ("serious", "critical")
     ]
+
+
+def is_light(tab: Browser) -> bool:
+    background = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return sum(map(int, re.findall(r"\d+", background)[:3])) > 380
+
+
+def fits(tab: Browser) -> bool:
+    """Whether nothing is wider than the screen."""
+    wide, screen = tab.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    return bool(wide <= screen)
 
 
 def frame_of(tab: Browser) -> int:
@@ -44,7 +56,11 @@ def a_login_stands_before_the_page(site: Site, chromium_browser: Any) -> None:
     tab.page.press("#password", "Enter")
     tab.page.wait_for_selector("#told:not(:empty)")
     assert "the name or the password is wrong" in tab.text("#told")
-    assert tab.page.locator("#field-model").count() == 0 and serious(tab) == []
+    assert tab.page.locator("#field-model").count() == 0
+    for scheme in ("light", "dark"):
+        tab.page.emulate_media(color_scheme=scheme)
+        tab.page.set_viewport_size({"width": 390, "height": 844})
+        assert serious(tab) == [] and is_light(tab) == (scheme == "light") and fits(tab)
     context.close()
 
 
@@ -90,6 +106,37 @@ def facts_then_a_preview_with_sliders(tab: Browser, films: Path) -> None:
     tab.page.locator("#viewer-detail").fill("1")
     assert shown_with(0) == after
     until(lambda: tab.page.is_enabled("#start-button"))
+
+
+def two_seconds_play_in_step_and_tell_the_time(tab: Browser) -> None:
+    page = tab.page
+    page.select_option("#preview-amount", "seconds")
+    page.click("#preview-button")
+    page.wait_for_selector(".viewer:has-text('2.0 s from 2.0 s on')")
+    assert re.search(r"a frame; the whole takes about .+, and .+B of memory", tab.text("#actions-told"))
+    assert "frame 0 / 19" in tab.text("starvsr-player output") and page.get_by_role("button", name="Play").is_visible()
+    assert page.input_value("starvsr-player .choices >> select >> nth=1") == "1"
+    page.select_option("starvsr-player select >> nth=0", "sides")
+    page.select_option("starvsr-player .choices >> select >> nth=1", "fit")
+    until(lambda: frame_of(tab) == 0 and tab.numbers() == [20, 20])  # frames 20 to 39 of the clip
+    stage = page.locator("starvsr-player .stage")
+    for key, frame in (("ArrowRight", 1), ("End", 19), ("ArrowLeft", 18), ("Home", 0)):
+        stage.press(key)
+        until(lambda frame=frame: frame_of(tab) == frame and tab.numbers() == [20 + frame] * 2)
+    stage.press("Space")
+    until(lambda: frame_of(tab) > 3)
+    stage.press("Space")
+    until(lambda: page.get_by_role("button", name="Play").is_visible() and tab.numbers() == [20 + frame_of(tab)] * 2)
+    canvas = "document.querySelector('starvsr-player canvas').toDataURL()"
+    whole = page.evaluate(canvas)
+    page.locator("#viewer-detail").fill("0")
+    until(lambda: page.evaluate(canvas) != whole)
+    page.locator("#viewer-detail").fill("1")
+    until(lambda: page.evaluate(canvas) == whole)
+    page.select_option("starvsr-player select >> nth=0", "wipe")
+    page.select_option("#preview-amount", "frames")
+    assert serious(tab) == [] and tab.complaints == []
+    until(lambda: page.is_enabled("#start-button"))
 
 
 def a_job_is_paused_and_survives_a_killed_server_with_equal_bytes(
@@ -150,6 +197,43 @@ def a_result_plays_in_step_with_its_input(tab: Browser) -> None:
     assert stopped != 30 and tab.complaints == []
 
 
+def what_the_browser_cannot_play_is_shown_as_a_copy(tab: Browser) -> None:
+    """An AVI, whose result is ProRes: both sides are copies, with the frames of their originals."""
+    page = tab.page
+    page.select_option("#source-kept", label="films/film.avi")
+    page.fill("#field-model input", "bicubic")
+    page.press("#field-model input", "Enter")
+    page.fill("#field-container input", "mov")
+    page.press("#field-container input", "Enter")
+    page.get_by_role("button", name="All settings").click()
+    tab.set("codec", "prores")
+    until(lambda: page.is_enabled("#start-button") and "mov" in tab.text("#facts"))
+    page.click("#start-button")
+    card = tab.job_is("done")
+    assert "film.avi" in card.inner_text()
+    card.get_by_role("button", name=re.compile("Watch")).click()
+    page.wait_for_selector(".viewer:has-text('Result of film.avi')")
+    page.wait_for_selector("starvsr-player .failed:has-text('A copy that it can is being made')")
+    page.select_option("starvsr-player select >> nth=0", "sides")
+    until(lambda: both_sides_show(tab, 0))
+    for words in ("cannot play the result: a copy is shown", "cannot play the original: a copy is shown"):
+        assert words in tab.text(".viewer")
+    assert (
+        page.locator("starvsr-player .failed").is_hidden() and page.get_by_role("button", name="Sound on").is_visible()
+    )
+    stage = page.locator("starvsr-player .stage")
+    for key, frame in (("ArrowRight", 1), ("End", 59), ("ArrowLeft", 58), ("ArrowLeft", 57), ("Home", 0)):
+        stage.press(key)
+        until(lambda frame=frame: both_sides_show(tab, frame))
+    for frame in (9, 10, 31, 40):
+        page.locator("starvsr-player input[aria-label=frame]").fill(str(frame))
+        until(lambda frame=frame: both_sides_show(tab, frame))
+    tab.complaints.clear()  # the browser's own lines on what it cannot play
+    with page.expect_download() as download:
+        card.get_by_role("link", name=re.compile("Download")).click()
+    assert probe(download.value.path()).codec == "prores"  # and what is fetched is the result itself
+
+
 def the_keyboard_is_enough(tab: Browser) -> None:
     page = tab.page
     page.reload()
@@ -164,7 +248,7 @@ def the_keyboard_is_enough(tab: Browser) -> None:
 
     tab_to("#source-file")
     tab_to("#source-kept")
-    page.keyboard.type("films")
+    page.keyboard.type("films/film.mp4")
     until(lambda: "films/film.mp4" in tab.text("#source-told"))
     tab_to("#field-model input")
     page.keyboard.press("Control+A")
@@ -190,20 +274,23 @@ def the_keyboard_is_enough(tab: Browser) -> None:
 
 
 def a_phone_and_other_eyes(tab: Browser, scheme: str) -> None:
+    """The page with everything on it, wide and as narrow as a phone, with a result in its player."""
     page = tab.page
     page.emulate_media(color_scheme=scheme)
     page.reload()
     tab.ready()
     page.get_by_role("button", name="All settings").click()
     tab.job_is("done", "cancelled")
+    page.get_by_role("button", name=re.compile("Watch")).first.click()
+    page.wait_for_selector("starvsr-player .stage:focus")
     assert serious(tab) == []
     page.set_viewport_size({"width": 390, "height": 844})
-    wide = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-    assert wide[0] <= wide[1]
+    assert fits(tab)
     until(lambda: serious(tab) == [])
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    light = sum(map(int, re.findall(r"\d+", background)[:3])) > 380
-    assert light == (scheme == "light")
+    assert is_light(tab) == (scheme == "light")
+    for selector in ("#preview-button", "#start-button", "starvsr-player .play", "ul.jobs button >> nth=0"):
+        box = page.locator(selector).bounding_box()  # large enough for a finger, and on the screen
+        assert box["height"] >= 40 and box["x"] >= 0 and box["x"] + box["width"] <= 390, selector
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
@@ -221,13 +308,15 @@ def nothing_is_fetched_from_elsewhere_and_nothing_fails(tab: Browser) -> None:
     assert tab.page.context.cookies()[0]["httpOnly"]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_the_page_in_use(site: Site, tab: Browser, chromium_browser: Any, films: Path, tmp_path: Path) -> None:
     a_login_stands_before_the_page(site, chromium_browser)
     files_that_cannot_be_taken_are_refused_with_a_reason(tab, tmp_path)
     facts_then_a_preview_with_sliders(tab, films)
+    two_seconds_play_in_step_and_tell_the_time(tab)
     a_job_is_paused_and_survives_a_killed_server_with_equal_bytes(tab, site, films, tmp_path)
     a_result_plays_in_step_with_its_input(tab)
+    what_the_browser_cannot_play_is_shown_as_a_copy(tab)
     the_keyboard_is_enough(tab)
     for scheme in ("light", "dark"):
         a_phone_and_other_eyes(tab, scheme)

@@ -3,6 +3,7 @@
 import { bytes, call, get, make, post, time } from "./api.js";
 
 const WAIT = 500;
+const SECONDS = 2;
 
 export class Actions {
   // previewed(job), started(job): called with a finished preview, and with a job that was queued.
@@ -10,13 +11,15 @@ export class Actions {
     Object.assign(this, { settings, previewed, started, source: null, preview: null, looked: null });
     this.facts = make("dl", { class: "facts", id: "facts", "aria-label": "What it takes" });
     this.at = make("input", { type: "number", min: "0", step: "0.1", id: "preview-at", placeholder: "a third in" });
-    this.previewButton = make("button", { type: "button", id: "preview-button", disabled: true }, "Preview 3 frames");
+    this.amount = make("select", { id: "preview-amount" }, new Option("3 frames", "frames"), new Option("2 seconds", "seconds"));
+    this.previewButton = make("button", { type: "button", id: "preview-button", disabled: true }, "Preview");
     this.startButton = make("button", { type: "button", class: "primary", id: "start-button", disabled: true }, "Start");
     this.told = make("p", { class: "told", role: "status", id: "actions-told" });
     this.error = make("p", { class: "error", role: "alert", id: "actions-error" });
     place.replaceChildren(make("section", { "aria-labelledby": "actions-title" }, make("h2", { id: "actions-title" }, "Preview and start"),
       this.facts, this.error,
-      make("div", { class: "buttons" }, make("label", { class: "at" }, "Preview at second ", this.at), this.previewButton, this.startButton),
+      make("div", { class: "buttons" }, make("label", { class: "at" }, "Look at ", this.amount),
+        make("label", { class: "at" }, "from second ", this.at), this.previewButton, this.startButton),
       this.told));
     this.previewButton.addEventListener("click", () => this.look());
     this.startButton.addEventListener("click", () => this.start());
@@ -97,7 +100,8 @@ export class Actions {
   get second() {
     if (this.at.value !== "") return Number(this.at.value);
     const { start = 0 } = this.settings.options(), { duration } = this.estimate.facts;
-    return seconds(start) + (duration ? Math.max(0, duration - seconds(start)) / 3 : 0);
+    const left = duration ? Math.max(0, duration - seconds(start)) : 0;
+    return seconds(start) + (this.amount.value === "seconds" ? Math.max(0, Math.min(left / 3, left - SECONDS)) : left / 3);
   }
 
   async look() {
@@ -107,7 +111,7 @@ export class Actions {
     this.enable(this.can);
     const isImage = this.estimate.facts.kind === "image", { kind } = this;
     try {
-      const job = this.preview = await post("/previews", { ...this.body, at: isImage ? 0 : this.second, count: isImage ? 1 : 3 });
+      const job = this.preview = await post("/previews", { ...this.body, at: isImage ? 0 : this.second, ...this.amountOf(isImage) });
       const done = await this.wait(job.id);
       if (done.state !== "done") throw new Error(done.error ?? `the preview was ${done.state}`);
       const { seconds_per_frame: pace, estimated_seconds: whole, memory } = done.result;
@@ -125,6 +129,11 @@ export class Actions {
     }
   }
 
+  amountOf(isImage) {
+    if (isImage) return { count: 1 };
+    return this.amount.value === "seconds" ? { seconds: SECONDS } : { count: 3 };
+  }
+
   async wait(id) {
     for (;;) {
       await new Promise((done) => setTimeout(done, 300));
@@ -134,7 +143,8 @@ export class Actions {
         continue;  // the server is being restarted: the preview goes on
       }
       if (!["checking", "queued", "running"].includes(job.state)) return job;
-      this.told.textContent = job.state === "running" ? "The preview is being made." :
+      const share = job.progress?.fraction ? ` (${Math.round(100 * job.progress.fraction)} %)` : "";
+      this.told.textContent = job.state === "running" ? `The preview is being made${share}.` :
         `The preview waits for a worker${job.position ? `; ${job.position} before it` : ""}.`;
     }
   }
