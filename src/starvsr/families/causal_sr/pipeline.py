@@ -39,7 +39,7 @@ BYTES_PER_TILE_PIXEL = 600
 """Of the one frame at work, beside the trunk's features: the result in float32 twice and in 16 bits, the state."""
 TRUNK_MAPS = 1.5
 """Features per input pixel and channel of the trunk: those of six half-resolution maps."""
-STRIP_PX, STRIP_BYTES = 1 << 16, 90 << 20
+STRIP_PX, STRIP_BYTES = 1 << 15, 64 << 20
 """Input pixels that the head works on at once, and what it takes for them."""
 LONGEST_SEGMENT = 8
 """Frames; longer ones would save nothing where a session goes on from segment to segment, and hold more."""
