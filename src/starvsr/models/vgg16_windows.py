@@ -21,6 +21,10 @@ from starvsr.models.workers import workers
 UNIT_PX = 16
 """Of a frame behind one position of the deepest features."""
 
+READ_PX = 192
+"""Columns that are read around a cell at least. oneDNN takes ten times as long for some widths of maps (18, 21, 41),
+but not for those of this one's halves."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -35,11 +39,7 @@ class Cell:
 def cells_of(height: int, width: int, cell_px: int) -> list[Cell]:
     """Cut a frame into cells of about `cell_px`; sides are multiples of 16 px and differ by 16, but at the end."""
     rows, columns = _edges(height, cell_px), _edges(width, cell_px)
-    return [
-        Cell(top, bottom, left, right)
-        for top, bottom in pairwise(rows)
-        for left, right in pairwise(columns)
-    ]
+    return [Cell(top, bottom, left, right) for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
 
 
 def _edges(side: int, cell_px: int) -> list[int]:
@@ -59,7 +59,7 @@ def cell_distances(
         mean: of the trunk, BGR.
         frames: both frames, RGB in [0, 255], [3, H, W].
         cells: of :func:`cells_of`.
-        margin_px: what is read around each, a multiple of 16.
+        margin_px: what is read around each at least, a multiple of 16.
 
     Returns:
         float64 [cells, layers] each: squared distances summed over positions, on the frames' device; and how many
@@ -78,8 +78,9 @@ def cell_distances(
 
 def _distances(layers: Layers, mean: Tensor, frames: tuple[Tensor, Tensor], cell: Cell, margin_px: int) -> Tensor:
     """Return the sums of a cell, float64 [layers]."""
-    above, beside = max(0, cell.top - margin_px), max(0, cell.left - margin_px)
-    read = [frame[None, :, above : cell.bottom + margin_px, beside : cell.right + margin_px] for frame in frames]
+    above = max(0, cell.top - margin_px)
+    beside, end = _columns(cell, frames[0].shape[2], margin_px)
+    read = [frame[None, :, above : cell.bottom + margin_px, beside:end] for frame in frames]
     dtype = layers[0][0].dtype
     maps = [(one.float().flip(1) - mean).to(dtype).contiguous(memory_format=torch.channels_last) for one in read]
     found = []
@@ -94,6 +95,18 @@ def _distances(layers: Layers, mean: Tensor, frames: tuple[Tensor, Tensor], cell
         ours, theirs = (one[:, :, rows, columns] for one in maps)
         found.append(distance_sum(ours, theirs)[0])
     return torch.stack(found)
+
+
+def _columns(cell: Cell, width: int, margin_px: int) -> tuple[int, int]:
+    """Return which columns are read around a cell: those of the margin, and more up to `READ_PX` where there are."""
+    start, end = max(0, cell.left - margin_px), min(width, cell.right + margin_px)
+    lacking = READ_PX - (end - start)
+    if lacking <= 0 or width < READ_PX:
+        return start, end
+    start = max(0, start - lacking // 2 // UNIT_PX * UNIT_PX)
+    if start + READ_PX <= width:
+        return start, start + READ_PX
+    return (width - READ_PX) // UNIT_PX * UNIT_PX, width
 
 
 def _halved(features: Tensor) -> Tensor:
