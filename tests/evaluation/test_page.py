@@ -94,4 +94,16 @@ def test_the_detail_is_where_result_and_reference_differ() -> None:
 
 def test_a_page_without_previews_has_no_player_and_says_what_one_clip_lacks() -> None:
     page = make_page(Report([METRIC], [score([1.0, 2.0])]))
+    assert "Over time" in page and "A click shows" not in page
     assert "<h2>Player</h2>" not in page and "One clip has no interval" in page and "Paired" not in page
+
+
+def test_a_warning_names_the_methods_where_it_is_not_of_all() -> None:
+    scores = [score([1.0, 2.0], method) for method in ("a", "b", "c")]
+    for one in scores:
+        one.warnings.append("one: HDR on both sides")
+    for one in scores[:2]:
+        one.warnings.append("one: shifted by 0.3 px")
+    report = Report([METRIC], scores)
+    assert report.warnings() == ["one: HDR on both sides", "one: shifted by 0.3 px (a, b)"]
+    assert Report([METRIC], scores[:1]).warnings() == ["one: HDR on both sides", "one: shifted by 0.3 px"]

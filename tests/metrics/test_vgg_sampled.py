@@ -15,7 +15,7 @@ from starvsr.metrics.evaluate import measure
 from starvsr.metrics.vgg_distance import vgg_distance
 from starvsr.models.vgg16 import Vgg16
 from starvsr.models.vgg16_distance import frame_distances, layers_of
-from starvsr.models.vgg16_windows import UNIT_PX, cell_distances, cells_of
+from starvsr.models.vgg16_windows import UNIT_PX, _columns, cell_distances, cells_of
 
 WIDTHS = ((2, 3), (3, 2), (2, 2, 4), (3, 3, 3), (2, 2, 2))
 
@@ -64,6 +64,17 @@ def test_all_cells_with_all_that_they_see_are_the_frame(trunk: Vgg16, threads: i
     whole = frame_distances(layers, trunk.mean, hq[None], gt[None])
     assert (sums.sum(0) / counts.sum(0)).sum().item() == pytest.approx(whole.item(), rel=1e-5)
     assert counts[:, 0].sum() == 75 * 141 and counts[:, 4].sum() == 5 * 9
+
+
+@pytest.mark.parametrize(("height", "width"), [(720, 1280), (270, 480), (200, 300), (100, 150), (64, 195)])
+def test_what_is_read_holds_the_cell_and_its_margin(height: int, width: int) -> None:
+    for cell in cells_of(height, width, 96):
+        start, end = _columns(cell, width, 32)
+        assert start % UNIT_PX == 0 and 0 <= start <= max(0, cell.left - 32)
+        assert min(width, cell.right + 32) <= end <= width
+        if width >= 192:
+            assert 192 <= end - start < 192 + UNIT_PX
+            assert end - start == 192 or width % UNIT_PX
 
 
 def test_draws_are_fair() -> None:

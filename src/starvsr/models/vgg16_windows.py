@@ -21,6 +21,10 @@ from starvsr.models.workers import workers
 UNIT_PX = 16
 """Of a frame behind one position of the deepest features."""
 
+READ_PX = 192
+"""Columns that are read around a cell at least. oneDNN takes ten times as long for some widths of maps (18, 21, 41),
+but not for those of this one's halves."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -55,41 +59,56 @@ def cell_distances(
         mean: of the trunk, BGR.
         frames: both frames, RGB in [0, 255], [3, H, W].
         cells: of :func:`cells_of`.
-        margin_px: what is read around each, a multiple of 16.
+        margin_px: what is read around each at least, a multiple of 16.
 
     Returns:
         float64 [cells, layers] each: squared distances summed over positions, on the frames' device; and how many
         positions there are, on the CPU.
     """
-    sums: dict[int, Tensor] = {}
+    features: dict[tuple[int, int], list[Tensor]] = {}
 
-    def compute(index: int) -> None:
-        sums[index] = _distances(layers, mean, frames, cells[index], margin_px)
+    def compute(index: int, side: int) -> None:
+        features[index, side] = _features(layers, mean, frames[side], cells[index], margin_px)
 
     with exact_convolutions(mean.device), workers(mean.device) as threads:
-        threads.run(partial(compute, index) for index in range(len(cells)))
+        threads.run(partial(compute, index, side) for index in range(len(cells)) for side in (0, 1))
+    sums = [
+        torch.stack([distance_sum(*pair)[0] for pair in zip(features[index, 0], features[index, 1], strict=True)])
+        for index in range(len(cells))
+    ]
     counts = [[_positions(cell, depth) for depth in range(len(layers))] for cell in cells]
-    return torch.stack([sums[index] for index in range(len(cells))]), torch.tensor(counts, dtype=torch.float64)
+    return torch.stack(sums), torch.tensor(counts, dtype=torch.float64)
 
 
-def _distances(layers: Layers, mean: Tensor, frames: tuple[Tensor, Tensor], cell: Cell, margin_px: int) -> Tensor:
-    """Return the sums of a cell, float64 [layers]."""
-    above, beside = max(0, cell.top - margin_px), max(0, cell.left - margin_px)
-    read = [frame[None, :, above : cell.bottom + margin_px, beside : cell.right + margin_px] for frame in frames]
-    dtype = layers[0][0].dtype
-    maps = [(one.float().flip(1) - mean).to(dtype).contiguous(memory_format=torch.channels_last) for one in read]
+def _features(layers: Layers, mean: Tensor, frame: Tensor, cell: Cell, margin_px: int) -> list[Tensor]:
+    """Return the features of a cell, [1, C, h, w] for each block."""
+    above = max(0, cell.top - margin_px)
+    beside, end = _columns(cell, frame.shape[2], margin_px)
+    read = frame[None, :, above : cell.bottom + margin_px, beside:end]
+    maps = (read.float().flip(1) - mean).to(layers[0][0].dtype).contiguous(memory_format=torch.channels_last)
     found = []
     for depth, block in enumerate(layers):
         if depth:
-            maps = [_halved(one) for one in maps]
+            maps = _halved(maps)
         for layer in block:
-            maps = [layer(one) for one in maps]
+            maps = layer(maps)
         scale = 2**depth
         rows = slice((cell.top - above) // scale, -(-(cell.bottom - above) // scale))
         columns = slice((cell.left - beside) // scale, -(-(cell.right - beside) // scale))
-        ours, theirs = (one[:, :, rows, columns] for one in maps)
-        found.append(distance_sum(ours, theirs)[0])
-    return torch.stack(found)
+        found.append(maps[:, :, rows, columns].clone(memory_format=torch.channels_last))  # not the margin's memory
+    return found
+
+
+def _columns(cell: Cell, width: int, margin_px: int) -> tuple[int, int]:
+    """Return which columns are read around a cell: those of the margin, and more up to `READ_PX` where there are."""
+    start, end = max(0, cell.left - margin_px), min(width, cell.right + margin_px)
+    lacking = READ_PX - (end - start)
+    if lacking <= 0 or width < READ_PX:
+        return start, end
+    start = max(0, start - lacking // 2 // UNIT_PX * UNIT_PX)
+    if start + READ_PX <= width:
+        return start, start + READ_PX
+    return (width - READ_PX) // UNIT_PX * UNIT_PX, width
 
 
 def _halved(features: Tensor) -> Tensor:

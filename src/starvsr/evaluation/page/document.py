@@ -54,7 +54,7 @@ def make_page(
             added.added(report, surveys or {}),
             added.borders(report),
             _player(report, previews or {}),
-            sections.over_time(report, colors),
+            sections.over_time(report, colors, has_player=bool(previews)),
             sections.frames(shown),
             sections.spreads(report, colors),
             sections.clips(report, colors),

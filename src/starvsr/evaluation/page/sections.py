@@ -70,7 +70,7 @@ def tests(report: Report) -> str:
     return f'<section id="tests"><h2>Paired differences</h2>{table}<p class="note">{note}</p></section>'
 
 
-def over_time(report: Report, colors: dict[str, int]) -> str:
+def over_time(report: Report, colors: dict[str, int], *, has_player: bool) -> str:
     """Show each metric over the frames of each clip."""
     clips: dict[tuple[str, str], list[ClipScore]] = {}
     for score in report.scores:
@@ -85,8 +85,8 @@ def over_time(report: Report, colors: dict[str, int]) -> str:
             parts.append(f'<details{is_open}>{summary}<div class="plots">{plots}</div></details>')
     if not parts:
         return ""
-    hint = "A click shows the frame in the player."
-    body = f"{_legend(report, colors)}<p class='note'>{hint}</p>{''.join(parts)}"
+    hint = "<p class='note'>A click shows the frame in the player.</p>" if has_player else ""
+    body = f"{_legend(report, colors)}{hint}{''.join(parts)}"
     return f'<section id="time"><h2>Over time</h2>{body}</section>'
 
 
