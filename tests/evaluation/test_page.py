@@ -107,3 +107,9 @@ def test_a_warning_names_the_methods_where_it_is_not_of_all() -> None:
     report = Report([METRIC], scores)
     assert report.warnings() == ["one: HDR on both sides", "one: shifted by 0.3 px (a, b)"]
     assert Report([METRIC], scores[:1]).warnings() == ["one: HDR on both sides", "one: shifted by 0.3 px"]
+
+
+def test_a_shift_that_rounds_to_zero_has_no_minus() -> None:
+    one = score([1.0, 2.0])
+    one.alignment.update({"shift_px": [-0.04, -1.26], "shift_error_px": [0.02, 0.12]})
+    assert "<td>+0.0, -1.3 (\N{PLUS-MINUS SIGN}0.1)</td>" in make_page(Report([METRIC], [one]))

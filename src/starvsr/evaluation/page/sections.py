@@ -119,7 +119,7 @@ def clips(report: Report, colors: dict[str, int]) -> str:
         dot = f'<i class="dot c{colors[score.method]}"></i>{escape(score.method)}'
         shift = score.alignment.get("shift_px")
         error = max(score.alignment.get("shift_error_px") or [0.0])
-        moved = "-" if shift is None else f"{shift[0]:+.1f}, {shift[1]:+.1f}"
+        moved = "-" if shift is None else ", ".join(f"{round(part, 1) + 0.0:+.1f}" for part in shift)  # no -0.0
         moved += f" (\N{PLUS-MINUS SIGN}{error:.1f})" if error >= 0.05 else ""
         name = f'<th scope="row">{escape(score.clip)}</th><td class="word">{dot}</td><td>{score.num_frames}</td>'
         rows.append(f"<tr>{name}<td>{moved}</td>{cells}</tr>")
