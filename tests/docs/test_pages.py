@@ -81,7 +81,9 @@ def test_no_command_is_left_out() -> None:
     assert all(counts.values()) and counts["run here"] >= 40, counts
     for page in PAGES:
         for block in blocks_of(page):
-            assert block.kind in ("sh", "python", "diff") or not _PROGRAM.search(block.text), f"{page.name}: {block.text}"
+            assert block.kind in ("sh", "python", "diff") or not _PROGRAM.search(block.text), (
+                f"{page.name}: {block.text}"
+            )
 
 
 @pytest.mark.parametrize("test", sorted({block.run_by for block in _shell_blocks() if block.run_by}))
