@@ -43,7 +43,7 @@ class Block:
 
 
 def is_usage(line: str) -> bool:
-    """Whether a line is a form to be filled in: `...`, [what may be left out], <what stands for something>, one|other."""
+    """Whether a line is a form to be filled in: `...`, [may be left out], <stands for something>, one|other."""
     return _USAGE.search(line) is not None
 
 
