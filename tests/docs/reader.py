@@ -130,8 +130,8 @@ def write_reader(folder: Path, page: str = "") -> Path:
 
 
 def interrupt(folder: Path) -> None:
-    """Leave an interrupted job of film.mkv, as the page on reliability has it, unless there is one."""
-    if not (folder / "big.mkv.job").exists():
+    """Leave an interrupted job of film.mkv where the page speaks of one (that on reliability), unless there is one."""
+    if (folder / "film.mkv").exists() and not (folder / "big.mkv.job").exists():
         (folder / "big.mkv").unlink(missing_ok=True)
         break_after_part(folder / "film.mkv", folder / "big.mkv")
 
