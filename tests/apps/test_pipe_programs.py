@@ -13,10 +13,10 @@ import imageio_ffmpeg
 import pytest
 
 from starvsr.video import probe
-from tests.docs.pages import ROOT, blocks_of
+from tests.docs.pages import blocks_run_by
 from tests.video.clips import make_clip
 
-_BLOCKS = [block for block in blocks_of(ROOT / "docs" / "guide.md") if (block.needs or "").endswith("with its program")]
+_BLOCKS = blocks_run_by("tests/apps/test_pipe_programs.py::test_lines_of_the_guide")
 LINES = [line for block in _BLOCKS for line in block.commands]
 _NO_SCREEN = "mpv --no-config --really-quiet --vo=null --ao=null --untimed"
 

@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     [*(ROOT / "docs").glob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md"))]
 )
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+_FENCE = re.compile(r"^(?:<!-- run by (\S+) -->\n)?```(\w*)\n(.*?)^```$", re.M | re.S)
+_USAGE = re.compile(r"\.\.\.|(?<![\w'\"])\[|<\w|\w\|\w")
 NEEDS = "# needs: "
 """First line of a block that the tests do not run: what it needs (a GPU, published weights, the package index)."""
 
@@ -20,6 +21,8 @@ class Block:
     page: str
     kind: str
     text: str
+    run_by: str = ""
+    """The test that runs it (PATH::NAME), out of a comment above the block; empty: tests/docs/test_pages.py."""
 
     @property
     def needs(self) -> str | None:
@@ -33,7 +36,22 @@ class Block:
         lines = (re.sub(r"(^|\s)# .*$", "", line).strip() for line in joined.splitlines())
         return [line for line in lines if line and not line.startswith("#")]
 
+    @property
+    def runnable(self) -> list[str]:
+        """Commands that tests/docs/test_pages.py runs."""
+        return [] if self.needs is not None or self.run_by else [one for one in self.commands if not is_usage(one)]
+
+
+def is_usage(line: str) -> bool:
+    """Whether a line is a form to be filled in: `...`, [may be left out], <stands for something>, one|other."""
+    return _USAGE.search(line) is not None
+
 
 def blocks_of(path: Path) -> list[Block]:
     text = path.read_text(encoding="utf-8")
-    return [Block(path.name, kind, content) for kind, content in _FENCE.findall(text)]
+    return [Block(path.name, kind, content, test) for test, kind, content in _FENCE.findall(text)]
+
+
+def blocks_run_by(test: str) -> list[Block]:
+    """Return the blocks of all pages that name this test, which has to run them."""
+    return [block for page in PAGES for block in blocks_of(page) if block.run_by == test]

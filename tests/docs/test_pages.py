@@ -1,108 +1,109 @@
-"""The pages: commands are run where a clip and this machine are enough; elsewhere they exist, with all their flags."""
+"""The pages: every command is run, here or by a test that the page names, but for those that name what they need."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib.util
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import click
-import imageio_ffmpeg
 import pytest
 
 from starvsr.apps.cli import cli as program
-from starvsr.apps.cli import main
 from starvsr.video import probe
-from tests.docs.pages import PAGES, ROOT, Block, blocks_of
-from tests.video.programs import ffmpeg
+from tests.docs.pages import PAGES, ROOT, Block, blocks_of, is_usage
+from tests.docs.reader import write_reader
+from tests.docs.running import run_line
 
-RUN = ("index.md", "tasks.md", "quality.md", "README.md")
-"""Pages whose commands are all run, but for those that name what they need."""
-SMALLER = {"1920x1080": "200x100", "1080": "80"}
-"""Sizes that the clip of this test takes in place of those of the pages."""
-_SEPARATORS = {"|", "||", "&&", ";", "&"}
-_USAGE = re.compile(r"\.\.\.|\[|[<>]|\||\$")  # a form to be filled in, or a line for the shell
-
-
-def run_blocks(kind: str, pages: tuple[str, ...] = RUN) -> list[Block]:
-    return [block for page in PAGES if page.name in pages for block in blocks_of(page) if block.kind == kind]
+NAMES = [page.name for page in PAGES if any(block.runnable for block in blocks_of(page) if block.kind == "sh")]
+NEEDED = {
+    "the package index", "published weights", "GPU", "Docker", "VapourSynth", "an object store", "a Ray cluster",
+    "a quiet machine", "a training run", "hours of training",
+}  # fmt: skip
+"""What a block may need that the machine of the tests has not."""
+_PROGRAM = re.compile(r"^(starvsr|python3?|pip|make|docker|curl|ffmpeg|torchrun|vspipe|mpv|pytest) ", re.M)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the pages speak of: a clip with sound, a folder of clips, photos and numbered frames."""
-    folder = tmp_path_factory.mktemp("reader")
-    picture = ["-f", "lavfi", "-i", "testsrc2=size=56x28:rate=25:duration=0.2"]
-    sound = ["-f", "lavfi", "-i", "sine=duration=0.2", "-shortest"]
-    for name in ("clips", "photos", "frames"):
-        (folder / name).mkdir()
-    for name in ("clip.mp4", "old.mp4", "clips/a.mp4"):
-        ffmpeg(*picture, *sound, "-pix_fmt", "yuv420p", folder / name)
-    ffmpeg(*picture, "-frames:v", "3", folder / "frames" / "f_%05d.png")
-    for name in ("cat", "dog"):
-        ffmpeg(*picture, "-frames:v", "1", folder / "photos" / f"{name}.png")
-    programs = folder / "programs"
-    programs.mkdir()
-    (programs / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
-    (programs / "starvsr").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m starvsr "$@"\n')
-    (programs / "starvsr").chmod(0o755)
-    return folder
-
-
-def _smaller(line: str) -> str:
-    for size, small in SMALLER.items():
-        line = line.replace(f" {size}", f" {small}")
-    return line
+def _shell_blocks() -> list[Block]:
+    return [block for page in PAGES for block in blocks_of(page) if block.kind == "sh"]
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", RUN)
-@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
-def test_what_a_page_says_can_be_typed(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+@pytest.mark.parametrize("page", NAMES)
+@pytest.mark.skipif("os.name != 'posix'", reason="a shell of POSIX")
+def test_what_a_page_says_can_be_typed(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """In order, in one folder; by this process, and by a shell where a line has pipes."""
+    folder = write_reader(tmp_path / "reader", page)
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("PATH", f"{folder / 'programs'}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", str(folder / "programs"), prepend=":")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    done = 0
-    for block in run_blocks("sh", (page,)):
-        if block.needs is not None:
-            continue
-        for line in map(_smaller, block.commands):
-            words = shlex.split(line)
-            if _SEPARATORS & set(words):
-                ended = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, text=True)
-                assert ended.returncode == 0, f"{block.page}: {line}\n{ended.stderr}"
-            else:
-                assert words[0] == "starvsr", f"{block.page}: {line}: not run by this test, so it names what it needs"
-                again = ["--overwrite"] if words[1] == "upscale" and "--overwrite" not in words else []
-                code = main([*words[1:], *again])  # several pages write the same names
-                assert code == 0, f"{block.page}: {line}\n{capsys.readouterr().err}"
-            done += 1
-    assert done >= (14 if page == "tasks.md" else 2)
+    for line in [line for block in _shell_blocks() if block.page == page for line in block.runnable]:
+        code, said = run_line(line, folder, monkeypatch)
+        assert code == 0, f"{page}: {line}\n{said}{capsys.readouterr().err}"
     if page == "tasks.md":
         assert {(info.width, info.height) for info in map(probe, ("hd.mp4", "box.mp4"))} == {(160, 80), (200, 100)}
         assert probe("piped.mkv").width == 112
 
 
-def test_the_python_of_the_pages_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["index.md", "tasks.md", "quality.md", "README.md", "api.md"])
+def test_the_python_of_the_pages_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_reader(tmp_path / "reader")
     monkeypatch.chdir(folder)
-    api = [block for block in blocks_of(ROOT / "docs" / "api.md") if block.kind == "python"]
-    blocks = [*run_blocks("python"), *api]
-    assert len(blocks) >= 3
-    for block in blocks:
-        for name in folder.glob("py_large*"):
-            name.unlink()
-        exec(compile(block.text.replace('"large', '"py_large'), block.page, "exec"), {})
+    (path,) = [one for one in PAGES if one.name == page]
+    for block in blocks_of(path):
+        if block.kind == "python":
+            exec(compile(block.text, block.page, "exec"), {})
+            for name in folder.glob("large*"):
+                name.unlink()
+
+
+def test_no_command_is_left_out() -> None:
+    """Each block is run here, run by another test, names what it needs, or is a form to be filled in."""
+    counts = {"run here": 0, "run by another test": 0, "needs": 0, "form": 0}
+    for block in _shell_blocks():
+        assert block.commands, block
+        assert not (block.run_by and block.needs), block
+        if block.run_by:
+            counts["run by another test"] += 1
+        elif block.needs is not None:
+            assert set(block.needs.split(", ")) <= NEEDED, f"{block.page}: {block.needs}"
+            counts["needs"] += 1
+        elif block.runnable:
+            assert block.page in NAMES
+            counts["run here"] += 1
+        else:
+            assert all(map(is_usage, block.commands)), block
+            counts["form"] += 1
+    assert all(counts.values()) and counts["run here"] >= 35, counts
+    for page in PAGES:
+        for block in blocks_of(page):
+            assert block.kind in ("sh", "python", "diff") or not _PROGRAM.search(block.text), (
+                f"{page.name}: {block.text}"
+            )
+
+
+@pytest.mark.parametrize("test", sorted({block.run_by for block in _shell_blocks() if block.run_by}))
+def test_a_test_that_a_page_names_runs_its_blocks(test: str) -> None:
+    """It is there, and its file asks for the blocks that name it: `blocks_run_by("PATH::NAME")`."""
+    path, name = test.split("::")
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    assert name in {one.name for one in tree.body if isinstance(one, ast.FunctionDef)}, test
+    asked = [
+        one.args[0].value
+        for one in ast.walk(tree)
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == "blocks_run_by"
+        if isinstance(one.args[0], ast.Constant)
+    ]
+    assert test in asked, f"{path} does not read the blocks that name it"
 
 
 def _commands(page: Path) -> list[list[str]]:
     lines = [line for block in blocks_of(page) if block.kind == "sh" for line in block.commands]
-    return [shlex.split(line, comments=True) for line in lines if not _USAGE.search(line)]
+    return [shlex.split(line) for line in lines if not is_usage(line) and not re.search(r"[|$<>]", line)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from starvsr.video import probe
+from tests.docs.pages import blocks_run_by
 from tests.video.programs import ffmpeg
 
 ROOT = Path(__file__).parents[2]
@@ -57,8 +58,6 @@ def read_recipes(text: str) -> Recipes:
             recipes.files[path] = content
         elif kind == "diff":
             recipes.changes += read_changes(content)
-        elif kind == "sh":
-            recipes.commands += [shlex.split(line, comments=True) for line in content.splitlines()]
     return recipes
 
 
@@ -81,7 +80,10 @@ def read_changes(diff: str) -> list[tuple[str, str, str]]:
 @pytest.fixture(scope="module")
 def recipes() -> Recipes:
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    return read_recipes(text[text.index("## Adding things") :])
+    recipes = read_recipes(text[text.index("## Adding things") :])
+    blocks = blocks_run_by("tests/docs/test_recipes.py::test_the_recipes_work")
+    recipes.commands += [shlex.split(line) for block in blocks for line in block.commands]
+    return recipes
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +22,7 @@ import starvsr
 from benchmarks.reliability import fuzz_bombs
 from benchmarks.reliability.fuzz_inputs import png
 from tests.apps.server.running import RAW, parts_of, state_is, until
+from tests.docs.pages import blocks_run_by
 from tests.video.clips import make_clip
 
 ROOT = Path(__file__).parents[3]
@@ -126,8 +126,11 @@ def _run_the_lines_of_the_documentation(client: httpx2.Client, film: Path, folde
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     shutil.copy(film, folder / "clip.mp4")
-    text = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
-    blocks = [block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "curl" in block]
+    asked = blocks_run_by(
+        "tests/apps/server/test_process.py::test_hostile_inputs_are_refused_while_an_honest_job_goes_on"
+    )
+    blocks = [block.text for block in asked]
+    assert len(blocks) >= 3
     address = str(client.base_url).rstrip("/")
     script = "set -e\n" + "\n".join(blocks).replace("http://127.0.0.1:7860", address)
     done = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, timeout=200)
