@@ -73,7 +73,10 @@ def _take(program: str, address: str, clip: Path, arguments: argparse.Namespace)
         page.select_option("#preview-amount", "seconds")
         page.click("#preview-button")
         page.wait_for_selector("starvsr-player:visible")
-        page.wait_for_function("document.querySelector('starvsr-player').source?.isReady")
+        for _ in range(300):  # wait_for_function would need eval, which the page forbids
+            if page.evaluate("Boolean(document.querySelector('starvsr-player').source?.isReady)"):
+                break
+            page.wait_for_timeout(100)
         page.wait_for_selector("#start-button:not([disabled])")
         page.click("#start-button")
         page.wait_for_selector("ul.jobs > li[data-state=running] progress[value]")
