@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib.util
+import os
 import re
 import shlex
 from pathlib import Path
@@ -33,7 +34,7 @@ def _shell_blocks() -> list[Block]:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", NAMES)
-@pytest.mark.skipif("os.name != 'posix'", reason="a shell of POSIX")
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
 def test_what_a_page_says_can_be_typed(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """In order, in one folder; by this process, and by a shell where a line has pipes."""
     folder = write_reader(tmp_path / "reader", page)

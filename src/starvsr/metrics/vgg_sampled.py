@@ -6,7 +6,7 @@ one size are measured in the same cells, so comparisons of methods are paired.
 
 The draws are an unbiased sample of the positions of a frame, up to cells that differ in area by some percent. What is
 read of the frame ends 32 px or more around a cell, which moves the deepest features a little;
-`benchmarks.quality.metric_shortcuts` measures by how much.
+`benchmarks.quality.vgg_windows` measures by how much.
 """
 
 from __future__ import annotations

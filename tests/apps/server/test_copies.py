@@ -126,3 +126,22 @@ def test_a_server_that_ends_takes_its_copies_with_it(tmp_path: Path, doubles: Do
         client.post(f"/api/v1/jobs/{id}/copies/source")
         worker = until(lambda: context.copies._worker)
     assert not worker.is_alive
+
+
+def test_a_copy_that_fails_unexpectedly_keeps_no_other_waiting(
+    tmp_path: Path, doubles: Doubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with server(tmp_path / "data") as client:
+        id, _, _ = finished(client, tmp_path, doubles)
+        copies = client.app.state.context.copies
+
+        def no_process(*_: Any) -> None:
+            raise OSError("no memory for another process")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(copies, "_make", no_process)
+            client.post(f"/api/v1/jobs/{id}/copies/source")
+            told = settled(client, f"/api/v1/jobs/{id}/copies/source")
+            assert told["state"] == "failed" and "unexpected OSError" in told["error"]
+        client.post(f"/api/v1/jobs/{id}/copies/result")
+        assert settled(client, f"/api/v1/jobs/{id}/copies/result")["state"] == "ready"

@@ -5,7 +5,6 @@ A copy lies in the folder of its job: it goes with it, and counts in the share o
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -113,8 +112,14 @@ class Copies:
                 if self._is_closing:
                     return
                 id, side, source = self._waiting.popleft()
-            with contextlib.suppress(RefusedError):  # the job is gone
+            try:
                 self._make(self._store.job(id), side, source)
+            except RefusedError:
+                pass  # the job is gone
+            except Exception as error:  # the others that wait must not wait for ever
+                with self._changed:
+                    why = f"unexpected {type(error).__name__}; please report it"
+                    self._states[id, side] = CopyStatus("failed", error=why)
             with self._changed:
                 left = self._states.get((id, side))
                 if left is not None and left.state != "failed":
