@@ -27,7 +27,7 @@ from benchmarks.quality.metric_shortcuts import bicubic
 from benchmarks.quality.seams import read
 from benchmarks.reliability.torture import write_table
 from starvsr.metrics.vgg_distance import shipped, vgg_distance
-from starvsr.metrics.vgg_sampled import CELL_PX, MARGIN_PX, WINDOWS
+from starvsr.metrics.vgg_sampled import CELL_PX, MARGIN_PX, READ_PX, WINDOWS
 from starvsr.models.vgg16_distance import layers_of
 from starvsr.models.vgg16_windows import cell_distances, cells_of
 from starvsr.video.suffixes import VIDEO_SUFFIXES
@@ -86,7 +86,7 @@ def measured(result: Clip, clip: Clip) -> Measured:
     found = []
     for pair in zip(result, clip, strict=True):
         hq, gt = (torch.from_numpy(np.array(frame)).permute(2, 0, 1) for frame in pair)
-        sums, counts = cell_distances(layers, network.mean, (hq, gt), cells, MARGIN_PX)
+        sums, counts = cell_distances(layers, network.mean, (hq, gt), cells, margin_px=MARGIN_PX, read_px=READ_PX)
         found.append((sums.numpy() / counts.numpy()).sum(1))
     areas = np.array([(cell.bottom - cell.top) * (cell.right - cell.left) for cell in cells], np.float64)
     return Measured(vgg_distance(clip, result, network=network), np.array(found), areas / areas.sum())

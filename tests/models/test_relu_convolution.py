@@ -61,6 +61,25 @@ def test_without_the_fused_operation_the_plain_ones_are_used(monkeypatch: pytest
         torch.testing.assert_close(got, F.relu(layer(pictures)), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("above", "below"), [(1, 1), (0, 0), (1, 0), (0, 1)])
+@pytest.mark.parametrize(("count", "height", "width"), [(3, 9, 11), (2, 40, 53), (1, 3, 3), (5, 8, 600)])
+def test_wide_layers_are_computed_with_fewer_products(
+    monkeypatch: pytest.MonkeyPatch, above: int, below: int, count: int, height: int, width: int
+) -> None:
+    monkeypatch.setattr(relu_convolution, "_fused", None)  # not used
+    layer = _layer(64, 128)
+    values = torch.randn(count, 64, height, width, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        pictures = values.contiguous(memory_format=torch.channels_last)
+        got = ReluConvolution(layer, torch.float32)(pictures, above=above, below=below)
+        padded = F.pad(values.double(), (1, 1, above, below))
+        assert layer.bias is not None
+        wanted = F.conv2d(padded, layer.weight.double(), layer.bias.double()).clamp(min=0)
+    assert got.dtype == torch.float32 and got.is_contiguous(memory_format=torch.channels_last)
+    assert (wanted == 0).any() and wanted.max() > 0.5
+    torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=2e-5)
+
+
 def test_other_layers_are_refused() -> None:
     for layer in (nn.Conv2d(4, 4, 3, bias=False), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, stride=2)):
         with pytest.raises(ValueError, match="not a 3x3 convolution"):

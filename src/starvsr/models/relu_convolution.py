@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from starvsr.models.winograd import WinogradConvolution, pays
+
 
 class ReluConvolution:
     """A convolution 3x3 of stride 1 and the ReLU behind it.
@@ -29,7 +31,9 @@ class ReluConvolution:
         self.out_channels, self.dtype = layer.out_channels, dtype
         self._weight = layer.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
         self._bias = layer.bias.detach().to(dtype)
-        self._packed = _packed(self._weight) if _is_fused(self._weight.device.type, dtype) else None
+        self._winograd = WinogradConvolution(self._weight, self._bias) if pays(self._weight) else None
+        fused = self._winograd is None and _is_fused(self._weight.device.type, dtype)
+        self._packed = _packed(self._weight) if fused else None
 
     def __call__(self, pictures: Tensor, *, above: int = 1, below: int = 1) -> Tensor:
         """Return the features, zeros around the picture where it is padded.
@@ -42,6 +46,8 @@ class ReluConvolution:
         Returns:
             [N, out_channels, H - 2 + above + below, W], channels last.
         """
+        if self._winograd is not None:
+            return self._winograd(pictures, above, below)
         rows = above if above == below else 0
         if above != below:
             pictures = F.pad(pictures, (0, 0, above, below))

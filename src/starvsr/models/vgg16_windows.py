@@ -7,7 +7,7 @@ those of the whole frame, too. What a cell's features see beyond the margin is z
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -21,10 +21,6 @@ from starvsr.models.workers import workers
 UNIT_PX = 16
 """Of a frame behind one position of the deepest features."""
 
-READ_PX = 192
-"""Columns that are read around a cell at least. oneDNN takes ten times as long for some widths of maps (18, 21, 41),
-but not for those of this one's halves."""
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -37,20 +33,26 @@ class Cell:
 
 
 def cells_of(height: int, width: int, cell_px: int) -> list[Cell]:
-    """Cut a frame into cells of about `cell_px`; sides are multiples of 16 px and differ by 16, but at the end."""
+    """Cut a frame into cells of `cell_px` at most; sides are multiples of 16 px and differ by 16, but at the end."""
     rows, columns = _edges(height, cell_px), _edges(width, cell_px)
     return [Cell(top, bottom, left, right) for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
 
 
 def _edges(side: int, cell_px: int) -> list[int]:
     units = -(-side // UNIT_PX)
-    count = max(1, round(units * UNIT_PX / cell_px))
+    count = -(-units * UNIT_PX // cell_px)
     return [*(round(index * units / count) * UNIT_PX for index in range(count)), side]
 
 
 @torch.inference_mode()
 def cell_distances(
-    layers: Layers, mean: Tensor, frames: tuple[Tensor, Tensor], cells: Sequence[Cell], margin_px: int
+    layers: Layers,
+    mean: Tensor,
+    frames: tuple[Tensor, Tensor],
+    cells: Sequence[Cell],
+    *,
+    margin_px: int,
+    read_px: int = UNIT_PX,
 ) -> tuple[Tensor, Tensor]:
     """Compute the distance of two frames within cells, layer by layer.
 
@@ -60,18 +62,36 @@ def cell_distances(
         frames: both frames, RGB in [0, 255], [3, H, W].
         cells: of :func:`cells_of`.
         margin_px: what is read around each at least, a multiple of 16.
+        read_px: side of what is read of a frame for a cell at least, where the frame has it, a multiple of 16. Cells
+            with windows of one size are computed together.
 
     Returns:
         float64 [cells, layers] each: squared distances summed over positions, on the frames' device; and how many
         positions there are, on the CPU.
     """
+    height, width = frames[0].shape[1:]
+    windows = [
+        Cell(
+            *_window(cell.top, cell.bottom, height, margin_px, read_px),
+            *_window(cell.left, cell.right, width, margin_px, read_px),
+        )
+        for cell in cells
+    ]
+    alike: dict[tuple[int, int], list[int]] = {}
+    for index, window in enumerate(windows):
+        alike.setdefault((window.bottom - window.top, window.right - window.left), []).append(index)
     features: dict[tuple[int, int], list[Tensor]] = {}
 
-    def compute(index: int, side: int) -> None:
-        features[index, side] = _features(layers, mean, frames[side], cells[index], margin_px)
+    def compute(group: Sequence[int], side: int) -> None:
+        read = [frames[side][:, one.top : one.bottom, one.left : one.right] for one in (windows[i] for i in group)]
+        for depth, maps in enumerate(_features(layers, mean, torch.stack(read))):
+            for place, index in enumerate(group):
+                rows, columns = _within(cells[index], windows[index], 2**depth)
+                part = maps[place : place + 1, :, rows, columns].clone(memory_format=torch.channels_last)
+                features.setdefault((index, side), []).append(part)  # not the margin's memory
 
     with exact_convolutions(mean.device), workers(mean.device) as threads:
-        threads.run(partial(compute, index, side) for index in range(len(cells)) for side in (0, 1))
+        threads.run(partial(compute, group, side) for group in alike.values() for side in (0, 1))
     sums = [
         torch.stack([distance_sum(*pair)[0] for pair in zip(features[index, 0], features[index, 1], strict=True)])
         for index in range(len(cells))
@@ -80,35 +100,33 @@ def cell_distances(
     return torch.stack(sums), torch.tensor(counts, dtype=torch.float64)
 
 
-def _features(layers: Layers, mean: Tensor, frame: Tensor, cell: Cell, margin_px: int) -> list[Tensor]:
-    """Return the features of a cell, [1, C, h, w] for each block."""
-    above = max(0, cell.top - margin_px)
-    beside, end = _columns(cell, frame.shape[2], margin_px)
-    read = frame[None, :, above : cell.bottom + margin_px, beside:end]
-    maps = (read.float().flip(1) - mean).to(layers[0][0].dtype).contiguous(memory_format=torch.channels_last)
-    found = []
+def _features(layers: Layers, mean: Tensor, windows: Tensor) -> Iterator[Tensor]:
+    """Yield the features of windows [N, 3, h, w], [N, C, h, w] for each block."""
+    maps = (windows.float().flip(1) - mean).to(layers[0][0].dtype).contiguous(memory_format=torch.channels_last)
     for depth, block in enumerate(layers):
         if depth:
             maps = _halved(maps)
         for layer in block:
             maps = layer(maps)
-        scale = 2**depth
-        rows = slice((cell.top - above) // scale, -(-(cell.bottom - above) // scale))
-        columns = slice((cell.left - beside) // scale, -(-(cell.right - beside) // scale))
-        found.append(maps[:, :, rows, columns].clone(memory_format=torch.channels_last))  # not the margin's memory
-    return found
+        yield maps
 
 
-def _columns(cell: Cell, width: int, margin_px: int) -> tuple[int, int]:
-    """Return which columns are read around a cell: those of the margin, and more up to `READ_PX` where there are."""
-    start, end = max(0, cell.left - margin_px), min(width, cell.right + margin_px)
-    lacking = READ_PX - (end - start)
-    if lacking <= 0 or width < READ_PX:
+def _window(start: int, end: int, side: int, margin_px: int, read_px: int) -> tuple[int, int]:
+    """Return what is read along a side of the frame for the part of a cell that lies there."""
+    start, end = max(0, start - margin_px), min(side, end + margin_px)
+    lacking = min(read_px, side) - (end - start)
+    if lacking <= 0:
         return start, end
     start = max(0, start - lacking // 2 // UNIT_PX * UNIT_PX)
-    if start + READ_PX <= width:
-        return start, start + READ_PX
-    return (width - READ_PX) // UNIT_PX * UNIT_PX, width
+    if start + read_px <= side:
+        return start, start + read_px
+    return max(0, (side - read_px) // UNIT_PX * UNIT_PX), side
+
+
+def _within(cell: Cell, window: Cell, scale: int) -> tuple[slice, slice]:
+    """Return where a cell lies in the features of its window."""
+    rows = slice((cell.top - window.top) // scale, -(-(cell.bottom - window.top) // scale))
+    return rows, slice((cell.left - window.left) // scale, -(-(cell.right - window.left) // scale))
 
 
 def _halved(features: Tensor) -> Tensor:
