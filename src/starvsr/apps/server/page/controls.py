@@ -16,6 +16,7 @@ DEFAULT = "default"
 BASIC = ("model", "scale", "detail")
 RANGE = ("start", "duration")
 _SHOWN = frozenset({*BASIC, *RANGE, "crf"})
+_MIN_WIDTH_PX = {"model": 200, "detail": 220}
 _LABELS = {"crf": "Quality (CRF)", "start": "From", "duration": "Length"}
 
 
@@ -27,7 +28,7 @@ def control(field: Field) -> Any:
         "elem_id": f"field-{field.name}",
         "elem_classes": ["starvsr-field"],
         "interactive": True,
-        "min_width": 140,
+        "min_width": _MIN_WIDTH_PX.get(field.name, 140),
     }
     if field.kind == "flag":
         return gr.Checkbox(bool(field.default), **shown)
