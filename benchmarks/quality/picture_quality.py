@@ -5,9 +5,9 @@ r"""What viewers see, as numbers: VGG distance, fine detail, weave and PSNR of u
 
 Sharp clips are cut around their centre, made a quarter as large and damaged with fixed seeds: by the presets `light`
 and `heavy`, by x264 at a CRF after an area filter, or not at all ("clean", a bicubic filter). Each method enlarges
-them. The VGG distance is told as a share of bicubic's on the same frames, PSNR as the gain over bicubic in dB. Results
-are kept in OUT/scores.json, so that a method can be added later; OUT/crops_DAMAGE.png shows the most detailed window
-of each clip.
+them; NAME-textured is NAME with `--texture 1`. The VGG distance is told as a share of bicubic's on the same frames,
+PSNR as the gain over bicubic in dB. Results are kept in OUT/scores.json, so that a method can be added later;
+OUT/crops_DAMAGE.png shows the most detailed window of each clip.
 """
 
 from __future__ import annotations
@@ -25,7 +25,17 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.quality.contact_sheets import Row, detailed_window, enlarge_nearest, save_sheet, window
-from benchmarks.quality.methods import SCALE, X4PLUS, AnimeVideo, ByteArray, Causal, Method, StarSmall, bicubic
+from benchmarks.quality.methods import (
+    SCALE,
+    X4PLUS,
+    AnimeVideo,
+    ByteArray,
+    Causal,
+    Method,
+    StarSmall,
+    Textured,
+    bicubic,
+)
 from starvsr.data.motion import resize_frames
 from starvsr.data.paired import center_crop
 from starvsr.data.synthetic import list_media, read_sharp_scales
@@ -183,6 +193,8 @@ def _clips(options: argparse.Namespace) -> list[Path]:
 
 
 def _method(name: str, options: argparse.Namespace) -> Method:
+    if name.endswith("-textured"):
+        return Textured(_method(name.removesuffix("-textured"), options))
     if name == "bicubic":
         return bicubic
     if name == "star-small":
@@ -195,7 +207,8 @@ def _method(name: str, options: argparse.Namespace) -> Method:
         if options.ncnn_model is None:
             raise OptionError(f"{name} needs --ncnn-model: a folder with its .param and .bin")
         return AnimeVideo(options.ncnn_model, options.threads, **({"model": X4PLUS} if name == "x4plus" else {}))
-    raise OptionError(f"unknown method {name!r}: bicubic, star-small, causal-sr, animevideov3 or x4plus")
+    known = "bicubic, star-small, causal-sr, animevideov3 or x4plus"
+    raise OptionError(f"unknown method {name!r}: {known}, or one of them with -textured behind it")
 
 
 def _stored(path: Path, setting: Setting) -> Scores:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from starvsr.engine.detail import blend_with_enlargement
 from starvsr.engine.render import Finish, to_codes
+from starvsr.imaging.texture import bring_out_texture
 from starvsr.models.bicubic import phase_weights
 from starvsr.video.pixels import to_unit
 
@@ -25,13 +26,27 @@ def test_the_number_of_threads_changes_no_byte(color: str, dtype: type) -> None:
     try:
         for threads in (1, 2, 4):
             torch.set_num_threads(threads)
-            sizes = [(644 // part, 360 // part, color, True, detail) for part in (1, 2) for detail in (None, 0.3)]
+            looks = ((None, 0.0), (0.3, 0.0), (None, 1.5))
+            sizes = [(644 // part, 360 // part, color, True, *look) for part in (1, 2) for look in looks]
             made.append([Finish(*arguments)(codes, lq) for arguments in sizes])
     finally:
         torch.set_num_threads(before)
     for other in made[1:]:
         assert all(np.array_equal(*pair) for pair in zip(made[0], other, strict=True))
-    assert made[0][0].shape == (360, 644, 4) and made[0][2].shape == (180, 322, 4)
+    assert made[0][0].shape == (360, 644, 4) and made[0][3].shape == (180, 322, 4)
+
+
+def test_texture_is_brought_out_before_anything_else() -> None:
+    rng = np.random.default_rng(5)
+    lq = rng.integers(100, 140, (20, 24, 3), np.uint8)
+    codes = rng.integers(30000, 31000, (80, 96, 3), np.uint16)
+    before = codes.copy()
+    textured = bring_out_texture(codes, 0.7, 4)
+    for look in ({}, {"color": "wavelet"}, {"detail": 0.4}):
+        wanted = Finish(48, 40, **look)(textured, lq)
+        assert np.array_equal(Finish(48, 40, texture=0.7, **look)(codes, lq), wanted)
+        assert not np.array_equal(Finish(48, 40, **look)(codes, lq), wanted)
+    assert np.array_equal(codes, before)
 
 
 def _enlarged(lq: np.ndarray, scale: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The colours of the result."""
+"""Colours and texture of the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starvsr.options.info import PICTURE, option
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """The colours of the result."""
+    """Colours and texture of the result."""
 
     color: str | None = option(
         None,
@@ -17,4 +17,13 @@ class PictureOptions:
         PICTURE,
         "text",
         choices=("none", "adain", "wavelet"),
+    )
+    texture: float | None = option(
+        None,
+        "How much the fine texture of the result is brought out: 0 leaves the model's picture as it is, 1 shows it "
+        "clearly, 2 twice as much (default: the model's own). Strong edges stay as they are.",
+        PICTURE,
+        "float",
+        minimum=0,
+        maximum=2,
     )
