@@ -17,7 +17,6 @@ from starvsr.video import probe
 from tests.docs.pages import blocks_run_by
 from tests.video.clips import make_clip
 
-_VSPIPE = "tests/apps/test_pipe_programs.py::test_lines_with_vspipe"
 _FRAMES = (
     'exec ffmpeg -v error -f lavfi -i testsrc2=size=64x48:rate=24000/1001:duration=0.4 -pix_fmt yuv420p '
     '-f yuv4mpegpipe -'
@@ -69,7 +68,8 @@ def test_lines_of_the_guide(line: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
 def test_lines_with_vspipe(tmp_path: Path) -> None:
     """With a program that gives frames in place of vspipe; `test_pipes.py` has VapourSynth's where it is installed."""
-    lines = [line for block in blocks_run_by(_VSPIPE) for line in block.commands]
+    blocks = blocks_run_by("tests/apps/test_pipe_programs.py::test_lines_with_vspipe")
+    lines = [line for block in blocks for line in block.commands]
     assert [line.count("starvsr") for line in lines] == [0, 1]
     programs = _write_programs(tmp_path / "programs")
     (programs / "vspipe").write_text(f'#!/bin/sh\n[ "$*" = "-c y4m script.vpy -" ] || exit 1\n{_FRAMES}\n')

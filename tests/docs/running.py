@@ -57,9 +57,10 @@ BRIEFER = {
     "starvsr upscale clip.mp4 --model causal-sr": " --overwrite",
     "starvsr upscale clips/ --model star-light": " --steps 1",
     "starvsr upscale clip.mp4 -o star.mp4 --model star-light": " --steps 1",
-    "starvsr benchmark reds4": " --frames 1 --metrics psnr_y_db --option stablevsr.steps=1 --option stablevsr.flow=dis",
+    "starvsr benchmark reds4": " --allow-partial --clips 000 --metrics psnr_y_db --option stablevsr.steps=1"
+    " --option stablevsr.flow=dis",
     "starvsr benchmark vid4": " --metrics psnr_y_db --allow-partial",
-    "starvsr benchmark custom --data CLIPS": " --frames 2 --clips a",
+    "starvsr benchmark custom --data CLIPS": " --frames 2 --clips a --allow-shift",
     "python -m benchmarks.speed.speed_small": " --frames 1",
     "python -m benchmarks.speed.busy_machine": " --alone -- --model bicubic --threads 1",
     "starvsr models fetch cogvideox": " --accept-licence",

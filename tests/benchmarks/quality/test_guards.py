@@ -101,8 +101,8 @@ def test_settings_are_compared_with_the_faithful_end(tmp_path: Path, capsys: pyt
     file = tmp_path / "ends.safetensors"
     ends = join_ends(faithful, network.state_dict())
     save_weights(ends, file, dtype=torch.float32, metadata={"network": json.dumps(sizes)})
-    name = "tests/benchmarks/quality/test_guards.py::test_settings_are_compared_with_the_faithful_end"
-    lines = {re.sub(r"\S+\.safetensors", str(file), line) for one in blocks_run_by(name) for line in one.commands}
+    blocks = blocks_run_by("tests/benchmarks/quality/test_guards.py::test_settings_are_compared_with_the_faithful_end")
+    lines = {re.sub(r"\S+\.safetensors", str(file), line) for block in blocks for line in block.commands}
     (words,) = [shlex.split(line) for line in lines]  # the same but for the file
     assert words[:3] == ["python", "-m", "benchmarks.quality.guards"]
     fewer = ["--details", "0", "1", "--size", "288x216"]

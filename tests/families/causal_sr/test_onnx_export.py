@@ -52,8 +52,8 @@ def both_ends(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def vivid(both_ends: Path) -> Path:
     path = both_ends.with_suffix(".onnx")
-    name = "tests/families/causal_sr/test_onnx_export.py::test_equals_the_network_through_scenes"
-    (line,) = [line for block in blocks_run_by(name) for line in block.commands]
+    (block,) = blocks_run_by("tests/families/causal_sr/test_onnx_export.py::test_equals_the_network_through_scenes")
+    (line,) = block.commands
     words = shlex.split(line.replace("both.safetensors", str(both_ends)).replace("--detail 0.7", "--detail 1"))
     assert words[0] == "starvsr" and main(words[1:]) == 0
     return path
