@@ -216,8 +216,8 @@ def write_networks(folder: Path) -> None:
 def write_causal_sr(file: Path) -> None:
     """Write weights of a small causal-sr with both ends."""
     sizes = {"width": 8, "num_blocks": 2, "memory": 1, "up_width": 4, "thin_width": 4}
-    tensors = CausalSR(CausalSRConfig(**sizes)).state_dict()
-    save_weights(join_ends(tensors, tensors), file, dtype=torch.float32, metadata={"network": json.dumps(sizes)})
+    faithful, vivid = (CausalSR(CausalSRConfig(**sizes)).state_dict() for _ in range(2))
+    save_weights(join_ends(faithful, vivid), file, dtype=torch.float32, metadata={"network": json.dumps(sizes)})
 
 
 def fetch_starts(_: Path) -> None:
