@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -24,9 +23,9 @@ from starvsr.models.star.config import StarUNetConfig
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.weights import components as sources
 from starvsr.models.weights import digest, read_tensors
-from starvsr.models.weights.components import COMPONENTS, HubFile
+from starvsr.models.weights.components import COMPONENTS
 from starvsr.models.weights.progress import FetchProgress
-from tests.support.hub_server import StandInHub, facts, serve
+from tests.support.hub_server import StandInHub, pinned, serve, use
 from tests.support.stablevsr_folder import write_folder
 
 TINY = StarUNetConfig(
@@ -57,33 +56,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | Path]:
 @pytest.fixture
 def hub(served: dict[str, bytes | Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInHub]:
     """The Hub with small files, whose digests are the published ones for as long as the test runs."""
-    small = {
-        name: replace(
-            part,
-            files=tuple(_pinned(file, served.get(f"{part.repos[0]}/{file.path}")) for file in part.files),
-            bytes=5_000_000,
-        )
-        for name, part in COMPONENTS.items()
-    }
+    small = {name: pinned(part, served) for name, part in COMPONENTS.items()}
     monkeypatch.setattr(sources, "COMPONENTS", small)
     spec = replace(registry.MODELS["star-light"], unet=TINY)
     monkeypatch.setitem(registry.MODELS, "star-light", spec)
     monkeypatch.delenv("STARVSR_MODELS", raising=False)
     with serve(StandInHub(files=dict(served))) as hub:
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        use(hub, tmp_path / "cache", monkeypatch)
         monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
         yield hub
-
-
-def _pinned(file: HubFile, content: bytes | Path | None) -> HubFile:
-    if content is None or file.sha256 is None:
-        return file
-    size, sha256 = facts(content)
-    return HubFile(file.path, size, sha256)
 
 
 @pytest.fixture

@@ -50,29 +50,18 @@ def test_compare_two_clips(run, tmp_path, capsys):
 
 
 def test_caption_with_transformers(run, tmp_path, capsys):
-    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("transformers")
     from PIL import Image
 
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *["a", "red", "barn", "in", "the", "snow", "at", "night"]]
-    (tmp_path / "vocab.txt").write_text("\n".join(words))
-    tokenizer = transformers.BertTokenizer(str(tmp_path / "vocab.txt"))
-    kind = getattr(transformers, "BlipImageProcessorPil", transformers.BlipImageProcessor)  # before transformers 5
-    pictures = kind(size={"height": 32, "width": 32})
-    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    text = {**small, "vocab_size": len(words), "encoder_hidden_size": 16, "bos_token_id": 2, "sep_token_id": 3}
-    config = transformers.BlipConfig(
-        text_config={**text, "eos_token_id": 3, "pad_token_id": 0, "max_position_embeddings": 64},
-        vision_config={**small, "image_size": 32, "patch_size": 16},
-    )
-    transformers.set_seed(0)
-    transformers.BlipForConditionalGeneration(config).save_pretrained(tmp_path / "blip")
-    transformers.BlipProcessor(pictures, tokenizer).save_pretrained(tmp_path / "blip")
+    from tests.support.tiny_captioner import WORDS, write_captioner
+
+    folder = write_captioner(tmp_path / "blip")
     capsys.readouterr()
     for number in (1, 2):
         Image.new("RGB", (40, 30), (90 * number, 9, 9)).save(tmp_path / f"frame_{number}.png")
-    run("caption_with_transformers.py", "--model", tmp_path / "blip", *sorted(tmp_path.glob("frame_*.png")))
+    run("caption_with_transformers.py", "--model", folder, *sorted(tmp_path.glob("frame_*.png")))
     (said,) = capsys.readouterr().out.splitlines()
-    assert set(said.replace(",", "").split()) <= set(words)
+    assert set(said.replace(",", "").split()) <= set(WORDS)
     example = runpy.run_path(str(EXAMPLES / "caption_with_transformers.py"))
     assert example["joined"](["a  cat", "a dog", "a dog", "", "an eel", "an ox"]) == "a dog, a cat, an eel"
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
+
+import pytest
+
+from starvsr.models.weights.components import Component, HubFile
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -130,6 +134,26 @@ def serve(hub: StandInHub) -> Iterator[StandInHub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def use(hub: StandInHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `huggingface_hub` of this process fetch from the server into a cache of its own."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+
+
+def pinned(component: Component, files: Mapping[str, bytes | Path]) -> Component:
+    """Return a component whose published sizes and digests are those of what is served."""
+
+    def pin(file: HubFile) -> HubFile:
+        content = files.get(f"{component.repos[0]}/{file.path}")
+        return file if content is None or file.sha256 is None else HubFile(file.path, *facts(content))
+
+    return replace(component, files=tuple(pin(file) for file in component.files), bytes=5_000_000)
 
 
 _KNOWN: dict[Path, tuple[int, str]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -14,9 +15,12 @@ import pytest
 
 import starvsr
 from starvsr.apps.batch.locations import Location
+from starvsr.apps.cli import main
 from starvsr.errors import InputNotFoundError, OutputExistsError, TransferError
 from tests.apps.batch.conftest import Batch
+from tests.docs.pages import blocks_run_by
 from tests.jobs.interrupting import sha256_of
+from tests.support.inline_engine import InlineEngine
 
 moto_server = pytest.importorskip("moto.server", reason="needs moto, flask and flask-cors")
 pytest.importorskip("s3fs", reason="needs starvsr[remote]")
@@ -162,6 +166,25 @@ def test_a_batch_from_a_store_into_a_store_gives_the_bytes_of_upscale(
     # the next run knows by the records alone
     assert batch(source, "s3://bucket/out", scratch=tmp_path / "scratch").done == 3
     assert batch.orders == []
+
+
+def test_the_line_of_the_page(
+    source: str, tmp_path: Path, proxy: FlakyProxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With workers of this process in place of a Ray cluster's, which has tests of its own."""
+    (block,) = blocks_run_by("tests/apps/batch/test_stores.py::test_the_line_of_the_page")
+    (line,) = block.commands
+    asked: list[Any] = []
+
+    def engine(work: Any, address: str | None, workers: int | None) -> InlineEngine:
+        asked.append((address, workers))
+        return InlineEngine(work)
+
+    monkeypatch.setattr("starvsr.apps.batch.ray_engine.RayEngine", engine)
+    words = [*shlex.split(line)[1:], "--model", "bicubic", "--threads", "1", "--scratch", str(tmp_path / "scratch")]
+    assert main(words) == 0, capsys.readouterr().err
+    assert asked == [("auto", None)]
+    assert all(Location.of(f"s3://bucket/large/{name}").read() for name in ("a_x4.mp4", "b_x4.mkv", "sub/long_x4.mp4"))
 
 
 def test_a_manifest_in_a_store_names_inputs_beside_it(source: str, tmp_path: Path, batch: Batch) -> None:

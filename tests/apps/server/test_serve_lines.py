@@ -32,6 +32,7 @@ def test_lines_of_the_pages(tmp_path: Path) -> None:
             given = subprocess.run(command, cwd=tmp_path, input="a long password\n", capture_output=True, text=True)
             assert given.returncode == 0, f"{line}\n{given.stderr}"
             continue
+        command = [word.replace("/media/films", "clips") for word in command]
         command += ["--port", "0", "--data", "data", "--devices", "cpu"]
         with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
             try:

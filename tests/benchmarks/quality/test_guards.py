@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from starvsr.errors import OptionError
 from starvsr.models.causal_sr import CausalSR, CausalSRConfig
 from starvsr.models.weight_ends import join_ends
 from starvsr.models.weights import save_weights
+from tests.docs.pages import blocks_run_by
 
 WIDTH, HEIGHT = guard_charts.LEAST_SIZE
 
@@ -98,8 +101,12 @@ def test_settings_are_compared_with_the_faithful_end(tmp_path: Path, capsys: pyt
     file = tmp_path / "ends.safetensors"
     ends = join_ends(faithful, network.state_dict())
     save_weights(ends, file, dtype=torch.float32, metadata={"network": json.dumps(sizes)})
-    words = ["--methods", "causal-sr", "--weights", str(file), "--details", "0", "1", "--size", "288x216"]
-    assert main([*words, "--out", str(tmp_path / "found.json")]) == 1
+    blocks = blocks_run_by("tests/benchmarks/quality/test_guards.py::test_settings_are_compared_with_the_faithful_end")
+    lines = {re.sub(r"\S+\.safetensors", str(file), line) for block in blocks for line in block.commands}
+    (words,) = [shlex.split(line) for line in lines]  # the same but for the file
+    assert words[:3] == ["python", "-m", "benchmarks.quality.guards"]
+    fewer = ["--details", "0", "1", "--size", "288x216"]
+    assert main([*words[3:], *fewer, "--out", str(tmp_path / "found.json")]) == 1
     told = json.loads((tmp_path / "found.json").read_text())["findings"]
     vivid = {one["guard"]: one["passes"] for one in told if one["detail"] == 1}
     assert not vivid["drawn: error"] and vivid["still: flicker"] and vivid["gray: tint"]

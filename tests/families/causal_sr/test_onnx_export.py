@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from starvsr.models.weight_ends import join_ends
 from starvsr.models.weights import save_weights
 from starvsr.video import VideoReader, probe
 from starvsr.video.codec_pass import write_lossless
+from tests.docs.pages import blocks_run_by
 from tests.metrics import synthetic_clips
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -50,7 +52,10 @@ def both_ends(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def vivid(both_ends: Path) -> Path:
     path = both_ends.with_suffix(".onnx")
-    assert main(["export", str(both_ends), "--format", "onnx", "--detail", "1"]) == 0
+    (block,) = blocks_run_by("tests/families/causal_sr/test_onnx_export.py::test_equals_the_network_through_scenes")
+    (line,) = block.commands
+    words = shlex.split(line.replace("both.safetensors", str(both_ends)).replace("--detail 0.7", "--detail 1"))
+    assert words[0] == "starvsr" and main(words[1:]) == 0
     return path
 
 
