@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("fastapi", reason="the server's packages are not installed (extra server)")
-pytest.importorskip("gradio", reason="the page's packages are not installed (extra page)")
+if find_spec("gradio") is None:  # not imported here, which takes 4 s
+    pytest.skip("the page's packages are not installed (extra page)", allow_module_level=True)
 
 from starvsr.apps.server.login import set_password
 from tests.apps.server.page.driving import USERS, Browser, Site, film
