@@ -111,6 +111,7 @@ def use_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     from starvsr.models.vgg16 import Vgg16
 
     monkeypatch.setenv("PYTHONPATH", str(PACKAGES), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(str(PACKAGES))  # which processes of multiprocessing take over
     for name in ("ncnn", "spandrel"):
         monkeypatch.setitem(sys.modules, name, _module(name))
     torch.manual_seed(0)

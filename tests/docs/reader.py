@@ -83,7 +83,7 @@ def _evaluation(folder: Path) -> None:
 
     (folder / "CLIPS").symlink_to("gt")
     (folder / "StableVSR").symlink_to(STABLEVSR)
-    set_of(folder / "REDS", ("GT", "sharp_bicubic"), ("000", "011", "015", "020"), 1)
+    set_of(folder / "REDS", ("GT", "sharp_bicubic"), ("000", "011", "015", "020"), 1, (32, 32))
     set_of(folder / "Vid4", ("GT", "BIx4"), ("calendar", "city", "foliage", "walk"), 1)
     (folder / "MODELS").mkdir()
     for place in (folder / "MODELS", folder):

@@ -4,8 +4,8 @@ What is finer than a Gaussian blur of a few pixels is made stronger where there 
 which would get haloes, and not where there is next to nothing, which is rounding. Only the luma changes, by
 the same step in red, green and blue: gray stays gray.
 
-A pattern that repeats in every square of ``scale`` pixels is taken out first: the input holds nothing so fine, so it
-comes from the sub-pixel convolution of the network, and the gain would show it.
+A pattern that repeats in every square of ``scale`` pixels is taken out, and waves of that period do not grow: the input
+holds nothing so fine, so they come from the sub-pixel convolution of the network.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def bring_out_texture(codes: NDArray[np.uint16], strength: float, scale: int) ->
 
 def _reach(scale: int) -> int:
     """Return how many rows around a row its step depends on, a multiple of ``scale``."""
-    squares = CELLS // 2 + 4  # of the pattern; of the energy, with its interpolation
+    squares = CELLS // 2 + 5  # of the pattern; of the energy, with its interpolation, and of the filter behind it
     return (squares + math.ceil(_radius() / scale)) * scale
 
 
@@ -86,6 +86,7 @@ def _step(luma: Tensor, strength: float, scale: int) -> Tensor:
     gain = strength * MOST * EDGE**2 / (EDGE**2 + power) * power / (power + NOISE**2)
     wide = F.interpolate(gain[None, None], scale_factor=scale, mode="bilinear", align_corners=False)[0, 0]
     plain = luma - pattern
+    fine = _filtered(fine, _without_squares(scale))  # what the average left of the pattern does not grow
     return _within_range(fine.mul_(wide).add_(plain), plain, scale).sub_(luma)
 
 
@@ -113,6 +114,12 @@ def _pattern(fine: Tensor, scale: int) -> Tensor:
     mean = [1 / CELLS] * CELLS
     around = _filtered(places * counts, mean) / _filtered(counts, mean).add_(1e-4)
     return F.pixel_shuffle(around, scale)[0]
+
+
+def _without_squares(scale: int) -> list[float]:
+    """Return taps of a filter that lets no wave through of which squares hold a whole number."""
+    box = [1 / scale] * scale
+    return box if scale % 2 else [(a + b) / 2 for a, b in zip([0, *box], [*box, 0], strict=True)]
 
 
 def _filtered(planes: Tensor, taps: list[float] | tuple[float, ...]) -> Tensor:

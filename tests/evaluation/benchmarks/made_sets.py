@@ -22,12 +22,15 @@ def frames_of(folder: Path, count: int = 2, size: tuple[int, int] = (16, 8)) -> 
     return folder
 
 
-def set_of(root: Path, sides: Sequence[str], clips: Sequence[str], count: int = 2) -> Path:
+def set_of(
+    root: Path, sides: Sequence[str], clips: Sequence[str], count: int = 2, small: tuple[int, int] = (16, 8)
+) -> Path:
     """Write folders of clips, those of "GT" and its like four times as large."""
+    large = (4 * small[0], 4 * small[1])
     for side in sides:
         is_large = side.split("/")[-1] in ("GT", "gt", "GT_test", "val_sharp", "train_sharp", "truth")
         for clip in clips:
-            frames_of(root / side / clip, count, (64, 32) if is_large else (16, 8))
+            frames_of(root / side / clip, count, large if is_large else small)
     return root
 
 
