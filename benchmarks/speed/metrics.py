@@ -5,8 +5,9 @@
     python -m benchmarks.speed.metrics --memory 3000 [--size 320 180] [--metrics psnr_y_db warping_error_x1e3 ...]
 
 The clip is made here: photos that a library ships, panned, and blurred for the result. Each metric is measured alone,
-with the optical flow that it needs; loading of networks and the first frame are not counted. With --memory all metrics
-run together over that many frames, and the growth of resident memory after the first tenth is told.
+with the optical flow that it needs; making the frames, loading of networks and the first frame are not counted. With
+--memory all metrics run together over that many frames, and the growth of resident memory after the first tenth is
+told.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Clocked:
     """Passes frames on and notes when the second one was asked for, from when on time counts."""
 
     def __init__(self, frames: Panned) -> None:
-        self.frames, self.began, self.busy = frames, 0.0, 0.0
+        self.frames, self.began, self.busy = list(frames), 0.0, 0.0
 
     def __iter__(self) -> Iterator[Frame]:
         for index, frame in enumerate(self.frames):
@@ -84,7 +85,7 @@ def speed(metric: Metric, width: int, height: int, count: int, flow: FlowName = 
     """
     hq, gt, lq = Clocked(Panned(width, height, count, 1.5)), Panned(width, height, count), None
     if "lq" in metric.needs:
-        lq = Panned(width // 4, height // 4, count)
+        lq = Clocked(Panned(width // 4, height // 4, count))
     measure(hq, gt, lq=lq, metrics=[metric], crop_px=0, flow=flow)
     busy = (_processor_seconds() - hq.busy) / (count - 1)
     return (count - 1) / (time.perf_counter() - hq.began), busy
