@@ -15,7 +15,7 @@ import starvsr
 from starvsr.engine.segments import Segment
 from starvsr.errors import OptionError
 from starvsr.families.job_settings import plain_settings
-from starvsr.imaging.texture import bring_out_texture
+from starvsr.imaging.sharpening import sharpen_frame
 from starvsr.video.pixels import from_unit, to_unit
 
 ByteArray = npt.NDArray[np.uint8]
@@ -98,12 +98,12 @@ class Causal:
             return np.concatenate([np.asarray(from_unit(f[:, None].clamp(-1, 1), 8), np.uint8) for f in frames])
 
 
-class Textured:
-    """What another method gives, with its fine texture brought out as `--texture` does it.
+class Sharpened:
+    """What another method gives, with its fine texture brought out as `--sharpen` does it.
 
     Args:
         method: whose result.
-        strength: of `--texture`.
+        strength: of `--sharpen`.
     """
 
     def __init__(self, method: Method, strength: float = 1) -> None:
@@ -112,7 +112,7 @@ class Textured:
     def __call__(self, lq: ByteArray) -> ByteArray:
         """Enlarge a clip."""
         codes = (frame.astype(np.uint16) * 257 for frame in self._method(lq))
-        made = (bring_out_texture(frame, self._strength, SCALE) for frame in codes)
+        made = (sharpen_frame(frame, self._strength, SCALE) for frame in codes)
         return np.stack([((frame.astype(np.uint32) + 128) // 257).astype(np.uint8) for frame in made])
 
 

@@ -5,7 +5,7 @@ r"""What viewers see, as numbers: VGG distance, fine detail, weave and PSNR of u
 
 Sharp clips are cut around their centre, made a quarter as large and damaged with fixed seeds: by the presets `light`
 and `heavy`, by x264 at a CRF after an area filter, or not at all ("clean", a bicubic filter). Each method enlarges
-them; NAME-textured is NAME with `--texture 1`. The VGG distance is told as a share of bicubic's on the same frames,
+them; NAME-sharpened is NAME with `--sharpen 1`. The VGG distance is told as a share of bicubic's on the same frames,
 PSNR as the gain over bicubic in dB. Results are kept in OUT/scores.json, so that a method can be added later;
 OUT/crops_DAMAGE.png shows the most detailed window of each clip.
 """
@@ -32,8 +32,8 @@ from benchmarks.quality.methods import (
     ByteArray,
     Causal,
     Method,
+    Sharpened,
     StarSmall,
-    Textured,
     bicubic,
 )
 from starvsr.data.motion import resize_frames
@@ -193,8 +193,8 @@ def _clips(options: argparse.Namespace) -> list[Path]:
 
 
 def _method(name: str, options: argparse.Namespace) -> Method:
-    if name.endswith("-textured"):
-        return Textured(_method(name.removesuffix("-textured"), options))
+    if name.endswith("-sharpened"):
+        return Sharpened(_method(name.removesuffix("-sharpened"), options))
     if name == "bicubic":
         return bicubic
     if name == "star-small":
@@ -208,7 +208,7 @@ def _method(name: str, options: argparse.Namespace) -> Method:
             raise OptionError(f"{name} needs --ncnn-model: a folder with its .param and .bin")
         return AnimeVideo(options.ncnn_model, options.threads, **({"model": X4PLUS} if name == "x4plus" else {}))
     known = "bicubic, star-small, causal-sr, animevideov3 or x4plus"
-    raise OptionError(f"unknown method {name!r}: {known}, or one of them with -textured behind it")
+    raise OptionError(f"unknown method {name!r}: {known}, or one of them with -sharpened behind it")
 
 
 def _stored(path: Path, setting: Setting) -> Scores:

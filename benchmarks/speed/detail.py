@@ -1,8 +1,8 @@
-"""What `--detail` costs beside the model and the finishing of a frame.
+"""What `--detail` and `--sharpen` cost beside the model and the finishing of a frame.
 
     python -m benchmarks.speed.detail [--size 426x240] [--model star-small] [--frames 4] [--rounds 3]
 
-Prints processor time for each frame, the least of the rounds: the model, finishing without and with the blend.
+Prints processor time for each frame, the least of the rounds: the model, finishing plainly, with the blend, and with sharpening.
 """
 
 from __future__ import annotations
@@ -39,10 +39,14 @@ def main() -> None:
         "finish": _least(lambda: Finish(4 * width, 4 * height)(codes, lq), arguments.rounds),
         "finish with detail": _least(lambda: Finish(4 * width, 4 * height, detail=0.5)(codes, lq), arguments.rounds),
     }
+    seconds["finish with sharpen"] = _least(
+        lambda: Finish(4 * width, 4 * height, sharpen=1)(codes, lq), arguments.rounds
+    )
     for name, value in seconds.items():
         print(f"{name:<20} {1e3 * value:8.1f} ms a frame")
-    added = seconds["finish with detail"] - seconds["finish"]
-    print(f"{'added by detail':<20} {100 * added / (seconds['model'] + seconds['finish']):8.1f} %")
+    for name in ("detail", "sharpen"):
+        added = seconds[f"finish with {name}"] - seconds["finish"]
+        print(f"{f'added by {name}':<20} {100 * added / (seconds['model'] + seconds['finish']):8.1f} %")
 
 
 def _model(name: str, num_frames: int, height: int, width: int, rounds: int) -> float:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from starvsr.engine.detail import blend_with_enlargement
 from starvsr.engine.render import Finish, to_codes
-from starvsr.imaging.texture import bring_out_texture
+from starvsr.imaging.sharpening import sharpen_frame
 from starvsr.models.bicubic import phase_weights
 from starvsr.video.pixels import to_unit
 
@@ -41,10 +41,10 @@ def test_texture_is_brought_out_before_anything_else() -> None:
     lq = rng.integers(100, 140, (20, 24, 3), np.uint8)
     codes = rng.integers(30000, 31000, (80, 96, 3), np.uint16)
     before = codes.copy()
-    textured = bring_out_texture(codes, 0.7, 4)
+    sharpened = sharpen_frame(codes, 0.7, 4)
     for look in ({}, {"color": "wavelet"}, {"detail": 0.4}):
-        wanted = Finish(48, 40, **look)(textured, lq)
-        assert np.array_equal(Finish(48, 40, texture=0.7, **look)(codes, lq), wanted)
+        wanted = Finish(48, 40, **look)(sharpened, lq)
+        assert np.array_equal(Finish(48, 40, sharpen=0.7, **look)(codes, lq), wanted)
         assert not np.array_equal(Finish(48, 40, **look)(codes, lq), wanted)
     assert np.array_equal(codes, before)
 

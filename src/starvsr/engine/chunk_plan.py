@@ -318,7 +318,7 @@ def estimate_memory(
     waiting = (traits.write_behind + 1) * sizes.out_px * sizes.channels * sizes.sample_bytes
     color = options.color or traits.color
     finishing = 4 * 3 * (sizes.network_px * {"none": 0, "adain": 4, "wavelet": 9}[color])
-    if (traits.texture if options.texture is None else options.texture) > 0:
+    if (traits.sharpen if options.sharpen is None else options.sharpen) > 0:
         finishing += 3 * 2 * sizes.network_px
     if sizes.out_px != sizes.network_px:
         finishing += 4 * 3 * 2 * (sizes.network_px + sizes.out_px)

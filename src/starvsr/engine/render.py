@@ -1,6 +1,6 @@
 """From the frames of one segment to the frames that are written. Knows no files and no threads.
 
-Tiles, network, blending; then, one frame at a time, texture, colour transfer, detail, final size, alpha, rounding.
+Tiles, network, blending; then, one frame at a time, sharpening, colour transfer, detail, final size, alpha, rounding.
 Enlarged frames are held as uint16 [H, W, 3] that spread [-1, 1] over 0..65535: half the memory of float32, and
 exact for 8 to 12 bits. Tiles and neighbouring segments are added up in these integers.
 """
@@ -26,7 +26,7 @@ from starvsr.engine.upscaler import Session
 from starvsr.errors import StarVsrError
 from starvsr.imaging.color import adain, wavelet
 from starvsr.imaging.frames import enlarge
-from starvsr.imaging.texture import bring_out_texture
+from starvsr.imaging.sharpening import sharpen_frame
 from starvsr.video.pixels import from_unit, to_unit
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -182,7 +182,7 @@ class Finish:
         color: "none", "adain" or "wavelet".
         keep_alpha: Whether the output holds the input's alpha; it is enlarged independently.
         detail: Share of the result, 0 to 1, the rest being the bicubic enlargement of the input; None is the result.
-        texture: How much its fine texture is brought out; 0 leaves it as it is.
+        sharpen: How much its fine texture is brought out; 0 leaves it as it is.
     """
 
     width: int
@@ -190,7 +190,7 @@ class Finish:
     color: str = "none"
     keep_alpha: bool = False
     detail: float | None = None
-    texture: float = 0
+    sharpen: float = 0
 
     def __call__(self, codes: U16Frames, lq: Pixels) -> Pixels:
         """Finish one frame.
@@ -210,8 +210,8 @@ class Finish:
 
     def _rgb(self, codes: U16Frames, lq: Pixels) -> Pixels:
         color = self.color
-        if self.texture:
-            codes = bring_out_texture(codes, self.texture, codes.shape[0] // lq.shape[0])
+        if self.sharpen:
+            codes = sharpen_frame(codes, self.sharpen, codes.shape[0] // lq.shape[0])
         if self.detail is not None:
             if color != "none":  # before the blend: the enlargement has the input's colours
                 codes = to_codes(self._colored(codes, lq).permute(1, 2, 0)).to(torch.uint16).numpy()

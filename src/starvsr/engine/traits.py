@@ -52,7 +52,7 @@ class Traits:
         segment: Longest segment worth holding, in frames; None means that memory alone decides.
         num_steps: Sampling steps when the user names none.
         color: Colour transfer when the user names none.
-        texture: How much the fine texture of finished frames is brought out when the user does not say.
+        sharpen: How much the fine texture of finished frames is brought out when the user does not say.
         write_behind: Frames that may wait to be written while the model continues with the next segment.
         fixed_bytes: Memory of the loaded model (weights and what comes with them).
         bytes_per_pixel: Peak working memory of one call per input pixel and frame.
@@ -75,7 +75,7 @@ class Traits:
     segment: int | None = None
     num_steps: int = 1
     color: str = "none"
-    texture: float = 0
+    sharpen: float = 0
     write_behind: int = 2
     fixed_bytes: int = 64 * 2**20
     bytes_per_pixel: int = 1600

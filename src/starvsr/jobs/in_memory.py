@@ -91,7 +91,7 @@ def prepare_frames(
         options.color or traits.color,
         keep_alpha=options.alpha == "keep",
         detail=blended_detail(upscaler, options),
-        texture=traits.texture if options.texture is None else options.texture,
+        sharpen=traits.sharpen if options.sharpen is None else options.sharpen,
     )
     return FramesJob(upscaler, options, RenderSettings(plan, settings, traits), finish, out_width, out_height)
 

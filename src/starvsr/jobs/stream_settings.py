@@ -25,7 +25,7 @@ def stream_settings(job: Job, input_sha256: str | None) -> StreamSettings:
             job.options.color or job.traits.color,
             keep_alpha=job.info.has_alpha,
             detail=blended_detail(job.upscaler, job.options),
-            texture=job.traits.texture if job.options.texture is None else job.options.texture,
+            sharpen=job.traits.sharpen if job.options.sharpen is None else job.options.sharpen,
         ),
         finish_behind=job.device != "cpu",
     )

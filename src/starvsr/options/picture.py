@@ -1,4 +1,4 @@
-"""Colours and texture of the result."""
+"""Colours and sharpness of the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starvsr.options.info import PICTURE, option
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """Colours and texture of the result."""
+    """Colours and sharpness of the result."""
 
     color: str | None = option(
         None,
@@ -18,7 +18,7 @@ class PictureOptions:
         "text",
         choices=("none", "adain", "wavelet"),
     )
-    texture: float | None = option(
+    sharpen: float | None = option(
         None,
         "How much the fine texture of the result is brought out: 0 leaves the model's picture as it is, 1 shows it "
         "clearly, 2 twice as much (default: the model's own). Strong edges stay as they are.",

@@ -94,9 +94,9 @@ def test_runs_adds_a_method_later_and_refuses_another_setting(
     found = json.loads((tmp_path / "out" / "scores.json").read_text())["scores"]["clean"]["one"]
     assert found["bicubic"] == first["scores"]["clean"]["one"]["bicubic"] and "causal-sr" in found
     assert "| clean | causal-sr | 1 |" in capsys.readouterr().out
-    main([*words, "bicubic-textured"])
+    main([*words, "bicubic-sharpened"])
     found = json.loads((tmp_path / "out" / "scores.json").read_text())["scores"]["clean"]["one"]
-    assert found["bicubic-textured"]["detail"] > 1.1 * found["bicubic"]["detail"]
+    assert found["bicubic-sharpened"]["detail"] > 1.1 * found["bicubic"]["detail"]
     with Image.open(tmp_path / "out" / "crops_clean.png") as sheet:
         assert sheet.width > 4 * 100
     with pytest.raises(OptionError, match="another setting"):

@@ -1,8 +1,8 @@
-"""Fine texture brought out in a finished frame: what networks that learn the mean of the possible leave too weak.
+"""Adaptive sharpening of finished frames: networks that learn the mean of the possible leave fine texture too weak.
 
 What is finer than a Gaussian blur of a few pixels is made stronger where there is little of it, not at strong edges,
-which would get haloes, and not where there is next to nothing, which is rounding. Only the luma changes, by
-the same step in red, green and blue: gray stays gray.
+which would get haloes, and not where there is next to nothing, which is rounding. Only the luma changes, by the same
+step in red, green and blue: gray stays gray.
 
 A pattern that repeats in every square of ``scale`` pixels is taken out, and waves of that period do not grow: the input
 holds nothing so fine, so they come from the sub-pixel convolution of the network.
@@ -39,7 +39,7 @@ _BAND = 192
 _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
-def bring_out_texture(codes: NDArray[np.uint16], strength: float, scale: int) -> NDArray[np.uint16]:
+def sharpen_frame(codes: NDArray[np.uint16], strength: float, scale: int) -> NDArray[np.uint16]:
     """Return a frame with its fine texture made stronger.
 
     Args:
