@@ -2,7 +2,8 @@
 
     python -m benchmarks.speed.detail [--size 426x240] [--model star-small] [--frames 4] [--rounds 3]
 
-Prints processor time for each frame, the least of the rounds: the model, finishing plainly, with the blend, and with sharpening.
+Prints processor time for each frame, the least of the rounds: the model, finishing plainly, with the blend, and with
+sharpening.
 """
 
 from __future__ import annotations
