@@ -49,7 +49,7 @@ def test_is_relu_of_the_convolution(dtype: torch.dtype, above: int, below: int, 
 @pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize("fault", ["missing", "wrong"])
 def test_without_the_fused_operation_the_plain_ones_are_used(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    def fails(*given: object) -> Tensor:
+    def fails(*given: object, **named: object) -> Tensor:
         if fault == "missing":
             raise AttributeError("no such operation")
         return torch.zeros(1, 16, 5, 6)

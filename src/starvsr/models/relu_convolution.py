@@ -3,11 +3,14 @@
 oneDNN applies the ReLU while a convolution's sums are still in registers and takes kernels that were put into its own
 order once, not anew for each call. PyTorch offers both only as operations that its compiler uses. They are therefore
 tried on a small picture first; where they are missing, fail or differ, the two plain operations are used.
+
+Wide layers in float32 on a processor go by Winograd's filtering instead (:mod:`starvsr.models.winograd`).
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -29,11 +32,8 @@ class ReluConvolution:
         if layer.bias is None or layer.kernel_size != (3, 3) or layer.stride != (1, 1) or layer.groups != 1:
             raise ValueError(f"{layer} is not a 3x3 convolution with bias and stride 1")
         self.out_channels, self.dtype = layer.out_channels, dtype
-        self._weight = layer.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
-        self._bias = layer.bias.detach().to(dtype)
-        self._winograd = WinogradConvolution(self._weight, self._bias) if pays(self._weight) else None
-        fused = self._winograd is None and _is_fused(self._weight.device.type, dtype)
-        self._packed = _packed(self._weight) if fused else None
+        weight = layer.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+        self._compute = _way(weight, layer.bias.detach().to(dtype))
 
     def __call__(self, pictures: Tensor, *, above: int = 1, below: int = 1) -> Tensor:
         """Return the features, zeros around the picture where it is padded.
@@ -46,17 +46,26 @@ class ReluConvolution:
         Returns:
             [N, out_channels, H - 2 + above + below, W], channels last.
         """
-        if self._winograd is not None:
-            return self._winograd(pictures, above, below)
-        rows = above if above == below else 0
-        if above != below:
-            pictures = F.pad(pictures, (0, 0, above, below))
-        if self._packed is None:
-            return F.relu_(F.conv2d(pictures, self._weight, self._bias, padding=(rows, 1)))
-        return _fused(pictures, self._packed, self._bias, rows)
+        return self._compute(pictures, above, below)
 
 
-def _fused(pictures: Tensor, packed: Tensor, bias: Tensor, rows: int) -> Tensor:
+def _way(weight: Tensor, bias: Tensor) -> Callable[[Tensor, int, int], Tensor]:
+    """Return what computes a layer; it holds its kernel in one form only."""
+    if pays(weight):
+        return WinogradConvolution(weight, bias)
+    if _is_fused(weight.device.type, weight.dtype):
+        return partial(_padded, partial(_fused, packed=_packed(weight), bias=bias))
+    return partial(_padded, lambda pictures, rows: F.relu_(F.conv2d(pictures, weight, bias, padding=(rows, 1))))
+
+
+def _padded(operation: Callable[..., Tensor], pictures: Tensor, above: int, below: int) -> Tensor:
+    """Call an operation that pads by one number of rows above and below."""
+    if above == below:
+        return operation(pictures, rows=above)
+    return operation(F.pad(pictures, (0, 0, above, below)), rows=0)
+
+
+def _fused(pictures: Tensor, *, packed: Tensor, bias: Tensor, rows: int) -> Tensor:
     operation: Any = torch.ops.mkldnn._convolution_pointwise
     found: Tensor = operation(pictures, packed, bias, [rows, 1], [1, 1], [1, 1], 1, "relu", [], "")
     return found
@@ -80,7 +89,7 @@ def _is_fused(device: str, dtype: torch.dtype) -> bool:
     bias = torch.linspace(-1, 1, 16).to(dtype)
     plain = F.relu(F.conv2d(values, weight, bias, padding=1)).float()
     try:
-        found = _fused(values, _packed(weight), bias, 1)
+        found = _fused(values, packed=_packed(weight), bias=bias, rows=1)
     except (RuntimeError, AttributeError, TypeError, NotImplementedError):
         return False
     tolerance = {torch.bfloat16: 2e-2, torch.float16: 2e-3}.get(dtype, 1e-5)
