@@ -20,8 +20,8 @@ class PictureOptions:
     )
     sharpen: float | None = option(
         None,
-        "How much the fine texture of the result is brought out: 0 leaves the model's picture as it is, 1 shows it "
-        "clearly, 2 twice as much (default: the model's own). Strong edges stay as they are.",
+        "How much fine texture is brought out: 0 leaves the picture as it is, 1 shows it clearly, 2 is the most. "
+        "Strong edges get no haloes (default: the model's own).",
         PICTURE,
         "float",
         minimum=0,

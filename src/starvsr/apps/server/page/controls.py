@@ -13,10 +13,10 @@ from starvsr.apps.server.places import CONTAINERS
 DEFAULT = "default"
 """What a menu shows for an option that is left to the model or the encoder."""
 
-BASIC = ("model", "scale", "detail")
+BASIC = ("model", "scale", "detail", "sharpen")
 RANGE = ("start", "duration")
 _SHOWN = frozenset({*BASIC, *RANGE, "crf"})
-_MIN_WIDTH_PX = {"model": 200, "detail": 220}
+_MIN_WIDTH_PX = {"model": 200, "detail": 320}
 _LABELS = {"crf": "Quality (CRF)", "start": "From", "duration": "Length"}
 
 
