@@ -68,9 +68,15 @@ def test_frames_are_made_small_and_cut_in_the_centre():
 
 
 def _tiny(net: str, device: str) -> lpips.Lpips:
-    """LPIPS on two small layers, whose features are averages and steps: what damages change, it sees."""
-    torch.manual_seed(1)
+    """LPIPS on two small layers, whose features are averages and steps: what damages change, it sees.
+
+    Metrics load side by side, so weights are drawn by a generator of their own.
+    """
+    draws = torch.Generator().manual_seed(1)
     trunk = Trunk([nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1), nn.ReLU()], (1, 3), (6, 6))
+    for values in trunk.parameters():
+        most = (values.shape[1] * 9 if values.ndim > 1 else 27) ** -0.5
+        nn.init.uniform_(values, -most, most, generator=draws)
     return lpips.Lpips(trunk.requires_grad_(False)).eval()
 
 

@@ -30,7 +30,7 @@ def test_the_table_of_a_clip(monkeypatch: pytest.MonkeyPatch) -> None:
     clip = np.random.default_rng(0).integers(0, 256, (1, 208, 304, 3), dtype=np.uint8)
     found = {kind: measured(result, clip) for kind, result in results(clip)}
     assert list(found) == ["bicubic", "noise", "blocks"]
-    assert all(one.cells.shape == (1, 6) and one.share.sum() == pytest.approx(1) for one in found.values())
+    assert all(one.cells.shape == (1, 12) and one.share.sum() == pytest.approx(1) for one in found.values())
     lines = as_table({"noise": found}).splitlines()
     assert len(lines) == 4 and lines[2].startswith("| noise |") and lines[3].startswith("| all |")
     assert len({line.count("|") for line in lines}) == 1
