@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -220,6 +221,33 @@ def test_damage_in_a_half_joined_job_costs_what_is_damaged(where: str, clip: Pat
     assert not (folder / "joined.mp4").exists()
     upscale(clip, out, **QUICK)
     assert _digest_of(out) == _digest_of(tmp_path / "whole.mp4")
+
+
+def test_a_spoiled_line_of_the_journal_of_a_half_joined_job_costs_what_it_says(clip: Path, tmp_path: Path) -> None:
+    """A line of each kind, and of parts one that is joined already and one that is not."""
+    upscale(clip, tmp_path / "whole.mp4", **QUICK)
+    out = tmp_path / "o.mp4"
+    with pytest.MonkeyPatch.context() as patch:
+        _after_moving(patch, _break_when(4))
+        with pytest.raises(Broken):
+            upscale(clip, out, **QUICK)
+    folder = tmp_path / "o.mp4.job"
+    num_parts = len(_state(out).parts)
+    shutil.copytree(folder, tmp_path / "kept")
+    lines = (folder / "journal").read_bytes().splitlines(keepends=True)
+    records = read_journal(folder / "journal")[0]
+    assert len(records) == len(lines)
+    chosen = {(record["kind"], record.get("index", 0) >= 4): number for number, record in enumerate(records)}
+    assert {("part", False), ("part", True), ("moved", False), ("join", False), ("end", False)} <= chosen.keys()
+    for kind, number in chosen.items():
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(tmp_path / "kept", folder)
+        spoiled = bytearray(lines[number])
+        spoiled[len(spoiled) // 2] ^= 1
+        (folder / "journal").write_bytes(b"".join([*lines[:number], bytes(spoiled), *lines[number + 1 :]]))
+        result = upscale(clip, out, overwrite=True, **QUICK)
+        assert _digest_of(out) == _digest_of(tmp_path / "whole.mp4"), kind
+        assert result.num_frames == 70 and result.num_kept >= 70 - 2 * (70 // num_parts + 4), kind
 
 
 def test_the_index_lies_in_front_and_sound_is_whole(clip: Path, tmp_path: Path) -> None:

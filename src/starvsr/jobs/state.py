@@ -71,7 +71,8 @@ class JobState:
         elif kind == "join":
             self.moov_bytes, self.comment = record["moov_bytes"], record["comment"]
         elif kind == "moved":
-            self.moved[record["index"]] = record["where"]
+            if record["index"] in self.parts:  # else its line is spoiled, and it is made again
+                self.moved[record["index"]] = record["where"]
         elif kind == "apart":
             self.moov_bytes = None
             self.moved.clear()

