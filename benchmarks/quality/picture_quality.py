@@ -186,7 +186,11 @@ def _measure_clip(
 
 
 def _clips(options: argparse.Namespace) -> list[Path]:
-    clips = [p for p in list_media(options.hq, VIDEO_SUFFIXES) if hdr_transfer(p) is None and options.clips in p.name]
+    clips = [
+        p
+        for p in list_media(options.hq, VIDEO_SUFFIXES)
+        if hdr_transfer(p) is None and any(word in p.name for word in options.clips)
+    ]
     if not clips:
         raise DataError(f"no sharp clips in {options.hq}")
     return clips
@@ -238,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--again", nargs="+", default=[], help="methods that are measured anew")
     parser.add_argument("--ncnn-model", type=Path, help="folder with the files of animevideov3 and x4plus")
-    parser.add_argument("--clips", default="", help="only clips whose name contains this")
+    parser.add_argument("--clips", nargs="+", default=[""], help="only clips whose name contains one of these")
     parser.add_argument("--frames", type=int, default=10, help="frames of each clip")
     parser.add_argument("--measured", type=int, nargs="+", default=[4, 9], help="frames that are measured")
     parser.add_argument("--size", type=int, nargs=2, default=[640, 360], metavar=("WIDTH", "HEIGHT"))

@@ -77,6 +77,10 @@ def _take(program: str, address: str, clip: Path, arguments: argparse.Namespace)
             if page.evaluate("Boolean(document.querySelector('starvsr-player').source?.isReady)"):
                 break
             page.wait_for_timeout(100)
+        else:
+            raise SystemExit(
+                "error: the preview was not ready to be played within 30 s: try again on a quieter machine"
+            )
         page.wait_for_selector("#start-button:not([disabled])")
         page.click("#start-button")
         page.wait_for_selector("ul.jobs > li[data-state=running] progress[value]")

@@ -39,10 +39,8 @@ def main() -> None:
         "model": _model(arguments.model, arguments.frames, height, width, arguments.rounds) / arguments.frames,
         "finish": _least(lambda: Finish(4 * width, 4 * height)(codes, lq), arguments.rounds),
         "finish with detail": _least(lambda: Finish(4 * width, 4 * height, detail=0.5)(codes, lq), arguments.rounds),
+        "finish with sharpen": _least(lambda: Finish(4 * width, 4 * height, sharpen=1)(codes, lq), arguments.rounds),
     }
-    seconds["finish with sharpen"] = _least(
-        lambda: Finish(4 * width, 4 * height, sharpen=1)(codes, lq), arguments.rounds
-    )
     for name, value in seconds.items():
         print(f"{name:<20} {1e3 * value:8.1f} ms a frame")
     for name in ("detail", "sharpen"):

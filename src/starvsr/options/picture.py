@@ -21,7 +21,7 @@ class PictureOptions:
     sharpen: float | None = option(
         None,
         "How much fine texture is brought out: 0 leaves the picture as it is, 1 shows it clearly, 2 is the most. "
-        "Strong edges get no haloes (default: the model's own).",
+        "Strong edges get next to no haloes (default: the model's own).",
         PICTURE,
         "float",
         minimum=0,
