@@ -16,6 +16,15 @@ def test_orthogonalized_matrix_has_singular_values_near_one() -> None:
         assert values.median() > 0.6
 
 
+def test_processors_orthogonalise_in_float32() -> None:
+    matrix = torch.randn(16, 64, generator=torch.Generator().manual_seed(0))
+    exact = orthogonalize(matrix.double())  # its steps are in float32, too
+    half = orthogonalize(matrix.bfloat16())
+    assert (orthogonalize(matrix) - exact).abs().max() < 1e-5
+    assert half.dtype == torch.bfloat16
+    assert (half.float() - exact).abs().max() < 0.05
+
+
 def test_groups_hold_every_parameter_once() -> None:
     module = nn.Sequential(nn.Conv2d(8, 16, 3), nn.GroupNorm(4, 16), nn.Conv2d(16, 8, 3))
     groups = parameter_groups(module, ("2.",), "0.")
