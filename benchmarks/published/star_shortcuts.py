@@ -204,7 +204,7 @@ def table(rows: dict[str, Row], shallow: float) -> str:
 
 def load_small(path: Path) -> StarSmall:
     """Load weights of star-small's network."""
-    network = StarSmall(STAR_SMALL.unet, STAR_SMALL.context_tokens)
+    network = StarSmall(STAR_SMALL.network, STAR_SMALL.context_tokens)
     load_weights(network, path)
     return network.requires_grad_(False)
 

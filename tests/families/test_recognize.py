@@ -32,7 +32,7 @@ def published(tmp_path: Path) -> Path:
 def test_every_network_is_known_by_its_tensors_and_by_no_others() -> None:
     with torch.device("meta"):
         big = StarUNet(STAR_LIGHT.unet).state_dict()
-        small = StarSmall(STAR_SMALL.unet, STAR_SMALL.context_tokens).state_dict()
+        small = StarSmall(STAR_SMALL.network, STAR_SMALL.context_tokens).state_dict()
     assert models_of(big) == ["star-light", "star-heavy"]
     assert models_of(small) == models_of(read_tensors(STAR_SMALL.packaged_weights())) == ["star-small"]
     assert models_of(["encoder.conv_in.weight"]) == models_of([]) == []

@@ -19,7 +19,7 @@ from starvsr.models.causal_sr import (
     _shifted,
     _ShiftWithGradient,
 )
-from starvsr.models.causal_sr_picture import chroma_gate, to_ycc
+from starvsr.models.luma_chroma import chroma_gate, to_ycc
 
 MEMORY = 3
 
@@ -153,8 +153,8 @@ def test_chroma_is_let_through_near_colour_alone() -> None:
     chroma = torch.zeros(1, 2, 40, 40)
     chroma[:, 1, 20:, :] = 0.5
     gate = chroma_gate(chroma)
-    assert gate.shape == (1, 1, 80, 80)
-    assert gate[..., :20, :].max() == 0 and gate[..., 50:, :].min() > 0.9
+    assert gate.shape == (1, 1, 40, 40)
+    assert gate[..., :10, :].max() == 0 and gate[..., 25:, :].min() > 0.9
 
 
 def test_sizes_that_do_not_fit_are_refused() -> None:

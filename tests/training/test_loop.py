@@ -54,7 +54,7 @@ def test_run_resumes_and_exports(photos: Path, tmp_path: Path) -> None:
     steps = [line["step"] for line in _log(folder) if "lr" in line]
     assert steps == [1, 2, 3, 4]
     path = export(folder, tmp_path / "tiny.safetensors")
-    network = StarSmall(TINY.unet, TINY.context_tokens)
+    network = StarSmall(TINY.network, TINY.context_tokens)
     load_weights(network, path)
     newest = torch.load(folder / "step-00000004.pt", weights_only=True)
     key = "unet.middle_block.0.in_layers.2.weight"

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from starvsr.families import registry
 from starvsr.families.star_i2vgen.spec import StarI2VGenSpec
 from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.small.config import StarSmallConfig
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.text.clip_encoder import TextTower, TextTowerConfig
 from starvsr.models.vae.temporal import TemporalVae, TemporalVaeConfig
@@ -27,9 +28,10 @@ from tests.support.tiny_star import randomized
 TINY = dataclasses.replace(
     registry.STAR_SMALL,
     name="tiny",
-    unet=StarUNetConfig(
+    network=StarSmallConfig(
         in_channels=48, out_channels=48, width=8, multipliers=(1, 2), num_res_blocks=(0, 1), head_dim=8,
         first_heads=0, attn_scales=(), context_dim=8, norm="channel", temporal_stages=(1, 1), dropout=0.0,
+        temporal_padding="repeat", refinement_width=4,
     ),
 )  # fmt: skip
 

@@ -29,7 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from starvsr.models.causal_sr_config import CONTEXT_SCALE, CausalSRConfig
-from starvsr.models.causal_sr_picture import CHROMA_SCALE, CONTEXT_PX, LUMA_CHANNELS, SCALE, composed, to_ycc
+from starvsr.models.causal_sr_picture import CHROMA_SCALE, CONTEXT_PX, LUMA_CHANNELS, SCALE, composed
+from starvsr.models.luma_chroma import to_ycc
 
 __all__ = ["SCALE", "CausalSR", "CausalSRConfig", "State"]
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from starvsr.models.bicubic import phase_weights
+from starvsr.models.luma_chroma import CB, CR, LUMA, chroma_gate
 
 SCALE = 4
 """Output pixels per input pixel along each side."""
@@ -25,35 +26,7 @@ LUMA_CHANNELS = (SCALE // CHROMA_SCALE) ** 2
 CONTEXT_PX = 6
 """Input pixels around a part of the picture that `composed` looks at, rounded up."""
 
-_LUMA = (0.299, 0.587, 0.114)
-_CB, _CR = 1.772, 1.402
-_CHROMA_WINDOW = 9
-_CHROMA_SOFTNESS = 4 / 127.5
-"""Chroma, in [-1, 1], at which half of the predicted correction is let through."""
-
 FloatArray = npt.NDArray[np.float32]
-
-
-def chroma_gate(chroma: Tensor) -> Tensor:
-    """Return the share [N, 1, 2h, 2w] of a chroma correction that is let through, from chroma [N, 2, h, w].
-
-    It is m / (m + s) with the largest absolute chroma m of a window and a constant s: zero where the input is gray,
-    close to one in coloured areas.
-    """
-    size = chroma.abs().amax(dim=1, keepdim=True)
-    reach = _CHROMA_WINDOW // 2
-    nearby = F.max_pool2d(size, (_CHROMA_WINDOW, 1), stride=1, padding=(reach, 0))  # rows, then columns: the same
-    nearby = F.max_pool2d(nearby, (1, _CHROMA_WINDOW), stride=1, padding=(0, reach))
-    nearby = F.avg_pool2d(nearby, 3, stride=1, padding=1, count_include_pad=False)
-    gate = nearby / (nearby + _CHROMA_SOFTNESS)
-    return gate.repeat_interleave(CHROMA_SCALE, dim=-1).repeat_interleave(CHROMA_SCALE, dim=-2)
-
-
-def to_ycc(rgb: Tensor) -> Tensor:
-    """Turn RGB [N, 3, H, W] into full-range BT.601 luma and chroma of the same shape; gray has chroma 0."""
-    red, green, blue = rgb.unbind(1)
-    luma = green + _LUMA[0] * (red - green) + _LUMA[2] * (blue - green)  # gray: exactly its value
-    return torch.stack([luma, (blue - luma) / _CB, (red - luma) / _CR], dim=1)
 
 
 def composed(ycc: Tensor, correction: Tensor) -> Tensor:
@@ -76,7 +49,9 @@ def composed(ycc: Tensor, correction: Tensor) -> Tensor:
         # in one layout with what it is added to: sums of two layouts take three times as long
         luma, chroma = correction.float().contiguous().split([LUMA_CHANNELS, 2], dim=1)
         luma = enlarged[:, :LUMA_CHANNELS] + luma
-        chroma = enlarged[:, LUMA_CHANNELS:] + chroma * chroma_gate(ycc[:, 1:])
+        gate = chroma_gate(ycc[:, 1:])
+        gate = gate.repeat_interleave(CHROMA_SCALE, dim=-1).repeat_interleave(CHROMA_SCALE, dim=-2)
+        chroma = enlarged[:, LUMA_CHANNELS:] + chroma * gate
         colour = F.conv2d(
             F.pad(chroma, (1, 1, 1, 1), mode="replicate"), torch.tensor(_colour_kernels(), device=ycc.device)
         )
@@ -105,8 +80,8 @@ def _bicubic_kernels() -> FloatArray:
 @cache
 def _colour_kernels() -> FloatArray:
     """Kernels [12, 2, 3, 3] that enlarge chroma by two, bilinear, and turn it into what RGB has beside luma."""
-    red, blue = (0.0, _CR), (_CB, 0.0)
-    green = (-_LUMA[2] * _CB / _LUMA[1], -_LUMA[0] * _CR / _LUMA[1])
+    red, blue = (0.0, CR), (CB, 0.0)
+    green = (-LUMA[2] * CB / LUMA[1], -LUMA[0] * CR / LUMA[1])
     lines = np.array([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
     kernels = np.einsum("km,ay,bx->kabmyx", np.array([red, green, blue]), lines, lines)
     return kernels.reshape(-1, 2, 3, 3).astype(np.float32)

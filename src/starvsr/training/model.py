@@ -210,10 +210,20 @@ class DiffusionModel(TrainingModel):
         """Return what of a velocity the one step takes: all of it, unless the family holds something back."""
         return velocity
 
+    def finished(self, pixels: Tensor, lq: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Return what is the result of decoded pixels: these, unless something follows the decoder.
+
+        Args:
+            pixels: [B, 3, T, scale * h, scale * w].
+            lq: [B, 3, T, h, w].
+            network: as in :meth:`TrainingModel.upscale`.
+        """
+        return pixels
+
     def upscale(self, lq: Tensor, network: nn.Module | None = None) -> Tensor:
         """Return the one-step result; see :meth:`TrainingModel.upscale`."""
         pixels = self.codec.decode(self.one_step_latents(lq, [""] * len(lq), network=network))
-        return self._without_border(pixels, lq)
+        return self.finished(self._without_border(pixels, lq), lq, network)
 
     def levels(self, num_steps: int) -> Tensor:
         """Return the noise levels of several steps, one more than evaluations."""
@@ -235,7 +245,7 @@ class DiffusionModel(TrainingModel):
         noise = FrameNoise(tuple(hint.shape), seed=seed, first_frame=0, device=hint.device)
         start = schedule.add_noise(hint, noise("start"), schedule.integer_timestep_at(levels[:1]))
         latents = dpmpp_2m_sde(from_velocity(self.predict(hint), schedule), start, levels, noise=noise)
-        return self._without_border(self.decode(latents), lq)
+        return self.finished(self._without_border(self.decode(latents), lq), lq)
 
     def _without_border(self, pixels: Tensor, lq: Tensor) -> Tensor:
         return pixels[..., : lq.shape[-2] * self.scale, : lq.shape[-1] * self.scale]

@@ -19,7 +19,7 @@ def sampler(monkeypatch: pytest.MonkeyPatch) -> Sampler:
     networks = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        networks.append(StarSmall(STAR_SMALL.unet, STAR_SMALL.context_tokens).requires_grad_(False))
+        networks.append(StarSmall(STAR_SMALL.network, STAR_SMALL.context_tokens).requires_grad_(False))
         for parameter in networks[-1].parameters():
             torch.nn.init.normal_(parameter, std=0.05)
     return Sampler(*networks)

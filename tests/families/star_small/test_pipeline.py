@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -14,18 +15,19 @@ from starvsr.families.job_settings import job_settings
 from starvsr.families.options import UpscaleOptions
 from starvsr.families.star_small.pipeline import StarSmallUpscaler
 from starvsr.families.star_small.spec import StarSmallSpec
-from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.small.config import StarSmallConfig
 from starvsr.models.star.small.model import StarSmall
-from starvsr.models.weights import save_weights
+from starvsr.models.weights import read_tensors, save_weights
 from tests.support.bfloat16 import needs_bfloat16
 
 TINY = dataclasses.replace(
     registry.STAR_SMALL,
     name="tiny",
     samples=True,
-    unet=StarUNetConfig(
+    network=StarSmallConfig(
         in_channels=48, out_channels=48, width=8, multipliers=(1, 2), num_res_blocks=(0, 1), head_dim=8,
         first_heads=0, attn_scales=(), context_dim=8, norm="channel", temporal_stages=(1, 1), dropout=0.0,
+        temporal_padding="repeat", refinement_width=4,
     ),
 )  # fmt: skip
 
@@ -34,7 +36,7 @@ TINY = dataclasses.replace(
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(registry.MODELS, "tiny", TINY)
     torch.manual_seed(0)
-    network = StarSmall(TINY.unet, TINY.context_tokens)
+    network = StarSmall(TINY.network, TINY.context_tokens)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     path = tmp_path / "tiny.safetensors"
@@ -99,7 +101,7 @@ def test_a_model_without_sampling_has_no_use_for_steps_and_takes_any_seed(
 
 
 def test_weights_of_another_model_are_named(weights: Path) -> None:
-    registry.MODELS["wide"] = dataclasses.replace(TINY, unet=dataclasses.replace(TINY.unet, width=16))
+    registry.MODELS["wide"] = dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, width=16))
     try:
         with pytest.raises(WeightsError, match="of another shape"):
             StarSmallUpscaler.load("wide", weights=weights)
@@ -113,6 +115,26 @@ def test_damaged_and_missing_weights(weights: Path, tmp_path: Path) -> None:
     for path, word in ((damaged, "cannot read"), (tmp_path / "none.safetensors", "no weights")):
         with pytest.raises(WeightsError, match=word):
             StarSmallUpscaler.load("tiny", weights=path)
+
+
+def test_older_weights_have_no_refinement(tmp_path: Path, weights: Path, pipeline: StarSmallUpscaler) -> None:
+    older = tmp_path / "older.safetensors"
+    tensors = {name: value for name, value in read_tensors(weights).items() if not name.startswith("refinement.")}
+    save_weights(tensors, older, dtype=torch.float32, metadata={})
+    made = StarSmallUpscaler.load("tiny", weights=older, precision="fp32").upscale_clip(_clip())
+    assert made.shape == pipeline.upscale_clip(_clip()).shape
+    assert (made - pipeline.upscale_clip(_clip())).abs().mean() > 1e-3
+
+
+def test_sizes_come_from_the_metadata_of_the_weights(tmp_path: Path, weights: Path) -> None:
+    wide = dataclasses.replace(TINY.network, width=16, refinement_width=6)
+    path, changes = tmp_path / "wide.safetensors", {"width": 16, "refinement_width": 6, "multipliers": [1, 2]}
+    tensors = StarSmall(wide, TINY.context_tokens).state_dict()
+    save_weights(tensors, path, dtype=torch.float32, metadata={"network": json.dumps(changes)})
+    assert StarSmallUpscaler.load("tiny", weights=path).upscale_clip(_clip()).shape[-1] == 36
+    save_weights(tensors, path, dtype=torch.float32, metadata={"network": json.dumps({"depth": 3})})
+    with pytest.raises(WeightsError, match="sizes that its network does not have"):
+        StarSmallUpscaler.load("tiny", weights=path)
 
 
 def test_unknown_precision(weights: Path) -> None:

@@ -11,15 +11,16 @@ from torch import Tensor
 from starvsr.families.star_small.spec import STAR_SMALL
 from starvsr.imaging.frames import enlarge
 from starvsr.models.codecs import PixelUnshuffleCodec
-from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.small.config import StarSmallConfig
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.star.small.one_step import OneStep
 
-TINY = dataclasses.replace(STAR_SMALL.unet, width=16, head_dim=8, context_dim=8)
-SHALLOW = StarUNetConfig(
+TINY = dataclasses.replace(STAR_SMALL.network, width=16, head_dim=8, context_dim=8)
+SHALLOW = StarSmallConfig(
     in_channels=48, out_channels=48, width=8, multipliers=(1, 2), num_res_blocks=(0, 2), head_dim=8,
     first_heads=0, attn_scales=(0.5,), context_dim=8, norm="channel", temporal_stages=(2, 1), dropout=0.0,
 )  # fmt: skip
+PLAIN = dataclasses.replace(TINY, refinement_width=0, temporal_padding="zeros")
 ALPHA, SIGMA, TIMESTEP = 0.8, 0.6, 250
 CODEC = PixelUnshuffleCodec()
 
@@ -28,7 +29,7 @@ def _enlarge(clip: Tensor) -> Tensor:
     return enlarge(clip, 4 * clip.shape[-2], 4 * clip.shape[-1], "bicubic")
 
 
-def _network(config: StarUNetConfig) -> StarSmall:
+def _network(config: StarSmallConfig) -> StarSmall:
     torch.manual_seed(0)
     network = StarSmall(config, 4).eval().requires_grad_(False)
     for parameter in network.parameters():
@@ -40,16 +41,32 @@ def _folded(network: StarSmall) -> OneStep:
     return OneStep(network, CODEC, _enlarge, alpha=ALPHA, sigma=SIGMA, timestep=TIMESTEP)
 
 
-@pytest.mark.parametrize("config", [TINY, SHALLOW])
+@pytest.mark.parametrize("config", [TINY, SHALLOW, PLAIN])
 @pytest.mark.parametrize("size", [(1, 1, 1), (2, 3, 9), (3, 21, 34), (9, 10, 8), (3, 24, 25), (2, 29, 42)])
-def test_folded_form_equals_the_network(config: StarUNetConfig, size: tuple[int, int, int]) -> None:
+def test_folded_form_equals_the_network(config: StarSmallConfig, size: tuple[int, int, int]) -> None:
     network = _network(config)
     lq = torch.rand(1, 3, *size) * 2 - 1
     with torch.inference_mode():
-        wanted = CODEC.decode(network.one_step(CODEC.encode(_enlarge(lq)), ALPHA, SIGMA, TIMESTEP))[0]
+        made = CODEC.decode(network.one_step(CODEC.encode(_enlarge(lq)), ALPHA, SIGMA, TIMESTEP))
+        wanted = network.refined(made, _enlarge(lq), lq)[0]
         got = torch.stack(list(_folded(network)(lq)), 1)
     assert (wanted - _enlarge(lq)[0]).abs().mean() > 1e-3  # the network does something
     assert (got - wanted).abs().max() < 2e-5
+
+
+def test_still_clips_stay_still_to_their_ends() -> None:
+    folded, frame = _folded(_network(TINY)), torch.rand(1, 3, 1, 12, 17) * 2 - 1
+    frames = list(folded(frame.repeat(1, 1, 6, 1, 1)))
+    assert all((one - frames[0]).abs().max() < 1e-5 for one in frames[1:])
+    ends = list(_folded(_network(PLAIN))(frame.repeat(1, 1, 6, 1, 1)))
+    assert (ends[0] - ends[3]).abs().max() > 1e-3  # what zeros beyond the ends do
+
+
+def test_gray_stays_gray() -> None:
+    gray = (torch.rand(1, 1, 3, 14, 11) * 2 - 1).repeat(1, 3, 1, 1, 1)
+    made = torch.stack(list(_folded(_network(TINY))(gray)))
+    assert (made.amax(1) - made.amin(1)).max() < 1e-5
+    assert (made[0] - _enlarge(gray)[0, :, 0]).abs().mean() > 1e-3
 
 
 def test_pieces_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

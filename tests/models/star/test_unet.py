@@ -88,7 +88,7 @@ def test_checkpointing_keeps_the_gradients() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 7), (6, 8), (9, 4)])
 def test_star_small_takes_any_size_and_starts_as_the_identity(height: int, width: int) -> None:
-    network = StarSmall(STAR_SMALL.unet, STAR_SMALL.context_tokens).eval()
+    network = StarSmall(STAR_SMALL.network, STAR_SMALL.context_tokens).eval()
     hint = torch.randn(1, 48, 2, height, width)
     with torch.no_grad():
         assert torch.equal(network.one_step(hint, 0.7, 0.7, 250), hint)
@@ -98,7 +98,7 @@ def test_star_small_takes_any_size_and_starts_as_the_identity(height: int, width
 
 def test_star_small_result_does_not_depend_on_distant_pixels() -> None:
     """What makes tiles and segments cheap: beyond the middle's attention nothing looks at the whole frame."""
-    config = STAR_SMALL.unet
+    config = STAR_SMALL.network
     network = StarUNet(config).eval()
     block = network.input_blocks[2]
     features = torch.randn(2, config.channels[0], 16, 16)

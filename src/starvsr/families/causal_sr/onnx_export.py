@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from starvsr.errors import OptionError
-from starvsr.families.causal_sr.pipeline import chosen_tensors, stored_config
+from starvsr.families.causal_sr.pipeline import chosen_tensors
 from starvsr.families.causal_sr.spec import CausalSRSpec
 from starvsr.models.causal_sr import UNSHUFFLE, CausalSR, State
-from starvsr.models.weights import digest
+from starvsr.models.weights import digest, with_stored_sizes
 from starvsr.models.weights.assign import check_fit
 from starvsr.video.write.publish import partial_path, publish
 
@@ -77,7 +77,7 @@ def write_onnx(spec: CausalSRSpec, weights: Path, path: Path, *, detail: float |
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise OptionError(f"ONNX files need {' and '.join(missing)}: pip install 'starvsr[onnx]'")
-    network = OneFrame(stored_config(spec.network, weights))
+    network = OneFrame(with_stored_sizes(spec.network, weights))
     tensors = chosen_tensors(weights, detail)
     check_fit(network.state_dict(), tensors, weights)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +23,8 @@ from starvsr.families.causal_sr.spec import CausalSRSpec
 from starvsr.families.precision import choose_dtype
 from starvsr.families.settings import load_names
 from starvsr.models.causal_sr import CausalSR
-from starvsr.models.causal_sr_config import CausalSRConfig
 from starvsr.models.weight_ends import DEFAULT_DETAIL, between_ends, has_ends
-from starvsr.models.weights import digest, read_metadata, read_tensors
+from starvsr.models.weights import digest, read_tensors, with_stored_sizes
 from starvsr.models.weights.assign import check_fit
 
 if TYPE_CHECKING:
@@ -180,7 +177,7 @@ def load(
             f"{spec.name} comes without weights: train it (recipes/{spec.name}.toml), give --weights FILE"
         )
     path = Path(weights)
-    network = CausalSR(stored_config(spec.network, path))
+    network = CausalSR(with_stored_sizes(spec.network, path))
     stored = read_tensors(path)
     both_ends = has_ends(stored)
     tensors = between_ends(stored, DEFAULT_DETAIL if detail is None else detail) if both_ends else stored
@@ -213,17 +210,3 @@ def chosen_tensors(path: Path, detail: float | None) -> dict[str, Tensor]:
     if detail is not None:
         raise OptionError(f"{path} holds one end of a training, so --detail changes nothing: leave it out")
     return tensors
-
-
-def stored_config(base: CausalSRConfig, path: Path) -> CausalSRConfig:
-    """Return the network's sizes: those in the metadata of a file of weights, else those of ``base``.
-
-    Raises:
-        WeightsError: The file is missing or damaged, or its sizes make no sense.
-    """
-    if not path.is_file():
-        raise WeightsError(f"no weights at {path}: give the path of a .safetensors file of `starvsr export`")
-    try:
-        return dataclasses.replace(base, **json.loads(read_metadata(path).get("network", "{}")))
-    except (TypeError, ValueError) as error:
-        raise WeightsError(f"{path} names sizes that causal-sr does not have ({error}): export it again") from error

@@ -28,9 +28,10 @@ from starvsr.families.star_small.settings import StarSmallSettings
 from starvsr.families.star_small.spec import StarSmallSpec
 from starvsr.imaging.frames import enlarge
 from starvsr.models.codecs import Codec, PixelUnshuffleCodec
+from starvsr.models.star.small.config import StarSmallConfig
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.star.small.one_step import OneStep
-from starvsr.models.weights import digest, load_weights, read_metadata
+from starvsr.models.weights import digest, load_weights, read_metadata, read_tensors, with_stored_sizes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -97,7 +98,7 @@ class StarSmallUpscaler(ClipUpscaler):
     ) -> StarSmallUpscaler:
         """Build a model by its entry; see `load`. ``steps`` are those of jobs that name none."""
         path = spec.packaged_weights() if weights is None else Path(weights)
-        network = StarSmall(spec.unet, spec.context_tokens)
+        network = StarSmall(stored_config(spec.network, path), spec.context_tokens)
         load_weights(network, path)
         if read_metadata(path).get("samples") == "true":  # trained so that it can also go several steps from noise
             spec = dataclasses.replace(spec, samples=True)
@@ -163,6 +164,19 @@ class StarSmallUpscaler(ClipUpscaler):
                 on_step(step + 1, num_steps)
 
         return dpmpp_2m_sde(denoise, start, sigmas, noise=noise, on_step=after_step)
+
+
+def stored_config(base: StarSmallConfig, path: Path) -> StarSmallConfig:
+    """Return the sizes of the network in a file of weights: those of ``base`` with the changes in its metadata.
+
+    Files without refinement are older, and know nothing of what lies beyond the ends of a clip.
+
+    Raises:
+        WeightsError: the file is missing or damaged, or its sizes make no sense.
+    """
+    if not any(name.startswith("refinement.") for name in read_tensors(path)):
+        base = dataclasses.replace(base, refinement_width=0, temporal_padding="zeros")
+    return with_stored_sizes(base, path)
 
 
 def load(entry: StarSmallSpec, *, device: str = "cpu", **options: Any) -> StarSmallUpscaler:

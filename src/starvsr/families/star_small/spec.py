@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starvsr.families.entry import Entry
 from starvsr.families.star_small.settings import StarSmallSettings
-from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.small.config import StarSmallConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,7 @@ class StarSmallSpec(Entry):
     settings: type = StarSmallSettings
     loader: str = "starvsr.families.star_small.pipeline:load"
     marks: tuple[str, ...] = ("context.tokens", "unet.VideoControlNet.input_blocks.0.0.weight")
-    unet: StarUNetConfig
+    network: StarSmallConfig
     enlarge: str
     """How the input is brought to output size before encoding: "bilinear" or "bicubic"."""
     context_tokens: int
@@ -43,7 +43,7 @@ class StarSmallSpec(Entry):
 STAR_SMALL = StarSmallSpec(
     name="star-small",
     summary="the STAR network at small width, trained here, in the package: works at once on a CPU",
-    unet=StarUNetConfig(
+    network=StarSmallConfig(
         in_channels=48,
         out_channels=48,
         width=48,
@@ -56,7 +56,9 @@ STAR_SMALL = StarSmallSpec(
         context_dim=64,
         norm="channel",
         temporal_stages=(1, 1, 2),
+        temporal_padding="repeat",
         dropout=0.0,
+        refinement_width=24,
     ),
     scale=4,
     enlarge="bicubic",

@@ -66,12 +66,21 @@ class ChannelNorm(nn.Module):
 
 
 class TemporalConv(nn.Conv3d):
-    """A (3,1,1) convolution, run as a 2-D one over time and merged pixels: same sums, fast kernels."""
+    """A (3,1,1) convolution, run as a 2-D one over time and merged pixels: same sums, fast kernels.
+
+    Attributes:
+        repeats: Whether the first and the last frame are repeated beyond the ends, where there is nothing otherwise.
+    """
+
+    repeats: bool = False
 
     def forward(self, clip: Tensor) -> Tensor:
         """Return [B, Cout, T, h, w] for a clip [B, Cin, T, h, w]."""
-        flat = F.conv2d(clip.flatten(3), self.weight[..., 0], self.bias, padding=(1, 0))
-        return flat.unflatten(3, clip.shape[3:])
+        flat, padding = clip.flatten(3), 1
+        if self.repeats:
+            flat, padding = torch.cat([flat[:, :, :1], flat, flat[:, :, -1:]], dim=2), 0
+        made = F.conv2d(flat, self.weight[..., 0], self.bias, padding=(padding, 0))
+        return made.unflatten(3, clip.shape[3:])
 
 
 class TemporalConvBlock(nn.Module):

@@ -44,6 +44,9 @@ class StarUNetConfig:
     norm: Literal["group", "channel"] = "group"
     temporal_stages: tuple[int, ...] = (4, 4, 4, 4)
     """Convolutions in the temporal block of each level (the last entry also serves the middle)."""
+    temporal_padding: Literal["zeros", "repeat"] = "zeros"
+    """What temporal convolutions see beyond the first and the last frame: nothing, as published, or these frames again,
+    so that a still picture gives the same at every frame."""
     dropout: float = 0.1
 
     @property

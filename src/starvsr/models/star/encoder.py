@@ -23,6 +23,7 @@ from starvsr.models.star.blocks import (
     NormMaker,
     ResBlock,
     SpatialTransformer,
+    TemporalConv,
     TemporalTransformer,
     Upsample,
 )
@@ -75,11 +76,14 @@ class StarEncoder(nn.Module):
         self.time_embed = nn.Sequential(nn.Linear(config.width, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim))
         self.input_blocks = nn.ModuleList(self._encoder_blocks())
         self.middle_block = nn.ModuleList(self._middle_blocks())
-        self.place_gates()
+        self.arrange_blocks()
 
-    def place_gates(self) -> None:
-        """Bring the gates of all blocks to where the configuration wants them."""
+    def arrange_blocks(self) -> None:
+        """Bring gates to where the configuration wants them, and repeat the ends of clips if it says so."""
         place_gates(self, self.config.liem_position, space=self.config.liem_space, time=self.config.liem_time)
+        for module in self.modules():
+            if isinstance(module, TemporalConv):
+                module.repeats = self.config.temporal_padding == "repeat"
 
     def _encoder_blocks(self) -> Iterator[nn.Module]:
         config, norm = self.config, norm_maker(self.config)

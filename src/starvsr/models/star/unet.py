@@ -35,7 +35,7 @@ class StarUNet(StarEncoder):
         """Build encoder, middle, decoder, head and ControlNet."""
         super().__init__(config)
         self.output_blocks = nn.ModuleList(self._decoder_blocks())
-        self.place_gates()
+        self.arrange_blocks()
         head = nn.Conv2d(config.width, config.out_channels, 3, padding=1)
         nn.init.zeros_(head.weight)
         if head.bias is not None:

@@ -3,8 +3,9 @@
 Files are safetensors, or `.pt` files that hold tensors and nothing that could run. Modules, from the disk up:
 ``pickles`` and ``tensors`` read, ``save`` writes, ``digests`` checks, ``components`` lists what is published,
 ``releases`` tells which component a file is, ``cache`` finds files, ``hub`` downloads one (``hub_errors`` says why it
-could not), ``download`` gets and verifies the files of a component, ``assign`` fills networks, ``star`` knows STAR's
-checkpoints, ``locate`` puts a model's files together, ``model_folder`` writes model folders.
+could not), ``download`` gets and verifies the files of a component, ``assign`` fills networks, ``sizes`` knows how
+large they are, ``star`` knows STAR's checkpoints, ``locate`` puts a model's files together, ``model_folder`` writes
+model folders.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from starvsr.models.weights.assign import build_empty, check_fit, fit
 from starvsr.models.weights.digests import check_digest, digest, known_digest, tensors_digest
 from starvsr.models.weights.locate import ModelFiles, find_model
 from starvsr.models.weights.save import save_weights
+from starvsr.models.weights.sizes import with_stored_sizes
 from starvsr.models.weights.star import liem_names, load_star_unet, load_training_start
 from starvsr.models.weights.tensors import read_metadata, read_tensors
 
@@ -39,6 +41,7 @@ __all__ = [
     "read_tensors",
     "save_weights",
     "tensors_digest",
+    "with_stored_sizes",
 ]
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from starvsr.families.causal_sr.pipeline import stored_config
 from starvsr.families.causal_sr.spec import CausalSRSpec
 from starvsr.models.causal_sr import CausalSR
 from starvsr.models.causal_sr_widening import changes, widen
-from starvsr.models.weights import build_empty, check_fit, load_weights, read_tensors
+from starvsr.models.weights import build_empty, check_fit, load_weights, read_tensors, with_stored_sizes
 from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.family import TrainingFamily, autocast_of, crop_of
 from starvsr.training.model import Start, TrainingModel
@@ -73,7 +72,7 @@ class CausalSRTraining(TrainingFamily[CausalSRSpec]):
         if {name: value.shape for name, value in tensors.items()} == {name: value.shape for name, value in own.items()}:
             load_weights(network, path)
             return {}
-        narrow = stored_config(self.entry.network, path)
+        narrow = with_stored_sizes(self.entry.network, path)
         check_fit(build_empty(lambda: CausalSR(narrow)).state_dict(), tensors, path)
         widen(network, tensors, narrow)
         return changes(narrow, network.config)

@@ -6,11 +6,13 @@ import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from starvsr.families.star_small.spec import StarSmallSpec
+from starvsr.imaging.frames import enlarge
 from starvsr.models.codecs import PixelUnshuffleCodec
 from starvsr.models.star.small.model import StarSmall, keep_brightness
 from starvsr.models.weights import liem_names, load_weights
@@ -35,6 +37,12 @@ class StarSmallModel(DiffusionModel):
         """Leave local brightness and colour as they are."""
         return keep_brightness(velocity)
 
+    def finished(self, pixels: Tensor, lq: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Refine decoded pixels."""
+        chosen = cast(StarSmall, network or self.network)
+        plain = enlarge(lq, pixels.shape[-2], pixels.shape[-1], self.enlarge_mode)
+        return chosen.refined(pixels, plain, lq)
+
     def blocks(self) -> list[nn.Module]:
         """List the blocks with weights of their own."""
         return star_blocks(self.network)
@@ -53,14 +61,16 @@ class StarSmallTraining(TrainingFamily[StarSmallSpec]):
         start_from: Path | None = None,
         begun: Start | None = None,
     ) -> StarSmallModel:
-        """Build the network; weights to begin with may lack the gates of LIEM, which then start afresh."""
+        """Build the network; weights to begin with may lack gates of LIEM and the refinement, which are then new."""
         spec = self._spec(config)
         torch.manual_seed(config.seed)
-        network = StarSmall(spec.unet, spec.context_tokens).to(device)
+        network = StarSmall(spec.network, spec.context_tokens).to(device)
         if config.run.activation_checkpointing:
             recompute_blocks(network)
         if start_from is not None:
-            load_weights(network, start_from, may_lack=liem_names(network.state_dict()))
+            names = network.state_dict()
+            new = [name for name in names if name.startswith("refinement.")]
+            load_weights(network, start_from, may_lack=[*liem_names(names), *new])
         return StarSmallModel(
             name=spec.name,
             scale=spec.scale,
@@ -76,8 +86,8 @@ class StarSmallTraining(TrainingFamily[StarSmallSpec]):
         """Sketch a stage: latents are as large as the low-quality crop."""
         spec, (num_frames, side) = self._spec(config), crop_of(config, stage)
         with torch.device("meta"):
-            network = StarSmall(spec.unet, spec.context_tokens)
-            latents = torch.empty(1, spec.unet.in_channels, num_frames, side, side)
+            network = StarSmall(spec.network, spec.context_tokens)
+            latents = torch.empty(1, spec.network.in_channels, num_frames, side, side)
             t = torch.zeros(1, dtype=torch.long)
         return StageSketch(
             network=network,
@@ -98,4 +108,4 @@ class StarSmallTraining(TrainingFamily[StarSmallSpec]):
         return ""
 
     def _spec(self, config: TrainConfig) -> StarSmallSpec:
-        return dataclasses.replace(self.entry, unet=with_changes(self.entry.unet, config.network))
+        return dataclasses.replace(self.entry, network=with_changes(self.entry.network, config.network))

@@ -41,7 +41,8 @@ def consistency(
     losses: Losses = {"consistency": tables.losses.distillation * charbonnier(estimate, wanted, 1e-2)}
     if not tables.losses.compare:
         return StepOutput(losses)
-    compared = compare(model.decode_like(estimate, gt, tables.decode_slice), gt, tables, auxiliary, t)
+    hq = model.finished(model.decode_like(estimate, gt, tables.decode_slice), batch["lq"])
+    compared = compare(hq, gt, tables, auxiliary, t)
     return StepOutput(losses | compared.losses, compared.auxiliary_losses)
 
 

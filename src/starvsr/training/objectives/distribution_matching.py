@@ -43,8 +43,8 @@ def distribution_matching(
         size = (made - likely).abs().flatten(1).mean(1).clamp(min=1e-4).view(-1, 1, 1, 1, 1)
         wanted = made - (own - likely) / size
     losses: Losses = {"matching": tables.losses.distillation * 0.5 * F.mse_loss(made, wanted)}
-    hq, step = model.decode_like(made, batch["gt"], tables.decode_slice), model.one_step_timestep
-    compared = compare(hq, batch["gt"], tables, auxiliary, torch.full((len(hq),), step))
+    hq = model.finished(model.decode_like(made, batch["gt"], tables.decode_slice), batch["lq"])
+    compared = compare(hq, batch["gt"], tables, auxiliary, torch.full((len(hq),), model.one_step_timestep))
     latents = made.detach()
 
     def score_loss() -> Tensor:

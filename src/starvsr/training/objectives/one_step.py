@@ -17,7 +17,7 @@ def one_step(
 ) -> StepOutput:
     """Match the one-step result to the ground truth: pixels, frequencies, structure, change over time."""
     made = model.one_step_latents(batch["lq"], batch["caption"], rng)
-    hq = model.decode_like(made, batch["gt"], tables.decode_slice)
+    hq = model.finished(model.decode_like(made, batch["gt"], tables.decode_slice), batch["lq"])
     return compare(hq, batch["gt"], tables, auxiliary, torch.full((len(hq),), model.one_step_timestep))
 
 

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from starvsr.models.star.config import StarUNetConfig
+from starvsr.models.star.small.config import StarSmallConfig
+from starvsr.models.star.small.refinement import Refinement
 from starvsr.models.star.unet import StarUNet
 from starvsr.models.text.learned_context import LearnedContext
 
@@ -22,11 +23,12 @@ BRIGHTNESS_WINDOW = 9
 class StarSmall(nn.Module):
     """A STAR UNet with its context: predicts the velocity of latents of any height and width."""
 
-    def __init__(self, config: StarUNetConfig, context_tokens: int) -> None:
+    def __init__(self, config: StarSmallConfig, context_tokens: int) -> None:
         """Build with fresh weights."""
         super().__init__()
         self.unet = StarUNet(config)
         self.context = LearnedContext(context_tokens, config.context_dim)
+        self.refinement = Refinement(config.refinement_width) if config.refinement_width else None
 
     def forward(self, x: Tensor, timesteps: Tensor, hint: Tensor) -> Tensor:
         """Return the velocity [B, C, T, h, w] of latents ``x`` at integer ``timesteps`` [B].
@@ -47,6 +49,10 @@ class StarSmall(nn.Module):
         timesteps = torch.full((hint.shape[0],), timestep, device=hint.device)
         low = hint.to(self.context.tokens.dtype)  # the network's type at once: memory counts here
         return hint - sigma * keep_brightness(self(low / alpha, timesteps, low).to(hint.dtype))
+
+    def refined(self, made: Tensor, plain: Tensor, lq: Tensor) -> Tensor:
+        """Return what is the result of decoded pixels; see :meth:`Refinement.forward`."""
+        return made if self.refinement is None else self.refinement(made, plain, lq)
 
 
 def keep_brightness(velocity: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ This works because star-small normalises each position on its own and has one re
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import cast
 
@@ -58,6 +58,8 @@ from starvsr.models.star.small.fused_layers import (
 )
 from starvsr.models.star.small.fused_stem import REACH, FusedStem
 from starvsr.models.star.small.model import BRIGHTNESS_WINDOW, StarSmall
+from starvsr.models.star.small.refinement import REACH as REFINEMENT_REACH
+from starvsr.models.star.small.refinement import gate_of
 from starvsr.models.workers import Piece, Workers, workers
 
 _SPARE = 2
@@ -118,6 +120,7 @@ class OneStep(nn.Module):
             *coarse, fine = (_parts(block, embedding, context) for block in unet.output_blocks)
             self.upsample = cast(FusedUpsample, coarse[-1].pop(-1))  # from the second level to the finest
             self.decoder, self.fine = nn.ModuleList(coarse), cast(FusedResBlock, fine[0])
+            self.refinement = None if network.refinement is None else copied(network.refinement)
             self.head = nn.Sequential(copied(unet.out[0]), _pixel_head(cast(nn.Conv2d, unet.out[2]), codec, sigma))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -160,7 +163,11 @@ class OneStep(nn.Module):
             self.fine.temporal(pool, skip[max(0, start - around) : stop + around])  # right where its frames are wanted
             height, width = frames.shape[-2:]
             ahead = max(1, _PIXELS_AHEAD // (height * width))
-            yield from pool.in_order((self._picture(frames[i], skip[i]) for i in range(start, stop)), ahead)
+            pictures = (self._picture(frames[i], skip[i]) for i in range(start, stop))
+            if self.refinement is not None:
+                changes = pool.in_order((self._changes(frames[i], skip[i]) for i in range(start, stop)), ahead)
+                pictures = (self._refined_picture(*one) for one in zip(frames[start:stop], changes, strict=True))
+            yield from pool.in_order(pictures, ahead)
 
     def _coarse(self, pool: Workers, lows: list[Tensor]) -> Tensor:
         """Run all levels but the finest; the result is the second level's, before it rises. Empties ``lows``."""
@@ -220,38 +227,68 @@ class OneStep(nn.Module):
         return skip[:count]
 
     def _picture(self, frame: Tensor, features: Tensor) -> tuple[Tensor, list[Piece]]:
-        """Return an enlarged frame, [3, factor*h, factor*w], and the pieces of work that fill it.
+        """Return an enlarged frame, [3, factor*h, factor*w], and the pieces of work that fill it."""
+        picture, size = self._new_picture(frame), frame.shape[-2:]
 
-        It lies in memory as pictures do: [factor*h, factor*w, 3].
-        """
-        _, height, width = frame.shape
-        picture = torch.empty((height * self.factor, width * self.factor, 3), device=frame.device)
-        cuts = pieces_of(1, height, width)
-        return picture.permute(2, 0, 1), [
-            partial(self._pixels, frame[None], features[None], rows, picture) for _, rows in cuts
-        ]
+        def piece(rows: slice) -> None:
+            self._write(picture, rows, self._plain(frame, rows) + self._change(features[None], rows, size))
 
-    def _pixels(self, frame: Tensor, features: Tensor, rows: slice, picture: Tensor) -> None:
-        """Add the change of the squares to some rows of the enlarged frame.
+        return picture.permute(2, 0, 1), [partial(piece, rows) for _, rows in pieces_of(1, *size)]
+
+    def _changes(self, frame: Tensor, features: Tensor) -> tuple[Tensor, list[Piece]]:
+        """Return what is added to an enlarged frame before its refinement, [1, C, h, w], and the pieces for it."""
+        size = frame.shape[-2:]
+        changes = torch.empty((1, 3 * self.factor**2, *size), device=frame.device)
+
+        def piece(rows: slice) -> None:
+            changes[:, :, rows] = self._change(features[None], rows, size)
+
+        return changes, [partial(piece, rows) for _, rows in pieces_of(1, *size)]
+
+    def _refined_picture(self, frame: Tensor, changes: Tensor) -> tuple[Tensor, list[Piece]]:
+        """Return the same as :meth:`_picture`, from the changes of the frame's squares."""
+        assert self.refinement is not None
+        refinement, picture, (height, width) = self.refinement, self._new_picture(frame), frame.shape[-2:]
+        gate = gate_of(frame[None])
+
+        def piece(rows: slice) -> None:
+            seen = with_halo(rows, REFINEMENT_REACH, height)
+            made = refinement.squares(changes[:, :, seen], self._plain(frame, seen), gate[:, :, seen])
+            self._write(picture, rows, made[:, :, inside(rows, seen)])
+
+        return picture.permute(2, 0, 1), [partial(piece, rows) for _, rows in pieces_of(1, height, width)]
+
+    def _new_picture(self, frame: Tensor) -> Tensor:
+        """Make room for an enlarged frame as it lies in memory: [factor*h, factor*w, 3]."""
+        height, width = frame.shape[-2:]
+        return torch.empty((height * self.factor, width * self.factor, 3), device=frame.device)
+
+    def _change(self, features: Tensor, rows: slice, size: Sequence[int]) -> Tensor:
+        """Return what is added to some rows of an enlarged frame, pixels of a square as channels.
 
         Args:
-            frame: [1, 3, h, w].
             features: the finest level's, [1, C, h', w'].
             rows: which of the h rows.
-            picture: [factor*h, factor*w, 3], where the result goes.
+            size: h and w.
         """
-        height, width = frame.shape[-2:]
-        window, columns = (min(BRIGHTNESS_WINDOW, size - 1 + size % 2) for size in (height, width))
+        height, width = size
+        window, columns = (min(BRIGHTNESS_WINDOW, side - 1 + side % 2) for side in size)
         seen = with_halo(rows, window // 2, height)
         read = with_halo(seen, 1, features.shape[2])  # the head is a 3x3 convolution
-        change = self.head(features[:, :, read])[:, :, inside(seen, read), :width]
-        means = change.unflatten(1, (-1, 3)).mean(1, dtype=torch.float32)
+        change: Tensor = self.head(features[:, :, read])[:, :, inside(seen, read), :width].float()
+        means = change.unflatten(1, (-1, 3)).mean(1)
         average = F.avg_pool2d(means, (window, columns), 1, (window // 2, columns // 2), count_include_pad=False)
-        padded = F.pad(frame, (REACH,) * 4, mode="replicate")[:, :, rows.start : rows.stop + 2 * REACH]
-        squares = self.enlarge(padded.contiguous(memory_format=LAST))
         own = inside(rows, seen)
-        squares += change[:, :, own]
-        squares.unflatten(1, (-1, 3)).sub_(average[:, None, :, own])
+        return (change[:, :, own].unflatten(1, (-1, 3)) - average[:, None, :, own]).flatten(1, 2)
+
+    def _plain(self, frame: Tensor, rows: slice) -> Tensor:
+        """Enlarge some rows of a frame [3, h, w], pixels of a square as channels."""
+        padded = F.pad(frame[None], (REACH,) * 4, mode="replicate")[:, :, rows.start : rows.stop + 2 * REACH]
+        squares: Tensor = self.enlarge(padded.contiguous(memory_format=LAST))
+        return squares
+
+    def _write(self, picture: Tensor, rows: slice, squares: Tensor) -> None:
+        """Put rows of squares [1, C, h, w] where they belong in a picture."""
         target = picture[rows.start * self.factor : rows.stop * self.factor]
         target.unflatten(0, (-1, self.factor)).unflatten(2, (-1, self.factor)).copy_(
             rearrange(squares[0], "(y x c) h w -> h y w x c", y=self.factor, x=self.factor)

@@ -1,0 +1,122 @@
+"""What follows the squares of star-small: thin convolutions at twice the input's size, and chroma held back.
+
+The network gives each 4x4 square of the result by one convolution at the input's resolution, and nothing behind it
+sees two squares at once: where texture is asked of it, their borders show. Here convolutions of few channels at twice
+the input's size see the luma of the plain enlargement and what the network adds to it, and correct the sum.
+
+Chroma may change only where the input has chroma nearby: gray in, gray out.
+
+Source: thin layers behind a pixel unshuffle as in Real-ESRGAN (arXiv 2107.10833).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from starvsr.models.luma_chroma import LUMA, chroma_gate, to_ycc
+
+FACTOR = 4
+"""Side of the squares, in pixels of the result: one for each pixel of the input."""
+REACH = 3
+"""Rows of the input around a row that its correction depends on: four convolutions and a mean at twice its size."""
+_CELL = 2
+"""Pixels of the result per position of the convolutions, along each side."""
+_CONVOLUTIONS = 4
+_CHANGE_SCALE, _PICTURE_SCALE = 8.0, 4.0
+"""Bring changes and fine structure of usual pictures near unit size."""
+_MEAN_WINDOW = 5
+
+
+class Refinement(nn.Module):
+    """Corrects results; with fresh weights nothing but their chroma.
+
+    Args:
+        width: channels of the convolutions.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _convolution(2 * _CELL**2, width)
+        self.second = _convolution(width, width)
+        self.third = _convolution(width, width)
+        self.last = _convolution(width, _CELL**2)
+        nn.init.zeros_(self.last.weight)
+
+    def forward(self, made: Tensor, plain: Tensor, lq: Tensor) -> Tensor:
+        """Return corrected results.
+
+        Args:
+            made: what the network makes of clips, [B, 3, T, 4h, 4w] RGB in [-1, 1].
+            plain: the enlarged input, of the same shape.
+            lq: the input [B, 3, T, h, w].
+
+        Returns:
+            [B, 3, T, 4h, 4w], not clamped.
+        """
+        change, picture = (_to_squares(clip.transpose(1, 2).flatten(0, 1)) for clip in (made - plain, plain))
+        corrected = self.squares(change, picture, gate_of(lq.transpose(1, 2).flatten(0, 1)))
+        frames = rearrange(corrected, "n (y x c) h w -> n c (h y) (w x)", y=FACTOR, x=FACTOR)
+        return frames.unflatten(0, (len(lq), -1)).transpose(1, 2)
+
+    def squares(self, change: Tensor, plain: Tensor, gate: Tensor) -> Tensor:
+        """Return corrected results, pixels of a square as channels, in channels-last memory.
+
+        With all of a change let through, luma is corrected alike in all colours; what is held back of chroma leaves
+        the change of luma, which is the same in all colours, too.
+
+        Args:
+            change: what the network adds, [N, 48, h, w] in the order (row, column, colour), RGB of a range of 2.
+            plain: the enlarged input, of the same shape.
+            gate: share of the change of chroma that is let through, [N, 1, h, w]; see :func:`gate_of`.
+        """
+        change, plain, gate = (x.permute(0, 2, 3, 1) for x in (change, plain, gate))  # [N, h, w, ...]
+        added, picture = _luma(change), _luma(plain)
+        alike = self._correction(added, picture).addcmul(added, 1 - gate)
+        made = (plain + change * gate).unflatten(-1, (-1, 3)) + alike[..., None]
+        return made.flatten(-2).permute(0, 3, 1, 2)
+
+    def _correction(self, change: Tensor, picture: Tensor) -> Tensor:
+        """Return what is added to luma, for that of the change and of the picture, all [N, h, w, 16]."""
+        change, picture = _to_cells(change), _to_cells(picture)
+        reach = _MEAN_WINDOW // 2
+        around = F.avg_pool2d(picture.mean(1, keepdim=True), _MEAN_WINDOW, 1, reach, count_include_pad=False)
+        seen = torch.cat([change * _CHANGE_SCALE, (picture - around) * _PICTURE_SCALE], dim=1)
+        x = F.pad(seen.to(self.first.weight.dtype), (_CONVOLUTIONS,) * 4, mode="replicate")
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = F.relu_(self.first(x))
+        x = F.relu_(self.second(x))
+        x = F.relu_(self.third(x))
+        correction: Tensor = self.last(x).to(change.dtype)
+        return rearrange(correction, "n (a b) (h y) (w x) -> n h w (y a x b)", a=_CELL, y=_CELL, x=_CELL)
+
+
+def gate_of(lq: Tensor) -> Tensor:
+    """Return the share [N, 1, h, w] of a change of chroma that is let through, from frames [N, 3, h, w] in RGB."""
+    return chroma_gate(to_ycc(lq)[:, 1:])
+
+
+def _luma(squares: Tensor) -> Tensor:
+    """Return the luma [N, h, w, 16] of squares [N, h, w, 48]."""
+    return squares.unflatten(-1, (-1, 3)) @ torch.tensor(LUMA, device=squares.device)
+
+
+def _to_squares(frames: Tensor) -> Tensor:
+    return rearrange(frames, "n c (h y) (w x) -> n (y x c) h w", y=FACTOR, x=FACTOR)
+
+
+def _to_cells(luma: Tensor) -> Tensor:
+    """Turn the pixels of squares [N, h, w, 16] into those of cells [N, 4, 2h, 2w], in channels-last memory."""
+    cells = rearrange(luma, "n h w (y a x b) -> n (h y) (w x) (a b)", y=_CELL, a=_CELL, x=_CELL, b=_CELL)
+    return cells.permute(0, 3, 1, 2)
+
+
+def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    """Make a convolution of 3x3 without padding: its input has been padded for all of them."""
+    layer = nn.Conv2d(inputs, outputs, 3)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
