@@ -14,6 +14,7 @@ from starvsr.models.codecs import PixelUnshuffleCodec
 from starvsr.models.star.small.config import StarSmallConfig
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.star.small.one_step import OneStep
+from starvsr.models.star.small.refinement import repeated
 
 TINY = dataclasses.replace(STAR_SMALL.network, width=16, head_dim=8, context_dim=8)
 SHALLOW = StarSmallConfig(
@@ -67,6 +68,18 @@ def test_gray_stays_gray() -> None:
     made = torch.stack(list(_folded(_network(TINY))(gray)))
     assert (made.amax(1) - made.amin(1)).max() < 1e-5
     assert (made[0] - _enlarge(gray)[0, :, 0]).abs().mean() > 1e-3
+
+
+def test_a_lattice_is_taken_out_and_a_ramp_is_not() -> None:
+    lattice = torch.linspace(-1, 1, 16).cos() * 0.01
+    lattice -= lattice.mean()
+    quiet = torch.zeros(1, 20, 24, 16) + lattice
+    assert (quiet - repeated(quiet)).abs().max() < 1e-3 * lattice.abs().max() + 1e-4
+    edge = torch.zeros(1, 20, 24, 16)
+    edge[:, 10, :, 8:] = 0.5  # runs along a row of squares
+    assert repeated(edge).abs().max() < 0.01
+    brighter = torch.arange(24.0)[:, None].expand(1, 20, 24, 16) / 24  # from square to square alone
+    assert repeated(brighter).abs().max() < 1e-6
 
 
 def test_pieces_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 The network gives each 4x4 square of the result by one convolution at the input's resolution, and nothing behind it
 sees two squares at once: where texture is asked of it, their borders show. Here convolutions of few channels at twice
-the input's size see the luma of the plain enlargement and what the network adds to it, and correct the sum.
+the input's size see the luma of the plain enlargement and what the network adds to it, and correct the sum. What then
+repeats in square after square of quiet areas is taken out: the input holds nothing so fine, and a network that is
+trained for looks likes to draw such a lattice in place of grain.
 
 Chroma may change only where the input has chroma nearby: gray in, gray out.
 
@@ -20,14 +22,18 @@ from starvsr.models.luma_chroma import LUMA, chroma_gate, to_ycc
 
 FACTOR = 4
 """Side of the squares, in pixels of the result: one for each pixel of the input."""
-REACH = 3
-"""Rows of the input around a row that its correction depends on: four convolutions and a mean at twice its size."""
+SQUARES = 13
+"""Side of the neighbourhood over which what repeats is averaged, in squares."""
+REACH = 3 + SQUARES // 2
+"""Rows of the input around one of the result: three for four convolutions and a mean at twice its size."""
 _CELL = 2
 """Pixels of the result per position of the convolutions, along each side."""
 _CONVOLUTIONS = 4
 _CHANGE_SCALE, _PICTURE_SCALE = 8.0, 4.0
 """Bring changes and fine structure of usual pictures near unit size."""
 _MEAN_WINDOW = 5
+_FAINT = 0.016
+"""Root of the mean square of a square's change, of a range of 2, at which it counts by half for what repeats."""
 
 
 class Refinement(nn.Module):
@@ -74,7 +80,8 @@ class Refinement(nn.Module):
         """
         change, plain, gate = (x.permute(0, 2, 3, 1) for x in (change, plain, gate))  # [N, h, w, ...]
         added, picture = _luma(change), _luma(plain)
-        alike = self._correction(added, picture).addcmul(added, 1 - gate)
+        correction = self._correction(added, picture)
+        alike = (correction - repeated(added + correction)).addcmul(added, 1 - gate)
         made = (plain + change * gate).unflatten(-1, (-1, 3)) + alike[..., None]
         return made.flatten(-2).permute(0, 3, 1, 2)
 
@@ -91,6 +98,23 @@ class Refinement(nn.Module):
         x = F.relu_(self.third(x))
         correction: Tensor = self.last(x).to(change.dtype)
         return rearrange(correction, "n (a b) (h y) (w x) -> n h w (y a x b)", a=_CELL, y=_CELL, x=_CELL)
+
+
+def repeated(change: Tensor) -> Tensor:
+    """Return what of a change of luma is the same in square after square, as it is around each place.
+
+    Squares count by how faint their change is: an edge that runs along a row of squares repeats, too.
+
+    Args:
+        change: [N, h, w, 16], pixels of a square last.
+    """
+    places = change - change.mean(-1, keepdim=True)
+    counts = 1 / (1 + (places.square().mean(-1, keepdim=True) / _FAINT**2).square())
+    sums = torch.cat([places * counts, counts], dim=-1).permute(0, 3, 1, 2)
+    for window in ((SQUARES, 1), (1, SQUARES)):
+        padding = (window[0] // 2, window[1] // 2)
+        sums = F.avg_pool2d(sums, window, 1, padding, count_include_pad=False)
+    return (sums[:, :-1] / sums[:, -1:].add(1e-4)).permute(0, 2, 3, 1)
 
 
 def gate_of(lq: Tensor) -> Tensor:
