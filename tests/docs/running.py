@@ -78,6 +78,9 @@ BRIEFER = {
         _SMALL_DATA, *(f"stage.{index}.steps=1 stage.{index}.warmup=0" for index in range(4)),
         "stage.2.num_frames=2 stage.2.lq_crop=12 stage.3.num_frames=2 stage.3.lq_crop=12",
     ),
+    "starvsr train recipes/star-small-looks.toml": overrides(
+        _SMALL_DATA, _QUICKLY, _ONE_STEP, "stage.0.warmup=0 stage.0.regression.excerpt_side=32"
+    ),
     "starvsr train recipes/star-2b.toml -o": overrides(_SMALL_DATA, _QUICKLY, "stage.0.steps=2 stage.0.warmup=0"),
     "starvsr train recipes/star-2b.toml --device": overrides(_SMALL_DATA, _QUICKLY, _ONE_STEP),
     "starvsr train recipes/star-cogvideox-5b.toml -o": overrides(
