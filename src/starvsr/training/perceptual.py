@@ -152,8 +152,8 @@ def artefact_loss(prediction: Tensor, reference: Tensor, gt: Tensor) -> Tensor:
 def grid_loss(prediction: Tensor, target: Tensor) -> Tensor:
     """Return how much more a result stands out at the frequencies of the head's grid than the target does.
 
-    Heads enlarge by two two or three times, so that patterns of 2, 4 and 8 px are what sub-pixels can leave: lines at
-    1/2, 1/4 and 3/8 cycle per pixel, along rows or columns. In each window the power there is set against that of the
+    The head enlarges by two three times, so that patterns of 4 and 8 px are what its sub-pixels can leave: lines at
+    1/4 and 3/8 cycle per pixel, along rows or columns. In each window the power there is set against that of the
     frequencies beside, in logarithms, so that a faint weave in a smooth area counts as much as a strong one in
     texture; what the target has, too, is free.
     """
@@ -162,7 +162,7 @@ def grid_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def _standing_out(planes: Tensor) -> Tensor:
-    """Logarithm of the power at the grid's frequencies over that beside them, [2, 3, windows]; planes [N, 1, H, W]."""
+    """Logarithm of the power at the grid's frequencies over that beside them, [2, 2, windows]; planes [N, 1, H, W]."""
     side = min(_WINDOW, *(size // _CELL * _CELL for size in planes.shape[-2:]))
     tiles = planes.unfold(2, side, side).unfold(3, side, side).flatten(0, 3)  # [windows, side, side]
     taper = torch.hann_window(side, device=planes.device)
@@ -170,10 +170,10 @@ def _standing_out(planes: Tensor) -> Tensor:
     ratios = []
     for axis in (1, 2):
         power = torch.fft.rfft(tiles, dim=axis).abs().square().mean(3 - axis)  # [windows, side / 2 + 1]
-        for line in (side // 4, 3 * side // 8, side // 2):
-            beside = power[:, [line + k for k in (-3, -2, 2, 3) if line + k < power.shape[1]]].mean(1)
+        for line in (side // 4, 3 * side // 8):
+            beside = power[:, [line + k for k in (-3, -2, 2, 3)]].mean(1)
             ratios.append(torch.log((power[:, line] + _FLOOR) / (beside + _FLOOR)))
-    return torch.stack(ratios).unflatten(0, (2, 3))
+    return torch.stack(ratios).unflatten(0, (2, 2))
 
 
 def _blurred(planes: Tensor, sigma: float) -> Tensor:

@@ -4,7 +4,8 @@ The network gives each 4x4 square of the result by one convolution at the input'
 sees two squares at once: where texture is asked of it, their borders show. Here convolutions of few channels at twice
 the input's size see the luma of the plain enlargement and what the network adds to it, and correct the sum. What then
 repeats in square after square of quiet areas is taken out: the input holds nothing so fine, and a network that is
-trained for looks likes to draw such a lattice in place of grain.
+trained for looks likes to draw such a lattice in place of grain. Not in training: there it would only teach the network
+to draw a stronger lattice, which counts as an edge.
 
 Chroma may change only where the input has chroma nearby: gray in, gray out.
 
@@ -81,7 +82,9 @@ class Refinement(nn.Module):
         change, plain, gate = (x.permute(0, 2, 3, 1) for x in (change, plain, gate))  # [N, h, w, ...]
         added, picture = _luma(change), _luma(plain)
         correction = self._correction(added, picture)
-        alike = (correction - repeated(added + correction)).addcmul(added, 1 - gate)
+        if not self.training:
+            correction = correction - repeated(added + correction)
+        alike = correction.addcmul(added, 1 - gate)
         made = (plain + change * gate).unflatten(-1, (-1, 3)) + alike[..., None]
         return made.flatten(-2).permute(0, 3, 1, 2)
 
