@@ -15,7 +15,7 @@ from starvsr.data.pool import Batch
 from starvsr.errors import DataError, WeightsError
 from starvsr.families import registry
 from starvsr.models.star.small.model import StarSmall
-from starvsr.models.weights import liem_names, load_weights
+from starvsr.models.weights import liem_names, load_weights, read_tensors, save_weights
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
 from starvsr.training.loop import Trainer
 from starvsr.training.objectives import OBJECTIVES
@@ -59,6 +59,21 @@ def test_run_resumes_and_exports(photos: Path, tmp_path: Path) -> None:
     newest = torch.load(folder / "step-00000004.pt", weights_only=True)
     key = "unet.middle_block.0.in_layers.2.weight"
     assert torch.equal(network.state_dict()[key], newest["average"][key].half().float())
+
+
+def test_weights_between_the_start_and_the_run(photos: Path, tmp_path: Path) -> None:
+    Trainer(_config(photos, make_stage("one-step", 2, warmup=1)), tmp_path / "run").run()
+    own = read_tensors(export(tmp_path / "run", tmp_path / "own.safetensors"))
+    start = {name: torch.randn_like(value.float()) for name, value in own.items() if "refinement" not in name}
+    save_weights(start, tmp_path / "start.safetensors", dtype=torch.float32, metadata={})
+    path = export(tmp_path / "run", tmp_path / "mid.safetensors", begun_with=tmp_path / "start.safetensors", share=0.25)
+    for name, value in read_tensors(path).items():
+        wanted = 0.75 * start[name] + 0.25 * own[name].float() if name in start else own[name].float()
+        assert torch.allclose(value.float(), wanted, rtol=2e-3, atol=2e-3), name
+    assert "0.25 of the way from start.safetensors to the run's own" in path.with_suffix(".md").read_text()
+    save_weights({"other.weight": torch.zeros(2)}, tmp_path / "start.safetensors", dtype=torch.float32, metadata={})
+    with pytest.raises(DataError, match="no beginning of this run"):
+        export(tmp_path / "run", tmp_path / "x.safetensors", begun_with=tmp_path / "start.safetensors", share=0.25)
 
 
 def test_df_loss_changes_training(photos: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def model_card(
         folder: the run.
         config: its recipe.
         family: how the model is trained.
-        metadata: of the file: "step", "recipe".
+        metadata: of the file: "step", "recipe", and "share" of weights between two.
         start: what the run began with, if that is known.
     """
     tensors = read_tensors(file).values()
@@ -64,6 +64,8 @@ def model_card(
     begun = start is not None and start.path is not None
     if start is not None and start.path is not None:
         lines += ["", f"Started from {start.path.name} (SHA-256 {start.digest or 'of a folder'})."]
+    if "share" in metadata:
+        lines += ["", f"These weights lie {metadata['share']} to the run's own."]
     measured = _last_validation(folder)
     if measured:
         lines += ["", "## Validation of the averaged weights", "", "| number | value |", "| --- | --- |"]

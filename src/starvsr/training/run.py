@@ -19,6 +19,7 @@ from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint
 from starvsr.training.distributed import Processes
 from starvsr.training.families import FAMILIES, family_of
 from starvsr.training.family import TrainingFamily, start_of
+from starvsr.training.interpolation import between_weights
 from starvsr.training.loop import Trainer
 from starvsr.training.recipe import load_recipe, print_note, stored_recipe
 
@@ -66,6 +67,8 @@ def export(
     raw: bool = False,
     faithful: Path | None = None,
     lora: bool = False,
+    begun_with: Path | None = None,
+    share: float = 1.0,
 ) -> Path:
     """Write the averaged weights of the newest checkpoint as float16 safetensors, and a card beside them.
 
@@ -81,6 +84,8 @@ def export(
         raw: take the last weights instead of their average.
         faithful: weights exported before the run was trained for looks; both go into one file, for `--detail`.
         lora: write what was trained alone, in float32, for the CogVideoX that the run began with.
+        begun_with: weights that the run began with, for ``share``.
+        share: where between these (0) and the run's own (1) the weights lie.
 
     Raises:
         OptionError: a name for a file where a folder is written, or one that does not end in .safetensors.
@@ -105,6 +110,11 @@ def export(
     tensors = state["network"] if raw else {**state["network"], **state["average"]}
     if not lora:
         tensors = family.exported(tensors, config, start)
+    if begun_with is not None:
+        if family.writes_folder:
+            raise DataError(f"weights of {config.model} are a folder: leave out --begun-with")
+        tensors = between_weights(begun_with, tensors, share)
+        metadata["share"] = f"{share:g} of the way from {begun_with.name}"
     if faithful is not None:
         if not family.has_ends:
             others = _those("has_ends")

@@ -168,7 +168,7 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError):
         load_upscaler("causal-sr", weights=other, device="cpu")
     odd = _write(tmp_path / "odd.safetensors", network=json.dumps({"heads": 2}))
-    with pytest.raises(WeightsError, match="sizes that causal-sr does not have"):
+    with pytest.raises(WeightsError, match="sizes that its network does not have"):
         load_upscaler("causal-sr", weights=odd, device="cpu")
     with pytest.raises(OptionError, match="prompt"):
         load_upscaler("causal-sr", weights=other, prompt="a cat", device="cpu")

@@ -18,6 +18,7 @@ _TRAIN = (
 _EXPORT = (
     ("starvsr export runs/star-small", "writes runs/star-small/weights.safetensors"),
     ("starvsr export runs/star-cogvideox-5b --lora", "writes runs/star-cogvideox-5b/lora.safetensors"),
+    ("starvsr export runs/looks --begun-with star-small.safetensors --share 0.6", "goes 0.6 of the way to the run's"),
     ("starvsr export runs/causal-sr --format onnx", "writes runs/causal-sr/weights.onnx"),
     ("starvsr export both.safetensors --format onnx --detail 0.7", "writes both.onnx"),
 )
@@ -122,13 +123,32 @@ def _show_plan(recipe: Path, overrides: tuple[str, ...], devices: int, device_gi
     is_flag=True,
     help="What was trained alone (star-cogvideox): a file to put on top of the CogVideoX that the run began with.",
 )
+@click.option(
+    "--begun-with",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The weights of `train --start-from`: what is written lies between them and the run's own, at --share.",
+)
+@click.option("--share", type=click.FloatRange(0, 1), help="With --begun-with: 0 for these, 1 for the run's own.")
 @click.option("--detail", type=click.FloatRange(0, 1), help="With --format onnx: as in `upscale --detail`.")
 def export(
-    source: Path, out: Path | None, form: str, raw: bool, faithful: Path | None, lora: bool, detail: float | None
+    source: Path,
+    out: Path | None,
+    form: str,
+    raw: bool,
+    faithful: Path | None,
+    lora: bool,
+    begun_with: Path | None,
+    share: float | None,
+    detail: float | None,
 ) -> None:
     """Write the weights of the newest checkpoint of a run as float16 safetensors, with a model card beside them."""
     if lora and (form == "onnx" or faithful is not None):
         raise OptionError("--lora is written as safetensors, alone: leave out --format onnx and --faithful")
+    if (begun_with is None) != (share is None):
+        raise OptionError("--begun-with and --share go together: weights, and how far to go from them")
+    if begun_with is not None and (lora or form == "onnx"):
+        raise OptionError("--begun-with is for safetensors of a whole network: leave out --lora and --format onnx")
     if form == "onnx":
         from starvsr.training.onnx_file import export_onnx
 
@@ -144,5 +164,13 @@ def export(
         raise OptionError(f"{out}: weights are written as safetensors; give a name that ends in .safetensors")
     from starvsr.training.run import export as run_export
 
-    path = run_export(source, out, raw=raw, faithful=faithful, lora=lora)
+    path = run_export(
+        source,
+        out,
+        raw=raw,
+        faithful=faithful,
+        lora=lora,
+        begun_with=begun_with,
+        share=1.0 if share is None else share,
+    )
     click.echo(f"{path} and {path.with_suffix('.md').name}")

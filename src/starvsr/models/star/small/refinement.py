@@ -23,7 +23,7 @@ from starvsr.models.luma_chroma import LUMA, chroma_gate, to_ycc
 
 FACTOR = 4
 """Side of the squares, in pixels of the result: one for each pixel of the input."""
-SQUARES = 13
+SQUARES = 5
 """Side of the neighbourhood over which what repeats is averaged, in squares."""
 REACH = 3 + SQUARES // 2
 """Rows of the input around one of the result: three for four convolutions and a mean at twice its size."""
@@ -33,7 +33,7 @@ _CONVOLUTIONS = 4
 _CHANGE_SCALE, _PICTURE_SCALE = 8.0, 4.0
 """Bring changes and fine structure of usual pictures near unit size."""
 _MEAN_WINDOW = 5
-_FAINT = 0.016
+_FAINT = 0.03
 """Root of the mean square of a square's change, of a range of 2, at which it counts by half for what repeats."""
 
 
