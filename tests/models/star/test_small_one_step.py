@@ -70,6 +70,16 @@ def test_gray_stays_gray() -> None:
     assert (made[0] - _enlarge(gray)[0, :, 0]).abs().mean() > 1e-3
 
 
+def test_the_refinement_keeps_brightness() -> None:
+    refinement = _network(dataclasses.replace(TINY, refinement_width=6)).refinement
+    assert refinement is not None
+    change, plain = (torch.rand(1, 48, 18, 18) * 0.2 for _ in range(2))
+    with torch.inference_mode():
+        made = refinement.squares(change, plain, torch.ones(1, 1, 18, 18)) - plain - change
+    assert made.abs().mean() > 1e-3
+    assert made[..., 4:-4, 4:-4].mean().abs() < 0.05 * made.abs().mean()
+
+
 def test_a_lattice_is_taken_out_and_a_ramp_is_not() -> None:
     lattice = torch.linspace(-1, 1, 16).cos() * 0.01
     lattice -= lattice.mean()

@@ -7,7 +7,7 @@ repeats in square after square of quiet areas is taken out: the input holds noth
 trained for looks likes to draw such a lattice in place of grain. Not in training: there it would only teach the network
 to draw a stronger lattice, which counts as an edge.
 
-Chroma may change only where the input has chroma nearby: gray in, gray out.
+Local averages of luma stay as they are. Chroma may change only where the input has chroma nearby: gray in, gray out.
 
 Source: thin layers behind a pixel unshuffle as in Real-ESRGAN (arXiv 2107.10833).
 """
@@ -25,7 +25,9 @@ FACTOR = 4
 """Side of the squares, in pixels of the result: one for each pixel of the input."""
 SQUARES = 5
 """Side of the neighbourhood over which what repeats is averaged, in squares."""
-REACH = 3 + SQUARES // 2
+_BRIGHTNESS_WINDOW = 9
+"""Side, in squares, of the window whose average luma the correction leaves as it is."""
+REACH = 3 + _BRIGHTNESS_WINDOW // 2
 """Rows of the input around one of the result: three for four convolutions and a mean at twice its size."""
 _CELL = 2
 """Pixels of the result per position of the convolutions, along each side."""
@@ -81,9 +83,10 @@ class Refinement(nn.Module):
         """
         change, plain, gate = (x.permute(0, 2, 3, 1) for x in (change, plain, gate))  # [N, h, w, ...]
         added, picture = _luma(change), _luma(plain)
-        correction = self._correction(added, picture)
+        raw = self._correction(added, picture)
+        correction = raw - _average(raw)
         if not self.training:
-            correction = correction - repeated(added + correction)
+            correction = correction - repeated(added + raw)
         alike = correction.addcmul(added, 1 - gate)
         made = (plain + change * gate).unflatten(-1, (-1, 3)) + alike[..., None]
         return made.flatten(-2).permute(0, 3, 1, 2)
@@ -118,6 +121,13 @@ def repeated(change: Tensor) -> Tensor:
         padding = (window[0] // 2, window[1] // 2)
         sums = F.avg_pool2d(sums, window, 1, padding, count_include_pad=False)
     return (sums[:, :-1] / sums[:, -1:].add(1e-4)).permute(0, 2, 3, 1)
+
+
+def _average(change: Tensor) -> Tensor:
+    """Return the local average [N, h, w, 1] of a change of luma [N, h, w, 16]."""
+    means, window = change.mean(-1)[:, None], _BRIGHTNESS_WINDOW
+    average = F.avg_pool2d(means, window, 1, window // 2, count_include_pad=False)
+    return average.permute(0, 2, 3, 1)
 
 
 def gate_of(lq: Tensor) -> Tensor:
