@@ -6,8 +6,8 @@ r"""What viewers see, as numbers: VGG distance, fine detail, weave and PSNR of u
 Sharp clips are cut around their centre, made a quarter as large and damaged with fixed seeds: by the presets `light`
 and `heavy`, by x264 at a CRF after an area filter, or not at all ("clean", a bicubic filter). Each method enlarges
 them; NAME-sharpened is NAME with `--sharpen 1`. The VGG distance is told as a share of bicubic's on the same frames,
-PSNR as the gain over bicubic in dB. Results are kept in OUT/scores.json, so that a method can be added later;
-OUT/crops_DAMAGE.png shows the most detailed window of each clip.
+PSNR as the gain over bicubic in dB. Results are kept in OUT/scores.json, so that a method can be added later (one
+whose weights have changed since is measured anew); OUT/crops_DAMAGE.png shows the most detailed window of each clip.
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ from starvsr.degradation.compression import to_bytes
 from starvsr.degradation.presets import PRESETS
 from starvsr.degradation.recipe import degrade_clip
 from starvsr.errors import DataError, OptionError, StarVsrError
+from starvsr.families.registry import get_entry
 from starvsr.metrics.fidelity import psnr
 from starvsr.metrics.texture import detail_correlation, detail_share, weave
 from starvsr.metrics.vgg_distance import vgg_distance
 from starvsr.video.codec_pass import compress_clip, hdr_transfer, read_clip
 from starvsr.video.suffixes import VIDEO_SUFFIXES
+from starvsr.video.write.publish import file_sha256
 
 BY_FRAME = ("bicubic", "animevideov3", "x4plus")
 """Methods that know one frame at a time."""
@@ -140,8 +142,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     setting = Setting(options.seed, options.frames, tuple(options.measured), tuple(options.size))
     if max(setting.measured) >= setting.num_frames:
         raise OptionError(f"--measured {max(setting.measured)} is beyond --frames {setting.num_frames}")
-    scores = _stored(options.out / "scores.json", setting)
     methods = {name: _method(name, options) for name in options.methods}
+    digests = {name: file_sha256(path) for name in methods if (path := _weights(name, options)) is not None}
+    store = _stored(options.out / "scores.json", setting, digests)
+    scores = store.scores
     scales = read_sharp_scales(options.manifest) if options.manifest else {}
     sheets: dict[str, list[Row]] = {}
     for path in _clips(options):
@@ -155,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found = scores.setdefault(damage, {}).setdefault(path.stem, {})
             row = _measure_clip(gt, lq, methods, found, setting, again=options.again)
             sheets.setdefault(damage, []).append(Row(f"{path.stem}, {damage}", row))
-            _store(options.out / "scores.json", setting, scores)
+            store.write()
     for damage, rows in sheets.items():
         save_sheet(rows, options.out / f"crops_{damage}.png")
     print(summary({damage: scores[damage] for damage in options.damages}, options.methods))
@@ -215,19 +219,42 @@ def _method(name: str, options: argparse.Namespace) -> Method:
     raise OptionError(f"unknown method {name!r}: {known}, or one of them with -sharpened behind it")
 
 
-def _stored(path: Path, setting: Setting) -> Scores:
+def _weights(name: str, options: argparse.Namespace) -> Path | None:
+    name = name.removesuffix("-sharpened")
+    if name == "star-small":
+        return get_entry(name).packaged_weights()
+    return Path(options.weights) if name.startswith("causal-sr") else None
+
+
+@dataclass
+class _Store:
+    """Scores as OUT/scores.json holds them, with the SHA-256 of the weights of methods that have any."""
+
+    path: Path
+    setting: Setting
+    scores: Scores
+    weights: dict[str, str]
+
+    def write(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        tree = {"setting": self.setting.facts(), "weights": self.weights, "scores": self.scores}
+        self.path.write_text(json.dumps(tree, indent=1) + "\n")
+
+
+def _stored(path: Path, setting: Setting, digests: Mapping[str, str]) -> _Store:
+    """Read what was measured, without scores of the methods named in ``digests`` that come from other weights."""
     if not path.is_file():
-        return {}
+        return _Store(path, setting, {}, dict(digests))
     tree = json.loads(path.read_text())
     if tree["setting"] != setting.facts():
         raise OptionError(f"{path} holds scores of another setting ({tree['setting']}): give another --out")
     scores: Scores = tree["scores"]
-    return scores
-
-
-def _store(path: Path, setting: Setting, scores: Scores) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"setting": setting.facts(), "scores": scores}, indent=1) + "\n")
+    known = tree.get("weights", {})
+    for name in (name for name, digest in digests.items() if known.get(name) != digest):
+        dropped = [found.pop(name, None) for clips in scores.values() for found in clips.values()]
+        if any(dropped):
+            print(f"{name}: its weights are not those that {path} has scores of; measured anew", file=sys.stderr)
+    return _Store(path, setting, scores, known | digests)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -94,6 +94,13 @@ def test_runs_adds_a_method_later_and_refuses_another_setting(
     found = json.loads((tmp_path / "out" / "scores.json").read_text())["scores"]["clean"]["one"]
     assert found["bicubic"] == first["scores"]["clean"]["one"]["bicubic"] and "causal-sr" in found
     assert "| clean | causal-sr | 1 |" in capsys.readouterr().out
+    main([*words, "causal-sr", "--weights", str(weights)])
+    assert calls == [2]
+    other = {name: value + 0.01 for name, value in network.state_dict().items()}
+    save_weights(other, weights, dtype=torch.float32, metadata={"network": json.dumps(sizes)})
+    main([*words, "causal-sr", "--weights", str(weights)])
+    assert calls == [2, 2]  # other weights under the same name
+    assert "causal-sr: its weights are not those" in capsys.readouterr().err
     main([*words, "bicubic-sharpened"])
     found = json.loads((tmp_path / "out" / "scores.json").read_text())["scores"]["clean"]["one"]
     assert found["bicubic-sharpened"]["detail"] > 1.1 * found["bicubic"]["detail"]
