@@ -176,14 +176,17 @@ def test_a_last_layer_of_its_own_kind_is_not_there_to_be_set(tmp_path: Path) -> 
         trainer.run()
 
 
-def test_a_stage_for_looks_goes_on_as_if_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("critic", ["two-head", "features"])
+def test_a_stage_for_looks_goes_on_as_if_never_stopped(
+    critic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def tiny_trunk() -> Vgg16:
         torch.manual_seed(9)
-        return Vgg16(((4, 4), (4, 4))).requires_grad_(False)
+        return Vgg16(((4, 64), (4, 128))).requires_grad_(False)
 
     monkeypatch.setattr("starvsr.training.auxiliary_networks.load_vgg16", tiny_trunk)
     looks = make_stage(
-        "regression", 4, lr=3e-3, warmup=1, frequency={"separation": "none"}, adversarial={"critic": "two-head"},
+        "regression", 4, lr=3e-3, warmup=1, frequency={"separation": "none"}, adversarial={"critic": critic},
         losses={"frequency": 0.1, "structure": 0.1, "temporal": 0.1, "perceptual": 0.1, "adversarial": 0.05,
                 "artefact": 0.1, "grid": 0.1},
         regression={"sharpen_target": 0.5, "excerpt_side": 32},

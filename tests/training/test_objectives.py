@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from starvsr.data.pool import Batch
 from starvsr.errors import DataError, OptionError
 from starvsr.families import registry
+from starvsr.models.vgg16 import Vgg16
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
 from starvsr.training.discriminator import PatchCritic, adversarial_loss, critic_loss
 from starvsr.training.families import build_model
+from starvsr.training.feature_critic import FeatureCritic
 from starvsr.training.freezing import choose_trained
 from starvsr.training.loop import Trainer
 from starvsr.training.objectives import OBJECTIVES
@@ -137,6 +139,15 @@ def test_distillation_has_every_term_it_names(objective: Any) -> None:
     for name in found:
         assert gradient(made, losses(made, stage, **auxiliary)[name]).norm() > 0, name
     assert all(p.grad is None for network in auxiliary.values() for p in network.parameters())
+
+
+def test_a_critic_of_features_judges_decoded_results_too() -> None:
+    made, trunk = build(), Vgg16(((4, 64), (4, 128))).requires_grad_(False)
+    stage = make_stage("one-step", 1, losses={"adversarial": 0.1}, adversarial={"critic": "features"})
+    assert [one.name for one in OBJECTIVES["one-step"].auxiliary(stage.tables)] == ["critic", "features"]
+    found = output(made, stage, critic=FeatureCritic(8), features=trunk)
+    assert gradient(made, found.losses["adversarial"]).norm() > 0
+    assert found.auxiliary_losses["critic"]() > 0
 
 
 def test_what_auxiliary_networks_learn_reaches_them_and_not_the_network() -> None:

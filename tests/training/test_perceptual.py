@@ -10,8 +10,16 @@ from torch import Tensor
 
 from starvsr.metrics.vgg_distance import vgg_distance
 from starvsr.models.vgg16 import Vgg16, feature_distance
-from starvsr.training.discriminator import critic_loss
-from starvsr.training.perceptual import artefact_loss, draw_excerpt, grid_loss, perceptual_distance, sharpened
+from starvsr.training.discriminator import adversarial_loss, critic_loss
+from starvsr.training.feature_critic import FeatureCritic
+from starvsr.training.perceptual import (
+    artefact_loss,
+    draw_excerpt,
+    grid_loss,
+    perceptual_distance,
+    sharpened,
+    vgg_features,
+)
 from starvsr.training.two_heads import TwoHeadCritic
 
 SIDE = 64
@@ -98,7 +106,7 @@ def test_the_perceptual_term_is_the_metric() -> None:
     gt, hq = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32, 3), np.uint8)
     clips = [torch.from_numpy(c).permute(3, 0, 1, 2)[None].float() / 127.5 - 1 for c in (hq, gt)]
     clips[0].requires_grad_()
-    loss = perceptual_distance(network, clips[0], clips[1])
+    loss = perceptual_distance(*(vgg_features(network, clip) for clip in clips))
     assert float(loss.detach()) == pytest.approx(vgg_distance(gt, hq, network=network).mean(), rel=1e-4)
     loss.backward()
     made = clips[0].grad
@@ -154,3 +162,26 @@ def test_the_critic_learns_to_tell_flicker_from_a_still_clip() -> None:
         optimizer.step()
         course.append(loss.item())
     assert sum(course[-3:]) < 0.85 * sum(course[:3])  # single frames are alike: only time tells
+
+
+def test_the_critic_of_features_learns_to_tell_sharp_from_blurred_frames() -> None:
+    torch.manual_seed(0)
+    widths = ((4, 4), (8, 8), (8, 8, 8), (8, 8, 8), (8, 8, 8))
+    trunk, critic = Vgg16(widths).requires_grad_(False), FeatureCritic(8, [block[-1] for block in widths])
+    for kernel in (p for p in trunk.parameters() if p.dim() == 4):
+        torch.nn.init.normal_(kernel, std=(2 / kernel[0].numel()) ** 0.5)
+    optimizer = torch.optim.AdamW(critic.parameters(), lr=4e-3, betas=(0.5, 0.99))
+    course = []
+    for _ in range(24):
+        sharp = 2 * torch.rand(2, 3, 2, 32, 32) - 1
+        blurred = F.avg_pool3d(sharp, (1, 3, 3), 1, (0, 1, 1))
+        loss = critic_loss(critic, vgg_features(trunk, sharp), vgg_features(trunk, blurred))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        course.append(loss.item())
+    assert sum(course[-3:]) < 0.85 * sum(course[:3])
+    assert critic(vgg_features(trunk, sharp)).shape == (4 * 4 * 4 * 4,)  # heads, frames, patches alike for all heads
+    made = blurred.clone().requires_grad_()
+    adversarial_loss(critic, vgg_features(trunk, made)).backward()
+    assert made.grad is not None and made.grad.abs().amin(dim=(0, 2, 3, 4)).min() > 0

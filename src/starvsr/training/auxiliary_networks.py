@@ -14,6 +14,7 @@ from torch.optim import AdamW, Optimizer
 
 from starvsr.models.vgg16 import load_vgg16
 from starvsr.training.discriminator import PatchCritic
+from starvsr.training.feature_critic import FeatureCritic
 from starvsr.training.model import TrainingModel
 from starvsr.training.two_heads import TwoHeadCritic
 
@@ -49,7 +50,7 @@ def score(weights: str, lr: float) -> AuxiliaryNetwork:
 
 
 def critic(kind: str, lr: float) -> AuxiliaryNetwork:
-    """The discriminator of the adversarial term: "patch" or "two-head"."""
+    """The discriminator of the adversarial term: "patch", "two-head" or "features"."""
     return AuxiliaryNetwork("critic", lambda model, device: new_critic(kind).to(device), lr)
 
 
@@ -60,7 +61,8 @@ def features() -> AuxiliaryNetwork:
 
 def new_critic(kind: str = "patch") -> nn.Module:
     """Build a discriminator with fresh weights."""
-    return TwoHeadCritic() if kind == "two-head" else PatchCritic()
+    kinds: dict[str, type[nn.Module]] = {"patch": PatchCritic, "two-head": TwoHeadCritic, "features": FeatureCritic}
+    return kinds[kind]()
 
 
 class AuxiliaryNetworks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch.nn.functional as F
@@ -32,12 +33,16 @@ class PatchCritic(nn.Module):
         return out
 
 
-def critic_loss(critic: nn.Module, real: Tensor, made: Tensor) -> Tensor:
+Seen = Tensor | Sequence[Tensor]
+"""What a critic is given: a clip, or features of its frames."""
+
+
+def critic_loss(critic: nn.Module, real: Seen, made: Seen) -> Tensor:
     """Hinge loss of the critic."""
     return F.relu(1 - critic(real)).mean() + F.relu(1 + critic(made)).mean()
 
 
-def adversarial_loss(critic: nn.Module, made: Tensor) -> Tensor:
+def adversarial_loss(critic: nn.Module, made: Seen) -> Tensor:
     """Adversarial loss of the network; the critic's weights get no gradient."""
     wanted = [parameter.requires_grad for parameter in critic.parameters()]
     critic.requires_grad_(False)

@@ -9,7 +9,7 @@ from starvsr.data.pool import Batch
 from starvsr.training.model import DiffusionModel
 from starvsr.training.objectives.objective import Auxiliary, Objective, StepOutput
 from starvsr.training.objectives.tables import OneStepStage, PixelStage
-from starvsr.training.objectives.terms import adversarial_term, critics, pixel_terms
+from starvsr.training.objectives.terms import adversarial_term, critics, judged, pixel_terms
 
 
 def one_step(
@@ -26,7 +26,8 @@ def compare(hq: Tensor, gt: Tensor, tables: PixelStage, auxiliary: Auxiliary, t:
     losses = pixel_terms(hq, gt, tables.losses, tables.frequency, t)
     if not tables.losses.adversarial:
         return StepOutput(losses)
-    verdict, learning = adversarial_term(auxiliary["critic"], hq, gt, tables.losses.adversarial)
+    made, real = judged(auxiliary, hq), judged(auxiliary, gt)
+    verdict, learning = adversarial_term(auxiliary["critic"], made, real, tables.losses.adversarial)
     return StepOutput(losses | verdict, learning)
 
 

@@ -15,7 +15,14 @@ from starvsr.training.model import TrainingModel
 from starvsr.training.objectives.objective import Auxiliary, Objective, StepOutput
 from starvsr.training.objectives.tables import RegressionStage
 from starvsr.training.objectives.terms import adversarial_term, critics, pixel_terms
-from starvsr.training.perceptual import artefact_loss, draw_excerpt, grid_loss, perceptual_distance, sharpened
+from starvsr.training.perceptual import (
+    artefact_loss,
+    draw_excerpt,
+    grid_loss,
+    perceptual_distance,
+    sharpened,
+    vgg_features,
+)
 
 
 def regression(
@@ -36,25 +43,35 @@ def regression(
         with torch.no_grad():
             reference = model.upscale(batch["lq"], network=auxiliary["teacher"])
         losses["artefact"] = weights.artefact * artefact_loss(hq, reference, gt)
+    of_hq, of_target = (_features_of(auxiliary, excerpt.of(clip), model.autocast) for clip in (hq, target))
     if weights.perceptual:
-        network = cast(Vgg16, auxiliary["features"])
-        distance = perceptual_distance(network, excerpt.of(hq), excerpt.of(target), autocast=model.autocast)
-        losses["perceptual"] = weights.perceptual * distance
+        losses["perceptual"] = weights.perceptual * perceptual_distance(of_hq, of_target)
     learning: dict[str, Callable[[], Tensor]] = {}
     if weights.adversarial:
         made, real = excerpt.of(hq), excerpt.of(gt)
-        verdict, learning = adversarial_term(auxiliary["critic"], made, real, weights.adversarial)
+        if tables.adversarial.critic == "features":
+            plain = of_target if target is gt else _features_of(auxiliary, real, model.autocast)
+            verdict, learning = adversarial_term(auxiliary["critic"], of_hq, plain, weights.adversarial)
+        else:
+            verdict, learning = adversarial_term(auxiliary["critic"], made, real, weights.adversarial)
         losses |= verdict
     return StepOutput(losses, learning)
 
 
+def _features_of(auxiliary: Auxiliary, clip: Tensor, autocast: torch.dtype | None) -> list[Tensor]:
+    """Features of the frames of a clip; none where no term of the stage looks at them."""
+    network = cast(Vgg16 | None, auxiliary.get("features"))
+    return [] if network is None else vgg_features(network, clip, autocast=autocast)
+
+
 def _auxiliary(tables: RegressionStage) -> Sequence[AuxiliaryNetwork]:
     weights = tables.losses
-    return [
+    wanted = [
         *([teacher(tables.regression.teacher)] if weights.artefact else []),
         *([features()] if weights.perceptual else []),
         *critics(weights, tables.adversarial),
     ]
+    return list({one.name: one for one in wanted}.values())
 
 
 REGRESSION = Objective(model=TrainingModel, tables=RegressionStage, compute=regression, auxiliary=_auxiliary)

