@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from starvsr.data.folders import list_media
 from starvsr.data.synthetic import FrameCache, SharpSource, read_sharp_scales
@@ -42,6 +45,33 @@ def test_the_cache_is_used_and_follows_the_source(media: Path, tmp_path: Path) -
     assert cache.frames(media / "image" / "a.png").shape == (1, 120, 140, 3)
     short = FrameCache(tmp_path / "cache", max_frames=4)
     assert short.frames(media / "video" / "long.mkv").shape == (4, 96, 128, 3)
+
+
+def test_data_copied_anew_are_not_decoded_anew_and_changed_ones_are(media: Path, tmp_path: Path) -> None:
+    cache, images = FrameCache(tmp_path / "cache"), media / "image" / "a.png"
+    cache.frames(media / "video" / "long.mkv")
+    cache.frames(images)
+    copies = tmp_path / "copies"
+    shutil.copytree(media, copies)
+    for path in (copies / "video" / "long.mkv", copies / "image" / "a.png"):
+        os.utime(path, (1, 1))
+        FrameCache(tmp_path / "cache").frames(path)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    Image.open(images).rotate(180).save(copies / "image" / "a.png")
+    turned = FrameCache(tmp_path / "cache").frames(copies / "image" / "a.png")
+    np.testing.assert_array_equal(turned, cache.frames(images)[:, ::-1, ::-1])
+
+
+def test_a_folder_of_images_with_another_picture_is_another_clip(tmp_path: Path) -> None:
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    for number in range(3):
+        Image.new("RGB", (40, 40), (number, 0, 0)).save(clip / f"{number}.png")
+    assert FrameCache(tmp_path / "cache").frames(clip)[2, 0, 0, 0] == 2
+    status = clip.stat()
+    Image.new("RGB", (40, 40), (9, 0, 0)).save(clip / "2.png")
+    os.utime(clip, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert FrameCache(tmp_path / "cache").frames(clip)[2, 0, 0, 0] == 9
 
 
 def test_the_manifest_says_where_clips_are_sharp(media: Path, tmp_path: Path) -> None:

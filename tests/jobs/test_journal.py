@@ -104,7 +104,7 @@ def test_a_fingerprint_sees_content_and_not_names_or_dates(clip: Path, tmp_path:
 
 
 def test_large_files_are_sampled_at_bounded_cost(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from starvsr.jobs import fingerprint as module
+    from starvsr.video import content as module
 
     monkeypatch.setattr(module, "_WHOLE", 64 * 100)
     monkeypatch.setattr(module, "_SAMPLE_BYTES", 100)

@@ -30,7 +30,8 @@ from starvsr.data.motion import (
 from starvsr.data.text_files import read_text
 from starvsr.errors import DataError, InputError
 from starvsr.video.codec_pass import hdr_transfer, read_clip
-from starvsr.video.read.images import natural_key
+from starvsr.video.content import files_fingerprint
+from starvsr.video.read.images import images_in, natural_key
 from starvsr.video.suffixes import IMAGE_SUFFIXES
 
 
@@ -38,8 +39,8 @@ class FrameCache:
     """Decoded sources as uint8 arrays [T, H, W, 3] on disk, opened through memory maps.
 
     Args:
-        folder: where the arrays go; made when missing. Entries are keyed by name, size and time of the
-            source.
+        folder: where the arrays go; made when missing. Entries are keyed by name and content of the source, so
+            that data copied anew are not decoded anew.
         max_frames: how many frames of a video are used at most; each takes width * height * 3 bytes.
     """
 
@@ -69,9 +70,8 @@ class FrameCache:
         return self._open[path]
 
     def _key(self, path: Path, sharp_scale: float) -> str:
-        status = path.stat()
-        size = sum(1 for _ in path.iterdir()) if path.is_dir() else status.st_size
-        text = f"{path.name}|{size}|{status.st_mtime_ns}|{sharp_scale}|{self.max_frames}"
+        content = files_fingerprint(images_in(path) if path.is_dir() else [path], quick=True)["sha256"]
+        text = f"{path.name}|{content}|{sharp_scale}|{self.max_frames}"
         return f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.npy"
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from starvsr.engine.progress import CancelToken, ProgressCallback, ProgressTracker, UpscaleResult
 from starvsr.errors import InputError, OptionError, OutputError, StarVsrError
 from starvsr.families.options import UpscaleOptions
-from starvsr.jobs.fingerprint import file_fingerprint
 from starvsr.jobs.folder import JobFolder, job_path
 from starvsr.jobs.job import Job
 from starvsr.jobs.journal import Journal, read_journal
@@ -29,6 +28,7 @@ from starvsr.jobs.provenance import provenance_of_photos
 from starvsr.jobs.published import is_published
 from starvsr.jobs.run import run_job
 from starvsr.jobs.state import JobState
+from starvsr.video.content import file_fingerprint
 from starvsr.video.read.images import images_in
 from starvsr.video.write.file_names import fitting
 from starvsr.video.write.image_names import names_like

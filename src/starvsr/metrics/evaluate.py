@@ -100,7 +100,7 @@ def evaluate(
         for method, upscale in methods.items():
             preparing.check(pair.name, gt=pair.gt is not None, lq=True)
             reading = _Timed(iter(pair.lq))
-            result = _Timed(iter(upscale(reading)))
+            result = _Timed(_frames_of(upscale, reading))
             lq = pair.lq if preparing.reads_lq(gt=pair.gt is not None) else None
             sets = _shown(frame_sets(result, pair.gt, lq, method, pair.name), pair, method, on_frame)
             frames = compute_all(chosen, preparing(sets), device)
@@ -146,6 +146,11 @@ def measure(
     preparing.check("the clip", gt=gt is not None, lq=lq is not None)
     sets = frame_sets(iter(hq), gt, lq, "the method", "the clip")
     return compute_all(chosen, preparing(sets, ahead=True), device)
+
+
+def _frames_of(upscale: Method, lq: Iterator[ByteArray]) -> Iterator[ByteArray]:
+    """Call a method when the first frame is asked for: what it does at once is work of its own, too."""
+    yield from upscale(lq)
 
 
 def _flow_for(metrics: Sequence[Metric], flow: FlowName | FlowEstimator | None, device: str) -> FlowEstimator:
