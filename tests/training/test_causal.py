@@ -188,13 +188,13 @@ def test_a_stage_for_looks_goes_on_as_if_never_stopped(
     looks = make_stage(
         "regression", 4, lr=3e-3, warmup=1, frequency={"separation": "none"}, adversarial={"critic": critic},
         losses={"frequency": 0.1, "structure": 0.1, "temporal": 0.1, "perceptual": 0.1, "adversarial": 0.05,
-                "artefact": 0.1, "grid": 0.1},
+                "artefact": 0.1, "grid": 0.1, "pattern": 0.1},
         regression={"sharpen_target": 0.5, "excerpt_side": 32},
     )  # fmt: skip
     config = recipe(tmp_path, dataclasses.replace(STAGE, steps=1), looks)
     Trainer(config, tmp_path / "whole").run()
     lines = (tmp_path / "whole" / "log.jsonl").read_text()
-    for name in ("grid", "artefact", "perceptual", "adversarial", "critic"):
+    for name in ("grid", "pattern", "artefact", "perceptual", "adversarial", "critic"):
         assert f'"{name}"' in lines
     whole = torch.load(tmp_path / "whole" / "step-00000005.pt")
     assert whole["helpers"].keys() == {"stage", "teacher", "critic", "critic_optimizer"}  # no trunk

@@ -16,6 +16,7 @@ from starvsr.training.perceptual import (
     artefact_loss,
     draw_excerpt,
     grid_loss,
+    pattern_loss,
     perceptual_distance,
     sharpened,
     vgg_features,
@@ -36,6 +37,39 @@ def _noise(seed: int = 0, size: float = 0.1) -> Tensor:
 def _wave(period: int, axis: int, size: float) -> Tensor:
     line = size * torch.cos(2 * torch.pi * torch.arange(SIDE) / period)
     return (line[:, None] if axis == 0 else line[None]).expand(SIDE, SIDE)
+
+
+def _lattice(size: float) -> Tensor:
+    """One square of 4x4 in all squares, with a mean of 0 and the given root mean square."""
+    square = torch.randn(4, 4, generator=torch.Generator().manual_seed(5))
+    square = square - square.mean()
+    return (size * square / square.square().mean().sqrt()).repeat(SIDE // 4, SIDE // 4)
+
+
+def test_the_pattern_term_sees_a_lattice_in_texture_which_the_grid_term_may_not() -> None:
+    texture = _noise(1, 0.1)
+    without, faint, clear = (
+        float(pattern_loss(_gray(_noise(2, 0.1) + _lattice(size)), _gray(texture))) for size in (0, 0.03, 0.06)
+    )
+    assert clear > 2 * faint > 4 * without
+    fine = _wave(2, 0, 0.06) + _wave(2, 1, 0.06)  # every second pixel: no line of the grid term
+    assert pattern_loss(_gray(texture + fine), _gray(texture)) > 2 * without
+    assert pattern_loss(_gray(texture + _lattice(0.06)), _gray(_noise(2, 0.1) + _lattice(0.06))) < 2 * without
+
+
+@pytest.mark.parametrize("slant", [0.0, 0.3, 1.0])
+def test_the_pattern_term_sees_beads_along_an_edge_and_not_the_edge(slant: float) -> None:
+    rows, columns = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    distance = columns - 30.3 * (slant < 1) - slant * rows
+    edge = 0.4 * torch.tanh(distance / 1.2)
+    beads = edge - 0.3 * ((distance.abs() < 1) & (rows % 4 == 0))
+    assert pattern_loss(_gray(edge), _gray(edge)) == 0
+    assert pattern_loss(_gray(beads), _gray(edge)) > 1e-3
+    prediction = _gray(beads).clone().requires_grad_()
+    pattern_loss(prediction, _gray(edge)).backward()
+    moved = prediction.detach() - 0.01 * prediction.grad / prediction.grad.abs().max()  # type: ignore[operator,union-attr]
+    assert pattern_loss(moved, _gray(edge)) < pattern_loss(prediction, _gray(edge))
+    assert torch.isfinite(pattern_loss(_gray(edge[:8, :9]), _gray(edge[:8, :9] + 0.1)))  # a crop of two squares
 
 
 @pytest.mark.parametrize("axis", [0, 1])

@@ -13,6 +13,7 @@ from typing import Protocol, TypedDict
 import numpy as np
 import torch
 
+from starvsr.data.defocus import defocus
 from starvsr.data.paired import PairPaths, find_pairs
 from starvsr.data.synthetic import FrameCache, SharpSource
 from starvsr.degradation.compression import to_bytes
@@ -56,6 +57,7 @@ class DegradedClips:
         seed: seed of everything.
         scale: GT pixels per LQ pixel.
         gray_probability: share of clips that are turned gray first.
+        defocus_probability: share of clips of which part is put out of focus first.
 
     Raises:
         OptionError: sizes that do not fit, or an unknown preset.
@@ -71,10 +73,11 @@ class DegradedClips:
         seed: int = 0,
         scale: int = 4,
         gray_probability: float = 0.0,
+        defocus_probability: float = 0.0,
     ) -> None:
         if gt_size % scale:
             raise OptionError(f"gt_size must be a multiple of {scale}, not {gt_size}")
-        self.gray_probability = gray_probability
+        self.gray_probability, self.defocus_probability = gray_probability, defocus_probability
         self.source, self.recipe = source, get_recipe(recipe)
         self.clip_frames, self.gt_size, self.scale, self.seed = clip_frames, gt_size, scale, seed
 
@@ -84,6 +87,8 @@ class DegradedClips:
         gt, path = self.source.draw_named(rng, self.clip_frames, self.gt_size)
         if self.gray_probability and rng.random() < self.gray_probability:
             gt = gray(gt)
+        if self.defocus_probability and rng.random() < self.defocus_probability:
+            gt = defocus(gt, rng)
         sharp = torch.from_numpy(gt)
         lq = torch.from_numpy(to_bytes(degrade_clip(sharp.permute(0, 3, 1, 2), self.recipe, rng, self.scale)))
         return Clip(gt=sharp, lq=lq, caption=self.source.caption(path), name=f"{index} ({path.name})")

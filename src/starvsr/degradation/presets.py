@@ -237,6 +237,13 @@ WIDE = RecipeMix(
 )
 """For training on all that is met: clean input is left clean, mild damage is believed, haloes and steps go."""
 
+EVERYDAY = RecipeMix(
+    "everyday",
+    (CLEAN, MILD, LIGHT, MEDIUM, HEAVY, CODEC_ONLY, SHARPENED, ALIASED, INTERLACED, OLD_FILM),
+    (0.24, 0.15, 0.16, 0.12, 0.13, 0.12, 0.03, 0.02, 0.01, 0.02),
+)
+"""For training: the kinds of wide, clean and mildly damaged input more often."""
+
 MIXED = RecipeMix("mixed", (LIGHT, MEDIUM, HEAVY, CODEC_ONLY), (0.35, 0.3, 0.15, 0.2))
 """For training: from light to heavy, with a share of plain compression."""
 
@@ -256,6 +263,7 @@ PRESETS: dict[str, DegradationRecipe | RecipeMix] = {
         INTERLACED,
         MIXED,
         WIDE,
+        EVERYDAY,
     )
 }
 """Recipes by name."""

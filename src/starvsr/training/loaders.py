@@ -61,4 +61,11 @@ def _clips(config: TrainConfig, *, print_notes: bool) -> ClipSource:
     for note in source.notes if print_notes else ():
         print(f"note: {note}", file=sys.stderr)
     source.prepare()
-    return DegradedClips(source, data.degradation, seed=config.seed, gray_probability=data.gray_probability, **sizes)
+    return DegradedClips(
+        source,
+        data.degradation,
+        seed=config.seed,
+        gray_probability=data.gray_probability,
+        defocus_probability=data.defocus_probability,
+        **sizes,
+    )

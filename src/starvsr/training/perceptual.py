@@ -1,4 +1,4 @@
-"""What makes results look right and keeps them honest: VGG features, sharpened targets, artefact and grid terms.
+"""What makes results look right and keeps them honest: VGG features, sharpened targets, terms against artefacts.
 
 Clips are [B, 3, T, H, W] in [-1, 1]; every loss is a mean in float32. No score without a reference is among them:
 those can be bought.
@@ -22,6 +22,8 @@ _CELL = 4
 _WINDOW = 32
 _FLOOR = 32 * (0.1 / 127.5) ** 2
 """Power, per row of a window, below which nothing is seen: about a wave of 0.1 levels."""
+_PATTERN_WINDOWS = (2, 4, 8)
+"""Sides of the windows in which patterns may repeat, in squares of the head."""
 _LDL_WINDOW = 7
 
 
@@ -179,6 +181,31 @@ def _standing_out(planes: Tensor) -> Tensor:
             beside = power[:, [line + k for k in (-3, -2, 2, 3)]].mean(1)
             ratios.append(torch.log((power[:, line] + _FLOOR) / (beside + _FLOOR)))
     return torch.stack(ratios).unflatten(0, (2, 2))
+
+
+def pattern_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return how much stronger one pattern repeats in neighbouring squares of the head than in the target.
+
+    What a 3x3 binomial filter takes away is averaged over the squares of a window, pixel by pixel of a square: texture
+    cancels, a lattice and beads along an edge stay. The root mean square of that average, window by window, is
+    compared with the target's; what it has, too, is free. An adversarial term leads to such patterns: for a network
+    that sees little of its result they are the least that looks like detail.
+    """
+    planes, wanted = luma(prediction), luma(target).detach()
+    sizes = [size for size in _PATTERN_WINDOWS if size * _CELL <= min(planes.shape[-2:])]
+    return torch.stack([F.relu(_repeated(planes, n) - _repeated(wanted, n)).mean() for n in sizes]).mean()
+
+
+def _repeated(planes: Tensor, squares: int) -> Tensor:
+    """RMS of what repeats in windows of so many squares a side that overlap by half; planes [N, 1, H, W]."""
+    row = planes.new_tensor([0.25, 0.5, 0.25])
+    kernel = (row[:, None] * row)[None, None]
+    fine = planes - F.conv2d(F.pad(planes, (1, 1, 1, 1), mode="replicate"), kernel)
+    height, width = (size // _CELL * _CELL for size in fine.shape[-2:])
+    by_place = F.pixel_unshuffle(fine[..., :height, :width], _CELL)  # [N, 16, squares down, squares across]
+    mean = F.avg_pool2d(by_place, squares, squares // 2)
+    mean = mean - mean.mean(1, keepdim=True)
+    return (mean.square().mean(1) + 1e-8).sqrt()
 
 
 def _blurred(planes: Tensor, sigma: float) -> Tensor:

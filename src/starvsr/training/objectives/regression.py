@@ -19,6 +19,7 @@ from starvsr.training.perceptual import (
     artefact_loss,
     draw_excerpt,
     grid_loss,
+    pattern_loss,
     perceptual_distance,
     sharpened,
     vgg_features,
@@ -38,6 +39,8 @@ def regression(
     losses = pixel_terms(hq, target, weights, tables.frequency, torch.full((len(hq),), model.one_step_timestep))
     if weights.grid:
         losses["grid"] = weights.grid * grid_loss(hq, target)
+    if weights.pattern:
+        losses["pattern"] = weights.pattern * pattern_loss(hq, target)
     excerpt = draw_excerpt(hq, own.excerpt_side, own.excerpt_frames, rng)
     if weights.artefact:
         with torch.no_grad():

@@ -139,6 +139,8 @@ class RegressionLosses(PixelLosses):
     """Weight of errors that look like artefacts beside the result of the teacher."""
     grid: float = 0.0
     """Weight of power at the frequencies of the head's grid beyond the target's."""
+    pattern: float = 0.0
+    """Weight of what repeats in neighbouring squares of the head beyond what does in the target."""
 
 
 @dataclass(frozen=True)
