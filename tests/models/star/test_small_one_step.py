@@ -14,7 +14,7 @@ from starvsr.models.codecs import PixelUnshuffleCodec
 from starvsr.models.star.small.config import StarSmallConfig
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.star.small.one_step import OneStep
-from starvsr.models.star.small.refinement import repeated
+from starvsr.models.star.small.refinement import limits_of, repeated
 
 TINY = dataclasses.replace(STAR_SMALL.network, width=16, head_dim=8, context_dim=8)
 SHALLOW = StarSmallConfig(
@@ -78,6 +78,44 @@ def test_the_refinement_keeps_brightness() -> None:
         made = refinement.squares(change, plain, torch.ones(1, 1, 18, 18)) - plain - change
     assert made.abs().mean() > 1e-3
     assert made[..., 4:-4, 4:-4].mean().abs() < 0.05 * made.abs().mean()
+
+
+def _gray_clip(luma: torch.Tensor) -> torch.Tensor:
+    return luma.expand(1, 3, *luma.shape)
+
+
+def test_haloes_beside_surfaces_are_cut_and_lines_are_free() -> None:
+    edge = torch.full((24, 24), -0.6)
+    edge[:, 12:] = 0.6
+    least, most = limits_of(_gray_clip(edge))[0]
+    level = 1 / 127.5
+    beside = slice(9, 15)
+    assert (most[:, beside] - 0.6).abs().max() < 1.01 * level and (least[:, beside] + 0.6).abs().max() < 1.01 * level
+    line = torch.full((24, 24), 0.8)
+    line[:, 12] = -0.2  # a dark line, thinner than a square: its own value is lost
+    least, most = limits_of(_gray_clip(line))[0]
+    assert least[:, 11:14].max() < -1 and most[:, 11:14].max() < 0.8 + 1.01 * level  # darker, but no pale seam
+    faint = limits_of(_gray_clip(torch.full((24, 24), 0.1)))[0]
+    assert (faint[1] - faint[0] - 16 * level).abs().max() < 1e-4  # grain may be drawn on an even surface
+    texture = torch.rand(24, 24, generator=torch.Generator().manual_seed(0)) - 0.5
+    least, most = limits_of(_gray_clip(texture))[0]
+    assert most.median() > 1 and least.median() < -1
+
+
+def test_the_limits_hold_for_results_and_not_in_training() -> None:
+    refinement = _network(dataclasses.replace(TINY, refinement_width=6)).refinement
+    assert refinement is not None
+    edge = torch.full((16, 16), -0.6)
+    edge[:, 8:] = 0.6
+    lq = _gray_clip(edge)[:, :, None]
+    plain = _enlarge(lq)
+    made = plain + 0.2 * torch.sign(plain)  # a halo of 25 levels on both sides
+    with torch.inference_mode():
+        cut, free = (refinement.train(training)(made, plain, lq) for training in (False, True))
+    beside = slice(4 * 5, 4 * 11)
+    assert cut[..., beside].abs().max() < 0.6 + 1.02 / 127.5
+    assert cut.abs().max() < 0.6 + 8.02 / 127.5 < 0.7 < free[..., beside].abs().max()
+    torch.testing.assert_close(cut[:, 0], cut[:, 2], atol=1e-5, rtol=0)
 
 
 def test_a_lattice_is_taken_out_and_a_ramp_is_not() -> None:

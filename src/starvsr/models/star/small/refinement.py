@@ -8,6 +8,9 @@ trained for looks likes to draw such a lattice in place of grain. Not in trainin
 to draw a stronger lattice, which counts as an edge.
 
 Local averages of luma stay as they are. Chroma may change only where the input has chroma nearby: gray in, gray out.
+Beside a surface that is even in the input, luma leaves the input's range by little: what lies farther outside is a
+halo, wherever it comes from. Lines and dots, whose own values the input does not hold, have no such limit. That is no
+part of training either, where a limit would hide haloes from the losses.
 
 Source: thin layers behind a pixel unshuffle as in Real-ESRGAN (arXiv 2107.10833).
 """
@@ -35,6 +38,16 @@ _CONVOLUTIONS = 4
 _CHANGE_SCALE, _PICTURE_SCALE = 8.0, 4.0
 """Bring changes and fine structure of usual pictures near unit size."""
 _MEAN_WINDOW = 5
+_RANGE_WINDOW = 7
+"""Side of the neighbourhood whose range counts, in squares."""
+_HALO_IN_FAINT, _HALO_AT_EDGES = 8 / 127.5, 1 / 127.5
+"""By how much luma may leave the range, where that is up to _FAINT_RANGE, and from _EDGE_RANGE on."""
+_FAINT_RANGE, _EDGE_RANGE = 20 / 127.5, 80 / 127.5
+_SURFACE = 3
+"""Side of the smallest surface, in squares."""
+_THIN = 0.15
+"""Share of the range by which what is smaller than a surface stands out of it, from which on there is no limit."""
+_NO_LIMIT = 2.0
 _FAINT = 0.03
 """Root of the mean square of a square's change, of a range of 2, at which it counts by half for what repeats."""
 
@@ -66,11 +79,12 @@ class Refinement(nn.Module):
             [B, 3, T, 4h, 4w], not clamped.
         """
         change, picture = (_to_squares(clip.transpose(1, 2).flatten(0, 1)) for clip in (made - plain, plain))
-        corrected = self.squares(change, picture, gate_of(lq.transpose(1, 2).flatten(0, 1)))
+        frames = lq.transpose(1, 2).flatten(0, 1)
+        corrected = self.squares(change, picture, gate_of(frames), None if self.training else limits_of(frames))
         frames = rearrange(corrected, "n (y x c) h w -> n c (h y) (w x)", y=FACTOR, x=FACTOR)
         return frames.unflatten(0, (len(lq), -1)).transpose(1, 2)
 
-    def squares(self, change: Tensor, plain: Tensor, gate: Tensor) -> Tensor:
+    def squares(self, change: Tensor, plain: Tensor, gate: Tensor, limits: Tensor | None = None) -> Tensor:
         """Return corrected results, pixels of a square as channels, in channels-last memory.
 
         With all of a change let through, luma is corrected alike in all colours; what is held back of chroma leaves
@@ -80,6 +94,7 @@ class Refinement(nn.Module):
             change: what the network adds, [N, 48, h, w] in the order (row, column, colour), RGB of a range of 2.
             plain: the enlarged input, of the same shape.
             gate: share of the change of chroma that is let through, [N, 1, h, w]; see :func:`gate_of`.
+            limits: least and largest luma of each square, [N, 2, h, w]; see :func:`limits_of`.
         """
         change, plain, gate = (x.permute(0, 2, 3, 1) for x in (change, plain, gate))  # [N, h, w, ...]
         added, picture = _luma(change), _luma(plain)
@@ -88,6 +103,10 @@ class Refinement(nn.Module):
         if not self.training:
             correction = correction - repeated(added + raw)
         alike = correction.addcmul(added, 1 - gate)
+        if limits is not None:  # luma is that of picture + added + correction: what is held back of chroma has none
+            least, most = (x.permute(0, 2, 3, 1) for x in limits.split(1, 1))
+            result = picture + added + correction
+            alike += result.clamp(least, most) - result
         made = (plain + change * gate).unflatten(-1, (-1, 3)) + alike[..., None]
         return made.flatten(-2).permute(0, 3, 1, 2)
 
@@ -133,6 +152,37 @@ def _average(change: Tensor) -> Tensor:
 def gate_of(lq: Tensor) -> Tensor:
     """Return the share [N, 1, h, w] of a change of chroma that is let through, from frames [N, 3, h, w] in RGB."""
     return chroma_gate(to_ycc(lq)[:, 1:])
+
+
+def limits_of(lq: Tensor) -> Tensor:
+    """Return the least and the largest luma that the squares of a result may have, [N, 2, h, w], of frames in RGB.
+
+    Bright surfaces are what an opening of the input's luma keeps, dark ones what a closing keeps. What is thinner
+    stands out of them: lines, letters and texture, which the input holds too faintly to limit them.
+
+    Args:
+        lq: [N, 3, h, w] in [-1, 1].
+    """
+    luma = to_ycc(lq)[:, :1]
+    lowest, highest = -_largest(-luma, _RANGE_WINDOW), _largest(luma, _RANGE_WINDOW)
+    spread = highest - lowest
+    rising = ((spread - _FAINT_RANGE) / (_EDGE_RANGE - _FAINT_RANGE)).clamp(0, 1)
+    may_leave = torch.lerp(torch.full_like(rising, _HALO_IN_FAINT), torch.full_like(rising, _HALO_AT_EDGES), rising)
+    found = []
+    for sign in (-1, 1):
+        values = sign * luma
+        surfaces = _largest(-_largest(-values, _SURFACE), _SURFACE)
+        thin = (_largest(values, _SURFACE) - _largest(surfaces, _SURFACE)) / (spread + 4 / 127.5)
+        reached = torch.maximum(_largest(surfaces, _RANGE_WINDOW), _largest(values, _SURFACE))
+        found.append(sign * (reached + may_leave + _NO_LIMIT * (thin / _THIN).clamp(0, 1)))
+    return torch.cat(found, dim=1)
+
+
+def _largest(planes: Tensor, window: int) -> Tensor:
+    """Return the largest value of [N, 1, h, w] around each place, rows, then columns."""
+    for size, padding in (((window, 1), (window // 2, 0)), ((1, window), (0, window // 2))):
+        planes = F.max_pool2d(planes, size, stride=1, padding=padding)
+    return planes
 
 
 def _luma(squares: Tensor) -> Tensor:
