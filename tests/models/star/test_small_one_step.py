@@ -14,7 +14,7 @@ from starvsr.models.codecs import PixelUnshuffleCodec
 from starvsr.models.star.small.config import StarSmallConfig
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.star.small.one_step import OneStep
-from starvsr.models.star.small.refinement import limits_of, repeated
+from starvsr.models.star.small.refinement import limits_of, liveliness_of, repeated
 
 TINY = dataclasses.replace(STAR_SMALL.network, width=16, head_dim=8, context_dim=8)
 SHALLOW = StarSmallConfig(
@@ -51,7 +51,9 @@ def test_folded_form_equals_the_network(config: StarSmallConfig, size: tuple[int
         made = CODEC.decode(network.one_step(CODEC.encode(_enlarge(lq)), ALPHA, SIGMA, TIMESTEP))
         wanted = network.refined(made, _enlarge(lq), lq)[0]
         got = torch.stack(list(_folded(network)(lq)), 1)
-    assert (wanted - _enlarge(lq)[0]).abs().mean() > 1e-3  # the network does something
+    assert (made - _enlarge(lq)).abs().mean() > 1e-3  # the network does something
+    is_even = size[1:] == (1, 1)  # a single pixel holds nothing fine: what is added is held back
+    assert ((wanted - _enlarge(lq)[0]).abs().mean() > 1e-3) != (is_even and network.refinement is not None)
     assert (got - wanted).abs().max() < 2e-5
 
 
@@ -116,6 +118,23 @@ def test_the_limits_hold_for_results_and_not_in_training() -> None:
     assert cut[..., beside].abs().max() < 0.6 + 1.02 / 127.5
     assert cut.abs().max() < 0.6 + 8.02 / 127.5 < 0.7 < free[..., beside].abs().max()
     torch.testing.assert_close(cut[:, 0], cut[:, 2], atol=1e-5, rtol=0)
+
+
+def test_nothing_is_added_where_the_input_holds_nothing_fine() -> None:
+    refinement = _network(dataclasses.replace(TINY, refinement_width=6)).refinement
+    assert refinement is not None
+    ramp = torch.linspace(-0.8, 0.6, 32).expand(32, 32).clone()  # soft: as behind a lens out of focus
+    ramp[20:] += 0.1 * torch.rand(12, 32, generator=torch.Generator().manual_seed(0))
+    lq = _gray_clip(ramp)[:, :, None]
+    share = liveliness_of(lq[:, :, 0])[0, 0]
+    assert share[:14, 4:-4].max() == 0 and share[24:].min() > 0.99  # columns: at borders a slope is no slope
+    plain = _enlarge(lq)
+    made = plain + 0.05 * torch.rand_like(plain)
+    with torch.inference_mode():
+        result, trained = (refinement.train(training)(made, plain, lq) for training in (False, True))
+    soft, lively, inner = slice(0, 4 * 14), slice(4 * 24, None), slice(16, -16)
+    assert (result - plain)[..., soft, inner].abs().max() < 1e-6
+    assert (result - plain)[..., lively, :].abs().mean() > 1e-3 and (trained - plain)[..., soft, :].abs().mean() > 1e-3
 
 
 def test_a_lattice_is_taken_out_and_a_ramp_is_not() -> None:

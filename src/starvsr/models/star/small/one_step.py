@@ -59,7 +59,7 @@ from starvsr.models.star.small.fused_layers import (
 from starvsr.models.star.small.fused_stem import REACH, FusedStem
 from starvsr.models.star.small.model import BRIGHTNESS_WINDOW, StarSmall
 from starvsr.models.star.small.refinement import REACH as REFINEMENT_REACH
-from starvsr.models.star.small.refinement import gate_of, limits_of
+from starvsr.models.star.small.refinement import gate_of, limits_of, liveliness_of
 from starvsr.models.workers import Piece, Workers, workers
 
 _SPARE = 2
@@ -249,12 +249,13 @@ class OneStep(nn.Module):
         """Return the same as :meth:`_picture`, from the changes of the frame's squares."""
         assert self.refinement is not None
         refinement, picture, (height, width) = self.refinement, self._new_picture(frame), frame.shape[-2:]
-        gate, limits = gate_of(frame[None]), limits_of(frame[None])
+        gate, share, limits = (find(frame[None]) for find in (gate_of, liveliness_of, limits_of))
 
         def piece(rows: slice) -> None:
             seen = with_halo(rows, REFINEMENT_REACH, height)
             plain = self._plain(frame, seen)
-            made = refinement.squares(changes[:, :, seen], plain, gate[:, :, seen], limits[:, :, seen])
+            held = (share[:, :, seen], limits[:, :, seen])
+            made = refinement.squares(changes[:, :, seen], plain, gate[:, :, seen], held)
             self._write(picture, rows, made[:, :, inside(rows, seen)])
 
         return picture.permute(2, 0, 1), [partial(piece, rows) for _, rows in pieces_of(1, height, width)]

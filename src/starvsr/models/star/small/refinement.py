@@ -10,7 +10,8 @@ to draw a stronger lattice, which counts as an edge.
 Local averages of luma stay as they are. Chroma may change only where the input has chroma nearby: gray in, gray out.
 Beside a surface that is even in the input, luma leaves the input's range by little: what lies farther outside is a
 halo, wherever it comes from. Lines and dots, whose own values the input does not hold, have no such limit. That is no
-part of training either, where a limit would hide haloes from the losses.
+part of training either, where a limit would hide haloes from the losses. And nothing is added where the input itself
+holds nothing fine: what a lens left soft, sky, and the even sides of edges stay as the input has them.
 
 Source: thin layers behind a pixel unshuffle as in Real-ESRGAN (arXiv 2107.10833).
 """
@@ -48,6 +49,10 @@ _SURFACE = 3
 _THIN = 0.15
 """Share of the range by which what is smaller than a surface stands out of it, from which on there is no limit."""
 _NO_LIMIT = 2.0
+_QUIET_WINDOW = 5
+"""Side of the neighbourhood in which fine structure counts, in squares."""
+_QUIET, _LIVELY = 0.5 / 127.5, 2 / 127.5
+"""Fine structure of the input up to which nothing is added, and from which on all is."""
 _FAINT = 0.03
 """Root of the mean square of a square's change, of a range of 2, at which it counts by half for what repeats."""
 
@@ -80,11 +85,12 @@ class Refinement(nn.Module):
         """
         change, picture = (_to_squares(clip.transpose(1, 2).flatten(0, 1)) for clip in (made - plain, plain))
         frames = lq.transpose(1, 2).flatten(0, 1)
-        corrected = self.squares(change, picture, gate_of(frames), None if self.training else limits_of(frames))
+        held = None if self.training else (liveliness_of(frames), limits_of(frames))
+        corrected = self.squares(change, picture, gate_of(frames), held)
         frames = rearrange(corrected, "n (y x c) h w -> n c (h y) (w x)", y=FACTOR, x=FACTOR)
         return frames.unflatten(0, (len(lq), -1)).transpose(1, 2)
 
-    def squares(self, change: Tensor, plain: Tensor, gate: Tensor, limits: Tensor | None = None) -> Tensor:
+    def squares(self, change: Tensor, plain: Tensor, gate: Tensor, held: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return corrected results, pixels of a square as channels, in channels-last memory.
 
         With all of a change let through, luma is corrected alike in all colours; what is held back of chroma leaves
@@ -94,7 +100,8 @@ class Refinement(nn.Module):
             change: what the network adds, [N, 48, h, w] in the order (row, column, colour), RGB of a range of 2.
             plain: the enlarged input, of the same shape.
             gate: share of the change of chroma that is let through, [N, 1, h, w]; see :func:`gate_of`.
-            limits: least and largest luma of each square, [N, 2, h, w]; see :func:`limits_of`.
+            held: share of what is added, [N, 1, h, w], and least and largest luma of each square, [N, 2, h, w]; see
+                :func:`liveliness_of` and :func:`limits_of`. None in training.
         """
         change, plain, gate = (x.permute(0, 2, 3, 1) for x in (change, plain, gate))  # [N, h, w, ...]
         added, picture = _luma(change), _luma(plain)
@@ -102,9 +109,12 @@ class Refinement(nn.Module):
         correction = raw - _average(raw)
         if not self.training:
             correction = correction - repeated(added + raw)
+        if held is not None:
+            share = held[0].permute(0, 2, 3, 1)
+            added, correction, change = added * share, correction * share, change * share
         alike = correction.addcmul(added, 1 - gate)
-        if limits is not None:  # luma is that of picture + added + correction: what is held back of chroma has none
-            least, most = (x.permute(0, 2, 3, 1) for x in limits.split(1, 1))
+        if held is not None:  # luma is that of picture + added + correction: what is held back of chroma has none
+            least, most = (x.permute(0, 2, 3, 1) for x in held[1].split(1, 1))
             result = picture + added + correction
             alike += result.clamp(least, most) - result
         made = (plain + change * gate).unflatten(-1, (-1, 3)) + alike[..., None]
@@ -176,6 +186,22 @@ def limits_of(lq: Tensor) -> Tensor:
         reached = torch.maximum(_largest(surfaces, _RANGE_WINDOW), _largest(values, _SURFACE))
         found.append(sign * (reached + may_leave + _NO_LIMIT * (thin / _THIN).clamp(0, 1)))
     return torch.cat(found, dim=1)
+
+
+def liveliness_of(lq: Tensor) -> Tensor:
+    """Return the share [N, 1, h, w] of what is added that is let through, from frames [N, 3, h, w] in RGB.
+
+    It rises with the largest part of the input's luma nearby that a 3x3 binomial filter takes away: from 0, where that
+    is half a level, to 1.
+    """
+    luma = to_ycc(lq)[:, :1]
+    soft = luma
+    for kernel, pad in (((1, 1, 1, 3), (1, 1, 0, 0)), ((1, 1, 3, 1), (0, 0, 1, 1))):
+        row = luma.new_tensor([0.25, 0.5, 0.25]).view(kernel)
+        soft = F.conv2d(F.pad(soft, pad, mode="replicate"), row)
+    fine = _largest((luma - soft).abs(), _QUIET_WINDOW)
+    share = ((fine - _QUIET) / (_LIVELY - _QUIET)).clamp(0, 1)
+    return F.avg_pool2d(share, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def _largest(planes: Tensor, window: int) -> Tensor:
