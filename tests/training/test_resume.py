@@ -69,18 +69,21 @@ def test_a_changed_recipe_is_told(recipe: Path, tmp_path: Path) -> None:
 
 def test_checkpoints_of_the_first_format_still_load(recipe: Path, tmp_path: Path) -> None:
     """Without what later versions added: helpers in the state, newer keys in the recipe."""
-    config = load_recipe(recipe, ["stage.0.steps=1", "stage.1.steps=1", "data.workers=0", "network={}"])
+    words = ["stage.0.steps=1", "stage.1.steps=1", "data.workers=0", "network={}", "run.accumulate=1"]
+    config = load_recipe(recipe, words)
     trainer = Trainer(config, tmp_path / "run")
     trainer.save()
     path = latest_checkpoint(tmp_path / "run")
     assert path is not None
     state = load_checkpoint(path)
     old = json.loads(state["config"])
-    for section, key in (("data", "workers"), ("run", "accumulate")):
+    for section, key in (("data", "workers"), ("run", "accumulate"), ("data", "defocus_probability")):
         del old[section][key]
     del old["network"], state["helpers"]
     save_checkpoint(tmp_path / "run", 0, {**state, "config": json.dumps(old)})
     assert Trainer(config, tmp_path / "run").step == 0
+    with pytest.raises(DataError, match=r"data\.defocus_probability: 0\.0 -> 0\.2"):  # newer, and set now
+        Trainer(load_recipe(recipe, [*words, "data.defocus_probability=0.2"]), tmp_path / "run")
 
 
 def test_a_run_of_the_last_release_goes_on_and_exports(recipe: Path, tmp_path: Path) -> None:

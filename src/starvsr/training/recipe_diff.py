@@ -10,7 +10,7 @@ from typing import Any
 
 from starvsr.errors import DataError
 from starvsr.training.config import TrainConfig
-from starvsr.training.recipe import current_tree, recipe_tree
+from starvsr.training.recipe import current_tree, recipe_tree, stored_recipe
 
 _HARMLESS = ("run.log_", "run.save_", "run.keep_", "run.validat", "run.sample_", "run.tensorboard", "run.wandb")
 _HARMLESS_DATA = ("data.workers", "data.cache", "data.validation_videos", "models")
@@ -32,7 +32,7 @@ def check_changes(folder: Path, config: TrainConfig, old: Mapping[str, Any], ste
     Raises:
         DataError: something changed that may not.
     """
-    new, old = json.loads(json.dumps(recipe_tree(config))), current_tree(old)
+    new, old = _plain(config), _with_defaults(old)
     notes: list[str] = []
     serious: list[str] = []
     for key, (was, now) in differences(old, new).items():
@@ -44,6 +44,19 @@ def check_changes(folder: Path, config: TrainConfig, old: Mapping[str, Any], ste
             "another folder with --start-from, or go on all the same with --allow-changes"
         )
     return notes + serious
+
+
+def _with_defaults(old: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a stored recipe the keys that it is older than, at their defaults: setting one of them is a change, too."""
+    try:
+        return _plain(stored_recipe(old))
+    except DataError:  # keys that this release has no longer: what both know is compared
+        return current_tree(old)
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    tree: dict[str, Any] = json.loads(json.dumps(recipe_tree(config)))
+    return tree
 
 
 def _may_change(config: TrainConfig, key: str, step: int) -> bool:
@@ -64,8 +77,7 @@ def _may_change(config: TrainConfig, key: str, step: int) -> bool:
 def differences(old: Any, new: Any, where: str = "") -> dict[str, tuple[Any, Any]]:
     """Compare two recipes as plain trees: {dotted key: (old, new)}, None where one has no such entry.
 
-    Keys that only the newer program knows are not differences as long as nobody sets them: pass trees of
-    :func:`~starvsr.training.recipe.recipe_tree` and compare what both have.
+    What only one of them has is no difference, but for the network's sizes and whole stages.
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = [key for key in new if key in old] if where != "network" else list(dict.fromkeys((*old, *new)))
