@@ -62,6 +62,11 @@ def test_data_copied_anew_are_not_decoded_anew_and_changed_ones_are(media: Path,
     np.testing.assert_array_equal(turned, cache.frames(images)[:, ::-1, ::-1])
 
 
+def test_a_source_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.mkv: cannot be read \(No such file"):
+        FrameCache(tmp_path).frames(tmp_path / "gone.mkv")
+
+
 def test_a_folder_of_images_with_another_picture_is_another_clip(tmp_path: Path) -> None:
     clip = tmp_path / "clip"
     clip.mkdir()

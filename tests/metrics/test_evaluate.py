@@ -72,6 +72,7 @@ def test_table_holds_every_score_and_its_means(pairs):
     light, heavy, both = (table.mean("nearest", group) for group in ("light", "heavy", None))
     assert both["psnr_y_db"] == pytest.approx((light["psnr_y_db"] + heavy["psnr_y_db"]) / 2)
     assert light["psnr_y_db"] > heavy["psnr_y_db"] > table.mean("black", "heavy")["psnr_y_db"]
+    assert light["seconds_per_frame"] >= 0
     assert table.to_markdown().count("\n") == 2 + 4
     assert f"{light['ssim_y']:.4f}" in table.to_markdown()
 

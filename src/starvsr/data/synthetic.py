@@ -70,7 +70,10 @@ class FrameCache:
         return self._open[path]
 
     def _key(self, path: Path, sharp_scale: float) -> str:
-        content = files_fingerprint(images_in(path) if path.is_dir() else [path], quick=True)["sha256"]
+        try:
+            content = files_fingerprint(images_in(path) if path.is_dir() else [path], quick=True)["sha256"]
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); put it back, or leave it out") from error
         text = f"{path.name}|{content}|{sharp_scale}|{self.max_frames}"
         return f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.npy"
 

@@ -43,6 +43,9 @@ def _clips(config: TrainConfig, *, print_notes: bool) -> ClipSource:
     sizes = {"clip_frames": data.clip_frames, "gt_size": data.gt_size}
     if data.pairs:
         return StoredPairs(data.pairs, data.cache, seed=config.seed, leave_out=data.leave_out, **sizes)
+    for name in ("gray_probability", "defocus_probability", "video_probability"):
+        if not 0 <= getattr(data, name) <= 1:
+            raise DataError(f"recipe key data.{name} is a share: between 0 and 1, not {getattr(data, name)}")
     for name in ("video_reduction", "photo_reduction"):
         if getattr(data, name) < 1:
             raise DataError(
