@@ -27,3 +27,8 @@ def write_folder(folder: Path) -> Path:
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(meta["scheduler_config"]))
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableVSRPipeline"}))
     return folder
+
+
+def copy_folder(source: Path, target: Path) -> Path:
+    """Copy a model folder that tests share, to be changed: without the notes of digests that loading left there."""
+    return shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.sha256"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from starvsr.training.recipe import load_recipe, make_stage
 from starvsr.training.run import export
 from starvsr.video.codec_pass import read_clip, write_lossless
 from starvsr.video.pixels import from_unit, to_unit
-from tests.support.stablevsr_folder import write_folder
+from tests.support.stablevsr_folder import copy_folder, write_folder
 from tests.support.stablevsr_training import random_batch, write_reds
 
 pytest.importorskip("diffusers")
@@ -258,7 +257,7 @@ def stop_at(trainer: Trainer, step: int, values: dict[str, Any]) -> None:
 
 
 def test_another_unet_is_refused_when_a_run_goes_on(recipe: Path, tmp_path: Path, models: Path) -> None:
-    own = shutil.copytree(models, tmp_path / "own")
+    own = copy_folder(models, tmp_path / "own")
     text = recipe.read_text().replace(str(models), str(own))
     recipe.write_text(text)
     Trainer(load_recipe(recipe, ["stage.0.steps=1"]), tmp_path / "run").run()
@@ -309,7 +308,7 @@ def test_begins_with_a_released_tcm_or_with_that_of_another_run(recipe: Path, mo
     with pytest.raises(WeightsError, match="no TCM in"):
         build_model(load_recipe(recipe, [f"init={tmp_path}"]))
     config = models / "controlnet" / "config.json"
-    other = shutil.copytree(models / "controlnet", tmp_path / "other")
+    other = copy_folder(models / "controlnet", tmp_path / "other")
     (other / "config.json").write_text(json.dumps({**json.loads(config.read_text()), "layers_per_block": 1}))
     with pytest.raises(WeightsError):
         build_model(load_recipe(recipe, [f"init={other}"]))
@@ -317,7 +316,7 @@ def test_begins_with_a_released_tcm_or_with_that_of_another_run(recipe: Path, mo
 
 def test_training_opens_the_folders_that_inference_opens(recipe: Path, models: Path, tmp_path: Path) -> None:
     """Old names of tensors and tensors that nothing reads are taken; damage is told with the file's name."""
-    folder = shutil.copytree(models, tmp_path / "StableVSR")
+    folder = copy_folder(models, tmp_path / "StableVSR")
     path = folder / "vae" / "diffusion_pytorch_model.safetensors"
     names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
     tensors = load_file(path)

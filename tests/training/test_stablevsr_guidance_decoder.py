@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from starvsr.training.objectives import OBJECTIVES
 from starvsr.training.objectives.guidance_decoder import gradient_error
 from starvsr.training.recipe import load_recipe, make_stage
 from starvsr.training.run import export
-from tests.support.stablevsr_folder import write_folder
+from tests.support.stablevsr_folder import copy_folder, write_folder
 from tests.support.stablevsr_guidance_decoder import write_decoder
 from tests.support.stablevsr_training import random_batch, write_reds
 
@@ -181,7 +180,7 @@ def test_a_killed_run_goes_on_bit_for_bit(recipe: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["vae", "unet"])
 def test_another_upscaler_is_refused_when_a_run_goes_on(recipe: Path, tmp_path: Path, models: Path, part: str) -> None:
-    own = shutil.copytree(models, tmp_path / "own")
+    own = copy_folder(models, tmp_path / "own")
     recipe.write_text(recipe.read_text().replace(str(models), str(own)))
     config = load_recipe(recipe, ["stage.0.steps=1"])
     Trainer(config, tmp_path / "run").run()
@@ -207,7 +206,7 @@ def test_from_a_recipe_to_a_folder_that_upscale_opens(
         assert model._loaded.guide(latent).shape == (1, 3, 32, 32)
     card = (run / "guidance_decoder.md").read_text()
     assert "--model stablevsr --guidance-decoder guidance_decoder" in card and "(autoencoder)" in card
-    kept = shutil.copytree(models, tmp_path / "whole")
+    kept = copy_folder(models, tmp_path / "whole")
     assert main(["export", str(run), "-o", str(kept), "--raw"]) == 0
     assert (kept / "unet" / TENSORS).is_file()  # the rest of the model folder is untouched
     raw = load_file(kept / "guidance_decoder" / TENSORS)

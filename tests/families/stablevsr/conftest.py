@@ -1,9 +1,7 @@
-import shutil
-
 import pytest
 
 from starvsr.families.registry import get_entry
-from tests.support.stablevsr_folder import write_folder
+from tests.support.stablevsr_folder import copy_folder, write_folder
 
 
 @pytest.fixture(scope="session")
@@ -13,7 +11,7 @@ def published(tmp_path_factory):
 
 @pytest.fixture
 def folder(published, tmp_path):
-    return shutil.copytree(published, tmp_path / "StableVSR")
+    return copy_folder(published, tmp_path / "StableVSR")
 
 
 @pytest.fixture(scope="session")

@@ -107,9 +107,11 @@ def check_digest(path: Path, expected: str | None, on_bytes: ByteCallback | None
     found = digest(path, on_bytes)
     wanted = expected or noted_digest(path)
     if wanted is not None and found != wanted:
-        source = "the published digest is" if expected else f"{note_of(path).name} beside it says"
+        note = note_of(path).name
+        source = "the published digest is" if expected else f"{note} beside it says"
+        own = "" if expected else f"; if you changed it, delete {note}"
         raise WeightsError(
-            f"{path} has SHA-256 {found}, but {source} {wanted}: damaged or replaced; fetch it again with --force"
+            f"{path} has SHA-256 {found}, but {source} {wanted}: damaged or replaced; fetch it again with --force{own}"
         )
     write_note(path, found)
     return found
