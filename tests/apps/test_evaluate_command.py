@@ -198,7 +198,11 @@ def test_without_a_reference_what_needs_one_is_listed(folders: Path, tmp_path: P
     assert "weave" in said.out and "psnr" not in said.out
     assert "needs a reference" in (tmp_path / "r" / "index.html").read_text()
     assert main([*words, "--lq", str(folders / "lq"), "-q"]) == 0
-    assert "warping_error_x1e3" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "warping_error_x1e3" in said.out
+    assert said.err == "missing: psnr_y_db: needs a reference (--reference)\n"  # asked for by name
+    assert main(["evaluate", str(folders / "blurry"), "--metrics", "all", "-q"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_clips_without_partner_are_listed(folders: Path, tmp_path: Path, one_line) -> None:

@@ -8,6 +8,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from starvsr.evaluation.page.document import make_page
@@ -33,6 +34,25 @@ def test_a_line_has_a_point_for_each_frame_and_breaks_where_one_has_no_value() -
     drawn = points(line_plot(METRIC, [score([1.0, 2.0, math.nan, 3.0])], {"ours": 0}))
     assert [(pen, x) for pen, x, _ in drawn] == [("M", 0), ("L", 333.3), ("M", 1000)]
     assert drawn[0][2] > drawn[1][2] > drawn[2][2]  # larger values are higher up
+
+
+@pytest.mark.parametrize("count", [16, 6000])
+def test_a_line_of_every_fourth_frame_is_whole(count: int) -> None:
+    values = [math.nan if index % 4 else float(index) for index in range(count)]
+    drawn = points(line_plot(METRIC, [score(values)], {"ours": 0}))
+    assert [pen for pen, *_ in drawn] == ["M"] + ["L"] * (len(drawn) - 1)
+    assert len(drawn) == min(count // 4, 500) and drawn[-1][1] == round(1000 * (count - 4) / (count - 1), 1)
+
+
+def test_a_value_alone_is_a_dot() -> None:
+    plot = line_plot(METRIC, [score([1.0, 2.0, math.nan, 3.0, math.nan])], {"ours": 0})
+    assert re.search(r'L[\d.]+ [\d.]+M750.0 [\d.]+h0"', plot)
+
+
+def test_a_gap_in_a_long_clip_is_a_gap() -> None:
+    values = [math.nan if 2000 <= index < 2007 else 1.0 + index for index in range(5000)]
+    drawn = points(line_plot(METRIC, [score(values)], {"ours": 0}))
+    assert sum(pen == "M" for pen, *_ in drawn) == 2
 
 
 def test_of_long_clips_no_peak_is_lost() -> None:

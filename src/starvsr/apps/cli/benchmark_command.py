@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from starvsr.apps.cli.findings import tell_findings
 from starvsr.apps.cli.flags import GroupedCommand
 from starvsr.apps.cli.scoring_flags import option, scoring_flags
 from starvsr.apps.cli.terminal import remark, say
@@ -150,7 +151,7 @@ def _show_list(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     help="Write FOLDER/report with plots and frames.",
 )
 @option("--previews/--no-previews", default=False, group="Output", help="Put clips to play into it.")
-@option("-q", "--quiet", is_flag=True, group="Output", help="No progress, no notes.")
+@option("-q", "--quiet", is_flag=True, group="Output", help="No progress, no notes; only what is missing of --metrics.")
 def benchmark(
     name: str,
     data: Path,
@@ -218,7 +219,8 @@ def benchmark(
     )
     on_step = (lambda line: None) if quiet else remark
     result = run_benchmark(get_set(name), options, out, on_step=on_step)
-    _tell(result, quiet)
+    tell_findings(result.table.report, quiet=quiet, metrics=options.evaluation.metrics)
+    _tell(result)
     if with_report:
         from starvsr.evaluation.illustrated import write_report
 
@@ -245,13 +247,8 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return width, height
 
 
-def _tell(result: BenchmarkResult, quiet: bool) -> None:
+def _tell(result: BenchmarkResult) -> None:
     from starvsr.evaluation.benchmarks.tables import to_markdown
 
-    if not quiet:
-        for line in result.table.report.warnings():
-            remark(f"note: {line}")
-        for line in result.table.report.absences():
-            remark(f"missing: {line}")
     for line in to_markdown(result.table).splitlines():
         say(line)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from starvsr.apps.cli.findings import tell_findings
 from starvsr.apps.cli.flags import GroupedCommand
 from starvsr.apps.cli.scoring_flags import option, scoring_flags
 from starvsr.apps.cli.terminal import remark, say
@@ -50,7 +51,7 @@ _PATH = click.Path(path_type=Path)
 @option("-o", "--output", "out", type=_PATH, metavar="FOLDER", group="Output", help="Write a report there.")
 @option("--previews/--no-previews", default=True, group="Output", help="Put clips to play into the report.")
 @option("-y", "--overwrite", is_flag=True, group="Output", help="Replace a report that is there.")
-@option("-q", "--quiet", is_flag=True, group="Output", help="No progress, no notes.")
+@option("-q", "--quiet", is_flag=True, group="Output", help="No progress, no notes; only what is missing of --metrics.")
 def evaluate(
     results: tuple[Path, ...],
     reference: Path | None,
@@ -100,7 +101,8 @@ def evaluate(
         dover_draws=dover_draws,
     )
     evaluation = _evaluate(results, compare, names, reference, lq, options, quiet)
-    _tell(evaluation.report, quiet)
+    tell_findings(evaluation.report, quiet=quiet, metrics=wanted)
+    _tell(evaluation.report)
     if out is not None:
         _write(evaluation, out, previews, quiet)
     broken = failures(gates, evaluation.report)
@@ -169,14 +171,9 @@ def _method_names(paths: tuple[Path, ...]) -> list[str]:
     return [f"{path.absolute().parent.name}/{name}" for path, name in zip(paths, plain, strict=True)]
 
 
-def _tell(report: Report, quiet: bool) -> None:
+def _tell(report: Report) -> None:
     from starvsr.evaluation.tables import means_markdown, tests_markdown
 
-    if not quiet:
-        for line in report.warnings():
-            remark(f"note: {line}")
-        for line in report.absences():
-            remark(f"missing: {line}")
     tests = tests_markdown(report)
     for line in [*means_markdown(report).splitlines(), *(["", *tests.splitlines()] if tests else [])]:
         say(line)

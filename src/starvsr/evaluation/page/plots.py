@@ -35,8 +35,10 @@ def line_plot(metric: MetricFacts, scores: Sequence[ClipScore], colors: dict[str
         return ""
     low, high = _range(known)
     count = max(len(values) for _, values in lines)
+    stride = _stride([values for _, values in lines])
     paths = "".join(
-        f'<path class="c{colors[score.method]}" d="{_path(values, count, low, high)}"/>' for score, values in lines
+        f'<path class="c{colors[score.method]}" d="{_path(values, count, low, high, stride)}"/>'
+        for score, values in lines
     )
     clip = escape(scores[0].clip, quote=True)
     return (
@@ -97,31 +99,41 @@ def _grid() -> str:
     return "".join(f'<line class="grid" x1="0" x2="{_WIDTH}" y1="{y}" y2="{y}"/>' for y in lines)
 
 
-def _path(values: Sequence[float], count: int, low: float, high: float) -> str:
-    """Return the path of a line; it is broken where frames have no finite value."""
-    words, pen = [], "M"
-    for index, value in _thinned(values):
-        if not math.isfinite(value):
-            pen = "M"
-            continue
-        x = _WIDTH * index / max(count - 1, 1)
-        words.append(f"{pen}{x:.1f} {_HEIGHT * (high - value) / (high - low):.1f}")
-        pen = "L"
+def _stride(lines: Sequence[Sequence[float]]) -> int:
+    """Return how many frames lie between two values of a line: 1, or more where every N-th frame was scored."""
+    places = [np.flatnonzero(np.isfinite(np.asarray(values, np.float64))) for values in lines]
+    return min((int(np.diff(known).min()) for known in places if len(known) > 1), default=1)
+
+
+def _path(values: Sequence[float], count: int, low: float, high: float, stride: int) -> str:
+    """Return the path of a line; it is broken where more values in succession are missing than were passed over.
+
+    A value alone is a line of no length, which its round ends make a dot.
+    """
+    known = np.flatnonzero(np.isfinite(np.asarray(values, np.float64)))
+    parts = np.split(known, np.flatnonzero(np.diff(known) > stride) + 1)
+    drawn, words = dict(_thinned(values)), []
+    for part in parts:
+        points = [
+            f"{_WIDTH * index / max(count - 1, 1):.1f} {_HEIGHT * (high - drawn[index]) / (high - low):.1f}"
+            for index in map(int, part)
+            if index in drawn
+        ]
+        words += [f"M{points[0]}", *(f"L{point}" for point in points[1:])] if points else []
+        words += ["h0"] if len(points) == 1 else []
     return "".join(words)
 
 
 def _thinned(values: Sequence[float]) -> list[tuple[int, float]]:
-    """Return (frame, value): of long clips the least and the largest of each stretch, so that no peak is lost."""
+    """Return (frame, finite value): of long clips the least and largest of each stretch, so that no peak is lost."""
     if len(values) <= _MOST_POINTS:
-        return list(enumerate(values))
+        return [(index, value) for index, value in enumerate(values) if math.isfinite(value)]
     kept: list[tuple[int, float]] = []
     for part in np.array_split(np.arange(len(values)), _MOST_POINTS // 2):
         known = [(int(k), values[k]) for k in part if math.isfinite(values[k])]
-        if not known:
-            kept.append((int(part[0]), math.nan))
-            continue
-        ends = {min(known, key=lambda point: point[1]), max(known, key=lambda point: point[1])}
-        kept += sorted(ends)
+        if known:
+            ends = {min(known, key=lambda point: point[1]), max(known, key=lambda point: point[1])}
+            kept += sorted(ends)
     return kept
 
 
