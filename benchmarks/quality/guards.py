@@ -6,8 +6,8 @@ r"""What a result must not do, on made charts with a known truth: one line for e
 Charts are made, not stored (benchmarks/quality/guard_charts.py); each goes in as a clip of a still picture, by the way
 that frames of a user go, `starvsr.stream`.
 
-- **drawn, text, defocus**: at no setting of `--detail` may error, halo or ghost lines rise above those of the faithful
-  end, `--detail 0`, by more than 2 % and a tenth of a level. Methods without `--detail` are compared with bicubic.
+- **drawn, text, defocus**: at no setting of `--detail` may error, halo or ghost lines rise above those of bicubic
+  enlargement by more than 2 % and a tenth of a level.
 - **ghost**: on the edge chart, nothing beside an edge, 8 to 40 px away, that bicubic does not have, beyond a level.
 - **gray**: channels apart by at most 0.3 levels on average, of a gray input.
 - **still**: at no frame, first and last included, a change of more than 0.05 levels.
@@ -128,13 +128,13 @@ def examine(name: str, make: Make, details: Sequence[float], width: int, height:
         width: Of the results.
         height: Of the results.
     """
-    settings: list[float | None] = [one for one in details if one > 0]
+    settings: list[float | None] = list(details)
     for draw in (guard_charts.drawn, guard_charts.text, guard_charts.defocused):
         chart = draw(width, height)
-        faithful = measures(chart, make(_clip(chart), 0.0)[-1] if details else bicubic(chart.lq[None])[0])
+        plain = measures(chart, bicubic(chart.lq[None])[0])
         for detail in settings or [None]:
             for measure, figure in measures(chart, make(_clip(chart), detail)[-1]).items():
-                limit = MAY_RISE * faithful[measure] + MAY_RISE_LEVELS
+                limit = MAY_RISE * plain[measure] + MAY_RISE_LEVELS
                 yield Finding(name, f"{chart.name}: {measure}", detail, figure, limit)
     edge_chart = guard_charts.edges(width, height)
     gray, grain = guard_charts.gray(width, height), guard_charts.grain(width, height)
@@ -178,7 +178,8 @@ def _method(name: str, options: argparse.Namespace) -> tuple[Make, bool]:
         raise OptionError(f"unknown method {name!r}: star-small, causal-sr, bicubic or animevideov3")
     if name == "causal-sr" and options.weights is None:
         raise OptionError("causal-sr needs --weights: a file of `starvsr export`")
-    return _Streamed(name, options.weights if name == "causal-sr" else None), True
+    own = options.weights if name == "causal-sr" or "causal-sr" not in options.methods else None
+    return _Streamed(name, own), True
 
 
 class _Streamed:
@@ -225,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--methods", nargs="+", default=["star-small"])
-    parser.add_argument("--weights", type=Path, help="weights of causal-sr, with one end or two")
+    parser.add_argument("--weights", type=Path, help="weights of causal-sr, or, without it, of star-small")
     parser.add_argument("--details", nargs="*", type=float, default=[0, 0.25, 0.5, 0.75, 1])
     parser.add_argument("--ncnn-model", type=Path, help="folder with the files of animevideov3")
     parser.add_argument("--size", type=parse_box, default=(512, 384), metavar="WxH", help="of the results")

@@ -123,15 +123,26 @@ class StarSmall:
         weights: a safetensors file; None for the shipped one.
         seed: seed of the noise.
         num_steps: sampling steps; None for the model's own choice.
+        detail: as ``--detail``; None for the model's own choice.
     """
 
-    def __init__(self, weights: str | Path | None = None, seed: int = 0, num_steps: int | None = None) -> None:
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        seed: int = 0,
+        num_steps: int | None = None,
+        detail: float | None = None,
+    ) -> None:
         options: dict[str, Any] = {} if weights is None else {"weights": weights}
         self._upscaler = starvsr.load_upscaler("star-small", **options)
         self._settings = plain_settings(self._upscaler, seed=seed, num_steps=num_steps)
+        self._detail = detail
 
     def __call__(self, lq: ByteArray) -> ByteArray:
         """Enlarge a clip."""
+        if self._detail is not None:
+            streamed = starvsr.stream(lq, upscaler=self._upscaler, scale=SCALE, detail=self._detail)
+            return np.stack([np.asarray(frame, np.uint8) for frame in streamed])
         whole = Segment(0, 0, len(lq), 0, len(lq))
         with self._upscaler.open(self._settings) as session:
             frames = session.upscale(to_unit(lq, 8)[None], slice(0, len(lq)), segment=whole, first_frame=0)

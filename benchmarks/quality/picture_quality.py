@@ -5,9 +5,10 @@ r"""What viewers see, as numbers: VGG distance, fine detail, weave and PSNR of u
 
 Sharp clips are cut around their centre, made a quarter as large and damaged with fixed seeds: by the presets `light`
 and `heavy`, by x264 at a CRF after an area filter, or not at all ("clean", a bicubic filter). Each method enlarges
-them; NAME-sharpened is NAME with `--sharpen 1`. The VGG distance is told as a share of bicubic's on the same frames,
-PSNR as the gain over bicubic in dB. Results are kept in OUT/scores.json, so that a method can be added later (one
-whose weights have changed since is measured anew); OUT/crops_DAMAGE.png shows the most detailed window of each clip.
+them; NAME-sharpened is NAME with `--sharpen 1`, star-small@0.5 is star-small with `--detail 0.5`. The VGG distance is
+told as a share of bicubic's on the same frames, PSNR as the gain over bicubic in dB. Results are kept in
+OUT/scores.json, so that a method can be added later (one whose weights have changed since is measured anew);
+OUT/crops_DAMAGE.png shows the most detailed window of each clip.
 """
 
 from __future__ import annotations
@@ -205,8 +206,8 @@ def _method(name: str, options: argparse.Namespace) -> Method:
         return Sharpened(_method(name.removesuffix("-sharpened"), options))
     if name == "bicubic":
         return bicubic
-    if name == "star-small":
-        return StarSmall(seed=options.seed)
+    if name.split("@")[0] == "star-small":
+        return StarSmall(seed=options.seed, detail=_detail(name))
     if name.startswith("causal-sr"):
         if options.weights is None:
             raise OptionError("causal-sr needs --weights: a file of `starvsr export`")
@@ -219,8 +220,19 @@ def _method(name: str, options: argparse.Namespace) -> Method:
     raise OptionError(f"unknown method {name!r}: {known}, or one of them with -sharpened behind it")
 
 
+def _detail(name: str) -> float | None:
+    _, sign, detail = name.partition("@")
+    try:
+        found = float(detail) if sign else None
+    except ValueError:
+        found = -1.0
+    if found is not None and not 0 <= found <= 1:
+        raise OptionError(f"{name!r}: give --detail as a number from 0 to 1, as in star-small@0.5")
+    return found
+
+
 def _weights(name: str, options: argparse.Namespace) -> Path | None:
-    name = name.removesuffix("-sharpened")
+    name = name.removesuffix("-sharpened").split("@")[0]
     if name == "star-small":
         return get_entry(name).packaged_weights()
     return Path(options.weights) if name.startswith("causal-sr") else None

@@ -69,8 +69,14 @@ def test_train_resume_export(recipe: Path, tmp_path: Path, sharp: Path, capsys: 
         assert weights.metadata()["step"] == "2" and json.loads(weights.metadata()["network"]) == {"dropout": 0.1}
     card = out.with_suffix(".md").read_text()
     assert "after 2 steps" in card and "| 1 | one-step | 1 |" in card and f"| ssim | {found['ssim']} |" in card
-    assert run("export", folder, "-o", tmp_path / "raw.safetensors", "--raw") == 0
-    assert (tmp_path / "raw.safetensors").read_bytes() != out.read_bytes()
+    raw, both = tmp_path / "raw.safetensors", tmp_path / "both.safetensors"
+    assert run("export", folder, "-o", raw, "--raw") == 0
+    assert raw.read_bytes() != out.read_bytes()
+    assert run("export", folder, "-o", both, "--vivid", raw, "--int8") == 0
+    for words in (["--weights", both, "--detail", "0.3"], ["--weights", raw]):
+        made = tmp_path / f"{len(words)}.mkv"
+        assert run("upscale", clips / "v.mkv", "-o", made, "--duration", "0.1", "--model", "tiny", *words) == 0
+    assert (tmp_path / "4.mkv").read_bytes() != (tmp_path / "2.mkv").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -86,6 +92,8 @@ def test_train_resume_export(recipe: Path, tmp_path: Path, sharp: Path, capsys: 
         (["export", "none"], "no such folder"),
         (["export", "."], "no checkpoint"),
         (["export", ".", "-o", "w.pt"], "safetensors"),
+        (["export", ".", "--faithful", "a", "--vivid", "b"], "exclude each other"),
+        (["export", ".", "--int8", "--lora"], "leave out --lora"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -315,7 +315,8 @@ def test_every_setting_given_with_a_loaded_model_changes_the_output_or_is_refuse
     if setting in PROMPT_SOURCES:  # by these the prompt is found before the model is asked: tests/jobs/prompts
         assert job.values == {} and "prompt" in model.traits_for({}).accepts
         return
-    if setting == "detail":  # done when frames are finished, by the engine: tests/families/test_job_settings.py
+    if setting == "detail" and "detail" not in model.traits_for({}).accepts:
+        # done when frames are finished, by the engine: tests/families/test_job_settings.py
         assert job.values == {} and blended_detail(model, options) == SAMPLES["detail"]
         return
     if setting == "seed":
@@ -337,21 +338,22 @@ def test_every_setting_given_with_a_loaded_model_changes_the_output_or_is_refuse
         model = TinyStar(window=3)
         job = dataclasses.replace(job, values={**job.values, "window": 3})
     plain_values = needed if kind != "tiny stablevsr" or setting != "negative_prompt" else {}
-    plain_job = dataclasses.replace(plain_settings(model, **plain_values), num_steps=2, scale=job.scale)
+    steps = 2 if setting == "steps" or "steps" in model.traits_for({}).accepts else job.num_steps
+    plain_job = dataclasses.replace(plain_settings(model, **plain_values), num_steps=steps, scale=job.scale)
     if setting != "steps":
-        job = dataclasses.replace(job, num_steps=2)
+        job = dataclasses.replace(job, num_steps=steps)
     made = _output(model, job, lq)
     if setting == "window_join":
         assert not torch.equal(made, _output(model, plain_job, lq))
     else:
-        assert not torch.equal(made, _plain_output(kind, plain_job.scale, tuple(plain_values.items())))
+        assert not torch.equal(made, _plain_output(kind, plain_job.scale, steps, tuple(plain_values.items())))
 
 
 @lru_cache
-def _plain_output(kind: str, scale: int, values: tuple[tuple[str, Any], ...]) -> Tensor:
+def _plain_output(kind: str, scale: int, steps: int, values: tuple[tuple[str, Any], ...]) -> Tensor:
     """What a model makes without the setting, by another instance: each has the same weights and draws by the seed."""
     model = MODELS[kind]()
-    job = dataclasses.replace(plain_settings(model, **dict(values)), num_steps=2, scale=scale)
+    job = dataclasses.replace(plain_settings(model, **dict(values)), num_steps=steps, scale=scale)
     made = _output(model, job, _clip_of(kind))
     assert torch.equal(made, _output(MODELS[kind](), job, _clip_of(kind)))  # so that it is the setting that changes it
     return made

@@ -84,6 +84,7 @@ BRIEFER = {
     "starvsr train recipes/star-small-texture.toml": overrides(
         _SMALL_DATA, _QUICKLY, _ONE_STEP, "stage.0.warmup=0 stage.0.regression.excerpt_side=32"
     ),
+    "starvsr train recipes/star-small-faithful.toml": overrides(_SMALL_DATA, _QUICKLY, _ONE_STEP, "stage.0.warmup=0"),
     "starvsr train recipes/star-2b.toml -o": overrides(_SMALL_DATA, _QUICKLY, "stage.0.steps=2 stage.0.warmup=0"),
     "starvsr train recipes/star-2b.toml --device": overrides(_SMALL_DATA, _QUICKLY, _ONE_STEP),
     "starvsr train recipes/star-cogvideox-5b.toml -o": overrides(

@@ -20,6 +20,7 @@ from starvsr.families.star_small.pipeline import StarSmallUpscaler
 from starvsr.jobs.folder import job_path
 from starvsr.jobs.provenance import provenance_of
 from tests.support.doubles import NearestUpscaler
+from tests.support.star_small_ends import write_both_ends, write_end
 from tests.support.tiny_star import TinyStar
 
 SMALL = {"steps": 1, "device": "cpu", "frame_rate": 1, "overwrite": True}
@@ -54,29 +55,64 @@ def test_another_model_than_the_loaded_one_is_refused(frames: Path, tmp_path: Pa
     assert job.options.model == "bicubic" and not list(tmp_path.glob("o*"))
 
 
-def test_every_model_takes_detail_and_a_resumed_job_keeps_it(
-    frames: Path, tmp_path: Path, small: StarSmallUpscaler
-) -> None:
-    """0 is the bicubic enlargement, 1 the model's result; between them what is asked for is recorded."""
+@pytest.fixture(scope="module")
+def one_end(tmp_path_factory: pytest.TempPathFactory) -> StarSmallUpscaler:
+    """star-small with weights that hold one end of a training."""
+    path = tmp_path_factory.mktemp("weights") / "one_end.safetensors"
+    return StarSmallUpscaler.load("star-small", weights=write_end(path, "vivid"), precision="fp32")
 
-    def made(name: str, **values: Any) -> np.ndarray:
-        out = tmp_path / name
-        starvsr.upscale(frames, out, **{"upscaler": small, **SMALL, **values})
-        return np.stack([np.asarray(Image.open(path)).astype(int) for path in sorted(out.glob("*.png"))])
 
-    plain, full = made("plain"), made("full", detail=1)
+@pytest.fixture(scope="module")
+def both_ends(tmp_path_factory: pytest.TempPathFactory) -> StarSmallUpscaler:
+    path = tmp_path_factory.mktemp("weights") / "both_ends.safetensors"
+    return StarSmallUpscaler.load("star-small", weights=write_both_ends(path), precision="fp32")
+
+
+def made(frames: Path, out: Path, **values: Any) -> np.ndarray:
+    starvsr.upscale(frames, out, **{**SMALL, **values})
+    return np.stack([np.asarray(Image.open(path)).astype(int) for path in sorted(out.glob("*.png"))])
+
+
+def test_every_model_takes_detail(frames: Path, tmp_path: Path, one_end: StarSmallUpscaler) -> None:
+    """0 is the bicubic enlargement, 1 the model's result."""
+    plain, full = (made(frames, tmp_path / f"{n}", upscaler=one_end, detail=n) for n in (None, 1))
     assert np.array_equal(plain, full)
-    bicubic = made("bicubic", upscaler=BicubicUpscaler())
-    assert np.abs(made("none", detail=0) - bicubic).max() <= 1 and np.abs(plain - bicubic).max() > 5
-    assert np.abs(made("half", detail="0.5") - (plain + bicubic) / 2).max() <= 1.5
-    job = starvsr.prepare(frames, tmp_path / "o.mkv", upscaler=small, detail=0.5, **SMALL)
-    assert provenance_of(job)["options"]["detail"] == 0.5 and job.options.as_flags()[2:4] == ["--detail", "0.5"]
+    bicubic = made(frames, tmp_path / "bicubic", upscaler=BicubicUpscaler())
+    none = made(frames, tmp_path / "none", upscaler=one_end, detail=0)
+    half = made(frames, tmp_path / "half", upscaler=one_end, detail="0.5")
+    assert np.abs(none - bicubic).max() <= 1 and np.abs(plain - bicubic).max() > 5
+    assert np.abs(half - (plain + bicubic) / 2).max() <= 1.5
+
+
+def test_weights_with_two_ends_do_detail_themselves(frames: Path, tmp_path: Path, both_ends: StarSmallUpscaler) -> None:
+    """0 is the faithful end, 1 the vivid one; one loaded model does jobs with each, in any order."""
+
+    def alone(end: str) -> StarSmallUpscaler:
+        return StarSmallUpscaler.load("star-small", weights=write_end(tmp_path / end, end), precision="fp32")
+
+    vivid = made(frames, tmp_path / "vivid_alone", upscaler=alone("vivid"))
+    faithful = made(frames, tmp_path / "faithful_alone", upscaler=alone("faithful"))
+    assert np.abs(vivid - faithful).max() > 3
+    for number, (detail, wanted) in enumerate([(0, faithful), (None, vivid), (0, faithful), (1, vivid)]):
+        assert np.array_equal(made(frames, tmp_path / f"{number}", upscaler=both_ends, detail=detail), wanted)
+    between = made(frames, tmp_path / "between", upscaler=both_ends, detail=0.5)
+    assert not np.array_equal(between, vivid) and not np.array_equal(between, faithful)
+    assert np.abs(between - (vivid + faithful) / 2).mean() < 0.3 * np.abs(vivid - faithful).mean()
+
+
+@pytest.mark.parametrize("name", ["one_end", "both_ends"])
+def test_a_resumed_job_keeps_its_detail(
+    frames: Path, tmp_path: Path, name: str, request: pytest.FixtureRequest
+) -> None:
+    model = request.getfixturevalue(name)
+    job = starvsr.prepare(frames, tmp_path / "o.mkv", upscaler=model, detail=0.5, **SMALL)
+    assert provenance_of(job)["options"]["detail"] == 0.5 and " --detail 0.5" in " ".join(job.options.as_flags())
     cancel = starvsr.CancelToken()
     long = tmp_path / "long"
     long.mkdir()
     for index in range(24):
         (long / f"{index:03}.png").write_bytes((frames / "000.png").read_bytes())
-    values = {**SMALL, "detail": 0.5, "upscaler": small, "segment": 8}
+    values = {**SMALL, "detail": 0.5, "upscaler": model, "segment": 8}
 
     def stop(progress: starvsr.Progress) -> None:
         if progress.num_done >= 18:

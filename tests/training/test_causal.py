@@ -90,7 +90,7 @@ def test_a_run_becomes_an_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     def write(spec: CausalSRSpec, weights: Path, path: Path, *, detail: float | None) -> None:
         assert spec is CAUSAL_SR and path == tmp_path / "run" / "weights.onnx"
-        made.append(chosen_tensors(weights, detail))
+        made.append(chosen_tensors(weights, detail, 0.5))
 
     monkeypatch.setattr("starvsr.families.causal_sr.onnx_export.write_onnx", write)
     assert export_onnx(tmp_path / "run") == tmp_path / "run" / "weights.onnx"

@@ -15,6 +15,7 @@ from starvsr.data.pool import Batch
 from starvsr.errors import DataError, WeightsError
 from starvsr.families import registry
 from starvsr.models.star.small.model import StarSmall
+from starvsr.models.weight_ends import between_ends
 from starvsr.models.weights import liem_names, load_weights, read_tensors, save_weights
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
 from starvsr.training.loop import Trainer
@@ -74,6 +75,28 @@ def test_weights_between_the_start_and_the_run(photos: Path, tmp_path: Path) -> 
     save_weights({"other.weight": torch.zeros(2)}, tmp_path / "start.safetensors", dtype=torch.float32, metadata={})
     with pytest.raises(DataError, match="no beginning of this run"):
         export(tmp_path / "run", tmp_path / "x.safetensors", begun_with=tmp_path / "start.safetensors", share=0.25)
+
+
+def test_a_run_and_what_it_began_with_become_one_file_with_two_ends(photos: Path, tmp_path: Path) -> None:
+    run, vivid = tmp_path / "run", tmp_path / "vivid.safetensors"
+    Trainer(_config(photos, make_stage("one-step", 2, warmup=1)), run).run()
+    own = read_tensors(export(run, tmp_path / "own.safetensors"))
+    before = {name: torch.randn_like(value.float()) for name, value in own.items()}
+    save_weights(before, vivid, dtype=torch.float32, metadata={})
+    path = export(run, tmp_path / "both.safetensors", vivid=vivid)
+    for name, value in between_ends(read_tensors(path), 0.25).items():
+        wanted = 0.75 * own[name].float() + 0.25 * before[name]
+        assert torch.allclose(value, wanted, rtol=2e-3, atol=2e-3), name
+    swapped = read_tensors(export(run, tmp_path / "swapped.safetensors", faithful=vivid))
+    assert torch.allclose(between_ends(swapped, 0.0)["unet.out.2.bias"], before["unet.out.2.bias"], atol=2e-3)
+    small = export(run, tmp_path / "small.safetensors", vivid=vivid, int8=True)
+    assert small.stat().st_size < 0.8 * path.stat().st_size  # names take a good part of a file so small
+    whole = read_tensors(path)
+    for name, value in read_tensors(small).items():
+        assert (value - whole[name].float()).abs().max() <= whole[name].float().abs().max() / 200, name
+    network = StarSmall(TINY.network, TINY.context_tokens)  # what training begins with is the vivid end
+    load_weights(network, path)
+    assert torch.allclose(network.state_dict()["unet.out.2.bias"], before["unet.out.2.bias"], atol=2e-3)
 
 
 def test_df_loss_changes_training(photos: Path, tmp_path: Path) -> None:

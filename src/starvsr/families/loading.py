@@ -47,10 +47,7 @@ def _loaded(name: str | None, device: str, settings: Mapping[str, Any], first_pr
         if key in PROMPT_SOURCES and key in known:
             raise OptionError(f"{flag_name(key)} is an option of a job: give it to `upscale` or `prepare`")
         if key == "detail" and key not in known:
-            raise OptionError(
-                f"--detail is an option of a job of {name}, done when frames are finished: give it to `upscale` or "
-                "`prepare`"
-            )
+            raise OptionError(f"--detail is an option of a job of {name}: give it to `upscale` or `prepare`")
         if key not in known:
             raise OptionError(f"model {name} has no use for {flag_name(key)}: leave it out")
     if "weights" in given:

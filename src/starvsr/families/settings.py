@@ -53,7 +53,7 @@ class DetailSettings:
     detail: float | None = option(
         None,
         "How far the result goes from the plain enlargement of the input (0) towards the model's (1, the default). "
-        "Weights of causal-sr with two ends are taken between faithful (0) and vivid (1; default: halfway).",
+        "Weights with two ends are taken between faithful (0) and vivid (1; default: star-small 1, causal-sr halfway).",
         MODEL,
         "float",
         minimum=0,

@@ -15,7 +15,6 @@ from torch import Tensor
 from starvsr.errors import WeightsError
 
 FAITHFUL, VIVID = "faithful.", "vivid."
-DEFAULT_DETAIL = 0.5
 
 
 def join_ends(faithful: Mapping[str, Tensor], vivid: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -37,6 +36,13 @@ def join_ends(faithful: Mapping[str, Tensor], vivid: Mapping[str, Tensor]) -> di
 def has_ends(tensors: Mapping[str, Tensor]) -> bool:
     """Whether weights hold two ends."""
     return any(name.startswith(FAITHFUL) for name in tensors)
+
+
+def vivid_end(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of the vivid end; those of a file with one end are returned as they are."""
+    if not has_ends(tensors):
+        return dict(tensors)
+    return {name.removeprefix(VIVID): tensor for name, tensor in tensors.items() if name.startswith(VIVID)}
 
 
 def between_ends(tensors: Mapping[str, Tensor], detail: float) -> dict[str, Tensor]:

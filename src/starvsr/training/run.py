@@ -13,7 +13,7 @@ from starvsr.errors import DataError, OptionError
 from starvsr.families.precision import check_bfloat16
 from starvsr.families.registry import MODELS
 from starvsr.models.weight_ends import join_ends
-from starvsr.models.weights import read_tensors
+from starvsr.models.weights import compact, read_tensors, save_weights
 from starvsr.training.card import model_card
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint
 from starvsr.training.distributed import Processes
@@ -69,6 +69,8 @@ def export(
     lora: bool = False,
     begun_with: Path | None = None,
     share: float = 1.0,
+    vivid: Path | None = None,
+    int8: bool = False,
 ) -> Path:
     """Write the averaged weights of the newest checkpoint as float16 safetensors, and a card beside them.
 
@@ -83,9 +85,11 @@ def export(
         recipe: name of the recipe, for the record.
         raw: take the last weights instead of their average.
         faithful: weights exported before the run was trained for looks; both go into one file, for `--detail`.
+        vivid: weights that the run began with and was trained back to fidelity from; both go into one file, likewise.
         lora: write what was trained alone, in float32, for the CogVideoX that the run began with.
         begun_with: weights that the run began with, for ``share``.
         share: where between these (0) and the run's own (1) the weights lie.
+        int8: store large weights in 8 bits (:mod:`starvsr.models.weights.compact`), in half the size.
 
     Raises:
         OptionError: a name for a file where a folder is written, or one that does not end in .safetensors.
@@ -115,15 +119,23 @@ def export(
             raise DataError(f"weights of {config.model} are a folder: leave out --begun-with")
         tensors = between_weights(begun_with, tensors, share)
         metadata["share"] = f"{share:g} of the way from {begun_with.name}"
+    if not family.has_ends:
+        for given, word in ((faithful, "--faithful"), (vivid, "--vivid"), (int8 or None, "--int8")):
+            if given is not None:
+                raise DataError(f"{config.model}: leave out {word}, which is for {_those('has_ends')}")
     if faithful is not None:
-        if not family.has_ends:
-            others = _those("has_ends")
-            raise DataError(f"{config.model} has no --detail: leave out --faithful, which is for {others}")
         tensors = join_ends(read_tensors(faithful), tensors)
         metadata["ends"] = f"faithful: {faithful.name}; vivid: step {state['step']}"
+    elif vivid is not None:
+        tensors = join_ends(tensors, read_tensors(vivid))
+        metadata["ends"] = f"faithful: step {state['step']}; vivid: {vivid.name}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write = family.write_lora if lora else family.write
-    file = write(path, dict(tensors), config, start, metadata)
+    file = path
+    if int8:
+        save_weights(compact(tensors), path, dtype=None, metadata=metadata)
+    else:
+        write = family.write_lora if lora else family.write
+        file = write(path, dict(tensors), config, start, metadata)
     del tensors
     card = model_card(path, file, folder, config, family, metadata, start)
     path.with_suffix(".md").write_text(card, encoding="utf-8")

@@ -90,7 +90,7 @@ def test_what_is_no_number_does_not_pass() -> None:
     assert not Finding("m", "g", None, float("nan"), 1.0).passes
 
 
-def test_settings_are_compared_with_the_faithful_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_are_compared_with_bicubic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = {"width": 8, "num_blocks": 2, "memory": 1, "up_width": 4, "thin_width": 4}
     torch.manual_seed(0)
     network = CausalSR(CausalSRConfig(**sizes))  # type: ignore[arg-type]
@@ -101,19 +101,20 @@ def test_settings_are_compared_with_the_faithful_end(tmp_path: Path, capsys: pyt
     file = tmp_path / "ends.safetensors"
     ends = join_ends(faithful, network.state_dict())
     save_weights(ends, file, dtype=torch.float32, metadata={"network": json.dumps(sizes)})
-    blocks = blocks_run_by("tests/benchmarks/quality/test_guards.py::test_settings_are_compared_with_the_faithful_end")
+    blocks = blocks_run_by("tests/benchmarks/quality/test_guards.py::test_settings_are_compared_with_bicubic")
     lines = {re.sub(r"\S+\.safetensors", str(file), line) for block in blocks for line in block.commands}
     (words,) = [shlex.split(line) for line in lines]  # the same but for the file
     assert words[:3] == ["python", "-m", "benchmarks.quality.guards"]
     fewer = ["--details", "0", "1", "--size", "288x216"]
     assert main([*words[3:], *fewer, "--out", str(tmp_path / "found.json")]) == 1
     told = json.loads((tmp_path / "found.json").read_text())["findings"]
-    vivid = {one["guard"]: one["passes"] for one in told if one["detail"] == 1}
+    faithful, vivid = ({one["guard"]: one["passes"] for one in told if one["detail"] == end} for end in (0, 1))
+    assert faithful["drawn: error"] and faithful["edges: ghost"]  # its last layer is zero: it is bicubic
     assert not vivid["drawn: error"] and vivid["still: flicker"] and vivid["gray: tint"]
     assert "guards are kept" in capsys.readouterr().out
 
 
-def test_a_model_that_blends_is_examined_at_each_setting(capsys: pytest.CaptureFixture[str]) -> None:
+def test_star_small_is_examined_at_each_setting(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--methods", "star-small", "--details", "0", "0.5", "--size", "288x216"])
     out = capsys.readouterr().out
     assert out.count("| star-small | drawn: error | 0.5 |") == 1 and "| 0.5 |" in out

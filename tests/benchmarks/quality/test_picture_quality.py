@@ -104,6 +104,11 @@ def test_runs_adds_a_method_later_and_refuses_another_setting(
     main([*words, "bicubic-sharpened"])
     found = json.loads((tmp_path / "out" / "scores.json").read_text())["scores"]["clean"]["one"]
     assert found["bicubic-sharpened"]["detail"] > 1.1 * found["bicubic"]["detail"]
+    main([*words, "star-small", "star-small@0", "star-small@1"])
+    found = json.loads((tmp_path / "out" / "scores.json").read_text())["scores"]["clean"]["one"]
+    psnr = {name: values["psnr_y"] for name, values in found.items()}
+    assert psnr["star-small@0"] == pytest.approx(psnr["bicubic"], abs=0.02)
+    assert psnr["star-small@1"] == pytest.approx(psnr["star-small"], abs=0.02) != psnr["bicubic"]
     with Image.open(tmp_path / "out" / "crops_clean.png") as sheet:
         assert sheet.width > 4 * 100
     with pytest.raises(OptionError, match="another setting"):
@@ -114,6 +119,8 @@ def test_runs_adds_a_method_later_and_refuses_another_setting(
         main([*words[:-1], "causal-sr"])
     with pytest.raises(OptionError, match="unknown method"):
         main([*words[:-1], "other"])
+    with pytest.raises(OptionError, match="from 0 to 1"):
+        main([*words[:-1], "star-small@2"])
     with pytest.raises(DataError, match="no sharp clips"):
         main([*words, "--clips", "zebra"])
 

@@ -119,6 +119,13 @@ def _show_plan(recipe: Path, overrides: tuple[str, ...], devices: int, device_gi
     help="Weights exported before the run was trained for looks: both ends go into one file, for `upscale --detail`.",
 )
 @click.option(
+    "--vivid",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weights that the run began with and was trained back to fidelity from: both ends go into one file, likewise.",
+)
+@click.option("--int8", is_flag=True, help="Large weights in 8 bits: half the size (star-small, causal-sr).")
+@click.option(
     "--lora",
     is_flag=True,
     help="What was trained alone (star-cogvideox): a file to put on top of the CogVideoX that the run began with.",
@@ -137,6 +144,8 @@ def export(
     form: str,
     raw: bool,
     faithful: Path | None,
+    vivid: Path | None,
+    int8: bool,
     lora: bool,
     begun_with: Path | None,
     share: float | None,
@@ -145,6 +154,10 @@ def export(
     """Write the weights of the newest checkpoint of a run as float16 safetensors, with a model card beside them."""
     if lora and (form == "onnx" or faithful is not None):
         raise OptionError("--lora is written as safetensors, alone: leave out --format onnx and --faithful")
+    if faithful is not None and vivid is not None:
+        raise OptionError("--faithful and --vivid exclude each other: the run is the other end")
+    if (vivid is not None or int8) and (lora or form == "onnx"):
+        raise OptionError("--vivid and --int8 are for safetensors of a whole network: leave out --lora, --format onnx")
     if (begun_with is None) != (share is None):
         raise OptionError("--begun-with and --share go together: weights, and how far to go from them")
     if begun_with is not None and (lora or form == "onnx"):
@@ -172,5 +185,7 @@ def export(
         lora=lora,
         begun_with=begun_with,
         share=1.0 if share is None else share,
+        vivid=vivid,
+        int8=int8,
     )
     click.echo(f"{path} and {path.with_suffix('.md').name}")

@@ -78,7 +78,7 @@ def write_onnx(spec: CausalSRSpec, weights: Path, path: Path, *, detail: float |
     if missing:
         raise OptionError(f"ONNX files need {' and '.join(missing)}: pip install 'starvsr[onnx]'")
     network = OneFrame(with_stored_sizes(spec.network, weights))
-    tensors = chosen_tensors(weights, detail)
+    tensors = chosen_tensors(weights, detail, spec.detail)
     check_fit(network.state_dict(), tensors, weights)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     program = _traced(network.eval().requires_grad_(False))

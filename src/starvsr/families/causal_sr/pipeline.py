@@ -23,7 +23,7 @@ from starvsr.families.causal_sr.spec import CausalSRSpec
 from starvsr.families.precision import choose_dtype
 from starvsr.families.settings import load_names
 from starvsr.models.causal_sr import CausalSR
-from starvsr.models.weight_ends import DEFAULT_DETAIL, between_ends, has_ends
+from starvsr.models.weight_ends import between_ends, has_ends
 from starvsr.models.weights import digest, read_tensors, with_stored_sizes
 from starvsr.models.weights.assign import check_fit
 
@@ -180,7 +180,7 @@ def load(
     network = CausalSR(with_stored_sizes(spec.network, path))
     stored = read_tensors(path)
     both_ends = has_ends(stored)
-    tensors = between_ends(stored, DEFAULT_DETAIL if detail is None else detail) if both_ends else stored
+    tensors = between_ends(stored, spec.detail if detail is None else detail) if both_ends else stored
     check_fit(network.state_dict(), tensors, path)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     if device == "cpu":
@@ -197,8 +197,8 @@ def load(
     )
 
 
-def chosen_tensors(path: Path, detail: float | None) -> dict[str, Tensor]:
-    """Read weights, those with two ends at the place between them that ``detail`` names.
+def chosen_tensors(path: Path, detail: float | None, default: float) -> dict[str, Tensor]:
+    """Read weights, those with two ends at the place between them that ``detail`` (else ``default``) names.
 
     Raises:
         OptionError: A detail for weights with one end only.
@@ -206,7 +206,7 @@ def chosen_tensors(path: Path, detail: float | None) -> dict[str, Tensor]:
     """
     tensors = read_tensors(path)
     if has_ends(tensors):
-        return between_ends(tensors, DEFAULT_DETAIL if detail is None else detail)
+        return between_ends(tensors, default if detail is None else detail)
     if detail is not None:
         raise OptionError(f"{path} holds one end of a training, so --detail changes nothing: leave it out")
     return tensors

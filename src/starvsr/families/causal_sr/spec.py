@@ -24,6 +24,8 @@ class CausalSRSpec(Entry):
     enlarge: str = "bicubic"
     one_step_timestep: int = 0
     """It reads no timestep."""
+    detail: float = 0.5
+    """Place between the two ends that weights hold, where a job names none."""
 
 
 CAUSAL_SR = CausalSRSpec(

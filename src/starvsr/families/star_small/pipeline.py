@@ -5,8 +5,10 @@ Knows clips in memory only; the engine cuts videos into them.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,10 @@ from starvsr.diffusion.noise import FrameNoise
 from starvsr.diffusion.samplers import dpmpp_2m_sde
 from starvsr.diffusion.schedules import NoiseSchedule, star_schedule
 from starvsr.engine.allocator import keep_freed_memory
-from starvsr.engine.clip_upscaler import ClipArguments, ClipUpscaler
+from starvsr.engine.chunk_plan import ChunkPlan
+from starvsr.engine.clip_upscaler import ClipArguments, ClipSession, ClipUpscaler
 from starvsr.engine.traits import Traits
+from starvsr.engine.upscaler import JobSettings, Session
 from starvsr.errors import OptionError
 from starvsr.families.precision import choose_dtype
 from starvsr.families.registry import get_spec
@@ -31,7 +35,8 @@ from starvsr.models.codecs import Codec, PixelUnshuffleCodec
 from starvsr.models.star.small.config import StarSmallConfig
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.star.small.one_step import OneStep
-from starvsr.models.weights import digest, load_weights, read_metadata, read_tensors, with_stored_sizes
+from starvsr.models.weight_ends import FAITHFUL, between_ends, has_ends
+from starvsr.models.weights import check_fit, digest, read_metadata, read_tensors, with_stored_sizes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -57,16 +62,33 @@ class StarSmallUpscaler(ClipUpscaler):
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         loaded_with: Mapping[str, Any] | None = None,
+        at_detail: Callable[[float], StarSmall] | None = None,
     ) -> None:
-        """Put the parts together, the network in float32; :meth:`load` makes them by name."""
+        """Put the parts together; :meth:`load` makes them by name.
+
+        Args:
+            spec: The entry.
+            network: In float32.
+            codec: Between pixels and latents.
+            schedule: Of the noise.
+            traits: See `Upscaler`.
+            device: Where the network computes.
+            dtype: What it computes in.
+            loaded_with: See `Upscaler`.
+            at_detail: Makes the network of a job's ``detail``, where weights hold two ends.
+        """
         self.spec, self.codec, self.schedule = spec, codec, schedule
         self.name, self.scale, self.traits, self.device = spec.name, spec.scale, traits, device
-        self.loaded_with = loaded_with or {}
-        t = spec.one_step_timestep
-        alpha, sigma = float(schedule.alphas[t]), float(schedule.sigmas[t])
-        one_step = OneStep(network, codec, self._enlarge, alpha=alpha, sigma=sigma, timestep=t)
-        self.one_step = one_step.to_network_type(dtype).to(device)
-        self.network = network.eval().to(device, dtype) if spec.samples else None
+        self.loaded_with, self._dtype, self._at_detail = loaded_with or {}, dtype, at_detail
+        self._other: tuple[float, StarSmallUpscaler] | None = None
+        self._take(network)
+
+    def _take(self, network: StarSmall) -> None:
+        t = self.spec.one_step_timestep
+        alpha, sigma = float(self.schedule.alphas[t]), float(self.schedule.sigmas[t])
+        one_step = OneStep(network, self.codec, self._enlarge, alpha=alpha, sigma=sigma, timestep=t)
+        self.one_step = one_step.to_network_type(self._dtype).to(self.device)
+        self.network = network.eval().to(self.device, self._dtype) if self.spec.samples else None
 
     @classmethod
     def load(
@@ -98,15 +120,24 @@ class StarSmallUpscaler(ClipUpscaler):
     ) -> StarSmallUpscaler:
         """Build a model by its entry; see `load`. ``steps`` are those of jobs that name none."""
         path = spec.packaged_weights() if weights is None else Path(weights)
-        network = StarSmall(stored_config(spec.network, path), spec.context_tokens)
-        load_weights(network, path)
+        tensors = read_tensors(path)
+        config, both_ends = stored_config(spec.network, path, tensors), has_ends(tensors)
+
+        def at_detail(detail: float) -> StarSmall:
+            network = StarSmall(config, spec.context_tokens)
+            chosen = between_ends(tensors, detail) if both_ends else tensors
+            check_fit(network.state_dict(), chosen, path)
+            network.load_state_dict({name: tensor.float() for name, tensor in chosen.items()})
+            return network.requires_grad_(False)
+
+        network = at_detail(spec.detail)
         if read_metadata(path).get("samples") == "true":  # trained so that it can also go several steps from noise
             spec = dataclasses.replace(spec, samples=True)
-        network.requires_grad_(False)
         dtype = choose_dtype(precision or "auto", device)
         given = {"weights": weights, "precision": precision, "steps": steps}
         traits = Traits(
-            accepts=job_names(StarSmallSettings) if spec.samples else frozenset(),
+            accepts=(job_names(StarSmallSettings) if spec.samples else frozenset())
+            | (frozenset({"detail"}) if both_ends else frozenset()),
             loads=load_names(StarSmallSettings),
             overlap=spec.overlap,
             crossfade=spec.crossfade,
@@ -128,7 +159,23 @@ class StarSmallUpscaler(ClipUpscaler):
             device=device,
             dtype=dtype,
             loaded_with={name: value for name, value in given.items() if value is not None},
+            at_detail=at_detail if both_ends else None,
         )
+
+    def at_detail(self, detail: float | None) -> StarSmallUpscaler:
+        """Return this model with the weights of a job's ``detail``; None, and one end alone, leave it as it is."""
+        if detail is None or self._at_detail is None or detail == self.spec.detail:
+            return self
+        if self._other is None or self._other[0] != detail:
+            other = copy.copy(self)
+            other._take(self._at_detail(detail))
+            self._other = detail, other  # the next job often has the same
+        return self._other[1]
+
+    @contextmanager
+    def open(self, settings: JobSettings, plan: ChunkPlan | None = None) -> Iterator[Session]:
+        """Begin a job, with the weights of its ``detail``."""
+        yield ClipSession(self.at_detail(settings.values.get("detail")), settings)
 
     def _enlarge(self, lq: Tensor) -> Tensor:
         return enlarge(lq, lq.shape[-2] * self.scale, lq.shape[-1] * self.scale, self.spec.enlarge)
@@ -166,15 +213,15 @@ class StarSmallUpscaler(ClipUpscaler):
         return dpmpp_2m_sde(denoise, start, sigmas, noise=noise, on_step=after_step)
 
 
-def stored_config(base: StarSmallConfig, path: Path) -> StarSmallConfig:
+def stored_config(base: StarSmallConfig, path: Path, tensors: Mapping[str, Tensor]) -> StarSmallConfig:
     """Return the sizes of the network in a file of weights: those of ``base`` with the changes in its metadata.
 
     Files without refinement are older, and know nothing of what lies beyond the ends of a clip.
 
     Raises:
-        WeightsError: the file is missing or damaged, or its sizes make no sense.
+        WeightsError: its sizes make no sense.
     """
-    if not any(name.startswith("refinement.") for name in read_tensors(path)):
+    if not any(name.removeprefix(FAITHFUL).startswith("refinement.") for name in tensors):
         base = dataclasses.replace(base, refinement_width=0, temporal_padding="zeros")
     return with_stored_sizes(base, path)
 

@@ -24,6 +24,8 @@ class StarSmallSpec(Entry):
     """Timestep of the one-step mode."""
     samples: bool
     """Whether it can also sample from noise in several steps; else its one step is all it does."""
+    detail: float = 1.0
+    """Place between the two ends that weights hold, where a job names none."""
     weights: str
     """File name of its weights, also in the package's folder of weights."""
     segment: int

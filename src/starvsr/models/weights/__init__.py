@@ -1,11 +1,11 @@
 """Weights on disk: find, fetch, check, read, convert, and fit them into networks.
 
 Files are safetensors, or `.pt` files that hold tensors and nothing that could run. Modules, from the disk up:
-``pickles`` and ``tensors`` read, ``save`` writes, ``digests`` checks, ``components`` lists what is published,
-``releases`` tells which component a file is, ``cache`` finds files, ``hub`` downloads one (``hub_errors`` says why it
-could not), ``download`` gets and verifies the files of a component, ``assign`` fills networks, ``sizes`` knows how
-large they are, ``star`` knows STAR's checkpoints, ``locate`` puts a model's files together, ``model_folder`` writes
-model folders.
+``pickles`` and ``tensors`` read, ``save`` writes, ``compact`` stores in 8 bits, ``digests`` checks, ``components``
+lists what is published, ``releases`` tells which component a file is, ``cache`` finds files, ``hub`` downloads one
+(``hub_errors`` says why it could not), ``download`` gets and verifies the files of a component, ``assign`` fills
+networks, ``sizes`` knows how large they are, ``star`` knows STAR's checkpoints, ``locate`` puts a model's files
+together, ``model_folder`` writes model folders.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from pathlib import Path
 from torch import nn
 
 from starvsr.errors import WeightsError
+from starvsr.models.weight_ends import vivid_end
 from starvsr.models.weights.assign import build_empty, check_fit, fit
+from starvsr.models.weights.compact import compact
 from starvsr.models.weights.digests import check_digest, digest, known_digest, tensors_digest
 from starvsr.models.weights.locate import ModelFiles, find_model
 from starvsr.models.weights.save import save_weights
@@ -29,6 +31,7 @@ __all__ = [
     "build_empty",
     "check_digest",
     "check_fit",
+    "compact",
     "digest",
     "find_model",
     "fit",
@@ -48,6 +51,8 @@ __all__ = [
 def load_weights(module: nn.Module, path: Path, *, may_lack: Collection[str] = ()) -> None:
     """Copy the tensors of a file into ``module`` as float32; every key must be there and none may be left over.
 
+    Of a file with two ends (:mod:`starvsr.models.weight_ends`) it is the vivid one.
+
     Args:
         module: The network.
         path: The file.
@@ -58,7 +63,7 @@ def load_weights(module: nn.Module, path: Path, *, may_lack: Collection[str] = (
     """
     if not path.is_file():
         raise WeightsError(f"no weights at {path}: give the path of a .safetensors file, or reinstall starvsr")
-    tensors = read_tensors(path)
+    tensors = vivid_end(read_tensors(path))
     own = module.state_dict()
     check_fit(own, tensors, path, new=[name for name in may_lack if name in own and name not in tensors])
     module.load_state_dict({**own, **{key: tensor.float() for key, tensor in tensors.items()}})

@@ -34,11 +34,22 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
     set_default_mode(path)
 
 
-def save_weights(tensors: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
-    """Write tensors to a safetensors file, which appears under its name only when whole."""
+def save_weights(
+    tensors: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype | None, metadata: Mapping[str, str]
+) -> None:
+    """Write tensors to a safetensors file, which appears under its name only when whole.
+
+    Args:
+        tensors: By name.
+        path: The file; its folder is there.
+        dtype: Number type of all of them in the file; None keeps that of each.
+        metadata: Entries beside the tensors.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     save_tensors(
-        {key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in tensors.items()}, partial, metadata
+        {key: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous() for key, tensor in tensors.items()},
+        partial,
+        metadata,
     )
     os.replace(partial, path)
 

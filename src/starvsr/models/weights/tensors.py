@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from starvsr.errors import WeightsError
+from starvsr.models.weights.compact import expand
 from starvsr.models.weights.pickles import unneeded_names
 
 _SHOWN = 5
@@ -27,7 +28,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file, or of a folder with one safetensors file or an index of several.
 
     They lie in memory mapped from the file: keep the file as it is while they are in use. An entry ``state_dict``
-    around them is taken off.
+    around them is taken off; those stored in 8 bits are multiplied out (:mod:`starvsr.models.weights.compact`).
 
     Raises:
         WeightsError: missing, damaged, refused because it could run code, or without tensors.
@@ -67,9 +68,10 @@ def read_metadata(path: Path) -> dict[str, str]:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"cannot read the weights {path}: {error}; get the file again") from error
+    return expand(tensors, path)
 
 
 def _read_folder(folder: Path) -> dict[str, Tensor]:

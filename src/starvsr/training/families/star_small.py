@@ -52,6 +52,7 @@ class StarSmallTraining(TrainingFamily[StarSmallSpec]):
     """star-small, from nothing or from exported weights."""
 
     model = StarSmallModel
+    has_ends = True
 
     def build(
         self,
