@@ -91,6 +91,8 @@ def test_a_run_and_what_it_began_with_become_one_file_with_two_ends(photos: Path
     assert torch.allclose(between_ends(swapped, 0.0)["unet.out.2.bias"], before["unet.out.2.bias"], atol=2e-3)
     small = export(run, tmp_path / "small.safetensors", vivid=vivid, int8=True)
     assert small.stat().st_size < 0.8 * path.stat().st_size  # names take a good part of a file so small
+    card = small.with_suffix(".md").read_text()
+    assert "values in 8 bits" in card and "goes: faithful: step 2; vivid: vivid.safetensors." in card
     whole = read_tensors(path)
     for name, value in read_tensors(small).items():
         assert (value - whole[name].float()).abs().max() <= whole[name].float().abs().max() / 200, name

@@ -176,6 +176,9 @@ def test_a_new_liem_that_never_trained_is_exported_as_it_was(recipe: Path, tmp_p
     trainer = Trainer(config, tmp_path / "run")
     begun = {name: value.clone() for name, value in trainer.network.state_dict().items()}
     trainer.run()
+    for given, word in (({"int8": True}, "--int8"), ({"vivid": tmp_path / "v"}, "--vivid")):
+        with pytest.raises(DataError, match=f"leave out {word}, which is for star-small"):
+            export(tmp_path / "run", tmp_path / "out.safetensors", **given)
     exported = read_tensors(export(tmp_path / "run", tmp_path / "out.safetensors"))
     new = [name for name in exported if ".local1." in name and f"unet.{name}" not in trainer.average.tensors]
     assert config.seed != 0 and new

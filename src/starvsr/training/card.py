@@ -31,12 +31,14 @@ def model_card(
         folder: the run.
         config: its recipe.
         family: how the model is trained.
-        metadata: of the file: "step", "recipe", and "share" of weights between two.
+        metadata: of the file: "step", "recipe", "share" of weights between two, "ends", "stored".
         start: what the run began with, if that is known.
     """
     tensors = read_tensors(file).values()
     values = sum(tensor.numel() for tensor in tensors)
     types = " and ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors}))
+    if metadata.get("stored") == "int8":
+        types = "8 bits (small tensors in float16)"
     lines = [
         f"# {path.stem}",
         "",
@@ -66,6 +68,8 @@ def model_card(
         lines += ["", f"Started from {start.path.name} (SHA-256 {start.digest or 'of a folder'})."]
     if "share" in metadata:
         lines += ["", f"These weights lie {metadata['share']} to the run's own."]
+    if "ends" in metadata:
+        lines += ["", f"Two ends, between which `--detail` goes: {metadata['ends']}."]
     measured = _last_validation(folder)
     if measured:
         lines += ["", "## Validation of the averaged weights", "", "| number | value |", "| --- | --- |"]

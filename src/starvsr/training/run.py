@@ -132,6 +132,7 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path
     if int8:
+        metadata["stored"] = "int8"
         save_weights(compact(tensors), path, dtype=None, metadata=metadata)
     else:
         write = family.write_lora if lora else family.write
