@@ -6,8 +6,9 @@ r"""What a result must not do, on made charts with a known truth: one line for e
 Charts are made, not stored (benchmarks/quality/guard_charts.py); each goes in as a clip of a still picture, by the way
 that frames of a user go, `starvsr.stream`.
 
-- **drawn, text, defocus**: at no setting of `--detail` may error, halo or ghost lines rise above those of bicubic
-  enlargement by more than 2 % and a tenth of a level.
+- **drawn, text, defocus**: at no setting of `--detail` may error, halo or ghost lines rise above those of the faithful
+  end, `--detail 0`, by more than 2 % and a tenth of a level, nor those of that end above bicubic's. Methods without
+  `--detail` are compared with bicubic.
 - **ghost**: on the edge chart, nothing beside an edge, 8 to 40 px away, that bicubic does not have, beyond a level.
 - **gray**: channels apart by at most 0.3 levels on average, of a gray input.
 - **still**: at no frame, first and last included, a change of more than 0.05 levels.
@@ -132,9 +133,11 @@ def examine(name: str, make: Make, details: Sequence[float], width: int, height:
     for draw in (guard_charts.drawn, guard_charts.text, guard_charts.defocused):
         chart = draw(width, height)
         plain = measures(chart, bicubic(chart.lq[None])[0])
+        faithful = measures(chart, make(_clip(chart), 0.0)[-1]) if details else plain
         for detail in settings or [None]:
+            base = plain if detail == 0 else faithful
             for measure, figure in measures(chart, make(_clip(chart), detail)[-1]).items():
-                limit = MAY_RISE * plain[measure] + MAY_RISE_LEVELS
+                limit = MAY_RISE * base[measure] + MAY_RISE_LEVELS
                 yield Finding(name, f"{chart.name}: {measure}", detail, figure, limit)
     edge_chart = guard_charts.edges(width, height)
     gray, grain = guard_charts.gray(width, height), guard_charts.grain(width, height)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from starvsr.families.registry import get_entry
-from starvsr.models.weight_ends import join_ends, vivid_end
+from starvsr.models.weight_ends import join_ends, one_end
 from starvsr.models.weights import read_metadata, read_tensors, save_weights
 
 PACKAGED = get_entry("star-small").packaged_weights()
@@ -16,7 +16,7 @@ PACKAGED = get_entry("star-small").packaged_weights()
 
 def end(name: str) -> dict[str, Tensor]:
     """Return the packaged weights ("vivid"), or such that see a third less of everything ("faithful")."""
-    tensors = {key: value.float() for key, value in vivid_end(read_tensors(PACKAGED)).items()}
+    tensors = {key: value.float() for key, value in one_end(read_tensors(PACKAGED)).items()}
     if name == "faithful":
         tensors["unet.out.2.weight"] = tensors["unet.out.2.weight"] * 0.7
     return tensors

@@ -96,6 +96,8 @@ def test_a_run_and_what_it_began_with_become_one_file_with_two_ends(photos: Path
     whole = read_tensors(path)
     for name, value in read_tensors(small).items():
         assert (value - whole[name].float()).abs().max() <= whole[name].float().abs().max() / 200, name
+    again = read_tensors(export(run, tmp_path / "again.safetensors", vivid=path))  # of two ends, the one that is meant
+    assert torch.allclose(between_ends(again, 1.0)["unet.out.2.bias"], before["unet.out.2.bias"], atol=2e-3)
     network = StarSmall(TINY.network, TINY.context_tokens)  # what training begins with is the vivid end
     load_weights(network, path)
     assert torch.allclose(network.state_dict()["unet.out.2.bias"], before["unet.out.2.bias"], atol=2e-3)

@@ -37,11 +37,19 @@ class Int8Weight(nn.Module):
         return quantize(weight)
 
 
-def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return int8 codes of a weight [out, ...] and float32 scales [out]; the largest error is half a scale."""
+def quantize(weight: Tensor, *, round_up: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """Return int8 codes of a weight [out, ...] and float32 scales [out]; the largest error is half a scale.
+
+    Args:
+        weight: Of a floating type.
+        round_up: A number type that holds the scales exactly: they are the next larger ones that it has.
+    """
     values = weight.detach().float()
     largest = values.flatten(1).abs().amax(1)
-    scales = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
+    wanted = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
+    rounded = wanted.to(round_up)
+    above = torch.nextafter(rounded, torch.full_like(rounded, torch.inf))
+    scales = torch.where(rounded.float() < wanted, above, rounded).float()
     codes = (values / scales.view(-1, *([1] * (weight.ndim - 1)))).round_().to(torch.int8)
     if weight.ndim == 4:
         codes = codes.contiguous(memory_format=torch.channels_last) if _is_channels_last(weight) else codes

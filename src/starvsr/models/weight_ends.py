@@ -38,11 +38,11 @@ def has_ends(tensors: Mapping[str, Tensor]) -> bool:
     return any(name.startswith(FAITHFUL) for name in tensors)
 
 
-def vivid_end(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of the vivid end; those of a file with one end are returned as they are."""
+def one_end(tensors: Mapping[str, Tensor], end: str = VIVID) -> dict[str, Tensor]:
+    """Return the weights of one end (``FAITHFUL`` or ``VIVID``); those of a file with one are returned as they are."""
     if not has_ends(tensors):
         return dict(tensors)
-    return {name.removeprefix(VIVID): tensor for name, tensor in tensors.items() if name.startswith(VIVID)}
+    return {name.removeprefix(end): tensor for name, tensor in tensors.items() if name.startswith(end)}
 
 
 def between_ends(tensors: Mapping[str, Tensor], detail: float) -> dict[str, Tensor]:

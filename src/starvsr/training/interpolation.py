@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from starvsr.errors import DataError
-from starvsr.models.weight_ends import vivid_end
+from starvsr.models.weight_ends import one_end
 from starvsr.models.weights import read_tensors
 
 
@@ -27,7 +27,7 @@ def between_weights(start: Path, own: Mapping[str, Tensor], share: float) -> dic
         DataError: the file has tensors that the run does not have, or some of another shape.
         WeightsError: it is missing or damaged.
     """
-    begun = vivid_end(read_tensors(start))
+    begun = one_end(read_tensors(start))
     strange = [name for name, value in begun.items() if name not in own or own[name].shape != value.shape]
     if strange:
         raise DataError(

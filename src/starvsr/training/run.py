@@ -12,7 +12,7 @@ from starvsr.engine.allocator import keep_all_freed_memory
 from starvsr.errors import DataError, OptionError
 from starvsr.families.precision import check_bfloat16
 from starvsr.families.registry import MODELS
-from starvsr.models.weight_ends import join_ends
+from starvsr.models.weight_ends import FAITHFUL, VIVID, join_ends, one_end
 from starvsr.models.weights import compact, read_tensors, save_weights
 from starvsr.training.card import model_card
 from starvsr.training.checkpoints import latest_checkpoint, load_checkpoint
@@ -85,6 +85,7 @@ def export(
         recipe: name of the recipe, for the record.
         raw: take the last weights instead of their average.
         faithful: weights exported before the run was trained for looks; both go into one file, for `--detail`.
+            Of a file with two ends it is the faithful one; of ``vivid`` the vivid one.
         vivid: weights that the run began with and was trained back to fidelity from; both go into one file, likewise.
         lora: write what was trained alone, in float32, for the CogVideoX that the run began with.
         begun_with: weights that the run began with, for ``share``.
@@ -124,10 +125,10 @@ def export(
             if given is not None:
                 raise DataError(f"{config.model}: leave out {word}, which is for {_those('has_ends')}")
     if faithful is not None:
-        tensors = join_ends(read_tensors(faithful), tensors)
+        tensors = join_ends(one_end(read_tensors(faithful), FAITHFUL), tensors)
         metadata["ends"] = f"faithful: {faithful.name}; vivid: step {state['step']}"
     elif vivid is not None:
-        tensors = join_ends(tensors, read_tensors(vivid))
+        tensors = join_ends(tensors, one_end(read_tensors(vivid), VIVID))
         metadata["ends"] = f"faithful: step {state['step']}; vivid: {vivid.name}"
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path

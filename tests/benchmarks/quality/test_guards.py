@@ -90,7 +90,7 @@ def test_what_is_no_number_does_not_pass() -> None:
     assert not Finding("m", "g", None, float("nan"), 1.0).passes
 
 
-def test_settings_are_compared_with_bicubic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_are_compared_with_the_faithful_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = {"width": 8, "num_blocks": 2, "memory": 1, "up_width": 4, "thin_width": 4}
     torch.manual_seed(0)
     network = CausalSR(CausalSRConfig(**sizes))  # type: ignore[arg-type]
@@ -101,7 +101,7 @@ def test_settings_are_compared_with_bicubic(tmp_path: Path, capsys: pytest.Captu
     file = tmp_path / "ends.safetensors"
     ends = join_ends(faithful, network.state_dict())
     save_weights(ends, file, dtype=torch.float32, metadata={"network": json.dumps(sizes)})
-    blocks = blocks_run_by("tests/benchmarks/quality/test_guards.py::test_settings_are_compared_with_bicubic")
+    blocks = blocks_run_by("tests/benchmarks/quality/test_guards.py::test_settings_are_compared_with_the_faithful_end")
     lines = {re.sub(r"\S+\.safetensors", str(file), line) for block in blocks for line in block.commands}
     (words,) = [shlex.split(line) for line in lines]  # the same but for the file
     assert words[:3] == ["python", "-m", "benchmarks.quality.guards"]

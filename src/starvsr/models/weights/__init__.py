@@ -16,7 +16,7 @@ from pathlib import Path
 from torch import nn
 
 from starvsr.errors import WeightsError
-from starvsr.models.weight_ends import vivid_end
+from starvsr.models.weight_ends import one_end
 from starvsr.models.weights.assign import build_empty, check_fit, fit
 from starvsr.models.weights.compact import compact
 from starvsr.models.weights.digests import check_digest, digest, known_digest, tensors_digest
@@ -63,7 +63,7 @@ def load_weights(module: nn.Module, path: Path, *, may_lack: Collection[str] = (
     """
     if not path.is_file():
         raise WeightsError(f"no weights at {path}: give the path of a .safetensors file, or reinstall starvsr")
-    tensors = vivid_end(read_tensors(path))
+    tensors = one_end(read_tensors(path))
     own = module.state_dict()
     check_fit(own, tensors, path, new=[name for name in may_lack if name in own and name not in tensors])
     module.load_state_dict({**own, **{key: tensor.float() for key, tensor in tensors.items()}})

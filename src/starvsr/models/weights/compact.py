@@ -1,8 +1,8 @@
 """Weights in files in 8 bits: half of float16.
 
-Large tensors become whole numbers from -127 to 127 times a scale of each output channel; ``int8_scales`` holds these
-scales one after the other, in the order of the tensors' names. Small tensors stay in float16. Whoever reads such a file
-gets all of them multiplied out, in float32.
+Large tensors become whole numbers from -127 to 127 times a scale of each output channel (:mod:`starvsr.models.int8`);
+``int8_scales`` holds these scales in bfloat16, one after the other, in the order of the tensors' names. Small tensors
+stay in float16. Whoever reads such a file gets all that was in 8 bits multiplied out, in float32.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from starvsr.errors import WeightsError
+from starvsr.models.int8 import quantize
 
 SCALES = "int8_scales"
 _KEPT_VALUES = 512
@@ -33,10 +34,8 @@ def compact(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if tensor.ndim < 2 or tensor.numel() < _KEPT_VALUES:
             stored[name] = tensor.half()
             continue
-        values = tensor.float()
-        scale = _rounded_up(values.flatten(1).abs().amax(1) / 127)
-        stored[name] = (values / _beside(scale.float(), values)).round_().to(torch.int8)
-        scales.append(scale)
+        stored[name], scale = quantize(tensor.contiguous(), round_up=torch.bfloat16)
+        scales.append(scale.bfloat16())
     return stored | ({SCALES: torch.cat(scales)} if scales else {})
 
 
@@ -59,17 +58,5 @@ def expand(tensors: dict[str, Tensor], where: Path | str) -> dict[str, Tensor]:
         raise WeightsError(f"{where}: {sum(sizes)} channels in 8 bits, {scales.numel()} scales: get the file again")
     whole = {name: tensor for name, tensor in tensors.items() if name != SCALES}
     for name, scale in zip(codes, scales.float().split(sizes), strict=True):
-        values = tensors[name].float()
-        whole[name] = values * _beside(scale, values)
+        whole[name] = tensors[name].float() * scale.view(-1, *([1] * (tensors[name].ndim - 1)))
     return whole
-
-
-def _rounded_up(scale: Tensor) -> Tensor:
-    """Return scales in bfloat16, none below what was given and none 0: codes then stay within 127."""
-    rounded = scale.bfloat16()
-    up = torch.where(rounded.float() < scale, torch.nextafter(rounded, torch.full_like(rounded, torch.inf)), rounded)
-    return torch.where(scale > 0, up, torch.ones_like(up))
-
-
-def _beside(scale: Tensor, values: Tensor) -> Tensor:
-    return scale.view(-1, *([1] * (values.ndim - 1)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from starvsr.families.causal_sr.spec import CausalSRSpec
 from starvsr.models.causal_sr import CausalSR
 from starvsr.models.causal_sr_widening import changes, widen
-from starvsr.models.weight_ends import vivid_end
+from starvsr.models.weight_ends import one_end
 from starvsr.models.weights import build_empty, check_fit, load_weights, read_tensors, with_stored_sizes
 from starvsr.training.config import StageConfig, TrainConfig
 from starvsr.training.family import TrainingFamily, autocast_of, crop_of
@@ -69,7 +69,7 @@ class CausalSRTraining(TrainingFamily[CausalSRSpec]):
 
     def _begin(self, network: CausalSR, path: Path) -> dict[str, tuple[int, int]]:
         """Fill a network from a file and return the sizes in which it is larger than the file's."""
-        tensors, own = vivid_end(read_tensors(path)), network.state_dict()
+        tensors, own = one_end(read_tensors(path)), network.state_dict()
         if {name: value.shape for name, value in tensors.items()} == {name: value.shape for name, value in own.items()}:
             load_weights(network, path)
             return {}
