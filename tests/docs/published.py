@@ -119,6 +119,7 @@ def use_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("starvsr.metrics.vgg_distance.shipped", lambda device="cpu": network)
     for place in ("starvsr.metrics.vgg_distance", "starvsr.training.auxiliary_networks"):
         monkeypatch.setattr(f"{place}.load_vgg16", lambda: network)
+    monkeypatch.setattr("starvsr.training.auxiliary_networks.check_vgg16", lambda: None)
 
 
 def _module(name: str) -> ModuleType:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 from safetensors import safe_open
 
 from starvsr.data.pool import Batch
-from starvsr.errors import DataError, OptionError, WeightsError
+from starvsr.errors import DataError, MissingWeightsError, OptionError, WeightsError
 from starvsr.families.causal_sr.pipeline import chosen_tensors
 from starvsr.families.causal_sr.spec import CAUSAL_SR, CausalSRSpec
 from starvsr.models.causal_sr import CausalSR
@@ -19,12 +21,14 @@ from starvsr.models.vgg16 import Vgg16
 from starvsr.models.weight_ends import between_ends
 from starvsr.models.weights import load_weights, read_tensors
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
+from starvsr.training.example_network import ExampleNetwork
 from starvsr.training.families import build_model
 from starvsr.training.loop import Trainer
 from starvsr.training.objectives import OBJECTIVES
 from starvsr.training.onnx_file import export_onnx
 from starvsr.training.recipe import make_stage, with_changes
 from starvsr.training.run import export, weights_name
+from tests.support.spandrel_stand_in import Spandrel
 from tests.training.tiny import write_photo
 
 SIZES = {"width": 8, "num_blocks": 2, "memory": 1, "up_width": 4, "thin_width": 4}
@@ -159,6 +163,44 @@ def test_autocast_changes_little_and_results_are_float32(tmp_path: Path) -> None
     assert 0 < (one - other).abs().max() < 0.02
 
 
+@pytest.mark.parametrize(
+    ("example", "what"),
+    [
+        ("", "losses.imitation needs regression.example: the file of the network to imitate"),
+        ("net.onnx", "regression.example net.onnx: no network by its name; known are .param, .pth"),
+        ("gone.pth", "gone.pth: there is no such file"),
+    ],
+)
+def test_an_example_that_is_not_there_is_told_before_the_first_stage(
+    example: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imitating = make_stage("regression", 1, losses={"imitation": 0.1}, regression={"example": example})
+    trainer = Trainer(recipe(tmp_path, dataclasses.replace(STAGE, steps=1), imitating), tmp_path / "run")
+    monkeypatch.setattr("starvsr.training.auxiliary_networks.check_vgg16", lambda: None)
+    with pytest.raises((OptionError, MissingWeightsError), match=what):
+        trainer.run()
+    assert trainer.step == 0
+
+
+def test_a_teacher_that_is_not_there_is_told_before_the_first_stage(tmp_path: Path) -> None:
+    looks = make_stage("regression", 1, losses={"artefact": 0.1}, regression={"teacher": "gone.safetensors"})
+    trainer = Trainer(recipe(tmp_path, dataclasses.replace(STAGE, steps=1), looks), tmp_path / "run")
+    with pytest.raises(MissingWeightsError, match=r"teacher gone.safetensors: there is no such file"):
+        trainer.run()
+    assert trainer.step == 0
+
+
+def test_an_example_must_enlarge_as_the_model_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "spandrel", Spandrel)
+    (tmp_path / "net.pth").write_text("2")
+    with pytest.raises(WeightsError, match="enlarges 2 times; an example here must do so 4 times"):
+        ExampleNetwork(str(tmp_path / "net.pth"), 4)
+    lq = torch.rand(2, 3, 2, 5, 6) * 2 - 1
+    made = ExampleNetwork(str(tmp_path / "net.pth"), 2)(lq)
+    torch.testing.assert_close(made, lq.repeat_interleave(2, -1).repeat_interleave(2, -2))
+    made.requires_grad_()  # no tensor of inference mode
+
+
 def test_what_it_has_not_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="objective = \"regression\" alone, not 'velocity'"):
         build_model(recipe(tmp_path, StageConfig("velocity", 1)))
@@ -185,19 +227,25 @@ def test_a_stage_for_looks_goes_on_as_if_never_stopped(
         return Vgg16(((4, 64), (4, 128))).requires_grad_(False)
 
     monkeypatch.setattr("starvsr.training.auxiliary_networks.load_vgg16", tiny_trunk)
+    monkeypatch.setattr("starvsr.training.auxiliary_networks.check_vgg16", lambda: None)
+    monkeypatch.setitem(sys.modules, "spandrel", Spandrel)
+    (tmp_path / "example.pth").write_text("4")
     looks = make_stage(
         "regression", 4, lr=3e-3, warmup=1, frequency={"separation": "none"}, adversarial={"critic": critic},
         losses={"frequency": 0.1, "structure": 0.1, "temporal": 0.1, "perceptual": 0.1, "adversarial": 0.05,
-                "artefact": 0.1, "grid": 0.1, "pattern": 0.1},
-        regression={"sharpen_target": 0.5, "excerpt_side": 32},
+                "artefact": 0.1, "grid": 0.1, "pattern": 0.1, "imitation": 0.1},
+        regression={"sharpen_target": 0.5, "excerpt_side": 32, "example": str(tmp_path / "example.pth")},
     )  # fmt: skip
     config = recipe(tmp_path, dataclasses.replace(STAGE, steps=1), looks)
     Trainer(config, tmp_path / "whole").run()
     lines = (tmp_path / "whole" / "log.jsonl").read_text()
-    for name in ("grid", "pattern", "artefact", "perceptual", "adversarial", "critic"):
+    for name in ("grid", "pattern", "artefact", "perceptual", "imitation", "adversarial", "critic"):
         assert f'"{name}"' in lines
     whole = torch.load(tmp_path / "whole" / "step-00000005.pt")
-    assert whole["helpers"].keys() == {"stage", "teacher", "critic", "critic_optimizer"}  # no trunk
+    assert whole["helpers"].keys() == {"stage", "teacher", "critic", "critic_optimizer"}  # no trunk, no example
+    card = export(tmp_path / "whole", tmp_path / "looks.safetensors").with_suffix(".md").read_text()
+    assert f"Imitated: example.pth (SHA-256 {hashlib.sha256(b'4').hexdigest()})." in card
+    assert "if the data and what was imitated allow it" in card
     stopped = Trainer(config, tmp_path / "parts")
     save = stopped.save
 

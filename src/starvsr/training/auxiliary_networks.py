@@ -1,4 +1,4 @@
-"""Auxiliary networks of a stage: teacher, score, critic, features."""
+"""Auxiliary networks of a stage: teacher, score, critic, features, example."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from starvsr.models.vgg16 import load_vgg16
+from starvsr.errors import MissingWeightsError
+from starvsr.models.vgg16 import check_vgg16, load_vgg16
 from starvsr.training.discriminator import PatchCritic
+from starvsr.training.example_network import ExampleNetwork, check_example
 from starvsr.training.feature_critic import FeatureCritic
 from starvsr.training.model import TrainingModel
 from starvsr.training.two_heads import TwoHeadCritic
@@ -30,23 +32,29 @@ class AuxiliaryNetwork:
         name: By which objectives and checkpoints know it.
         build: Makes it, of the model as the stage finds it.
         lr: Learning rate; None for one that is frozen.
-        is_stored: Whether checkpoints hold it; what is read from a package need not be.
+        is_stored: Whether checkpoints hold it; what is read from a package or a file of its own need not be.
+        check: Refuses, before the first step of the run, what building would fail on: a missing file or package.
     """
 
     name: str
     build: Build
     lr: float | None = None
     is_stored: bool = True
+    check: Callable[[], object] = lambda: None
 
 
 def teacher(weights: str = "") -> AuxiliaryNetwork:
     """The network as the stage finds it, or with the weights of a file; frozen."""
-    return AuxiliaryNetwork("teacher", lambda model, device: _copied(model, weights).eval())
+    return AuxiliaryNetwork(
+        "teacher", lambda model, device: _copied(model, weights).eval(), check=lambda: _check_weights(weights)
+    )
 
 
 def score(weights: str, lr: float) -> AuxiliaryNetwork:
     """A model of the student's results, which begins as the teacher does."""
-    return AuxiliaryNetwork("score", lambda model, device: _copied(model, weights), lr)
+    return AuxiliaryNetwork(
+        "score", lambda model, device: _copied(model, weights), lr, check=lambda: _check_weights(weights)
+    )
 
 
 def critic(kind: str, lr: float) -> AuxiliaryNetwork:
@@ -56,7 +64,17 @@ def critic(kind: str, lr: float) -> AuxiliaryNetwork:
 
 def features() -> AuxiliaryNetwork:
     """A frozen VGG16 trunk, read anew from its package whenever a stage is prepared."""
-    return AuxiliaryNetwork("features", _features, is_stored=False)
+    return AuxiliaryNetwork("features", _features, is_stored=False, check=lambda: check_vgg16())
+
+
+def example(file: str) -> AuxiliaryNetwork:
+    """A frozen network of another project, read anew from its file whenever a stage is prepared."""
+    return AuxiliaryNetwork(
+        "example",
+        lambda model, device: ExampleNetwork(file, model.scale, device),
+        is_stored=False,
+        check=lambda: check_example(file),
+    )
 
 
 def new_critic(kind: str = "patch") -> nn.Module:
@@ -133,6 +151,11 @@ class AuxiliaryNetworks:
             average_gradients(parameters)
             torch.nn.utils.clip_grad_norm_(parameters, clip_grad)
             optimizer.step()
+
+
+def _check_weights(weights: str) -> None:
+    if weights and not Path(weights).exists():
+        raise MissingWeightsError(f"teacher {weights}: there is no such file; give weights of this recipe's model")
 
 
 def _copied(model: TrainingModel, weights: str) -> nn.Module:

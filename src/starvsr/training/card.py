@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from starvsr.families.network_files.network_file import NetworkFile
 from starvsr.models.weights import read_tensors, tensors_digest
 from starvsr.training.config import TrainConfig
 from starvsr.training.family import TrainingFamily
 from starvsr.training.model import Start
+from starvsr.video.write.publish import file_sha256
 
 
 def model_card(
@@ -66,6 +68,8 @@ def model_card(
     begun = start is not None and start.path is not None
     if start is not None and start.path is not None:
         lines += ["", f"Started from {start.path.name} (SHA-256 {start.digest or 'of a folder'})."]
+    examples = _examples(config)
+    lines += [line for example in examples for line in ("", f"Imitated: {example}.")]
     if "share" in metadata:
         lines += ["", f"These weights lie {metadata['share']} to the run's own."]
     if "ends" in metadata:
@@ -80,9 +84,21 @@ def model_card(
         "",
         f"{family.entry.licence}, if the data"
         + (" and what it started from" if begun else "")
+        + (" and what was imitated" if examples else "")
         + " allow it: say here what they were.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _examples(config: TrainConfig) -> list[str]:
+    """Name the networks that stages imitate, with their digests where their files are still there."""
+    named = {}
+    for stage in config.stage:
+        table = getattr(stage.tables, "regression", None)
+        network = NetworkFile.of(Path(table.example)) if table is not None and stage.tables.losses.imitation else None
+        for file in network.files if network is not None else []:
+            named[file.name] = f" (SHA-256 {file_sha256(file)})" if file.is_file() else ""
+    return [name + digest for name, digest in named.items()]
 
 
 def _last_validation(folder: Path) -> dict[str, Any]:

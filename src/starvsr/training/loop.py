@@ -156,7 +156,12 @@ class Trainer:
         return path
 
     def run(self) -> None:
-        """Train to the end of the last stage."""
+        """Train to the end of the last stage.
+
+        Raises:
+            OptionError, WeightsError: a stage to come needs a network whose file or package is missing.
+        """
+        self._check_networks()
         self.log({"event": "start", "step": self.step, "parameters": self._num_parameters(), **self._origin()})
         first, stream = 0, None
         for number, stage in enumerate(self.config.stage):
@@ -171,6 +176,15 @@ class Trainer:
         self.save()
         self.log({"event": "end", "step": self.step})
         self.records.close()
+
+    def _check_networks(self) -> None:
+        """Refuse, before any step, what a stage to come would fail on."""
+        last = 0
+        for stage in self.config.stage:
+            last += stage.steps
+            if self.step < last:
+                for wanted in OBJECTIVES[stage.objective].auxiliary(stage.tables):
+                    wanted.check()
 
     def _origin(self) -> dict[str, Any]:
         start, grown = self.model.start, self.model.grown

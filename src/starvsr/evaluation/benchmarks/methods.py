@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starvsr.errors import MissingWeightsError, OptionError
-from starvsr.evaluation.benchmarks.ncnn_network import check_ncnn_files, import_ncnn
-from starvsr.evaluation.benchmarks.spandrel_network import SUFFIXES, check_file, import_spandrel
+from starvsr.families.network_files.network_file import SUFFIX_KINDS, NetworkFile
 from starvsr.families.options import UpscaleOptions, option_infos, options_from
 from starvsr.families.registry import MODELS
 from starvsr.options import flag_name
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from starvsr.engine.upscaler import Upscaler
 
 LANCZOS = "lanczos"
-_NCNN = (".param", ".bin")
 _KNOWN_FILES = ("realesr-animevideov3-x4", "realesrgan-x4plus", "RealESRGAN_x4plus", "realesr-general-x4v3")
 _GIVEN = ("codec", "pixel_format", "scale", "height", "width", "fit", "crf", "overwrite", "restart", "compare", "model")
 
@@ -39,7 +37,7 @@ class Method:
     label: str
     model: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    file: Path | None = None
+    file: NetworkFile | None = None
 
     def upscale_options(self, shared: Mapping[str, Any], **own: Any) -> UpscaleOptions:
         """Return the options of a job.
@@ -58,10 +56,10 @@ class Method:
         """Return what its results depend on, for the record."""
         kept = {name: str(value) if isinstance(value, Path) else value for name, value in self.options.items()}
         record: dict[str, Any] = {"model": self.model, "options": kept}
-        files = [self.file, self.file.with_suffix(".bin") if self.model == "ncnn" else None] if self.file else []
+        files = self.file.files if self.file else []
         weights = self.options.get("weights")
         files += [Path(weights)] if weights is not None and Path(weights).is_file() else []
-        digests = {file.name: file_sha256(file) for file in files if file is not None}
+        digests = {file.name: file_sha256(file) for file in files}
         return record | ({"files": digests} if digests else {})
 
     def load(self, shared: Mapping[str, Any], scale: int) -> Upscaler:
@@ -83,16 +81,8 @@ class Method:
             from starvsr.evaluation.benchmarks.lanczos import LanczosUpscaler
 
             return LanczosUpscaler(scale)
-        if self.model == "ncnn":
-            from starvsr.evaluation.benchmarks.ncnn_network import NcnnUpscaler
-
-            assert self.file is not None
-            return NcnnUpscaler(self.label, self.file, options.threads)
-        if self.model == "spandrel":
-            from starvsr.evaluation.benchmarks.spandrel_network import SpandrelUpscaler
-
-            assert self.file is not None
-            return SpandrelUpscaler(self.label, self.file, choose_device(first_device(options)))
+        if self.file is not None:
+            return self.file.open(self.label, threads=options.threads, device=choose_device(first_device(options)))
         return load_for(options, device=first_device(options) if options.devices else None)
 
 
@@ -138,33 +128,32 @@ def parse_methods(
     return methods
 
 
-def _labelled(word: str, files: Path | None) -> tuple[str, str, Path | None]:
+def _labelled(word: str, files: Path | None) -> tuple[str, str, NetworkFile | None]:
     """Return label, model and file of a word."""
     label, mark, name = word.partition("=")
     label, name = (label.strip(), name.strip()) if mark else ("", word.strip())
     if mark and not (label and name):
         raise OptionError(f"--models {word}: write NAME, or LABEL=NAME")
     model, file = _resolved(name, files)
-    label = label or (name if file is None or Path(name).name == name else file.stem)
+    label = label or (name if file is None or Path(name).name == name else file.path.stem)
     if label.startswith(".") or any(char in label for char in "/\\=,|\0\n"):
         raise OptionError(f"--models {word}: {label!r} cannot name a folder; give another LABEL=NAME")
     return label, model, file
 
 
-def _resolved(name: str, files: Path | None) -> tuple[str, Path | None]:
+def _resolved(name: str, files: Path | None) -> tuple[str, NetworkFile | None]:
     if name in MODELS or name == LANCZOS:
         return name, None
-    path = Path(name)
-    if path.suffix in _NCNN:
-        return "ncnn", path.with_suffix(".param")
-    if path.suffix in SUFFIXES:
-        return "spandrel", path
+    network = NetworkFile.of(Path(name))
+    if network is not None:
+        return network.kind, network
     if files is not None:
         if not files.is_dir():
             raise OptionError(f"--model-files {files}: there is no such folder")
-        for suffix, model in ((".param", "ncnn"), *((suffix, "spandrel") for suffix in SUFFIXES)):
-            if (files / f"{name}{suffix}").is_file():
-                return model, files / f"{name}{suffix}"
+        for suffix in SUFFIX_KINDS:
+            network = NetworkFile.of(files / f"{name}{suffix}")
+            if network is not None and network.path.is_file():
+                return network.kind, network
     if name in _KNOWN_FILES:
         where = f"{files} does not hold it" if files is not None else "--model-files names the folder that holds it"
         raise MissingWeightsError(
@@ -176,7 +165,7 @@ def _resolved(name: str, files: Path | None) -> tuple[str, Path | None]:
     hint = f"did you mean {near[0]}? " if near else ""
     raise OptionError(
         f"unknown model {name!r}: {hint}known are {', '.join(known)}, and networks by their file: NAME.param (ncnn), "
-        f"{', '.join('NAME' + suffix for suffix in SUFFIXES)} (spandrel)"
+        f"{', '.join(f'NAME{suffix}' for suffix, kind in SUFFIX_KINDS.items() if kind == 'spandrel')} (spandrel)"
     )
 
 
@@ -202,12 +191,8 @@ def _option(text: str, labels: Sequence[str]) -> tuple[str, str, Any]:
 
 def _check(method: Method) -> None:
     method.upscale_options({})
-    if method.model == "ncnn" and method.file is not None:
-        check_ncnn_files(method.file)
-        import_ncnn()
-    elif method.model == "spandrel" and method.file is not None:
-        check_file(method.file)
-        import_spandrel()
+    if method.file is not None:
+        method.file.check()
     elif method.model in MODELS:
         from starvsr.families.settings import job_names, load_names
 

