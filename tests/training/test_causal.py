@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -161,6 +162,39 @@ def test_autocast_changes_little_and_results_are_float32(tmp_path: Path) -> None
     one, other = exact.upscale(lq), mixed.upscale(lq)
     assert other.dtype == torch.float32 and one.shape == (1, 3, 2, 48, 48)
     assert 0 < (one - other).abs().max() < 0.02
+
+
+def test_what_is_imitated_lies_between_the_teacher_and_the_example() -> None:
+    seen: list[torch.Tensor] = []
+
+    class Trunk(torch.nn.Module):
+        def forward(self, frames: torch.Tensor) -> list[torch.Tensor]:
+            seen.append(frames.detach() / 127.5 - 1)
+            return [frames]
+
+    class Squares(torch.nn.Module):
+        def forward(self, lq: torch.Tensor) -> torch.Tensor:
+            return lq.repeat_interleave(4, -1).repeat_interleave(4, -2)
+
+    def stage(share: float) -> StageConfig:
+        return make_stage(
+            "regression", 1, losses={"imitation": 1.0}, frequency={"separation": "none"},
+            regression={"excerpt_side": 24, "excerpt_frames": 2, "example_share": share},
+        )  # fmt: skip
+
+    model = build_model(TrainConfig(stage=(STAGE,), model="causal-sr", network=SIZES))
+    lq = torch.rand(2, 3, 3, 8, 8) - 0.5
+    batch = Batch(lq=lq, gt=torch.zeros(2, 3, 3, 32, 32), caption=["", ""], name=["a", "b"])
+    auxiliary = {"teacher": copy.deepcopy(model.network), "features": Trunk(), "example": Squares()}
+    losses, targets = [], []
+    for share in (0.0, 0.25, 1.0):
+        rng = torch.Generator().manual_seed(1)
+        made = OBJECTIVES["regression"].compute(model, batch, stage(share).tables, auxiliary, rng).losses
+        losses.append(made["imitation"].item())
+        targets.append(seen[-1])
+    assert losses[0] < 1e-5 < losses[1] < losses[2]  # at first the network is its own teacher
+    torch.testing.assert_close(targets[1], torch.lerp(targets[0], targets[2], 0.25))
+    assert targets[2].unique().numel() <= lq.unique().numel()  # the example's result alone
 
 
 @pytest.mark.parametrize(

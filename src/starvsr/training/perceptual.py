@@ -67,12 +67,7 @@ def vgg_features(network: Vgg16, clip: Tensor, *, autocast: torch.dtype | None =
 
 
 def perceptual_distance(features: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Return the mean VGG feature distance of all frames in float32, see :func:`frame_distances`."""
-    return frame_distances(features, wanted).mean()
-
-
-def frame_distances(features: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Return the VGG feature distance of each frame in float32, see :func:`starvsr.models.vgg16.feature_distance`.
+    """Return the mean VGG feature distance of all frames in float32, see :func:`starvsr.models.vgg16.feature_distance`.
 
     By :class:`_CosineDistance`, in a third of the time: equal to it but for rounding, 1e-6 of unit-length features.
 
@@ -81,23 +76,7 @@ def frame_distances(features: Sequence[Tensor], wanted: Sequence[Tensor]) -> Ten
         wanted: of the target; gets no gradient.
     """
     layers = [_CosineDistance.apply(a, b) for a, b in zip(features, wanted, strict=True)]
-    return torch.stack(layers).sum(0)
-
-
-def imitation_loss(features: Sequence[Tensor], shown: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Return how far results are from those of an example, where these are nearer to the truth.
-
-    What is possible is many pictures, and the nearest to all of them is soft; an example shows one, which the input
-    alone decides. Frames that it does worse than the result at hand cost nothing.
-
-    Args:
-        features: of the result, with gradient, see :func:`vgg_features`.
-        shown: of the example's result.
-        wanted: of the ground truth.
-    """
-    with torch.no_grad():
-        is_nearer = frame_distances(shown, wanted) < frame_distances(features, wanted)
-    return (is_nearer * frame_distances(features, shown)).mean()
+    return torch.stack(layers).sum(0).mean()
 
 
 class _CosineDistance(torch.autograd.Function):

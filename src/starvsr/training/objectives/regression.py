@@ -6,20 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from starvsr.data.pool import Batch
 from starvsr.models.vgg16 import Vgg16
 from starvsr.training.auxiliary_networks import AuxiliaryNetwork, example, features, teacher
 from starvsr.training.model import TrainingModel
 from starvsr.training.objectives.objective import Auxiliary, Objective, StepOutput
-from starvsr.training.objectives.tables import RegressionStage
+from starvsr.training.objectives.tables import RegressionLosses, RegressionStage
 from starvsr.training.objectives.terms import adversarial_term, critics, pixel_terms
 from starvsr.training.perceptual import (
     artefact_loss,
     draw_excerpt,
     grid_loss,
-    imitation_loss,
     pattern_loss,
     perceptual_distance,
     sharpened,
@@ -43,19 +42,20 @@ def regression(
     if weights.pattern:
         losses["pattern"] = weights.pattern * pattern_loss(hq, target)
     excerpt = draw_excerpt(hq, own.excerpt_side, own.excerpt_frames, rng)
-    if weights.artefact:
-        with torch.no_grad():
-            reference = model.upscale(batch["lq"], network=auxiliary["teacher"])
+    reference = _without_gradient(model, batch["lq"], auxiliary["teacher"]) if _has_teacher(weights) else None
+    if weights.artefact and reference is not None:
         losses["artefact"] = weights.artefact * artefact_loss(hq, reference, gt)
-    of_hq, of_target = (_features_of(auxiliary, excerpt.of(clip), model.autocast) for clip in (hq, target))
+    of_hq = _features_of(auxiliary, excerpt.of(hq), model.autocast)
+    if weights.imitation and reference is not None:
+        theirs = auxiliary["example"](batch["lq"][:, :, excerpt.frames])[..., excerpt.rows, excerpt.columns]
+        shown = torch.lerp(excerpt.of(reference).clamp(-1, 1), theirs, own.example_share)
+        of_shown = _features_of(auxiliary, shown, model.autocast)
+        losses["imitation"] = weights.imitation * perceptual_distance(of_hq, of_shown)
+    learning: dict[str, Callable[[], Tensor]] = {}
+    if weights.perceptual or weights.adversarial:
+        of_target = _features_of(auxiliary, excerpt.of(target), model.autocast)
     if weights.perceptual:
         losses["perceptual"] = weights.perceptual * perceptual_distance(of_hq, of_target)
-    if weights.imitation:
-        with torch.no_grad():
-            shown = auxiliary["example"](batch["lq"][:, :, excerpt.frames])[..., excerpt.rows, excerpt.columns]
-            of_shown = _features_of(auxiliary, shown, model.autocast)
-        losses["imitation"] = weights.imitation * imitation_loss(of_hq, of_shown, of_target)
-    learning: dict[str, Callable[[], Tensor]] = {}
     if weights.adversarial:
         made, real = excerpt.of(hq), excerpt.of(gt)
         if tables.adversarial.critic == "features":
@@ -67,6 +67,15 @@ def regression(
     return StepOutput(losses, learning)
 
 
+def _has_teacher(weights: RegressionLosses) -> bool:
+    return bool(weights.artefact or weights.imitation)
+
+
+@torch.no_grad()
+def _without_gradient(model: TrainingModel, lq: Tensor, network: nn.Module) -> Tensor:
+    return model.upscale(lq, network=network)
+
+
 def _features_of(auxiliary: Auxiliary, clip: Tensor, autocast: torch.dtype | None) -> list[Tensor]:
     """Features of the frames of a clip; none where no term of the stage looks at them."""
     network = cast(Vgg16 | None, auxiliary.get("features"))
@@ -76,7 +85,7 @@ def _features_of(auxiliary: Auxiliary, clip: Tensor, autocast: torch.dtype | Non
 def _auxiliary(tables: RegressionStage) -> Sequence[AuxiliaryNetwork]:
     weights = tables.losses
     wanted = [
-        *([teacher(tables.regression.teacher)] if weights.artefact else []),
+        *([teacher(tables.regression.teacher)] if _has_teacher(weights) else []),
         *([features()] if weights.perceptual or weights.imitation else []),
         *([example(tables.regression.example)] if weights.imitation else []),
         *critics(weights, tables.adversarial),

