@@ -116,6 +116,18 @@ class Sharpened:
         return np.stack([((frame.astype(np.uint32) + 128) // 257).astype(np.uint8) for frame in made])
 
 
+class MeanOf:
+    """What lies halfway between the results of two methods: often nearer to the truth than either."""
+
+    def __init__(self, one: Method, other: Method) -> None:
+        self._methods = one, other
+
+    def __call__(self, lq: ByteArray) -> ByteArray:
+        """Enlarge a clip."""
+        one, other = (method(lq).astype(np.uint16) for method in self._methods)
+        return ((one + other + 1) // 2).astype(np.uint8)
+
+
 class StarSmall:
     """star-small as the package ships it, or with other weights; each clip goes through as one segment.
 

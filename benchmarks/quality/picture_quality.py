@@ -5,10 +5,10 @@ r"""What viewers see, as numbers: VGG distance, fine detail, weave and PSNR of u
 
 Sharp clips are cut around their centre, made a quarter as large and damaged with fixed seeds: by the presets `light`
 and `heavy`, by x264 at a CRF after an area filter, or not at all ("clean", a bicubic filter). Each method enlarges
-them; NAME-sharpened is NAME with `--sharpen 1`, star-small@0.5 is star-small with `--detail 0.5`. The VGG distance is
-told as a share of bicubic's on the same frames, PSNR as the gain over bicubic in dB. Results are kept in
-OUT/scores.json, so that a method can be added later (one whose weights have changed since is measured anew);
-OUT/crops_DAMAGE.png shows the most detailed window of each clip.
+them; NAME-sharpened is NAME with `--sharpen 1`, star-small@0.5 is star-small with `--detail 0.5`, A+B the mean of the
+results of A and B. The VGG distance is told as a share of bicubic's on the same frames, PSNR as the gain over bicubic
+in dB. Results are kept in OUT/scores.json, so that a method can be added later (one whose weights have changed since is
+measured anew); OUT/crops_DAMAGE.png shows the most detailed window of each clip.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from benchmarks.quality.methods import (
     AnimeVideo,
     ByteArray,
     Causal,
+    MeanOf,
     Method,
     Sharpened,
     StarSmall,
@@ -181,7 +182,7 @@ def _measure_clip(
     left, top = detailed_window(gt[shown], *SHEET_PX)
     crops = {"input": window(enlarge_nearest(lq[shown], SCALE), left, top, *SHEET_PX)}
     for name, method in methods.items():
-        alone = name in BY_FRAME  # no need of the frames before
+        alone = all(part in BY_FRAME for part in name.split("+"))  # no need of the frames before
         hq = method(lq[frames]) if alone else method(lq[: shown + 1])[frames]
         if name not in found or name in again:
             found[name] = measure(gt[frames], hq)
@@ -202,6 +203,9 @@ def _clips(options: argparse.Namespace) -> list[Path]:
 
 
 def _method(name: str, options: argparse.Namespace) -> Method:
+    if "+" in name:
+        one, _, other = name.partition("+")
+        return MeanOf(_method(one, options), _method(other, options))
     if name.endswith("-sharpened"):
         return Sharpened(_method(name.removesuffix("-sharpened"), options))
     if name == "bicubic":
@@ -217,7 +221,7 @@ def _method(name: str, options: argparse.Namespace) -> Method:
             raise OptionError(f"{name} needs --ncnn-model: a folder with its .param and .bin")
         return AnimeVideo(options.ncnn_model, options.threads, **({"model": X4PLUS} if name == "x4plus" else {}))
     known = "bicubic, star-small, causal-sr, animevideov3 or x4plus"
-    raise OptionError(f"unknown method {name!r}: {known}, or one of them with -sharpened behind it")
+    raise OptionError(f"unknown method {name!r}: {known}, one of them with -sharpened behind it, or two as A+B")
 
 
 def _detail(name: str) -> float | None:
@@ -232,10 +236,10 @@ def _detail(name: str) -> float | None:
 
 
 def _weights(name: str, options: argparse.Namespace) -> Path | None:
-    name = name.removesuffix("-sharpened").split("@")[0]
-    if name == "star-small":
-        return get_entry(name).packaged_weights()
-    return Path(options.weights) if name.startswith("causal-sr") else None
+    parts = [part.removesuffix("-sharpened").split("@")[0] for part in name.split("+")]
+    if "star-small" in parts:
+        return get_entry("star-small").packaged_weights()
+    return Path(options.weights) if any(part.startswith("causal-sr") for part in parts) else None
 
 
 @dataclass

@@ -104,6 +104,10 @@ def test_runs_adds_a_method_later_and_refuses_another_setting(
     main([*words, "bicubic-sharpened"])
     found = json.loads((tmp_path / "out" / "scores.json").read_text())["scores"]["clean"]["one"]
     assert found["bicubic-sharpened"]["detail"] > 1.1 * found["bicubic"]["detail"]
+    main([*words, "bicubic+bicubic", "bicubic+star-small"])
+    found = json.loads((tmp_path / "out" / "scores.json").read_text())["scores"]["clean"]["one"]
+    assert found["bicubic+bicubic"] == found["bicubic"]
+    assert found["bicubic+star-small"]["psnr_y"] != pytest.approx(found["bicubic"]["psnr_y"], abs=0.02)
     main([*words, "star-small", "star-small@0", "star-small@1"])
     found = json.loads((tmp_path / "out" / "scores.json").read_text())["scores"]["clean"]["one"]
     psnr = {name: values["psnr_y"] for name, values in found.items()}
@@ -119,6 +123,8 @@ def test_runs_adds_a_method_later_and_refuses_another_setting(
         main([*words[:-1], "causal-sr"])
     with pytest.raises(OptionError, match="unknown method"):
         main([*words[:-1], "other"])
+    with pytest.raises(OptionError, match="unknown method 'other'"):
+        main([*words[:-1], "bicubic+other"])
     with pytest.raises(OptionError, match="from 0 to 1"):
         main([*words[:-1], "star-small@2"])
     with pytest.raises(DataError, match="no sharp clips"):
