@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from starvsr.data.pool import Batch
-from starvsr.models.vgg16 import Vgg16
 from starvsr.training.auxiliary_networks import AuxiliaryNetwork, example, features, teacher
 from starvsr.training.model import TrainingModel
 from starvsr.training.objectives.objective import Auxiliary, Objective, StepOutput
 from starvsr.training.objectives.tables import RegressionLosses, RegressionStage
-from starvsr.training.objectives.terms import adversarial_term, critics, pixel_terms
+from starvsr.training.objectives.terms import adversarial_term, critics, features_of, judged, pixel_terms
 from starvsr.training.perceptual import (
     artefact_loss,
     draw_excerpt,
@@ -22,7 +20,6 @@ from starvsr.training.perceptual import (
     pattern_loss,
     perceptual_distance,
     sharpened,
-    vgg_features,
 )
 
 
@@ -45,24 +42,23 @@ def regression(
     reference = _without_gradient(model, batch["lq"], auxiliary["teacher"]) if _has_teacher(weights) else None
     if weights.artefact and reference is not None:
         losses["artefact"] = weights.artefact * artefact_loss(hq, reference, gt)
-    of_hq = _features_of(auxiliary, excerpt.of(hq), model.autocast)
+    of_hq = features_of(auxiliary, excerpt.of(hq), model.autocast)
     if weights.imitation and reference is not None:
         theirs = auxiliary["example"](batch["lq"][:, :, excerpt.frames])[..., excerpt.rows, excerpt.columns]
         shown = torch.lerp(excerpt.of(reference).clamp(-1, 1), theirs, own.example_share)
-        of_shown = _features_of(auxiliary, shown, model.autocast)
+        of_shown = features_of(auxiliary, shown, model.autocast)
         losses["imitation"] = weights.imitation * perceptual_distance(of_hq, of_shown)
     learning: dict[str, Callable[[], Tensor]] = {}
     if weights.perceptual or weights.adversarial:
-        of_target = _features_of(auxiliary, excerpt.of(target), model.autocast)
+        of_target = features_of(auxiliary, excerpt.of(target), model.autocast)
     if weights.perceptual:
         losses["perceptual"] = weights.perceptual * perceptual_distance(of_hq, of_target)
     if weights.adversarial:
-        made, real = excerpt.of(hq), excerpt.of(gt)
-        if tables.adversarial.critic == "features":
-            plain = of_target if target is gt else _features_of(auxiliary, real, model.autocast)
-            verdict, learning = adversarial_term(auxiliary["critic"], of_hq, plain, weights.adversarial)
-        else:
-            verdict, learning = adversarial_term(auxiliary["critic"], made, real, weights.adversarial)
+        sees_features = tables.adversarial.critic == "features"
+        made = of_hq if sees_features else excerpt.of(hq)
+        known = sees_features and target is gt
+        real = of_target if known else judged(auxiliary, excerpt.of(gt), model.autocast)
+        verdict, learning = adversarial_term(auxiliary["critic"], made, real, weights.adversarial)
         losses |= verdict
     return StepOutput(losses, learning)
 
@@ -74,12 +70,6 @@ def _has_teacher(weights: RegressionLosses) -> bool:
 @torch.no_grad()
 def _without_gradient(model: TrainingModel, lq: Tensor, network: nn.Module) -> Tensor:
     return model.upscale(lq, network=network)
-
-
-def _features_of(auxiliary: Auxiliary, clip: Tensor, autocast: torch.dtype | None) -> list[Tensor]:
-    """Features of the frames of a clip; none where no term of the stage looks at them."""
-    network = cast(Vgg16 | None, auxiliary.get("features"))
-    return [] if network is None else vgg_features(network, clip, autocast=autocast)
 
 
 def _auxiliary(tables: RegressionStage) -> Sequence[AuxiliaryNetwork]:

@@ -49,11 +49,15 @@ def pixel_terms(hq: Tensor, gt: Tensor, weights: PixelLosses, frequency: Frequen
     return losses
 
 
-def judged(auxiliary: Auxiliary, clip: Tensor) -> Seen:
+def features_of(auxiliary: Auxiliary, clip: Tensor, autocast: torch.dtype | None = None) -> list[Tensor]:
+    """Return VGG16 features of the frames of a clip [B, 3, T, H, W]; none in a stage without the trunk."""
+    network = cast(Vgg16 | None, auxiliary.get("features"))
+    return [] if network is None else vgg_features(network, clip, autocast=autocast)
+
+
+def judged(auxiliary: Auxiliary, clip: Tensor, autocast: torch.dtype | None = None) -> Seen:
     """Return what the stage's critic sees of a clip [B, 3, T, H, W]: itself, or the features of its frames."""
-    if not isinstance(auxiliary["critic"], FeatureCritic):
-        return clip
-    return vgg_features(cast(Vgg16, auxiliary["features"]), clip)
+    return features_of(auxiliary, clip, autocast) if isinstance(auxiliary["critic"], FeatureCritic) else clip
 
 
 def adversarial_term(
