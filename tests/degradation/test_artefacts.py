@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 
-from starvsr.degradation.artefacts import SharpenDraw, SharpenRanges, draw_sharpening, interlace, sharpen
+from starvsr.degradation.artefacts import (
+    InterlaceDraw,
+    SharpenDraw,
+    SharpenRanges,
+    draw_interlacing,
+    draw_sharpening,
+    interlace,
+    sharpen,
+)
 from starvsr.degradation.presets import ALIASED, CLEAN, INTERLACED, LIGHT, SHARPENED, WIDE
 from starvsr.degradation.recipe import apply_plan, degrade_clip, draw_plan
 
@@ -36,12 +45,22 @@ def test_sharpening_stays_in_range() -> None:
 
 
 def test_interlacing_leaves_combs_where_things_move() -> None:
-    woven = interlace(_edge(3, step=4), blend=False)
-    assert torch.equal(woven[:, :, ::2], _edge(3, step=4)[:, :, ::2])
+    moving = _edge(3, step=4)
+    woven = interlace(moving, InterlaceDraw(blend=False, later=0.5))
+    assert torch.equal(woven[:, :, ::2], moving[:, :, ::2])
     assert woven[0, 0, 0, 13] == 0.7 and woven[0, 0, 1, 13] == pytest.approx(0.5)
-    assert torch.equal(interlace(_edge(), blend=False), _edge())
-    averaged = interlace(_edge(3, step=4), blend=True)
+    assert torch.equal(interlace(_edge(), InterlaceDraw(blend=False, later=0.5)), _edge())
+    averaged = interlace(moving, InterlaceDraw(blend=True, later=0.5))
     assert averaged[0, 0, 5, 13] == pytest.approx(0.6) and averaged[0, 0, 6, 13] == pytest.approx(0.6)
+    teeth = interlace(moving, InterlaceDraw(blend=False, later=1.0))
+    assert torch.equal(teeth[0, :, 1::2], moving[1, :, 1::2]) and torch.equal(teeth[0, :, ::2], moving[0, :, ::2])
+
+
+def test_all_kinds_of_interlacing_are_drawn() -> None:
+    rng = np.random.default_rng(0)
+    drawn = Counter(draw_interlacing(rng, 0.5) for _ in range(800))
+    assert drawn.pop(None) == pytest.approx(400, abs=60)  # type: ignore[call-overload]
+    assert len(drawn) == 4 and min(drawn.values()) > 60
 
 
 def test_nothing_is_drawn_for_what_cannot_happen() -> None:
@@ -57,7 +76,7 @@ def test_presets_do_what_their_names_say() -> None:
     rng = np.random.default_rng(0)
     assert all(draw_plan(CLEAN, rng).codec_final is None for _ in range(20))
     assert all(draw_plan(SHARPENED, rng).sharpening is not None for _ in range(20))
-    assert {draw_plan(INTERLACED, rng).interlacing for _ in range(20)} == {True, False}
+    assert len({draw_plan(INTERLACED, rng).interlacing for _ in range(40)} - {None}) == 4
     assert {WIDE.draw(rng).name for _ in range(400)} == {recipe.name for recipe in WIDE.recipes}
     assert sum(recipe.name == "clean" for recipe in (WIDE.draw(rng) for _ in range(1000))) == pytest.approx(130, abs=40)
 

@@ -30,6 +30,27 @@ class SharpenDraw:
     sigma: float
 
 
+@dataclass(frozen=True)
+class InterlaceDraw:
+    """Traces of interlacing drawn for one clip.
+
+    Attributes:
+        blend: whether it is deinterlaced by averaging neighbouring rows, which leaves double edges in place of combs.
+        later: share of the next frame in odd rows. A half stands for fields half a frame apart, as the two edges of
+            which are blurred into each other; one gives whole teeth, those of twice the motion.
+    """
+
+    blend: bool
+    later: float
+
+
+def draw_interlacing(rng: np.random.Generator, probability: float) -> InterlaceDraw | None:
+    """Draw traces of interlacing; None for none. Draws nothing at all where the probability is zero."""
+    if not probability or rng.random() >= probability:
+        return None
+    return InterlaceDraw(blend=bool(rng.random() < 0.5), later=float(rng.choice((0.5, 1.0))))
+
+
 def draw_sharpening(rng: np.random.Generator, ranges: SharpenRanges) -> SharpenDraw | None:
     """Draw a sharpening; None for none. Draws nothing at all where the probability is zero."""
     if not ranges.probability or rng.random() >= ranges.probability:
@@ -52,20 +73,20 @@ def sharpen(clip: torch.Tensor, draw: SharpenDraw) -> torch.Tensor:
     return (clip + draw.amount * (clip - blurred)).clamp(0, 1)
 
 
-def interlace(clip: torch.Tensor, *, blend: bool) -> torch.Tensor:
-    """Leave traces of interlacing: odd rows come from half a frame later.
+def interlace(clip: torch.Tensor, draw: InterlaceDraw) -> torch.Tensor:
+    """Leave traces of interlacing: odd rows come from later than even ones.
 
     Args:
         clip: float [T, 3, H, W].
-        blend: deinterlace by averaging neighbouring rows, which leaves double edges in place of combs.
+        draw: how much later, and what was made of it.
 
     Returns:
-        float [T, 3, H, W]; a still clip stays as it is but for that average.
+        float [T, 3, H, W]; a still clip stays as it is but for the average of rows.
     """
     following = torch.cat([clip[1:], clip[-1:]])
     woven = clip.clone()
-    woven[:, :, 1::2] = (clip[:, :, 1::2] + following[:, :, 1::2]) / 2
-    if not blend:
+    woven[:, :, 1::2] = torch.lerp(clip[:, :, 1::2], following[:, :, 1::2], draw.later)
+    if not draw.blend:
         return woven
     above = torch.cat([woven[:, :, :1], woven[:, :, :-1]], dim=2)
     below = torch.cat([woven[:, :, 1:], woven[:, :, -1:]], dim=2)

@@ -244,6 +244,13 @@ EVERYDAY = RecipeMix(
 )
 """For training: the kinds of wide, clean and mildly damaged input more often."""
 
+FOOTAGE = RecipeMix(
+    "footage",
+    (CLEAN, MILD, LIGHT, MEDIUM, HEAVY, CODEC_ONLY, SHARPENED, ALIASED, INTERLACED, OLD_FILM),
+    (0.14, 0.12, 0.12, 0.10, 0.10, 0.12, 0.07, 0.10, 0.08, 0.05),
+)
+"""For training: the kinds of wide; stair-steps, combs and haloes as often as other damage."""
+
 MIXED = RecipeMix("mixed", (LIGHT, MEDIUM, HEAVY, CODEC_ONLY), (0.35, 0.3, 0.15, 0.2))
 """For training: from light to heavy, with a share of plain compression."""
 
@@ -264,6 +271,7 @@ PRESETS: dict[str, DegradationRecipe | RecipeMix] = {
         MIXED,
         WIDE,
         EVERYDAY,
+        FOOTAGE,
     )
 }
 """Recipes by name."""

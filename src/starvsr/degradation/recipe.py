@@ -17,7 +17,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from starvsr.degradation.artefacts import SharpenDraw, draw_sharpening, interlace, sharpen
+from starvsr.degradation.artefacts import (
+    InterlaceDraw,
+    SharpenDraw,
+    draw_interlacing,
+    draw_sharpening,
+    interlace,
+    sharpen,
+)
 from starvsr.degradation.compression import CodecDraw, apply_codec, draw_codec, jpeg
 from starvsr.degradation.kernels import draw_final_sinc, draw_kernel, filter_clip, trim_kernel
 from starvsr.degradation.noise import NoiseDraw, add_noise, draw_noise
@@ -53,8 +60,7 @@ class DegradationPlan:
     frame_rate: int
     drift: float = 0.0
     sharpening: SharpenDraw | None = None
-    interlacing: bool | None = None
-    """None for none, else whether its rows are averaged."""
+    interlacing: InterlaceDraw | None = None
 
 
 def degrade_clip(
@@ -98,7 +104,7 @@ def draw_plan(recipe: DegradationRecipe, rng: np.random.Generator) -> Degradatio
         frame_rate=int(rng.choice((15, 24, 25, 30))),
         drift=recipe.drift,
         sharpening=draw_sharpening(rng, recipe.sharpening),
-        interlacing=_draw_interlacing(rng, recipe.interlace_probability),
+        interlacing=draw_interlacing(rng, recipe.interlace_probability),
     )
 
 
@@ -122,7 +128,7 @@ def apply_plan(
         if plan.jpeg_last and quality is not None:
             clip = jpeg(clip.clamp(0, 1), quality)
     if plan.interlacing is not None:
-        clip = interlace(clip, blend=plan.interlacing)
+        clip = interlace(clip, plan.interlacing)
     if plan.sharpening is not None:
         clip = sharpen(clip.clamp(0, 1), plan.sharpening)
     if plan.codec_final is not None:
@@ -148,13 +154,6 @@ def _checked(gt: torch.Tensor | np.ndarray, scale: int) -> torch.Tensor:
     clip = clip.float() / 255.0 if clip.dtype == torch.uint8 else clip.float()
     height, width = (side // scale * scale for side in clip.shape[-2:])
     return clip[..., :height, :width].contiguous()
-
-
-def _draw_interlacing(rng: np.random.Generator, probability: float) -> bool | None:
-    """Draw whether there is interlacing, and its kind; nothing is drawn where the probability is zero."""
-    if not probability or rng.random() >= probability:
-        return None
-    return bool(rng.random() < 0.5)
 
 
 def _draw_stage(stage: StageRecipe, rng: np.random.Generator) -> StagePlan:
