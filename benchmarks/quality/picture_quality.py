@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if max(setting.measured) >= setting.num_frames:
         raise OptionError(f"--measured {max(setting.measured)} is beyond --frames {setting.num_frames}")
     methods = {name: _method(name, options) for name in options.methods}
-    digests = {name: file_sha256(path) for name in methods if (path := _weights(name, options)) is not None}
+    digests = {name: "+".join(map(file_sha256, paths)) for name in methods if (paths := _weights(name, options))}
     store = _stored(options.out / "scores.json", setting, digests)
     scores = store.scores
     scales = read_sharp_scales(options.manifest) if options.manifest else {}
@@ -203,8 +203,8 @@ def _clips(options: argparse.Namespace) -> list[Path]:
 
 
 def _method(name: str, options: argparse.Namespace) -> Method:
-    if "+" in name:
-        one, _, other = name.partition("+")
+    if name.count("+") == 1:
+        one, other = name.split("+")
         return MeanOf(_method(one, options), _method(other, options))
     if name.endswith("-sharpened"):
         return Sharpened(_method(name.removesuffix("-sharpened"), options))
@@ -235,11 +235,14 @@ def _detail(name: str) -> float | None:
     return found
 
 
-def _weights(name: str, options: argparse.Namespace) -> Path | None:
-    parts = [part.removesuffix("-sharpened").split("@")[0] for part in name.split("+")]
-    if "star-small" in parts:
-        return get_entry("star-small").packaged_weights()
-    return Path(options.weights) if any(part.startswith("causal-sr") for part in parts) else None
+def _weights(name: str, options: argparse.Namespace) -> list[Path]:
+    found = []
+    for part in name.split("+"):
+        if part.removesuffix("-sharpened").split("@")[0] == "star-small":
+            found.append(get_entry("star-small").packaged_weights())
+        elif part.startswith("causal-sr"):
+            found.append(Path(options.weights))
+    return found
 
 
 @dataclass

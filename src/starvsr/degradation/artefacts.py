@@ -36,8 +36,8 @@ class InterlaceDraw:
 
     Attributes:
         blend: whether it is deinterlaced by averaging neighbouring rows, which leaves double edges in place of combs.
-        later: share of the next frame in odd rows. A half stands for fields half a frame apart, as the two edges of
-            which are blurred into each other; one gives whole teeth, those of twice the motion.
+        later: share of the next frame in odd rows. A half stands for fields half a frame apart, with edges of half the
+            contrast in both places; one gives whole teeth, as long as the motion of a whole frame.
     """
 
     blend: bool

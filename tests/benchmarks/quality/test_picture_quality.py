@@ -125,6 +125,8 @@ def test_runs_adds_a_method_later_and_refuses_another_setting(
         main([*words[:-1], "other"])
     with pytest.raises(OptionError, match="unknown method 'other'"):
         main([*words[:-1], "bicubic+other"])
+    with pytest.raises(OptionError, match="two as A\\+B"):
+        main([*words[:-1], "bicubic+bicubic+bicubic"])
     with pytest.raises(OptionError, match="from 0 to 1"):
         main([*words[:-1], "star-small@2"])
     with pytest.raises(DataError, match="no sharp clips"):

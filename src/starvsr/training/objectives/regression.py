@@ -49,12 +49,12 @@ def regression(
         of_shown = features_of(auxiliary, shown, model.autocast)
         losses["imitation"] = weights.imitation * perceptual_distance(of_hq, of_shown)
     learning: dict[str, Callable[[], Tensor]] = {}
-    if weights.perceptual or weights.adversarial:
+    sees_features = bool(weights.adversarial) and tables.adversarial.critic == "features"
+    if weights.perceptual or sees_features:
         of_target = features_of(auxiliary, excerpt.of(target), model.autocast)
     if weights.perceptual:
         losses["perceptual"] = weights.perceptual * perceptual_distance(of_hq, of_target)
     if weights.adversarial:
-        sees_features = tables.adversarial.critic == "features"
         made = of_hq if sees_features else excerpt.of(hq)
         known = sees_features and target is gt
         real = of_target if known else judged(auxiliary, excerpt.of(gt), model.autocast)
