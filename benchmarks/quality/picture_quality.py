@@ -211,7 +211,7 @@ def _method(name: str, options: argparse.Namespace) -> Method:
     if name == "bicubic":
         return bicubic
     if name.split("@")[0] == "star-small":
-        return StarSmall(seed=options.seed, detail=_detail(name))
+        return StarSmall(options.star_small_weights, seed=options.seed, detail=_detail(name))
     if name.startswith("causal-sr"):
         if options.weights is None:
             raise OptionError("causal-sr needs --weights: a file of `starvsr export`")
@@ -239,7 +239,7 @@ def _weights(name: str, options: argparse.Namespace) -> list[Path]:
     found = []
     for part in name.split("+"):
         if part.removesuffix("-sharpened").split("@")[0] == "star-small":
-            found.append(get_entry("star-small").packaged_weights())
+            found.append(options.star_small_weights or get_entry("star-small").packaged_weights())
         elif part.startswith("causal-sr"):
             found.append(Path(options.weights))
     return found
@@ -286,6 +286,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights", type=Path, help="weights of causal-sr; name rows causal-sr-1, -2 to tell some apart"
     )
+    parser.add_argument("--star-small-weights", type=Path, help="weights of star-small (default: as shipped)")
     parser.add_argument("--again", nargs="+", default=[], help="methods that are measured anew")
     parser.add_argument("--ncnn-model", type=Path, help="folder with the files of animevideov3 and x4plus")
     parser.add_argument("--clips", nargs="+", default=[""], help="only clips whose name contains one of these")

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from starvsr.models import relu_convolution
+from starvsr.models import relu_convolution, winograd
 from starvsr.models.relu_convolution import ReluConvolution
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
@@ -78,6 +78,29 @@ def test_wide_layers_are_computed_with_fewer_products(
     assert got.dtype == torch.float32 and got.is_contiguous(memory_format=torch.channels_last)
     assert (wanted == 0).any() and wanted.max() > 0.5
     torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=2e-5)
+
+
+def test_without_prepared_products_plain_ones_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "_can_prepare", lambda: False)
+    layer, pictures = _layer(64, 128), _pictures(64, torch.float32)
+    with torch.inference_mode():
+        got = ReluConvolution(layer, torch.float32)(pictures)
+        torch.testing.assert_close(got, F.relu(layer(pictures)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("fault", ["missing", "wrong"])
+def test_products_are_tried_before_they_are_used(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    def fails(values: Tensor, *, prepared: object) -> Tensor:
+        if fault == "missing":
+            raise NotImplementedError("no such operation")
+        return torch.zeros(len(values), 5, 128)
+
+    winograd._can_prepare.cache_clear()
+    monkeypatch.setattr(winograd, "_prepared_products", fails)
+    try:
+        assert not winograd._can_prepare()
+    finally:
+        winograd._can_prepare.cache_clear()
 
 
 def test_other_layers_are_refused() -> None:

@@ -179,7 +179,7 @@ def test_what_is_imitated_lies_between_the_teacher_and_the_example() -> None:
     def stage(share: float) -> StageConfig:
         return make_stage(
             "regression", 1, losses={"imitation": 1.0}, frequency={"separation": "none"},
-            regression={"excerpt_side": 24, "excerpt_frames": 2, "example_share": share},
+            regression={"excerpt_side": 24, "excerpt_frames": 2, "example_shares": (share,)},
         )  # fmt: skip
 
     model = build_model(TrainConfig(stage=(STAGE,), model="causal-sr", network=SIZES))

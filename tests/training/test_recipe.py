@@ -16,6 +16,7 @@ from starvsr.training.recipe import load_recipe, make_stage, parse_recipe, recip
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
 RECIPES = [path for path in RECIPES if path.name != "rows.toml"]
 NOTHING: list[str] = []
+IMITATING = "[[stage]]\nobjective = 'regression'\nsteps = 1\n[stage.regression]\n"
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -69,6 +70,9 @@ def test_overrides_reach_every_level(tmp_path: Path) -> None:
         ("[[stage]]\nobjective = 'velocity'\nsteps = 1\n", ["stage.x.lr=1"], "names no part"),
         ("[[stage]]\nobjective = 'velocity'\nsteps = 1\n", ["stage.0.losses.frequency=much"], "of type float"),
         ("[[stage]]\nobjective = 'velocity'\nsteps = 1\n", ["run.validation_metrics=weave"], "list of words"),
+        (IMITATING + "example_shares = 0.5\n", [], "example_shares must be a list of numbers, not 0.5"),
+        (IMITATING + "example_shares = []\n", [], "list of numbers"),
+        (IMITATING + "example_shares = [0.5, true]\n", [], "list of numbers"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, overrides: list[str], word: str) -> None:

@@ -235,11 +235,17 @@ def check_value(name: str, value: Any, hint: Any) -> None:
         return
     if hint == tuple[str, ...] and not (isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)):
         raise DataError(f"recipe key {name} must be a list of words, not {value!r}")
+    if hint == tuple[float, ...] and not (isinstance(value, list | tuple) and value and all(map(_is_number, value))):
+        raise DataError(f"recipe key {name} must be a list of numbers, not {value!r}")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return
     is_bool = isinstance(value, bool)
     if hint in (int, float, str, bool) and (not isinstance(value, hint) or is_bool != (hint is bool)):
         raise DataError(f"recipe key {name} must be of type {hint.__name__}, not {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def with_changes(base: Section, changes: Mapping[str, Any]) -> Section:

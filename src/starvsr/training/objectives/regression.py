@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from starvsr.training.perceptual import (
     artefact_loss,
     draw_excerpt,
     grid_loss,
+    nearest,
     pattern_loss,
     perceptual_distance,
     sharpened,
@@ -43,21 +45,23 @@ def regression(
     if weights.artefact and reference is not None:
         losses["artefact"] = weights.artefact * artefact_loss(hq, reference, gt)
     of_hq = features_of(auxiliary, excerpt.of(hq), model.autocast)
+    of_target = cache(lambda: features_of(auxiliary, excerpt.of(target), model.autocast))
     if weights.imitation and reference is not None:
         theirs = auxiliary["example"](batch["lq"][:, :, excerpt.frames])[..., excerpt.rows, excerpt.columns]
-        shown = torch.lerp(excerpt.of(reference).clamp(-1, 1), theirs, own.example_share)
-        of_shown = features_of(auxiliary, shown, model.autocast)
+        ours = excerpt.of(reference).clamp(-1, 1)
+        mixes = [
+            features_of(auxiliary, torch.lerp(ours, theirs, share), model.autocast) for share in own.example_shares
+        ]
+        of_shown = mixes[0] if len(mixes) == 1 else nearest(mixes, of_target(), clips=len(hq))
         losses["imitation"] = weights.imitation * perceptual_distance(of_hq, of_shown)
     learning: dict[str, Callable[[], Tensor]] = {}
     sees_features = bool(weights.adversarial) and tables.adversarial.critic == "features"
-    if weights.perceptual or sees_features:
-        of_target = features_of(auxiliary, excerpt.of(target), model.autocast)
     if weights.perceptual:
-        losses["perceptual"] = weights.perceptual * perceptual_distance(of_hq, of_target)
+        losses["perceptual"] = weights.perceptual * perceptual_distance(of_hq, of_target())
     if weights.adversarial:
         made = of_hq if sees_features else excerpt.of(hq)
         known = sees_features and target is gt
-        real = of_target if known else judged(auxiliary, excerpt.of(gt), model.autocast)
+        real = of_target() if known else judged(auxiliary, excerpt.of(gt), model.autocast)
         verdict, learning = adversarial_term(auxiliary["critic"], made, real, weights.adversarial)
         losses |= verdict
     return StepOutput(losses, learning)
