@@ -42,19 +42,25 @@ def _folded(network: StarSmall) -> OneStep:
     return OneStep(network, CODEC, _enlarge, alpha=ALPHA, sigma=SIGMA, timestep=TIMESTEP)
 
 
+def _refined(network: StarSmall, lq: Tensor) -> Tensor:
+    enlarged = _enlarge(lq)
+    made = CODEC.decode(network.one_step(CODEC.encode(enlarged), ALPHA, SIGMA, TIMESTEP))
+    assert (made - enlarged).abs().mean() > 1e-3  # the network does something
+    return network.refined(made, enlarged, lq)[0]
+
+
 @pytest.mark.parametrize("config", [TINY, SHALLOW, PLAIN])
 @pytest.mark.parametrize("size", [(1, 1, 1), (2, 3, 9), (3, 21, 34), (9, 10, 8), (3, 24, 25), (2, 29, 42)])
 def test_folded_form_equals_the_network(config: StarSmallConfig, size: tuple[int, int, int]) -> None:
-    network = _network(config)
-    lq = torch.rand(1, 3, *size) * 2 - 1
+    network, lq = _network(config), torch.rand(1, 3, *size) * 2 - 1
     with torch.inference_mode():
-        made = CODEC.decode(network.one_step(CODEC.encode(_enlarge(lq)), ALPHA, SIGMA, TIMESTEP))
-        wanted = network.refined(made, _enlarge(lq), lq)[0]
         got = torch.stack(list(_folded(network)(lq)), 1)
-    assert (made - _enlarge(lq)).abs().mean() > 1e-3  # the network does something
+        plain = _refined(network, lq)
+        exact = _refined(network.double(), lq.double())
     is_even = size[1:] == (1, 1)  # a single pixel holds nothing fine: what is added is held back
-    assert ((wanted - _enlarge(lq)[0]).abs().mean() > 1e-3) != (is_even and network.refinement is not None)
-    assert (got - wanted).abs().max() < 2e-5
+    assert ((exact - _enlarge(lq)[0]).abs().mean() > 1e-3) != (is_even and network.refinement is not None)
+    # what float32 rounds follows from the processor: the two forms must be about as near to the exact values
+    assert (got - exact).abs().max() < 4 * (plain - exact).abs().max() + 1e-6
 
 
 def test_still_clips_stay_still_to_their_ends() -> None:

@@ -217,7 +217,7 @@ def _largest(planes: Tensor, window: int) -> Tensor:
 
 def _luma(squares: Tensor) -> Tensor:
     """Return the luma [N, h, w, 16] of squares [N, h, w, 48]."""
-    return squares.unflatten(-1, (-1, 3)) @ torch.tensor(LUMA, device=squares.device)
+    return squares.unflatten(-1, (-1, 3)) @ torch.tensor(LUMA, dtype=squares.dtype, device=squares.device)
 
 
 def _to_squares(frames: Tensor) -> Tensor:
