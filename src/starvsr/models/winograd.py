@@ -4,7 +4,7 @@ A tile of 4x4 results needs 36 products for each pair of channels in place of 14
 "Fast algorithms for convolutional neural networks" (arXiv 1509.09308, section 4). What comes before and behind the
 products is linear and the same for all channels, so that each of the three steps is a product of matrices. It pays
 from 64 channels to 128 on. Values differ from those of the direct sum by some 3e-6 of the largest one. Not for
-bfloat16: the steps magnify what it rounds, and features of nearly equal pictures came apart ten times as far.
+bfloat16: the steps magnify what it rounds, and nearly equal pictures would come out several times too far apart.
 
 The products are oneDNN's where PyTorch has its operation for them (it is meant for PyTorch's compiler, so it is tried
 first): with kernels in oneDNN's own order, twice as fast on processors on which PyTorch's other library does not use

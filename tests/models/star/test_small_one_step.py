@@ -55,12 +55,10 @@ def test_folded_form_equals_the_network(config: StarSmallConfig, size: tuple[int
     network, lq = _network(config), torch.rand(1, 3, *size) * 2 - 1
     with torch.inference_mode():
         got = torch.stack(list(_folded(network)(lq)), 1)
-        plain = _refined(network, lq)
-        exact = _refined(network.double(), lq.double())
+        exact = _refined(network.double(), lq.double())  # float32 rounds otherwise on every processor
     is_even = size[1:] == (1, 1)  # a single pixel holds nothing fine: what is added is held back
     assert ((exact - _enlarge(lq)[0]).abs().mean() > 1e-3) != (is_even and network.refinement is not None)
-    # what float32 rounds follows from the processor: the two forms must be about as near to the exact values
-    assert (got - exact).abs().max() < 4 * (plain - exact).abs().max() + 1e-6
+    assert (got - exact).abs().max() < 2e-5
 
 
 def test_still_clips_stay_still_to_their_ends() -> None:
