@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from starvsr.apps.cli import main
 from starvsr.data.paired import PairedClips
+from starvsr.degradation.presets import PRESETS
 from starvsr.families import registry
 from starvsr.video.codec_pass import read_clip, write_lossless
 from tests.training.tiny import TINY, write_recipe
@@ -123,6 +124,19 @@ def test_degrade_one_clip(sharp: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert run("degrade", sharp / "a.mkv", "-o", outs[0]) == 1
     assert run("degrade", sharp / "a.mkv", "-o", tmp_path / "d.mkv", "--preset", "awful") == 1
     assert "use one of light, medium, heavy, video-web, old-film" in capsys.readouterr().err
+
+
+def test_degrade_by_a_mix_and_its_help_names_every_preset(
+    sharp: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mix = "light:1, clean:3"
+    assert run("degrade", sharp / "a.mkv", "-o", tmp_path / "mixed.mkv", "--preset", mix, "--seed", 2) == 0
+    assert read_clip(tmp_path / "mixed.mkv").shape == (5, 18, 24, 3)
+    assert run("degrade", sharp / "a.mkv", "-o", tmp_path / "no.mkv", "--preset", "light:none") == 1
+    assert "'light:none' is no NAME:SHARE" in capsys.readouterr().err and not (tmp_path / "no.mkv").exists()
+    run("degrade", "--help")
+    words = capsys.readouterr().out.replace(",", " ").replace(";", " ").split()
+    assert set(PRESETS) <= set(words)
 
 
 def test_degrade_a_set(sharp: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

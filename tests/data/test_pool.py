@@ -66,6 +66,55 @@ def test_samples_have_shape_type_and_range(make_stream: MakeStream) -> None:
             assert sample[name].min() >= -1 and sample[name].max() <= 1
 
 
+class Counted:
+    """Adds the frame with a number as the example of clips, and remembers of which."""
+
+    def __init__(self, frame: int) -> None:
+        self.frame, self.names = frame, list[str]()
+
+    def __call__(self, clip: Clip) -> Clip:
+        self.names.append(clip["name"])
+        return Clip(**clip, example=clip["gt"][self.frame], example_frame=self.frame)
+
+
+@pytest.mark.parametrize("frame", [0, 1, 3])
+def test_an_example_is_cut_as_the_frame_that_it_is_of(make_stream: MakeStream, frame: int) -> None:
+    stream, add = make_stream(), Counted(frame)
+    plain = make_stream()
+    plain_names = [sample["name"] for sample in islice(plain, 40)]
+    stream.add_examples(add)
+    places = set()
+    for sample, name in zip(islice(stream, 40), plain_names, strict=True):
+        place = sample["example_frame"]
+        assert torch.equal(sample["example"][:, 0], sample["gt"][:, place]) and sample["name"] == name
+        places.add(place)
+    assert places == {0: {0, 2}, 1: {0, 1, 2}, 3: {0, 2}}[frame]
+    assert len(add.names) == len(set(add.names)) == len(set(plain_names))  # once for a clip
+    batch = next(stream.batches(2))
+    assert batch["example"].shape == (2, 3, 1, 32, 32) and len(batch["example_frame"]) == 2
+
+
+def test_a_resumed_stream_has_the_same_examples() -> None:
+    stream, resumed = numbered(), numbered(first_sample=21)
+    stream.add_examples(Counted(1))
+    resumed.add_examples(Counted(1))
+    samples = list(islice(stream, 40))[21:]
+    for one, other in zip(samples, islice(resumed, 19), strict=True):
+        assert same(one, other) and torch.equal(one["example"], other["example"])
+        assert one["example_frame"] == other["example_frame"]
+
+
+def test_examples_of_a_stage_before_are_replaced() -> None:
+    stream, second = numbered(crops_per_clip=50), Counted(2)
+    stream.add_examples(Counted(1))
+    names = {sample["name"] for sample in islice(stream, 20)}
+    stream.add_examples(second)
+    assert {sample["name"] for sample in islice(stream, 20)} == names == set(second.names)
+    stream.add_examples(None)
+    batch = next(stream.batches(2))
+    assert "example" not in batch and "example_frame" not in batch
+
+
 def test_batches_are_samples_in_order() -> None:
     batch = next(numbered().batches(3))
     samples = list(islice(numbered(), 3))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starvsr.degradation.presets import CODEC_ONLY, HEAVY, LIGHT, MEDIUM, MIXED, PRESETS
+from starvsr.degradation.presets import CODEC_ONLY, HEAVY, LIGHT, MEDIUM, MIXED, PRESETS, get_recipe
 from starvsr.degradation.ranges import DegradationRecipe, RecipeMix
 from starvsr.degradation.recipe import apply_plan, degrade_clip, draw_plan, resize_clip
 from starvsr.errors import OptionError
@@ -154,6 +154,33 @@ def test_resize_modes() -> None:
     assert resize_clip(clip, (16, 16), "area") is clip
     plain, smooth = resize_clip(clip, (4, 4), "bilinear"), resize_clip(clip, (4, 4), "bilinear_aa")
     assert smooth.std() < plain.std()
+
+
+def test_a_mix_of_presets_by_their_names() -> None:
+    mix = get_recipe("light:1, mixed:3")
+    assert isinstance(mix, RecipeMix)
+    assert mix.recipes == (LIGHT, *MIXED.recipes)
+    assert sum(mix.weights) == pytest.approx(4) and mix.weights[0] == 1
+    assert mix.weights[1:] == pytest.approx([3 * weight / sum(MIXED.weights) for weight in MIXED.weights])
+    names = {mix.draw(np.random.default_rng(seed)).name for seed in range(60)}
+    assert names == {recipe.name for recipe in mix.recipes}
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("light:", "'light:' is no NAME:SHARE with a share above 0, such as 'light:2'"),
+        ("light:1, heavy", "'heavy' is no NAME:SHARE"),
+        ("light:0", "'light:0' is no NAME:SHARE"),
+        ("light:-1", "'light:-1' is no NAME:SHARE"),
+        ("light:nan", "'light:nan' is no NAME:SHARE"),
+        ("light:inf", "'light:inf' is no NAME:SHARE"),
+        ("light:1, awful:2", "unknown degradation 'awful'"),
+    ],
+)
+def test_a_mix_that_cannot_be_made_is_refused(words: str, what: str) -> None:
+    with pytest.raises(OptionError, match=what):
+        get_recipe(words)
 
 
 def test_bad_requests_are_refused(clip: torch.Tensor) -> None:

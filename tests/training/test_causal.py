@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from safetensors import safe_open
 
+from starvsr.data.clips import Clip
 from starvsr.data.pool import Batch
 from starvsr.errors import DataError, MissingWeightsError, OptionError, WeightsError
 from starvsr.families.causal_sr.pipeline import chosen_tensors
@@ -23,6 +24,7 @@ from starvsr.models.weight_ends import between_ends
 from starvsr.models.weights import load_weights, read_tensors
 from starvsr.training.config import DataConfig, RunConfig, StageConfig, TrainConfig
 from starvsr.training.example_network import ExampleNetwork
+from starvsr.training.examples import Examples
 from starvsr.training.families import build_model
 from starvsr.training.loop import Trainer
 from starvsr.training.objectives import OBJECTIVES
@@ -164,39 +166,80 @@ def test_autocast_changes_little_and_results_are_float32(tmp_path: Path) -> None
     assert 0 < (one - other).abs().max() < 0.02
 
 
-def test_what_is_imitated_lies_between_the_teacher_and_the_example() -> None:
-    seen: list[torch.Tensor] = []
+class Squares(torch.nn.Module):
+    """Enlarges by repeating pixels."""
 
-    class Trunk(torch.nn.Module):
-        def forward(self, frames: torch.Tensor) -> list[torch.Tensor]:
-            seen.append(frames.detach() / 127.5 - 1)
-            return [frames]
+    def forward(self, lq: torch.Tensor) -> torch.Tensor:
+        return lq.repeat_interleave(4, -1).repeat_interleave(4, -2)
 
-    class Squares(torch.nn.Module):
-        def forward(self, lq: torch.Tensor) -> torch.Tensor:
-            return lq.repeat_interleave(4, -1).repeat_interleave(4, -2)
 
-    def stage(share: float) -> StageConfig:
-        return make_stage(
-            "regression", 1, losses={"imitation": 1.0}, frequency={"separation": "none"},
-            regression={"excerpt_side": 24, "excerpt_frames": 2, "example_shares": (share,)},
+class Trunk(torch.nn.Module):
+    """Whose only features are the pixels; keeps what it saw, in [-1, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1))
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, frames: torch.Tensor) -> list[torch.Tensor]:
+        self.seen.append(frames.detach() / 127.5 - 1)
+        return [frames]
+
+
+def test_examples_are_mixes_and_the_nearest_to_the_truth_is_taken() -> None:
+    model = build_model(TrainConfig(stage=(STAGE,), model="causal-sr", network=SIZES))
+    lq = torch.randint(60, 200, (3, 8, 8, 3), dtype=torch.uint8)
+    large = Squares()(lq[1].permute(2, 0, 1)).permute(1, 2, 0)
+    clip = Clip(lq=lq, gt=torch.stack([large.flip(0), large, large.flip(1)]), caption="", name="a")
+    made = {}
+    for shares in ((0.0,), (0.25,), (1.0,), (0.0, 0.25, 1.0), (0.25, 0.0)):
+        add = Examples(model, model.network, Squares(), cast(Vgg16, Trunk()), shares)
+        shown = add(clip)
+        assert shown["example_frame"] == 1 and shown["example"].dtype == torch.uint8 and "example" not in clip
+        made[shares] = shown["example"].int()
+    with torch.no_grad():
+        ours = model.upscale(lq.permute(3, 0, 1, 2)[None] / 127.5 - 1)[0, :, 1].permute(1, 2, 0)
+    assert (made[0.0,] - (ours + 1) * 127.5).abs().max() < 1  # the teacher's result alone
+    assert torch.equal(made[1.0,], large.int())  # the example's alone
+    assert (made[0.25,] - torch.lerp(made[0.0,].float(), made[1.0,].float(), 0.25)).abs().max() <= 1
+    assert torch.equal(made[0.0, 0.25, 1.0], large.int())  # which is the truth here
+    assert torch.equal(made[0.25, 0.0], made[0.25,])
+
+
+def test_what_is_imitated_is_one_frame_of_each_sample() -> None:
+    def compute(losses: dict[str, float], batch: Batch, trunk: Trunk) -> dict[str, torch.Tensor]:
+        stage = make_stage(
+            "regression", 1, losses={"pixel": 0.0, "frequency": 0.0, **losses}, frequency={"separation": "none"},
+            regression={"excerpt_side": 24},
         )  # fmt: skip
+        auxiliary = {"features": trunk}
+        return OBJECTIVES["regression"].compute(model, batch, stage.tables, auxiliary, torch.Generator()).losses
 
     model = build_model(TrainConfig(stage=(STAGE,), model="causal-sr", network=SIZES))
     lq = torch.rand(2, 3, 3, 8, 8) - 0.5
-    batch = Batch(lq=lq, gt=torch.zeros(2, 3, 3, 32, 32), caption=["", ""], name=["a", "b"])
-    auxiliary = {"teacher": copy.deepcopy(model.network), "features": Trunk(), "example": Squares()}
-    losses, targets = [], []
-    for share in (0.0, 0.25, 1.0):
-        rng = torch.Generator().manual_seed(1)
-        made = OBJECTIVES["regression"].compute(model, batch, stage(share).tables, auxiliary, rng).losses
-        losses.append(made["imitation"].item())
-        targets.append(seen[-1])
-    assert losses[0] < 1e-5 < losses[1] < losses[2]  # at first the network is its own teacher
-    torch.testing.assert_close(targets[1], torch.lerp(targets[0], targets[2], 0.25))
-    assert targets[2].unique().numel() <= lq.unique().numel()  # the example's result alone
+    batch = Batch(lq=lq, gt=torch.rand(2, 3, 3, 32, 32) - 0.5, caption=["", ""], name=["a", "b"])
+    with torch.no_grad():
+        hq = model.upscale(lq)
+    batch["example_frame"], batch["example"] = [2, 0], torch.stack([hq[0][:, 2:], hq[1][:, :1]])
+    weights, trunk = {"imitation": 1.0, "imitation_pixel": 1.0, "perceptual": 1.0}, Trunk()
+    same = compute(weights, batch, trunk)
+    assert same["imitation"] < 1e-6 and same["imitation_pixel"] < 2e-3 < same["perceptual"]
+    corner = next(
+        (top, left)
+        for top in range(9) for left in range(9)
+        if torch.allclose(trunk.seen[0][0], hq[0, :, 2, top : top + 24, left : left + 24], atol=1e-5)
+    )  # fmt: skip
+    rows, columns = (slice(place, place + 24) for place in corner)
+    torch.testing.assert_close(trunk.seen[0][1], hq[1, :, 0, rows, columns])
+    truth = torch.stack([batch["gt"][0, :, 2, rows, columns], batch["gt"][1, :, 0, rows, columns]])
+    torch.testing.assert_close(trunk.seen[-1], truth)
+    batch["example"] = batch["example"].flip(0)
+    other = compute(weights, batch, Trunk())
+    assert other["imitation"] > 1e-3 and other["imitation_pixel"] > 0.05
+    assert set(compute({"imitation_pixel": 1.0}, batch, Trunk())) == {"imitation_pixel"}
 
 
+@pytest.mark.parametrize("term", ["imitation", "imitation_pixel"])
 @pytest.mark.parametrize(
     ("example", "what"),
     [
@@ -206,9 +249,9 @@ def test_what_is_imitated_lies_between_the_teacher_and_the_example() -> None:
     ],
 )
 def test_an_example_that_is_not_there_is_told_before_the_first_stage(
-    example: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    term: str, example: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    imitating = make_stage("regression", 1, losses={"imitation": 0.1}, regression={"example": example})
+    imitating = make_stage("regression", 1, losses={term: 0.1}, regression={"example": example})
     trainer = Trainer(recipe(tmp_path, dataclasses.replace(STAGE, steps=1), imitating), tmp_path / "run")
     monkeypatch.setattr("starvsr.training.auxiliary_networks.check_vgg16", lambda: None)
     with pytest.raises((OptionError, MissingWeightsError), match=what):
@@ -267,13 +310,14 @@ def test_a_stage_for_looks_goes_on_as_if_never_stopped(
     looks = make_stage(
         "regression", 4, lr=3e-3, warmup=1, frequency={"separation": "none"}, adversarial={"critic": critic},
         losses={"frequency": 0.1, "structure": 0.1, "temporal": 0.1, "perceptual": 0.1, "adversarial": 0.05,
-                "artefact": 0.1, "grid": 0.1, "pattern": 0.1, "imitation": 0.1},
+                "artefact": 0.1, "grid": 0.1, "pattern": 0.1, "imitation": 0.1,
+                "imitation_pixel": 0.1},
         regression={"sharpen_target": 0.5, "excerpt_side": 32, "example": str(tmp_path / "example.pth")},
     )  # fmt: skip
     config = recipe(tmp_path, dataclasses.replace(STAGE, steps=1), looks)
     Trainer(config, tmp_path / "whole").run()
     lines = (tmp_path / "whole" / "log.jsonl").read_text()
-    for name in ("grid", "pattern", "artefact", "perceptual", "imitation", "adversarial", "critic"):
+    for name in ("grid", "pattern", "artefact", "perceptual", "imitation", "imitation_pixel", "adversarial", "critic"):
         assert f'"{name}"' in lines
     whole = torch.load(tmp_path / "whole" / "step-00000005.pt")
     assert whole["helpers"].keys() == {"stage", "teacher", "critic", "critic_optimizer"}  # no trunk, no example

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -30,6 +30,10 @@ class Clip(TypedDict):
     lq: torch.Tensor
     caption: str
     name: str
+    example: NotRequired[torch.Tensor]
+    """uint8 [scale*h, scale*w, 3]: another result of one of its frames, to be imitated."""
+    example_frame: NotRequired[int]
+    """Which frame that is."""
 
 
 class ClipSource(Protocol):

@@ -12,8 +12,8 @@ neither the number of worker processes nor their speed changes anything.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from typing import Literal, TypedDict
+from collections.abc import Callable, Iterator
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -36,15 +36,24 @@ class Sample(TypedDict):
     caption: str | None
     """None where it was left out on purpose (``caption_dropout``); "" where the clip has none."""
     name: str
+    example: NotRequired[torch.Tensor]
+    """float32 [3, 1, scale*h, scale*w]: another result of one of the frames; if the stream adds them."""
+    example_frame: NotRequired[int]
+    """Which of the sample's frames that is."""
 
 
 class Batch(TypedDict):
-    """Samples stacked: lq [B, 3, T, h, w], gt [B, 3, T, scale*h, scale*w], captions and names as lists."""
+    """Samples stacked: lq [B, 3, T, h, w], gt [B, 3, T, scale*h, scale*w], captions and names as lists.
+
+    If the stream adds examples: example [B, 3, 1, scale*h, scale*w], and the frame of each sample it is of as a list.
+    """
 
     lq: torch.Tensor
     gt: torch.Tensor
     caption: list[str | None]
     name: list[str]
+    example: NotRequired[torch.Tensor]
+    example_frame: NotRequired[list[int]]
 
 
 class SampleStream:
@@ -94,6 +103,16 @@ class SampleStream:
         self.cut_to(num_frames, lq_crop, lq_width)
         self._lanes: dict[int, tuple[int, Clip]] = {}
         self._new_clips: Iterator[Clip] | None = None
+        self._add_example: Callable[[Clip], Clip] | None = None
+
+    def add_examples(self, add: Callable[[Clip], Clip] | None) -> None:
+        """Have an example added to every clip from now on, those in the pool included; None: to none.
+
+        A function of the clip alone. It is called once for a clip, when its first sample is cut, and every sample of
+        the clip then holds the frame that the example is of.
+        """
+        self._add_example = add
+        self._lanes = {lane: (number, _without_example(clip)) for lane, (number, clip) in self._lanes.items()}
 
     def cut_to(self, num_frames: int, lq_crop: int, lq_width: int = 0) -> None:
         """Change the size of the samples from now on; the pool stays."""
@@ -114,12 +133,16 @@ class SampleStream:
         """Yield batches of ``size`` samples without end."""
         while True:
             samples = [self.take() for _ in range(size)]
-            yield Batch(
+            batch = Batch(
                 lq=torch.stack([sample["lq"] for sample in samples]),
                 gt=torch.stack([sample["gt"] for sample in samples]),
                 caption=[sample["caption"] for sample in samples],
                 name=[sample["name"] for sample in samples],
             )
+            if "example" in samples[0]:
+                batch["example"] = torch.stack([sample["example"] for sample in samples])
+                batch["example_frame"] = [sample["example_frame"] for sample in samples]
+            yield batch
 
     def take(self) -> Sample:
         """Return the next sample."""
@@ -129,8 +152,12 @@ class SampleStream:
             if self._new_clips is None:
                 self._new_clips = self._clips_from(index)
             self._lanes[lane] = (clip_index, next(self._new_clips))
+        clip = self._lanes[lane][1]
+        if self._add_example is not None and "example" not in clip:
+            clip = self._add_example(clip)
+            self._lanes[lane] = (clip_index, clip)
         self.next_sample = index + 1
-        return self._cut(self._lanes[lane][1], np.random.default_rng((self.seed, self.rank, index, _CROP)))
+        return self._cut(clip, np.random.default_rng((self.seed, self.rank, index, _CROP)))
 
     def _visit(self, index: int) -> tuple[int, int]:
         """Return lane and clip of a sample."""
@@ -167,19 +194,27 @@ class SampleStream:
     def _cut(self, clip: Clip, rng: np.random.Generator) -> Sample:
         scale, crop = self.clips.scale, (self.lq_crop, self.lq_width)
         num_frames, height, width = clip["lq"].shape[:3]
-        start = int(rng.integers(num_frames - self.num_frames + 1))
+        first, last = 0, num_frames - self.num_frames
+        if "example" in clip:
+            first, last = max(0, clip["example_frame"] - self.num_frames + 1), min(last, clip["example_frame"])
+        start = int(rng.integers(first, last + 1))
         top, left = (int(rng.integers(side - own + 1)) for side, own in zip((height, width), crop, strict=True))
         turns = (rng.random(4) < 0.5) & self._may_turn
         turns[2] &= self.lq_crop == self.lq_width
         dropped = rng.random() < self.caption_dropout
         window = (top, left, *crop)
         gt_window = tuple(scale * place for place in window)
-        return Sample(
+        sample = Sample(
             lq=_crop(clip["lq"], start, self.num_frames, window, turns),
             gt=_crop(clip["gt"], start, self.num_frames, gt_window, turns),
             caption=None if dropped else clip["caption"],
             name=clip["name"],
         )
+        if "example" in clip:
+            place = clip["example_frame"] - start
+            sample["example"] = _crop(clip["example"][None], 0, 1, gt_window, turns)
+            sample["example_frame"] = self.num_frames - 1 - place if turns[3] else place
+        return sample
 
 
 class _Clips(Dataset[Clip]):
@@ -200,6 +235,10 @@ class _Order:
 
     def __iter__(self) -> Iterator[int]:
         return self.stream._clips_wanted(self.first_sample)
+
+
+def _without_example(clip: Clip) -> Clip:
+    return Clip(gt=clip["gt"], lq=clip["lq"], caption=clip["caption"], name=clip["name"])
 
 
 def _crop(clip: torch.Tensor, start: int, num_frames: int, window: tuple[int, ...], turns: np.ndarray) -> torch.Tensor:

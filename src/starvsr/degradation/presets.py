@@ -5,6 +5,8 @@ Source: STAR (arXiv 2501.02976) for the numbers of `heavy`.
 
 from __future__ import annotations
 
+import math
+
 from starvsr.degradation.artefacts import SharpenRanges
 from starvsr.degradation.compression import CodecRange
 from starvsr.degradation.kernels import KernelRanges
@@ -278,13 +280,39 @@ PRESETS: dict[str, DegradationRecipe | RecipeMix] = {
 
 
 def get_recipe(recipe: DegradationRecipe | RecipeMix | str) -> DegradationRecipe | RecipeMix:
-    """Look a preset up by name; recipes and mixes are returned as they are.
+    """Look a preset up by name, or make a mix of "NAME:SHARE, NAME:SHARE"; recipes and mixes are returned as they are.
 
     Raises:
-        OptionError: unknown name.
+        OptionError: unknown name, or a mix that cannot be made.
     """
     if not isinstance(recipe, str):
         return recipe
+    if ":" in recipe:
+        return _mix(recipe)
     if recipe not in PRESETS:
-        raise OptionError(f"unknown degradation {recipe!r}; use one of {', '.join(PRESETS)}")
+        raise OptionError(
+            f"unknown degradation {recipe!r}; use one of {', '.join(PRESETS)}, or a mix of them such as "
+            "'light:2, heavy:1'"
+        )
     return PRESETS[recipe]
+
+
+def _mix(words: str) -> RecipeMix:
+    """Make a mix of presets; what is a mix itself takes part with its own recipes."""
+    recipes: list[DegradationRecipe] = []
+    shares: list[float] = []
+    for word in words.split(","):
+        name, _, share = (part.strip() for part in word.partition(":"))
+        try:
+            number = float(share)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise OptionError(
+                f"degradation {words!r}: {word.strip()!r} is no NAME:SHARE with a share above 0, such as 'light:2'"
+            )
+        preset = get_recipe(name)
+        parts = preset if isinstance(preset, RecipeMix) else RecipeMix(name, (preset,), (1.0,))
+        recipes += parts.recipes
+        shares += [number * weight / sum(parts.weights) for weight in parts.weights]
+    return RecipeMix(words, tuple(recipes), tuple(shares))

@@ -95,7 +95,7 @@ def _examples(config: TrainConfig) -> list[str]:
     named = {}
     for stage in config.stage:
         table = getattr(stage.tables, "regression", None)
-        network = NetworkFile.of(Path(table.example)) if table is not None and stage.tables.losses.imitation else None
+        network = NetworkFile.of(Path(table.example)) if table is not None and stage.tables.losses.imitates else None
         for file in network.files if network is not None else []:
             named[file.name] = f" (SHA-256 {file_sha256(file)})" if file.is_file() else ""
     return [name + digest for name, digest in named.items()]

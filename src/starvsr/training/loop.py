@@ -203,7 +203,8 @@ class Trainer:
 
     def _run_stage(self, number: int, stage: StageConfig, first: int, stream: SampleStream) -> None:
         self._prepare_stage(number, stage, first)
-        data, run = self.config.data, self.config.run
+        data, run, objective = self.config.data, self.config.run, OBJECTIVES[stage.objective]
+        stream.add_examples(objective.examples(self.model, stage.tables, self.auxiliary.networks))
         batches = stream.batches(data.batch)
         tally = Tally(self.step)
         while self.step < first + stage.steps:
@@ -307,7 +308,11 @@ class Trainer:
 
     def _to_device(self, batch: Batch) -> Batch:
         device = self.processes.device
-        return Batch(lq=batch["lq"].to(device), gt=batch["gt"].to(device), caption=batch["caption"], name=batch["name"])
+        moved = batch.copy()
+        moved["lq"], moved["gt"] = batch["lq"].to(device), batch["gt"].to(device)
+        if "example" in batch:
+            moved["example"] = batch["example"].to(device)
+        return moved
 
     def _check_finite(self, losses: Losses, loss: Tensor, names: list[str]) -> None:
         if torch.isfinite(loss):

@@ -37,7 +37,11 @@ class Excerpt:
 
     def of(self, clip: Tensor) -> Tensor:
         """Cut it out of [B, 3, T, H, W]."""
-        return clip[:, :, self.frames, self.rows, self.columns]
+        return self.window_of(clip[:, :, self.frames])
+
+    def window_of(self, clip: Tensor) -> Tensor:
+        """Cut its window out of all frames [B, 3, T, H, W]."""
+        return clip[..., self.rows, self.columns]
 
 
 def draw_excerpt(clip: Tensor, side: int, num_frames: int, rng: torch.Generator) -> Excerpt:
@@ -75,26 +79,17 @@ def perceptual_distance(features: Sequence[Tensor], wanted: Sequence[Tensor]) ->
         features: of the result, with gradient, see :func:`vgg_features`.
         wanted: of the target; gets no gradient.
     """
-    return _frame_distances(features, wanted).mean()
+    return torch.stack([_CosineDistance.apply(a, b) for a, b in zip(features, wanted, strict=True)]).sum(0).mean()
 
 
-@torch.no_grad()
-def nearest(candidates: Sequence[Sequence[Tensor]], wanted: Sequence[Tensor], *, clips: int) -> list[Tensor]:
-    """Return the features of that candidate for each clip that is nearest to what is wanted, the first of equals.
+def nearest(candidates: Sequence[Sequence[Tensor]], wanted: Sequence[Tensor]) -> int:
+    """Return which candidate is nearest to what is wanted, the first of equals.
 
     Args:
-        candidates: features of all clips' frames, each as those of :func:`vgg_features`.
+        candidates: features, each as those of :func:`vgg_features`.
         wanted: of the ground truth.
-        clips: how many clips the frames are of.
     """
-    distances = torch.stack([_frame_distances(features, wanted).view(clips, -1).mean(1) for features in candidates])
-    chosen = distances.argmin(0).tolist()
-    layers = zip(*candidates, strict=True)
-    return [torch.cat([layer[index].chunk(clips)[clip] for clip, index in enumerate(chosen)]) for layer in layers]
-
-
-def _frame_distances(features: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    return torch.stack([_CosineDistance.apply(a, b) for a, b in zip(features, wanted, strict=True)]).sum(0)
+    return int(torch.stack([perceptual_distance(features, wanted) for features in candidates]).argmin())
 
 
 class _CosineDistance(torch.autograd.Function):

