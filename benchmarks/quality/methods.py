@@ -13,8 +13,9 @@ import torch.nn.functional as F
 
 import starvsr
 from starvsr.engine.segments import Segment
-from starvsr.errors import OptionError
+from starvsr.errors import MissingWeightsError
 from starvsr.families.job_settings import plain_settings
+from starvsr.families.network_files.ncnn_network import NcnnNetwork
 from starvsr.imaging.sharpening import sharpen_frame
 from starvsr.video.pixels import from_unit, to_unit
 
@@ -43,36 +44,22 @@ class AnimeVideo:
         model: name of the files.
 
     Raises:
-        OptionError: the ncnn wheel or the model files are missing.
+        OptionError: ncnn is not installed.
+        WeightsError: a model file is missing, or ncnn cannot read it.
     """
 
     def __init__(self, folder: str | Path, num_threads: int = 2, model: str = ANIME_VIDEO) -> None:
         try:
-            import ncnn
-        except ImportError as error:
-            raise OptionError("the comparison needs the ncnn wheel: pip install 'starvsr[bench]'") from error
-        param, weights = (Path(folder, f"{model}.{suffix}") for suffix in ("param", "bin"))
-        if not (param.is_file() and weights.is_file()):
-            raise OptionError(f"{param} or {weights.name} is missing: take them from {ANIME_VIDEO_SOURCE}")
-        self._ncnn: Any = ncnn
-        self._net = ncnn.Net()
-        self._net.opt.num_threads = num_threads
-        self._net.opt.use_vulkan_compute = False
-        if self._net.load_param(str(param)) != 0 or self._net.load_model(str(weights)) != 0:
-            raise OptionError(f"ncnn cannot read {param}: fetch both files again")
+            self._network = NcnnNetwork(Path(folder, f"{model}.param"), num_threads)
+        except MissingWeightsError as error:
+            raise MissingWeightsError(f"{error} (take both from {ANIME_VIDEO_SOURCE})") from None
 
     def __call__(self, lq: ByteArray) -> ByteArray:
         """Enlarge a clip."""
         return np.stack([self._frame(frame) for frame in lq])
 
     def _frame(self, frame: ByteArray) -> ByteArray:
-        planes = np.ascontiguousarray(frame.transpose(2, 0, 1), np.float32) / 255.0
-        with self._net.create_extractor() as extractor:
-            extractor.input("data", self._ncnn.Mat(planes).clone())
-            status, result = extractor.extract("output")
-            if status != 0:
-                raise OptionError(f"ncnn failed with status {status} on a frame of {frame.shape[1]}x{frame.shape[0]}")
-            enlarged = np.array(result)
+        enlarged = self._network(np.ascontiguousarray(frame.transpose(2, 0, 1), np.float32) / np.float32(255))
         return (enlarged * 255.0).round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
 
 

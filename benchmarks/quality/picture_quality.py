@@ -7,8 +7,9 @@ Sharp clips are cut around their centre, made a quarter as large and damaged wit
 and `heavy`, by x264 at a CRF after an area filter, or not at all ("clean", a bicubic filter). Each method enlarges
 them; NAME-sharpened is NAME with `--sharpen 1`, star-small@0.5 is star-small with `--detail 0.5`, A+B the mean of the
 results of A and B. The VGG distance is told as a share of bicubic's on the same frames, PSNR as the gain over bicubic
-in dB. Results are kept in OUT/scores.json, so that a method can be added later (one whose weights have changed since is
-measured anew); OUT/crops_DAMAGE.png shows the most detailed window of each clip.
+in dB. Scores are kept in OUT/scores.json and the most detailed window of each result in OUT/crops, so that a method can
+be added later and those before do not run again (but for one whose weights have changed since); OUT/crops_DAMAGE.png
+shows these windows side by side.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from benchmarks.quality.contact_sheets import Row, detailed_window, enlarge_nearest, save_sheet, window
 from benchmarks.quality.methods import (
@@ -159,7 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for damage in options.damages:
             lq = damaged(gt, damage, path.stem, setting.seed)
             found = scores.setdefault(damage, {}).setdefault(path.stem, {})
-            row = _measure_clip(gt, lq, methods, found, setting, again=options.again)
+            crops = options.out / "crops" / damage / path.stem
+            row = _measure_clip(gt, lq, methods, found, setting, again=options.again, folder=crops)
             sheets.setdefault(damage, []).append(Row(f"{path.stem}, {damage}", row))
             store.write()
     for damage, rows in sheets.items():
@@ -175,18 +178,28 @@ def _measure_clip(
     setting: Setting,
     *,
     again: Sequence[str],
+    folder: Path,
 ) -> dict[str, ByteArray]:
-    """Measure the methods that are missing; return crops of those that ran, with input and ground truth."""
+    """Run the methods that have no measure or no crop in a folder yet; return the crops of all.
+
+    Input and ground truth are beside them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     frames = [t for t in setting.measured if t < len(gt)]
     shown = frames[-1]
     left, top = detailed_window(gt[shown], *SHEET_PX)
     crops = {"input": window(enlarge_nearest(lq[shown], SCALE), left, top, *SHEET_PX)}
     for name, method in methods.items():
+        kept = folder / f"{name}.png"
+        if name in found and name not in again and kept.is_file():
+            crops[name] = np.asarray(Image.open(kept))
+            continue
         alone = all(part in BY_FRAME for part in name.split("+"))  # no need of the frames before
         hq = method(lq[frames]) if alone else method(lq[: shown + 1])[frames]
         if name not in found or name in again:
             found[name] = measure(gt[frames], hq)
         crops[name] = window(hq[-1], left, top, *SHEET_PX)
+        Image.fromarray(crops[name]).save(kept)
     crops["ground truth"] = window(gt[shown], left, top, *SHEET_PX)
     return crops
 

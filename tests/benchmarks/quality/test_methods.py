@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.quality.methods import AnimeVideo, bicubic
-from starvsr.errors import OptionError
+from starvsr.errors import MissingWeightsError
 
 
 def test_bicubic_keeps_flat_colours_and_quadruples_the_size():
@@ -25,5 +25,5 @@ def test_bicubic_clips_its_overshoot():
 
 def test_missing_model_files_are_told(tmp_path):
     pytest.importorskip("ncnn")
-    with pytest.raises(OptionError, match="animevideov3"):
+    with pytest.raises(MissingWeightsError, match=r"realesr-animevideov3-x4.param: there is no such file.*video2x"):
         AnimeVideo(tmp_path)

@@ -89,7 +89,14 @@ def test_runs_adds_a_method_later_and_refuses_another_setting(
     first = json.loads((tmp_path / "out" / "scores.json").read_text())
     calls: list[int] = []
     monkeypatch.setattr(picture_quality, "measure", lambda gt, hq: calls.append(len(gt)) or measure(gt, hq))
-    main([*words, "causal-sr", "--weights", str(weights)])
+    with monkeypatch.context() as patch:
+        patch.setattr(picture_quality, "bicubic", lambda lq: pytest.fail("ran again"))
+        main([*words, "causal-sr", "--weights", str(weights)])
+        with pytest.raises(pytest.fail.Exception, match="ran again"):
+            main([*words, "--again", "bicubic"])
+        (tmp_path / "out" / "crops" / "clean" / "one" / "bicubic.png").unlink()
+        with pytest.raises(pytest.fail.Exception, match="ran again"):
+            main(words)  # for its crop
     assert calls == [2]  # bicubic is kept
     found = json.loads((tmp_path / "out" / "scores.json").read_text())["scores"]["clean"]["one"]
     assert found["bicubic"] == first["scores"]["clean"]["one"]["bicubic"] and "causal-sr" in found

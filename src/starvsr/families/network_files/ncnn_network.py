@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,14 +20,14 @@ from starvsr.errors import MissingWeightsError, OptionError, StarVsrError, Weigh
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+FloatArray = npt.NDArray[np.float32]
 _TRIAL_PX = 16
 
 
-class NcnnUpscaler(ClipUpscaler):
-    """A network in ncnn's format, frame by frame.
+class NcnnNetwork:
+    """A network in ncnn's format that makes pictures of pictures.
 
     Args:
-        name: what tables call it.
         param: the file NAME.param; NAME.bin lies beside it.
         threads: processor threads; None for all.
 
@@ -35,17 +36,20 @@ class NcnnUpscaler(ClipUpscaler):
         WeightsError: a file is missing, or not what it should be.
     """
 
-    traits = Traits(accepts=frozenset(), overlap=0, tile_overlap=16, fixed_bytes=200 * 2**20, bytes_per_pixel=24_000)
-
-    def __init__(self, name: str, param: Path, threads: int | None = None) -> None:
-        self.name, self._param, self._threads = name, param, threads
+    def __init__(self, param: Path, threads: int | None = None) -> None:
+        self._param, self._threads = param, threads
         self._open()
-        self.scale = self._measured_scale()
 
-    def upscale_clip(self, lq: Tensor, **_: Unpack[ClipArguments]) -> Tensor:
-        """Enlarge [1, 3, T, H, W] to [1, 3, T, scale * H, scale * W]; nothing else changes the result."""
-        frames = [self._enlarged(frame) for frame in lq[0].unbind(1)]
-        return torch.stack(frames, 1)[None]
+    def __call__(self, planes: FloatArray) -> FloatArray:
+        """Return what the network makes of float32 [3, h, w] in 0..1; its values are not cut to that range."""
+        with self._net.create_extractor() as extractor:
+            extractor.input(self._net.input_names()[0], self._ncnn.Mat(np.ascontiguousarray(planes)).clone())
+            status, result = extractor.extract(self._net.output_names()[0])
+            if status != 0:
+                raise StarVsrError(
+                    f"{self._param.stem}: ncnn failed with status {status} on {planes.shape[2]}x{planes.shape[1]}"
+                )
+            return np.array(result)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the opened network out: it cannot be sent to other processes."""
@@ -73,25 +77,42 @@ class NcnnUpscaler(ClipUpscaler):
                 f"{self._param}: has more than one input or output; give a network that enlarges pictures"
             )
 
-    def _measured_scale(self) -> int:
-        made = self._enlarged(torch.zeros(3, _TRIAL_PX, _TRIAL_PX))
-        scale, rest = divmod(made.shape[-1], _TRIAL_PX)
-        if made.ndim != 3 or made.shape != (3, _TRIAL_PX * scale, _TRIAL_PX * scale) or rest or not 1 <= scale <= 4:
-            raise WeightsError(
-                f"{self._param}: makes {tuple(made.shape)} of a picture of 3x16x16; it must enlarge 1 to 4 times"
-            )
-        return scale
+
+class NcnnUpscaler(ClipUpscaler):
+    """A network in ncnn's format as a model, frame by frame.
+
+    Args:
+        name: what tables call it.
+        param: the file NAME.param; NAME.bin lies beside it.
+        threads: processor threads; None for all.
+
+    Raises:
+        OptionError: ncnn is not installed.
+        WeightsError: a file is missing, or not what it should be.
+    """
+
+    traits = Traits(accepts=frozenset(), overlap=0, tile_overlap=16, fixed_bytes=200 * 2**20, bytes_per_pixel=24_000)
+
+    def __init__(self, name: str, param: Path, threads: int | None = None) -> None:
+        self.name, self._network = name, NcnnNetwork(param, threads)
+        self.scale = _measured_scale(self._network, param)
+
+    def upscale_clip(self, lq: Tensor, **_: Unpack[ClipArguments]) -> Tensor:
+        """Enlarge [1, 3, T, H, W] to [1, 3, T, scale * H, scale * W]; nothing else changes the result."""
+        frames = [self._enlarged(frame) for frame in lq[0].unbind(1)]
+        return torch.stack(frames, 1)[None]
 
     def _enlarged(self, frame: Tensor) -> Tensor:
-        planes = np.ascontiguousarray(((frame.cpu() + 1) / 2).numpy(), np.float32)
-        with self._net.create_extractor() as extractor:
-            extractor.input(self._net.input_names()[0], self._ncnn.Mat(planes).clone())
-            status, result = extractor.extract(self._net.output_names()[0])
-            if status != 0:
-                raise StarVsrError(
-                    f"{self.name}: ncnn failed with status {status} on {planes.shape[2]}x{planes.shape[1]}"
-                )
-            return torch.from_numpy(np.array(result) * 2 - 1).clamp_(-1, 1)
+        made = self._network(((frame.cpu() + 1) / 2).numpy().astype(np.float32, copy=False))
+        return torch.from_numpy(made * 2 - 1).clamp_(-1, 1)
+
+
+def _measured_scale(network: NcnnNetwork, param: Path) -> int:
+    made = network(np.zeros((3, _TRIAL_PX, _TRIAL_PX), np.float32))
+    scale, rest = divmod(made.shape[-1], _TRIAL_PX)
+    if made.ndim != 3 or made.shape != (3, _TRIAL_PX * scale, _TRIAL_PX * scale) or rest or not 1 <= scale <= 4:
+        raise WeightsError(f"{param}: makes {tuple(made.shape)} of a picture of 3x16x16; it must enlarge 1 to 4 times")
+    return scale
 
 
 def import_ncnn() -> Any:
