@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -18,6 +19,7 @@ from starvsr.data.pool import Batch
 from starvsr.errors import DataError, MissingWeightsError, OptionError, WeightsError
 from starvsr.families.causal_sr.pipeline import chosen_tensors
 from starvsr.families.causal_sr.spec import CAUSAL_SR, CausalSRSpec
+from starvsr.imaging.sharpening import sharpen_frame
 from starvsr.models.causal_sr import CausalSR
 from starvsr.models.vgg16 import Vgg16
 from starvsr.models.weight_ends import between_ends
@@ -206,6 +208,23 @@ def test_examples_are_mixes_and_the_nearest_to_the_truth_is_taken() -> None:
     assert torch.equal(made[0.25, 0.0], made[0.25,])
 
 
+def test_the_teacher_is_sharpened_in_what_is_imitated() -> None:
+    model = build_model(TrainConfig(stage=(STAGE,), model="causal-sr", network=SIZES))
+    grain = np.random.default_rng(0).normal(120, 8, (32, 32, 1)).repeat(3, 2).clip(0, 255).astype(np.uint8)
+    drawn = torch.from_numpy(grain).permute(2, 0, 1)[None, :, None] / 127.5 - 1
+    model.upscale = lambda lq, network=None: drawn.expand(1, 3, 3, 32, 32)  # type: ignore[method-assign]
+    lq = torch.full((3, 8, 8, 3), 120, dtype=torch.uint8)
+    clip = Clip(lq=lq, gt=torch.zeros(3, 32, 32, 3, dtype=torch.uint8), caption="", name="a")
+    parts = (model, model.network, Squares(), cast(Vgg16, Trunk()))
+    plain, sharp = (Examples(*parts, shares=(0.0,), sharpen=strength)(clip)["example"] for strength in (0.0, 1.0))
+    assert torch.equal(plain, torch.from_numpy(grain))
+    expected = sharpen_frame(grain.astype(np.uint16) * 257, 1.0, 4).astype(np.float64) / 257
+    assert np.abs(sharp.numpy() - expected).max() < 0.51
+    assert sharp.float().std() > plain.float().std()
+    half = Examples(*parts, shares=(0.5,), sharpen=1.0)(clip)["example"]  # the example's result is not sharpened
+    assert (half - (sharp.float() + 120) / 2).abs().max() <= 1
+
+
 def test_what_is_imitated_is_one_frame_of_each_sample() -> None:
     def compute(losses: dict[str, float], batch: Batch, trunk: Trunk) -> dict[str, torch.Tensor]:
         stage = make_stage(
@@ -312,7 +331,8 @@ def test_a_stage_for_looks_goes_on_as_if_never_stopped(
         losses={"frequency": 0.1, "structure": 0.1, "temporal": 0.1, "perceptual": 0.1, "adversarial": 0.05,
                 "artefact": 0.1, "grid": 0.1, "pattern": 0.1, "imitation": 0.1,
                 "imitation_pixel": 0.1},
-        regression={"sharpen_target": 0.5, "excerpt_side": 32, "example": str(tmp_path / "example.pth")},
+        regression={"sharpen_target": 0.5, "sharpen_teacher": 0.5, "excerpt_side": 32,
+                    "example": str(tmp_path / "example.pth")},
     )  # fmt: skip
     config = recipe(tmp_path, dataclasses.replace(STAGE, steps=1), looks)
     Trainer(config, tmp_path / "whole").run()

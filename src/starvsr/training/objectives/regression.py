@@ -106,6 +106,7 @@ def _examples(model: TrainingModel, tables: RegressionStage, auxiliary: Auxiliar
         example=auxiliary["example"],
         features=cast(Vgg16, auxiliary["features"]),
         shares=tables.regression.example_shares,
+        sharpen=tables.regression.sharpen_teacher,
     )
 
 

@@ -84,6 +84,9 @@ class RegressionTable:
     """Weights of the reference of the terms artefact and imitation; empty is the network as the stage finds it."""
     example: str = ""
     """File of another network that the imitation term learns from: .param of ncnn, or .pth of spandrel."""
+    sharpen_teacher: float = 0.0
+    """Strength of `--sharpen` by which the teacher's result is sharpened in what is imitated: a network can learn to
+    draw its own fine texture more strongly."""
     example_shares: tuple[float, ...] = (0.5,)
     """Shares of the example's result in what is imitated; the rest is the teacher's. Of several mixes, each clip's is
     the one that is nearest to the ground truth in features."""
