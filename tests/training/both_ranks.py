@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
+from starvsr.data.clips import Clip
 from starvsr.data.pool import Batch, SampleStream
 from starvsr.training.loop import Trainer
 
@@ -26,6 +27,10 @@ class BothRanks(Trainer):
             def cut_to(self, *sizes: int) -> None:
                 for stream in streams:
                     stream.cut_to(*sizes)
+
+            def add_examples(self, add: Callable[[Clip], Clip] | None) -> None:
+                for stream in streams:
+                    stream.add_examples(add)
 
             def batches(self, size: int) -> Iterator[Batch]:
                 each = [SampleStream.batches(stream, size) for stream in streams]
