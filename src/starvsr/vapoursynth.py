@@ -197,8 +197,8 @@ class _Work:
         cuts = _cuts_of(looked_at, segment.start) if self._reads_cuts else ()
         frames = [_codes(frame) for frame in looked_at]
         with self._lock, processor_threads(self.job.options.threads):
-            store = render_segment(self._session, self.job.render, segment, frames, cuts, self.job.upscaler.device)
-        return _stacked(store, f[0])
+            made = render_segment(self._session, self.job.render, segment, frames, cuts, self.job.upscaler.device)
+        return _stacked(made, f[0])
 
     def finish(self, n: int, f: list[Any]) -> Any:
         """Finish a frame: the callback of a frame of the output."""
@@ -245,14 +245,16 @@ def _codes(frame: Any) -> U16Frames:
     return codes
 
 
-def _stacked(store: U16Frames, blank: Any) -> Any:
-    """Put [T, H, W, 3] into a tall frame, from the top."""
+def _stacked(frames: Sequence[U16Frames], blank: Any) -> Any:
+    """Put frames [H, W, 3] into a tall one, from the top."""
     import numpy as np
 
-    count, height, width = store.shape[:3]
     out = blank.copy()
     for plane in range(3):
-        np.asarray(out[plane])[: count * height] = store[..., plane].reshape(count * height, width)
+        view, top = np.asarray(out[plane]), 0
+        for frame in frames:
+            view[top : top + len(frame)] = frame[..., plane]
+            top += len(frame)
     return out
 
 

@@ -272,24 +272,33 @@ def test_reading_stays_a_few_frames_ahead() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_segment_is_let_go_before_the_next_is_made(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("tile", "most_held"), [(None, 0), (4, 3)])
+def test_frames_are_let_go_before_the_next_are_made(
+    dtype: type, tile: int | None, most_held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole frames one by one; those cut into tiles, which are made together, before the next segment begins."""
     import weakref
 
     from starvsr.engine import segment_task
 
-    stores: list[weakref.ref] = []
-    alive: list[int] = []
+    made: list[weakref.ref] = []
+    held_in_segment: list[int] = []
+    held_between: list[int] = []
 
     def watched(*arguments, **details):
-        alive.append(sum(store() is not None for store in stores))
-        store = upscale_segment(*arguments, **details)
-        stores.append(weakref.ref(store))
-        return store
+        held_between.append(sum(frame() is not None for frame in made))
+        before = len(made)
+        for codes in upscale_segment(*arguments, **details):
+            held_in_segment.append(sum(frame() is not None for frame in made[before:]))
+            made.append(weakref.ref(codes if codes.base is None else codes.base))
+            yield codes
+            del codes
 
     upscale_segment = segment_task.upscale_segment
     monkeypatch.setattr(segment_task, "upscale_segment", watched)
-    _run(random_frames(20, 6, 6, dtype=dtype), NearestUpscaler(), _settings(6, 6))
-    assert alive == [0] * len(stores) and len(stores) == 5
+    _run(random_frames(20, 6, 6, dtype=dtype), NearestUpscaler(), _settings(6, 6, tile=tile))
+    assert held_between == [0] * 5 and len(made) == 20
+    assert max(held_in_segment) == most_held
 
 
 def test_progress_counts_up_to_the_last_frame() -> None:

@@ -141,8 +141,8 @@ def _tasks(num_frames: int, upscaler: NearestUpscaler) -> list[SegmentTask]:
     return [SegmentTask(render, s, tuple(f.pixels for f in frames[s.start : s.stop])) for s in segments]
 
 
-def _stores(executor: LocalExecutor | ProcessExecutor, tasks: list[SegmentTask]) -> list[U16Frames]:
-    return [store for _, store in executor.render(tasks, CancelToken(), lambda task, share: None)]
+def _stores(executor: LocalExecutor | ProcessExecutor, tasks: list[SegmentTask]) -> list[list[U16Frames]]:
+    return [list(made) for _, made in executor.render(tasks, CancelToken(), lambda task, share: None)]
 
 
 def test_tasks_can_be_pickled_and_give_the_same_then(processes: ProcessExecutor) -> None:

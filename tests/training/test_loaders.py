@@ -52,7 +52,7 @@ def test_a_ground_truth_that_would_be_enlarged_is_refused(stripes: Path, key: st
         training_stream(_config(stripes, **{key: 0.5}), Processes(), 0)
 
 
-@pytest.mark.parametrize("key", ["gray_probability", "defocus_probability", "video_probability"])
+@pytest.mark.parametrize("key", ["gray_probability", "defocus_probability", "drawn_probability", "video_probability"])
 def test_a_share_above_one_is_refused(stripes: Path, key: str) -> None:
     with pytest.raises(DataError, match=rf"data\.{key} is a share: between 0 and 1, not 1\.5"):
         training_stream(_config(stripes, **{key: 1.5}), Processes(), 0)

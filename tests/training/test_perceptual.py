@@ -16,6 +16,7 @@ from starvsr.training.perceptual import (
     artefact_loss,
     draw_excerpt,
     grid_loss,
+    halo_loss,
     nearest,
     pattern_loss,
     perceptual_distance,
@@ -56,6 +57,23 @@ def test_the_pattern_term_sees_a_lattice_in_texture_which_the_grid_term_may_not(
     fine = _wave(2, 0, 0.06) + _wave(2, 1, 0.06)  # every second pixel: no line of the grid term
     assert pattern_loss(_gray(texture + fine), _gray(texture)) > 2 * without
     assert pattern_loss(_gray(texture + _lattice(0.06)), _gray(_noise(2, 0.1) + _lattice(0.06))) < 2 * without
+
+
+def test_the_halo_term_sees_what_leaves_the_range_nearby() -> None:
+    columns = torch.arange(SIDE)
+    edge = 0.4 * torch.tanh((columns - 30.3) / 1.2).expand(SIDE, SIDE)
+    halo = edge + 0.1 * ((columns > 34) & (columns < 38))
+    ghost = edge - 0.1 * ((columns > 49) & (columns < 53))
+    shallow = 0.4 * torch.tanh((columns - 30.3) / 3).expand(SIDE, SIDE)
+    assert halo_loss(_gray(edge), _gray(edge)) == 0 and halo_loss(_gray(shallow), _gray(edge)) < 1e-5
+    assert float(halo_loss(_gray(halo), _gray(edge))) == pytest.approx(0.1 * 3 / SIDE, rel=0.1)
+    assert float(halo_loss(_gray(ghost), _gray(edge))) == pytest.approx(0.1 * 3 / SIDE, rel=0.1)
+    texture = _noise(1, 0.1)
+    assert halo_loss(_gray(_noise(2, 0.1)), _gray(texture)) < 0.02 * halo_loss(_gray(edge + texture), _gray(edge))
+    prediction = _gray(ghost).clone().requires_grad_()
+    halo_loss(prediction, _gray(edge)).backward()
+    assert prediction.grad is not None
+    assert (prediction.grad.abs().sum((0, 1, 2, 3)) > 0).nonzero().flatten().tolist() == [50, 51, 52]
 
 
 @pytest.mark.parametrize("slant", [0.0, 0.3, 1.0])

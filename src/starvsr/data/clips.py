@@ -15,7 +15,7 @@ import torch
 
 from starvsr.data.defocus import defocus
 from starvsr.data.paired import PairPaths, find_pairs
-from starvsr.data.synthetic import FrameCache, SharpSource
+from starvsr.data.synthetic import DRAWING, FrameCache, SharpSource
 from starvsr.degradation.compression import to_bytes
 from starvsr.degradation.presets import get_recipe
 from starvsr.degradation.ranges import DegradationRecipe, RecipeMix
@@ -98,8 +98,9 @@ class DegradedClips:
         return Clip(gt=sharp, lq=lq, caption=self.source.caption(path), name=f"{index} ({path.name})")
 
     def captions(self) -> dict[str, str]:
-        """Return the captions of all videos and photos."""
-        return {path.name: self.source.caption(path) for path in (*self.source.videos, *self.source.images)}
+        """Return the captions of all videos and photos, and of drawings where there are any."""
+        drawings = [DRAWING] if self.source.drawn_probability else []
+        return {path.name: self.source.caption(path) for path in (*self.source.videos, *self.source.images, *drawings)}
 
 
 def gray(frames: np.ndarray) -> np.ndarray:

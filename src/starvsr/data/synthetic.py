@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from starvsr.data.drawings import drawn_clip
 from starvsr.data.folders import list_clips, list_media, passed_over
 from starvsr.data.motion import (
     MotionRanges,
@@ -33,6 +34,9 @@ from starvsr.video.codec_pass import hdr_transfer, read_clip
 from starvsr.video.content import files_fingerprint
 from starvsr.video.read.images import images_in, natural_key
 from starvsr.video.suffixes import IMAGE_SUFFIXES
+
+DRAWING = Path("drawing")
+"""What stands for the file of a clip that is drawn; it has no caption."""
 
 
 class FrameCache:
@@ -88,6 +92,7 @@ class SharpSource:
         manifest: CSV with columns `file` and `notes`; "sharp_scale X" in the notes of a video means that it
             is only sharp after rescaling by X. None for scale 1 everywhere.
         video_probability: share of clips cut from videos.
+        drawn_probability: share of clips that are drawn (:mod:`starvsr.data.drawings`); the rest is as without it.
         motion: how things move.
         max_frames: how many frames of each video are used at most.
         captions: folder with `NAME.txt` for `NAME.mp4`; None looks beside the clip.
@@ -106,6 +111,7 @@ class SharpSource:
         *,
         manifest: str | Path | None = None,
         video_probability: float = 0.5,
+        drawn_probability: float = 0.0,
         motion: MotionRanges | None = None,
         max_frames: int = 240,
         captions: str | Path | None = None,
@@ -123,6 +129,7 @@ class SharpSource:
         self.sharp_scales = read_sharp_scales(manifest) if manifest is not None else {}
         share = video_probability if self.images else 1.0
         self.video_probability = share if self.videos else 0.0
+        self.drawn_probability = drawn_probability
         self.motion = motion or MotionRanges()
         self.captions = None if captions is None else Path(captions)
         if self.captions is not None and not self.captions.is_dir():
@@ -130,6 +137,8 @@ class SharpSource:
 
     def caption(self, path: Path) -> str:
         """Return the caption of a clip or photo, "" where there is none."""
+        if path == DRAWING:
+            return ""
         return read_caption((self.captions or path.parent) / f"{path.stem}.txt")
 
     def draw(self, rng: np.random.Generator, num_frames: int, size: int) -> np.ndarray:
@@ -137,7 +146,9 @@ class SharpSource:
         return self.draw_named(rng, num_frames, size)[0]
 
     def draw_named(self, rng: np.random.Generator, num_frames: int, size: int) -> tuple[np.ndarray, Path]:
-        """Draw a clip as :meth:`draw` does, with the name of its file."""
+        """Draw a clip as :meth:`draw` does, with the name of its file, or that of what is drawn."""
+        if self.drawn_probability and rng.random() < self.drawn_probability:
+            return drawn_clip(rng, num_frames, size, self.motion), DRAWING
         if rng.random() < self.video_probability:
             return self._draw_video(rng, num_frames, size)
         return self._draw_photo(rng, num_frames, size)

@@ -23,7 +23,7 @@ class Executor(Protocol):
 
     - **Results do not depend on it.** It calls ``task.run(session)`` with a session of the model that
       ``task.render.model`` names, opened with ``task.render.settings`` and ``task.render.plan``, and hands out what
-      that returned. Weights with another digest than ``task.render.traits.digest`` are refused.
+      that made. Weights with another digest than ``task.render.traits.digest`` are refused.
     - **Order.** Results come in the order of the tasks, each exactly once, whatever the order they are rendered in.
     - **Bounded memory.** Tasks are taken from the iterator only as they are needed: at most ``most_in_flight`` of them
       are taken and not yet handed out, and no reference to a result is kept once it is handed out. An iterator of tasks
@@ -55,7 +55,7 @@ class Executor(Protocol):
 
     def render(
         self, tasks: Iterable[SegmentTask], cancel: CancelToken, on_progress: OnProgress
-    ) -> Iterator[tuple[SegmentTask, U16Frames]]:
+    ) -> Iterator[tuple[SegmentTask, Iterator[U16Frames]]]:
         """Render tasks; see the class for what holds.
 
         Args:
@@ -64,7 +64,8 @@ class Executor(Protocol):
             on_progress: Called often, in the caller's thread.
 
         Yields:
-            Each task with its enlarged frames, uint16 [frames, scale * H, scale * W, 3].
+            Each task with an iterator of its enlarged frames, each uint16 [scale * H, scale * W, 3]. All of them are
+            taken before the next task is asked for.
         """
         ...
 
@@ -96,7 +97,7 @@ class LocalExecutor:
 
     def render(
         self, tasks: Iterable[SegmentTask], cancel: CancelToken, on_progress: OnProgress
-    ) -> Iterator[tuple[SegmentTask, U16Frames]]:
+    ) -> Iterator[tuple[SegmentTask, Iterator[U16Frames]]]:
         """Render tasks; see `Executor`."""
         for task in tasks:
             yield task, self._rendered(task, cancel, on_progress)
@@ -105,7 +106,7 @@ class LocalExecutor:
     def close(self) -> None:
         """Nothing to end: the session is its opener's."""
 
-    def _rendered(self, task: SegmentTask, cancel: CancelToken, on_progress: OnProgress) -> U16Frames:
+    def _rendered(self, task: SegmentTask, cancel: CancelToken, on_progress: OnProgress) -> Iterator[U16Frames]:
         def on_fraction(share: float) -> None:
             cancel.raise_if_cancelled()
             on_progress(task, share)

@@ -107,9 +107,9 @@ class FrameStream:
         )
         members = tuple(self._held[index - self._first] for index in range(segment.start, segment.stop))
         with torch.inference_mode():
-            store = SegmentTask(self._render, segment, members).run(self._session, self._device)
+            frames = SegmentTask(self._render, segment, members).run(self._session, self._device)
             kept = range(segment.keep_start - segment.start, segment.keep_stop - segment.start)
-            made = [self._finish(codes, members[place]) for codes, place in zip(store, kept, strict=True)]
+            made = [self._finish(codes, members[place]) for codes, place in zip(frames, kept, strict=True)]
         self._num_segments += 1
         self._next += count
         while self._first < self._next - self._before:

@@ -104,7 +104,7 @@ class ProcessExecutor:
 
     def render(
         self, tasks: Iterable[SegmentTask], cancel: CancelToken, on_progress: OnProgress
-    ) -> Iterator[tuple[SegmentTask, U16Frames]]:
+    ) -> Iterator[tuple[SegmentTask, Iterator[U16Frames]]]:
         """Render tasks; see `starvsr.engine.executor.Executor`.
 
         Raises:
@@ -117,7 +117,9 @@ class ProcessExecutor:
                 self._hand_out(state, num_out)
                 if num_out in state.done:
                     num_out += 1
-                    yield state.done.pop(num_out - 1)
+                    task, store = state.done.pop(num_out - 1)
+                    yield task, iter(store)
+                    del task, store
                     continue
                 if state.is_exhausted and num_out == state.num_taken:
                     return

@@ -11,7 +11,6 @@ from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from starvsr.engine.render import Pixels, U16Frames
@@ -75,7 +74,7 @@ def render_segment(
     frames: Sequence[Pixels],
     cuts: Collection[int] = (),
     device: str = "cpu",
-) -> U16Frames:
+) -> list[U16Frames]:
     """Render the frames that a segment keeps, its cross-fades included.
 
     Args:
@@ -87,14 +86,14 @@ def render_segment(
         device: Where the model computes.
 
     Returns:
-        uint16 [fade_before + kept + fade_after, scale * h, scale * w, 3] over 0..65535.
+        ``segment.num_made`` frames, uint16 [scale * h, scale * w, 3] over 0..65535.
     """
-    stores = []
+    made: list[U16Frames] = []
     with torch.inference_mode():
         for piece in split_at_cuts(segment, cuts, render):
             members = tuple(frames[piece.start - segment.start : piece.stop - segment.start])
-            stores.append(SegmentTask(render, piece, members).run(session, device))
-    return stores[0] if len(stores) == 1 else np.concatenate(stores)
+            made += SegmentTask(render, piece, members).run(session, device)
+    return made
 
 
 def split_at_cuts(segment: Segment, cuts: Collection[int], render: RenderSettings) -> list[Segment]:

@@ -7,8 +7,9 @@ exact for 8 to 12 bits. Tiles and neighbouring segments are added up in these in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,11 @@ def upscale_segment(
     first_frame: int = 0,
     device: str = "cpu",
     on_fraction: Callable[[float], None] | None = None,
-) -> U16Frames:
+) -> Iterator[U16Frames]:
     """Enlarge the frames that a segment keeps, its cross-fades included.
+
+    A model that makes one frame after the other, of frames that are not cut into tiles, has each handed on before it
+    makes the next: what is held does not grow with the segment.
 
     Args:
         session: The model at work for a job.
@@ -60,8 +64,8 @@ def upscale_segment(
         device: Where the network computes.
         on_fraction: Called with the share of the segment that is done.
 
-    Returns:
-        uint16 [fade_before + kept + fade_after, scale * H, scale * W, 3] over 0..65535.
+    Yields:
+        ``segment.num_made`` frames, uint16 [scale * H, scale * W, 3] over 0..65535.
 
     Raises:
         StarVsrError: the network gave values that are no numbers, or a clip of another size.
@@ -71,22 +75,41 @@ def upscale_segment(
         segment.keep_start - segment.fade_before - segment.start,
         segment.keep_stop + segment.fade_after - segment.start,
     )
-    store = np.zeros((kept.stop - kept.start, scale * grid.height, scale * grid.width, 3), np.uint16)
     tiles = grid.tiles(scale)
-    for number, tile in enumerate(tiles):
 
-        def on_step(step: int, steps: int, number: int = number) -> None:
-            if on_fraction is not None:
-                on_fraction((number + step / steps) / len(tiles))
+    def on_tile(number: int, step: int, steps: int) -> None:
+        if on_fraction is not None:
+            on_fraction((number + step / steps) / len(tiles))
 
-        lq = fit.filled(_clip_of(frames, tile))  # [1, 3, T, h, w]
-        hq = session.upscale(
-            lq.to(device), fit.moved(kept), segment=segment, first_frame=first_frame - fit.before, on_step=on_step
+    def made(number: int) -> Iterator[Tensor]:
+        """Return the frames of a tile, each [3, h, w]."""
+        lq = fit.filled(_clip_of(frames, tiles[number]))  # [1, 3, T, h, w]
+        wanted, on_step = fit.moved(kept), partial(on_tile, number)
+        return session.upscale(
+            lq.to(device), wanted, segment=segment, first_frame=first_frame - fit.before, on_step=on_step
         )
-        _add_tile(store, hq, tile, scale)
+
+    size = (scale * grid.height, scale * grid.width, 3)
+    if len(tiles) == 1:
+        for index, frame in _checked(made(0), (3, *size[:2]), segment.num_made):
+            codes = np.zeros(size, np.uint16)
+            _add_frame(codes, frame, tiles[0], scale)
+            del frame
+            on_tile(0, index + 1, segment.num_made)
+            yield codes
+            del codes
         trim_heap()
-        on_step(1, 1)
-    return store
+        return
+    store = np.zeros((segment.num_made, *size), np.uint16)
+    for number, tile in enumerate(tiles):
+        rows, columns = _enlarged_place(tile, scale)
+        tile_size = (3, rows.stop - rows.start, columns.stop - columns.start)
+        for index, frame in _checked(made(number), tile_size, segment.num_made):
+            _add_frame(store[index], frame, tile, scale)
+            del frame
+        trim_heap()
+        on_tile(number, 1, 1)
+    yield from store
 
 
 def _clip_of(frames: Sequence[Pixels], tile: Tile) -> Tensor:
@@ -95,32 +118,47 @@ def _clip_of(frames: Sequence[Pixels], tile: Tile) -> Tensor:
     return to_unit(clip)[None]
 
 
+def _wrong_number(made: str, wanted: int) -> StarVsrError:
+    return StarVsrError(f"the model made {made} frames where {wanted} are wanted: please report it")
+
+
 def _wrong_size(made: tuple[int, ...], wanted: tuple[int, ...]) -> StarVsrError:
     return StarVsrError(f"the model made {made} where {wanted} is wanted: please report it")
 
 
-def _add_tile(store: U16Frames, frames: Iterator[Tensor], tile: Tile, scale: int) -> None:
-    """Add weighted tiles [3, h, w] to the store; fractions are cut, so the sum of tiles cannot overflow."""
-    rows = slice(tile.rows.start * scale, tile.rows.stop * scale)
-    columns = slice(tile.columns.start * scale, tile.columns.stop * scale)
-    weight = _weight_map(tile)
-    wanted = (3, rows.stop - rows.start, columns.stop - columns.start)
-    index = 0
+def _checked(frames: Iterator[Tensor], wanted: tuple[int, ...], count: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield frames with their numbers; refuse those of another size than is wanted, and another number of them."""
+    numbers = iter(range(count))
     for frame in frames:
-        index += 1  # enumerate would hold the frame while the next one is made
         if tuple(frame.shape) != wanted:
             raise _wrong_size(tuple(frame.shape), wanted)
-        frame = frame.to("cpu", torch.float32)
-        for top in range(0, wanted[1], _BAND):
-            band = slice(top, min(top + _BAND, wanted[1]))
-            codes = to_codes(frame[:, band].permute(1, 2, 0))  # [rows, w, 3]
-            if weight is not None:
-                codes = codes.mul_((weight if len(weight) == 1 else weight[band])[..., None])  # fractions are cut next
-            target = slice(rows.start + band.start, rows.start + band.stop)
-            store[index - 1, target, columns] += codes.to(torch.uint16).numpy()
-        del frame, codes
-    if index != len(store):
-        raise _wrong_size((index,), (len(store),))
+        number = next(numbers, None)
+        if number is None:
+            raise _wrong_number(f"more than {count}", count)
+        yield number, frame
+        del frame  # it would be held while the next one is made
+    left = len(tuple(numbers))
+    if left:
+        raise _wrong_number(str(count - left), count)
+
+
+def _add_frame(codes: U16Frames, frame: Tensor, tile: Tile, scale: int) -> None:
+    """Add a weighted tile [3, h, w] to a frame [H, W, 3]; fractions are cut, so the sum of tiles cannot overflow."""
+    rows, columns = _enlarged_place(tile, scale)
+    weight, height = _weight_map(tile), rows.stop - rows.start
+    frame = frame.to("cpu", torch.float32)
+    for top in range(0, height, _BAND):
+        band = slice(top, min(top + _BAND, height))
+        part = to_codes(frame[:, band].permute(1, 2, 0))  # [rows, w, 3]
+        if weight is not None:
+            part = part.mul_((weight if len(weight) == 1 else weight[band])[..., None])  # fractions are cut next
+        codes[rows.start + band.start : rows.start + band.stop, columns] += part.to(torch.uint16).numpy()
+
+
+def _enlarged_place(tile: Tile, scale: int) -> tuple[slice, slice]:
+    """Return the rows and the columns of a result that a tile makes."""
+    rows, columns = tile.rows, tile.columns
+    return slice(rows.start * scale, rows.stop * scale), slice(columns.start * scale, columns.stop * scale)
 
 
 def _weight_map(tile: Tile) -> Tensor | None:
@@ -144,25 +182,32 @@ def from_codes(store: U16Frames) -> Tensor:
     return torch.from_numpy(store.astype(np.float32)).permute(2, 0, 1).div(32767.5).sub_(1)
 
 
-def join_segments(parts: Iterator[tuple[Segment, U16Frames]]) -> Iterator[tuple[int, U16Frames]]:
+def join_segments(parts: Iterable[tuple[Segment, Iterable[U16Frames]]]) -> Iterator[tuple[int, U16Frames]]:
     """Yield (frame index, codes [H, W, 3]) once for each frame, blending the cross-fades of neighbours.
 
-    Holds one segment at a time: the one before is let go before the next is asked for.
+    Holds the frames of one cross-fade and one more: each is handed on before the next is asked for.
     """
     tail: list[U16Frames] = []  # the earlier segment's frames around the next border
-    for segment, store in parts:
-        yield from _join(segment, store, tail)
-        tail = [frame.copy() for frame in store[len(store) - 2 * segment.fade_after :]]
-        del store
+    for segment, frames in parts:
+        first, end = segment.keep_start - segment.fade_before, segment.num_made - 2 * segment.fade_after
+        next_tail: list[U16Frames] = []
+        places = iter(range(segment.num_made))  # enumerate would hold a frame while the next one is made
+        for codes in frames:
+            position = next(places)
+            if position >= end:
+                next_tail.append(owned(codes))
+            elif position < len(tail):
+                yield first + position, blend(tail[position], codes, position, len(tail))
+            else:
+                yield first + position, codes
+            del codes
+        tail = next_tail
+        del frames
 
 
-def _join(segment: Segment, store: U16Frames, tail: list[U16Frames]) -> Iterator[tuple[int, U16Frames]]:
-    first = segment.keep_start - segment.fade_before
-    for position in range(len(store) - 2 * segment.fade_after):
-        codes = store[position]
-        if position < len(tail):
-            codes = blend(tail[position], codes, position, len(tail))
-        yield first + position, codes
+def owned(codes: U16Frames) -> U16Frames:
+    """Return a frame that keeps no other one in memory: itself, or a copy of a view."""
+    return codes if codes.base is None else codes.copy()
 
 
 def blend(earlier: U16Frames, later: U16Frames, position: int, length: int) -> U16Frames:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from starvsr.engine.chunk_plan import ChunkPlan
@@ -53,8 +53,8 @@ class SegmentTask:
     segment: Segment
     frames: tuple[Pixels, ...]
 
-    def run(self, session: Session, device: str = "cpu", on_fraction: OnFraction | None = None) -> U16Frames:
-        """Render the segment.
+    def run(self, session: Session, device: str = "cpu", on_fraction: OnFraction | None = None) -> Iterator[U16Frames]:
+        """Render the segment, as its frames are asked for.
 
         Args:
             session: A session of the model with ``render.settings`` and ``render.plan``.
@@ -62,7 +62,7 @@ class SegmentTask:
             on_fraction: Called now and then; may raise to give up.
 
         Returns:
-            uint16 [fade_before + kept + fade_after, scale * H, scale * W, 3] over 0..65535.
+            Iterator of ``segment.num_made`` frames, uint16 [scale * H, scale * W, 3] over 0..65535.
 
         Raises:
             StarVsrError: Whatever the model raises; values that are no numbers.

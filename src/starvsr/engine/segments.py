@@ -42,6 +42,11 @@ class Segment:
         return self.stop - self.start
 
     @property
+    def num_made(self) -> int:
+        """Frames that are made of it: those that are kept, and its cross-fades."""
+        return self.fade_before + self.keep_stop - self.keep_start + self.fade_after
+
+    @property
     def final_stop(self) -> int:
         """End of the frames that are final with this segment: those behind it are still to be blended."""
         return self.keep_stop - self.fade_after

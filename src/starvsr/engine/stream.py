@@ -16,7 +16,7 @@ import torch
 
 from starvsr.engine.executor import Executor
 from starvsr.engine.progress import CancelToken, ProgressTracker
-from starvsr.engine.render import Finish, Pixels, U16Frames, join_segments
+from starvsr.engine.render import Finish, Pixels, U16Frames, join_segments, owned
 from starvsr.engine.segment_task import RenderSettings, SegmentTask
 from starvsr.engine.segments import Segment, group_frames
 from starvsr.engine.threads import ReadAhead, WriteBehind
@@ -186,20 +186,20 @@ def _enlarged(
         wanted = keep_stop - max(segment.keep_start, first)
         tracker.segment_progress(segment.index, share, wanted)
 
-    def rendered() -> Iterator[tuple[Segment, U16Frames]]:
-        for task, store in executor.render(tasks(), cancel, on_progress):
-            yield task.segment, store
-            del task, store  # before the next one is made
+    def rendered() -> Iterator[tuple[Segment, Iterator[U16Frames]]]:
+        for task, made in executor.render(tasks(), cancel, on_progress):
+            yield task.segment, made
+            del task, made  # before the next one is made
 
     for index, codes in join_segments(rendered()):
         frame = inputs[index]
         if settings.finish_behind:
-            make = partial(finish, codes.copy(), frame.pixels)
+            make = partial(finish, owned(codes), frame.pixels)
         else:
             finished = finish(codes, frame.pixels)
             make = partial(_as_it_is, finished)
             del finished
-        del codes  # a view that would keep the whole segment while the next one is made
+        del codes  # it would be held while the next one is made
         yield index, _Item(make, frame.pts, frame.duration)
         del make, frame
         for old in [i for i in inputs if i <= index]:

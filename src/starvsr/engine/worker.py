@@ -77,15 +77,15 @@ class _Renderer:
         """Render one task and send what comes of it."""
         try:
             render, session = self._opened(settings)
-            store = SegmentTask(render, segment, frames).run(session, self._device, self._report)
+            made = list(SegmentTask(render, segment, frames).run(session, self._device, self._report))
         except (BrokenPipeError, ConnectionResetError):
             raise
         except BaseException as error:
             self._send_error(error)
             return
-        self._connection.send((RESULT, store.shape, list(session.notes), peak_memory_bytes()))
-        for frame in store:
-            self._connection.send_bytes(memoryview(frame).cast("B"))
+        self._connection.send((RESULT, (len(made), *made[0].shape), list(session.notes), peak_memory_bytes()))
+        for frame in made:
+            self._connection.send_bytes(frame.data.cast("B"))
 
     def _send_error(self, error: BaseException) -> None:
         """Send an error in words, and where it arose; then the error itself, or None when it cannot be pickled."""

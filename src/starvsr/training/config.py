@@ -43,6 +43,9 @@ class DataConfig:
     """Share of clips that are turned gray before they are degraded."""
     defocus_probability: float = 0.0
     """Share of clips of which part is put out of focus before they are degraded; what a lens left soft is to stay."""
+    drawn_probability: float = 0.0
+    """Share of clips that are drawn, not cut from videos and photos: even areas, outlines and letters, on which haloes
+    and ghost lines show."""
     video_probability: float = 0.5
     video_reduction: float = 2.0
     """Largest number of video pixels per ground-truth pixel, along each side; half of the cuts are at full size. The

@@ -43,7 +43,7 @@ def _clips(config: TrainConfig, *, print_notes: bool) -> ClipSource:
     sizes = {"clip_frames": data.clip_frames, "gt_size": data.gt_size}
     if data.pairs:
         return StoredPairs(data.pairs, data.cache, seed=config.seed, leave_out=data.leave_out, **sizes)
-    for name in ("gray_probability", "defocus_probability", "video_probability"):
+    for name in ("gray_probability", "defocus_probability", "drawn_probability", "video_probability"):
         if not 0 <= getattr(data, name) <= 1:
             raise DataError(f"recipe key data.{name} is a share: between 0 and 1, not {getattr(data, name)}")
     for name in ("video_reduction", "photo_reduction"):
@@ -58,6 +58,7 @@ def _clips(config: TrainConfig, *, print_notes: bool) -> ClipSource:
         data.cache,
         manifest=data.manifest or None,
         video_probability=data.video_probability,
+        drawn_probability=data.drawn_probability,
         motion=MotionRanges(photo_reduction=(1.0, data.photo_reduction), video_reduction=data.video_reduction),
         captions=data.captions or None,
     )

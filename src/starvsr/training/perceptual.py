@@ -25,6 +25,8 @@ _FLOOR = 32 * (0.1 / 127.5) ** 2
 _PATTERN_WINDOWS = (2, 4, 8)
 """Sides of the windows in which patterns may repeat, in squares of the head."""
 _LDL_WINDOW = 7
+_HALO_WINDOW = 17
+"""Side of the neighbourhood whose range luma is not to leave, in pixels: that of two pixels of the input each way."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,25 @@ def pattern_loss(prediction: Tensor, target: Tensor) -> Tensor:
     planes, wanted = luma(prediction), luma(target).detach()
     sizes = [size for size in _PATTERN_WINDOWS if size * _CELL <= min(planes.shape[-2:])]
     return torch.stack([F.relu(_repeated(planes, n) - _repeated(wanted, n)).mean() for n in sizes]).mean()
+
+
+def halo_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return the mean distance of luma from the range that the target has in the neighbourhood.
+
+    Texture has a wide range and is left alone. Beside a lone edge and in even areas the range is narrow, and haloes,
+    rings and ghost lines leave it, whichever network they were learned from.
+    """
+    planes, wanted = luma(prediction), luma(target).detach()
+    above = planes - _largest_around(wanted)
+    below = -planes - _largest_around(-wanted)
+    return F.relu(torch.maximum(above, below)).mean()
+
+
+def _largest_around(planes: Tensor) -> Tensor:
+    """Return the largest value of [N, 1, H, W] in the neighbourhood of each pixel."""
+    reach = _HALO_WINDOW // 2
+    rows = F.max_pool2d(planes, (_HALO_WINDOW, 1), 1, (reach, 0))
+    return F.max_pool2d(rows, (1, _HALO_WINDOW), 1, (0, reach))
 
 
 def _repeated(planes: Tensor, squares: int) -> Tensor:

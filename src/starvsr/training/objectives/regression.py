@@ -22,6 +22,7 @@ from starvsr.training.perceptual import (
     artefact_loss,
     draw_excerpt,
     grid_loss,
+    halo_loss,
     pattern_loss,
     perceptual_distance,
     sharpened,
@@ -43,6 +44,8 @@ def regression(
         losses["grid"] = weights.grid * grid_loss(hq, target)
     if weights.pattern:
         losses["pattern"] = weights.pattern * pattern_loss(hq, target)
+    if weights.halo:
+        losses["halo"] = weights.halo * halo_loss(hq, target)
     if weights.artefact:
         reference = _without_gradient(model, batch["lq"], auxiliary["teacher"])
         losses["artefact"] = weights.artefact * artefact_loss(hq, reference, gt)

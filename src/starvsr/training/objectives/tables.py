@@ -155,6 +155,9 @@ class RegressionLosses(PixelLosses):
     pattern: float = 0.0
     """Weight of what repeats in neighbouring squares of the head beyond what does in the target."""
 
+    halo: float = 0.0
+    """Weight of how far luma leaves the range that the target has nearby."""
+
     @property
     def imitates(self) -> bool:
         """Whether the results of another network are imitated."""
