@@ -14,7 +14,7 @@ from starvsr.models.codecs import PixelUnshuffleCodec
 from starvsr.models.star.small.config import StarSmallConfig
 from starvsr.models.star.small.model import StarSmall
 from starvsr.models.star.small.one_step import OneStep
-from starvsr.models.star.small.refinement import limits_of, liveliness_of, repeated
+from starvsr.models.star.small.refinement import held_of, repeated
 
 TINY = dataclasses.replace(STAR_SMALL.network, width=16, head_dim=8, context_dim=8)
 SHALLOW = StarSmallConfig(
@@ -93,19 +93,30 @@ def _gray_clip(luma: torch.Tensor) -> torch.Tensor:
 def test_haloes_beside_surfaces_are_cut_and_lines_are_free() -> None:
     edge = torch.full((24, 24), -0.6)
     edge[:, 12:] = 0.6
-    least, most = limits_of(_gray_clip(edge))[0]
+    share, limits = held_of(_gray_clip(edge))
+    least, most = limits[0]
     level = 1 / 127.5
     beside = slice(9, 15)
     assert (most[:, beside] - 0.6).abs().max() < 1.01 * level and (least[:, beside] + 0.6).abs().max() < 1.01 * level
     line = torch.full((24, 24), 0.8)
     line[:, 12] = -0.2  # a dark line, thinner than a square: its own value is lost
-    least, most = limits_of(_gray_clip(line))[0]
+    share_of_line, limits = held_of(_gray_clip(line))
+    least, most = limits[0]
     assert least[:, 11:14].max() < -1 and most[:, 11:14].max() < 0.8 + 1.01 * level  # darker, but no pale seam
-    faint = limits_of(_gray_clip(torch.full((24, 24), 0.1)))[0]
+    faint = held_of(_gray_clip(torch.full((24, 24), 0.1)))[1][0]
     assert (faint[1] - faint[0] - 16 * level).abs().max() < 1e-4  # grain may be drawn on an even surface
-    texture = torch.rand(24, 24, generator=torch.Generator().manual_seed(0)) - 0.5
-    least, most = limits_of(_gray_clip(texture))[0]
+    texture = 0.4 * (torch.rand(24, 24, generator=torch.Generator().manual_seed(0)) - 0.5)
+    least, most = held_of(_gray_clip(texture))[1][0]
     assert most.median() > 1 and least.median() < -1
+    assert share[0, 0, :, 10:14].min() > 0 and share[0, 0, :, :10].max() == share[0, 0, :, 14:].max() == 0
+    assert share_of_line[0, 0, :, 11:14].min() == 1 and share_of_line[0, 0, :, 9:16].min() > 0.3  # no lone edge
+
+
+def test_a_line_as_dark_as_ink_is_drawn_as_ink() -> None:
+    line, level = torch.full((24, 24), 0.7), 1 / 127.5
+    line[:, 12] = -1 + 20 * level
+    least, _ = held_of(_gray_clip(line))[1][0]
+    assert (least[:, 12] - (-1 + 10 * level)).abs().max() < 1.01 * level
 
 
 def test_the_limits_hold_for_results_and_not_in_training() -> None:
@@ -128,9 +139,10 @@ def test_nothing_is_added_where_the_input_holds_nothing_fine() -> None:
     refinement = _network(dataclasses.replace(TINY, refinement_width=6)).refinement
     assert refinement is not None
     ramp = torch.linspace(-0.8, 0.6, 32).expand(32, 32).clone()  # soft: as behind a lens out of focus
-    ramp[20:] += 0.1 * torch.rand(12, 32, generator=torch.Generator().manual_seed(0))
+    ramp[20:] *= 0.2  # no slope so steep that texture on it could be an edge
+    ramp[20:] += 0.2 * torch.rand(12, 32, generator=torch.Generator().manual_seed(0))
     lq = _gray_clip(ramp)[:, :, None]
-    share = liveliness_of(lq[:, :, 0])[0, 0]
+    share = held_of(lq[:, :, 0])[0][0, 0]
     assert share[:14, 4:-4].max() == 0 and share[24:].min() > 0.99  # columns: at borders a slope is no slope
     plain = _enlarge(lq)
     made = plain + 0.05 * torch.rand_like(plain)

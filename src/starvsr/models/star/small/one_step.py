@@ -59,7 +59,7 @@ from starvsr.models.star.small.fused_layers import (
 from starvsr.models.star.small.fused_stem import REACH, FusedStem
 from starvsr.models.star.small.model import BRIGHTNESS_WINDOW, StarSmall
 from starvsr.models.star.small.refinement import REACH as REFINEMENT_REACH
-from starvsr.models.star.small.refinement import gate_of, limits_of, liveliness_of
+from starvsr.models.star.small.refinement import gate_of, held_of
 from starvsr.models.workers import Piece, Workers, workers
 
 _SPARE = 2
@@ -249,7 +249,7 @@ class OneStep(nn.Module):
         """Return the same as :meth:`_picture`, from the changes of the frame's squares."""
         assert self.refinement is not None
         refinement, picture, (height, width) = self.refinement, self._new_picture(frame), frame.shape[-2:]
-        gate, share, limits = (find(frame[None]) for find in (gate_of, liveliness_of, limits_of))
+        gate, (share, limits) = gate_of(frame[None]), held_of(frame[None])
 
         def piece(rows: slice) -> None:
             seen = with_halo(rows, REFINEMENT_REACH, height)

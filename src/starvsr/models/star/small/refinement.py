@@ -11,12 +11,15 @@ Local averages of luma stay as they are. Chroma may change only where the input 
 Beside a surface that is even in the input, luma leaves the input's range by little: what lies farther outside is a
 halo, wherever it comes from. Lines and dots, whose own values the input does not hold, have no such limit. That is no
 part of training either, where a limit would hide haloes from the losses. And nothing is added where the input itself
-holds nothing fine: what a lens left soft, sky, and the even sides of edges stay as the input has them.
+holds nothing fine: what a lens left soft, sky, and the even sides of edges stay as the input has them. Beside a lone
+edge that is all but the edge itself.
 
 Source: thin layers behind a pixel unshuffle as in Real-ESRGAN (arXiv 2107.10833).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -48,9 +51,16 @@ _SURFACE = 3
 """Side of the smallest surface, in squares."""
 _THIN = 0.15
 """Share of the range by which what is smaller than a surface stands out of it, from which on there is no limit."""
-_NO_LIMIT = 2.0
-_QUIET_WINDOW = 5
+_NEAR_END = 48 / 127.5
+"""Distance of the input's luma from black or white up to which what stands out may go half of the way there."""
+_QUIET_WINDOW = 3
 """Side of the neighbourhood in which fine structure counts, in squares."""
+_FAINT_EDGE, _CLEAR_EDGE = 8 / 127.5, 24 / 127.5
+"""Range of luma up to which nothing counts as an edge, and from which on it does."""
+_LONE = 0.3
+"""How far, in units of `_THIN`, something may stand out of surfaces for their edge to count as alone; at twice as far
+it does not."""
+_SIGNS = (-1, 1)
 _QUIET, _LIVELY = 0.5 / 127.5, 2 / 127.5
 """Fine structure of the input up to which nothing is added, and from which on all is."""
 _FAINT = 0.03
@@ -85,7 +95,7 @@ class Refinement(nn.Module):
         """
         change, picture = (_to_squares(clip.transpose(1, 2).flatten(0, 1)) for clip in (made - plain, plain))
         frames = lq.transpose(1, 2).flatten(0, 1)
-        held = None if self.training else (liveliness_of(frames), limits_of(frames))
+        held = None if self.training else held_of(frames)
         corrected = self.squares(change, picture, gate_of(frames), held)
         frames = rearrange(corrected, "n (y x c) h w -> n c (h y) (w x)", y=FACTOR, x=FACTOR)
         return frames.unflatten(0, (len(lq), -1)).transpose(1, 2)
@@ -100,8 +110,7 @@ class Refinement(nn.Module):
             change: what the network adds, [N, 48, h, w] in the order (row, column, colour), RGB of a range of 2.
             plain: the enlarged input, of the same shape.
             gate: share of the change of chroma that is let through, [N, 1, h, w]; see :func:`gate_of`.
-            held: share of what is added, [N, 1, h, w], and least and largest luma of each square, [N, 2, h, w]; see
-                :func:`liveliness_of` and :func:`limits_of`. None in training.
+            held: see :func:`held_of`. None in training.
         """
         change, plain, gate = (x.permute(0, 2, 3, 1) for x in (change, plain, gate))  # [N, h, w, ...]
         added, picture = _luma(change), _luma(plain)
@@ -162,44 +171,85 @@ def gate_of(lq: Tensor) -> Tensor:
     return chroma_gate(to_ycc(lq)[:, 1:])
 
 
-def limits_of(lq: Tensor) -> Tensor:
-    """Return the least and the largest luma that the squares of a result may have, [N, 2, h, w], of frames in RGB.
+def held_of(lq: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what holds the result of frames [N, 3, h, w] in RGB in [-1, 1] back.
 
-    Bright surfaces are what an opening of the input's luma keeps, dark ones what a closing keeps. What is thinner
-    stands out of them: lines, letters and texture, which the input holds too faintly to limit them.
-
-    Args:
-        lq: [N, 3, h, w] in [-1, 1].
+    Returns:
+        The share [N, 1, h, w] of what is added that is let through, and the least and the largest luma that squares
+        may have, [N, 2, h, w].
     """
     luma = to_ycc(lq)[:, :1]
-    lowest, highest = -_largest(-luma, _RANGE_WINDOW), _largest(luma, _RANGE_WINDOW)
-    spread = highest - lowest
-    rising = ((spread - _FAINT_RANGE) / (_EDGE_RANGE - _FAINT_RANGE)).clamp(0, 1)
+    structure = _structure_of(luma)
+    return _share_of(luma, structure), _limits_of(luma, structure)
+
+
+@dataclass(frozen=True)
+class _Structure:
+    """What luma [N, 1, h, w] consists of; the pairs are for dark and for bright, of the negated luma and of luma.
+
+    Bright surfaces are what an opening of luma keeps, dark ones what a closing keeps. What is thinner stands out of
+    them: lines, letters and texture.
+    """
+
+    spread: Tensor
+    """Between the least and the largest value nearby."""
+    surfaces: tuple[Tensor, Tensor]
+    standing_out: tuple[Tensor, Tensor]
+    """By how much: 1 is the share `_THIN` of the spread."""
+
+    @property
+    def lone_edges(self) -> Tensor:
+        """1 where surfaces meet and nothing stands out of them, 0 in texture and in even areas."""
+        clear = ((self.spread - _FAINT_EDGE) / (_CLEAR_EDGE - _FAINT_EDGE)).clamp(0, 1)
+        dark, bright = ((2 - thin / _LONE).clamp(0, 1) for thin in self.standing_out)
+        return clear * dark * bright
+
+
+def _structure_of(luma: Tensor) -> _Structure:
+    extremes = [_largest(sign * luma, _RANGE_WINDOW) for sign in _SIGNS]
+    spread = extremes[0] + extremes[1]
+    surfaces, standing_out = [], []
+    for sign, largest in zip(_SIGNS, extremes, strict=True):
+        values = sign * luma
+        surfaces.append(_largest(-_largest(-values, _SURFACE), _SURFACE))
+        standing_out.append((largest - _largest(surfaces[-1], _RANGE_WINDOW)) / (spread + 4 / 127.5) / _THIN)
+    return _Structure(spread, (surfaces[0], surfaces[1]), (standing_out[0], standing_out[1]))
+
+
+def _limits_of(luma: Tensor, structure: _Structure) -> Tensor:
+    """Return the least and the largest luma of each square, [N, 2, h, w].
+
+    Surfaces limit it by their own values. The input holds lines, letters and texture too faintly to limit them; but
+    where it is nearly black or white itself, they go half of the way to the end of the scale at the most: a line
+    that is as dark as ink is drawn as ink.
+    """
+    rising = ((structure.spread - _FAINT_RANGE) / (_EDGE_RANGE - _FAINT_RANGE)).clamp(0, 1)
     may_leave = torch.lerp(torch.full_like(rising, _HALO_IN_FAINT), torch.full_like(rising, _HALO_AT_EDGES), rising)
     found = []
-    for sign in (-1, 1):
-        values = sign * luma
-        surfaces = _largest(-_largest(-values, _SURFACE), _SURFACE)
-        thin = (_largest(values, _SURFACE) - _largest(surfaces, _SURFACE)) / (spread + 4 / 127.5)
-        reached = torch.maximum(_largest(surfaces, _RANGE_WINDOW), _largest(values, _SURFACE))
-        found.append(sign * (reached + may_leave + _NO_LIMIT * (thin / _THIN).clamp(0, 1)))
+    for sign, surfaces, standing_out in zip(_SIGNS, structure.surfaces, structure.standing_out, strict=True):
+        reached = torch.maximum(_largest(surfaces, _RANGE_WINDOW), _largest(sign * luma, _SURFACE))
+        room = 1 - reached
+        room = room * (room / (2 * _NEAR_END)).clamp(0.5, 1)
+        found.append(sign * (reached + may_leave + room * standing_out.clamp(0, 1)))
     return torch.cat(found, dim=1)
 
 
-def liveliness_of(lq: Tensor) -> Tensor:
-    """Return the share [N, 1, h, w] of what is added that is let through, from frames [N, 3, h, w] in RGB.
+def _share_of(luma: Tensor, structure: _Structure) -> Tensor:
+    """Return the share of what is added that is let through.
 
-    It rises with the largest part of the input's luma nearby that a 3x3 binomial filter takes away: from 0, where that
-    is half a level, to 1.
+    It rises with what a 3x3 binomial filter takes away of the input's luma: from 0, where that is half a level, to 1.
+    The largest such part nearby counts; beside a lone edge, where no texture is to be expected, that of the place.
     """
-    luma = to_ycc(lq)[:, :1]
     soft = luma
     for kernel, pad in (((1, 1, 1, 3), (1, 1, 0, 0)), ((1, 1, 3, 1), (0, 0, 1, 1))):
         row = luma.new_tensor([0.25, 0.5, 0.25]).view(kernel)
         soft = F.conv2d(F.pad(soft, pad, mode="replicate"), row)
-    fine = _largest((luma - soft).abs(), _QUIET_WINDOW)
-    share = ((fine - _QUIET) / (_LIVELY - _QUIET)).clamp(0, 1)
-    return F.avg_pool2d(share, 3, stride=1, padding=1, count_include_pad=False)
+    fine = (luma - soft).abs()
+    nearby, here = (
+        F.avg_pool2d(((part - _QUIET) / (_LIVELY - _QUIET)).clamp(0, 1), 3, 1, 1, count_include_pad=False)
+        for part in (_largest(fine, _QUIET_WINDOW), fine)
+    )
+    return torch.lerp(nearby, here, structure.lone_edges)
 
 
 def _largest(planes: Tensor, window: int) -> Tensor:
