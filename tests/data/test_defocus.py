@@ -39,9 +39,16 @@ def test_part_is_soft_and_the_rest_untouched() -> None:
     assert np.mean(shares) == pytest.approx(0.5, abs=0.35)
 
 
-def test_brightness_stays() -> None:
+def test_brightness_stays_but_for_lights_which_are_discs() -> None:
     flat = np.full((2, 64, 64, 3), 117, np.uint8)
-    np.testing.assert_array_equal(defocus(flat, np.random.default_rng(1)), flat)
+    made = [defocus(flat, np.random.default_rng(seed)) for seed in range(40)]
+    lit = [clip for clip in made if not np.array_equal(clip, flat)]
+    assert 10 <= len(lit) <= 25
+    for clip in lit:
+        assert clip.min() == 117
+        assert (clip == 117).all(-1).mean() > 0.3
+    brightest = max(lit, key=lambda clip: int(clip.max()))[0]
+    assert brightest.max() > 180
 
 
 def test_the_ground_truth_is_what_is_out_of_focus(media, tmp_path) -> None:
