@@ -11,7 +11,8 @@ import pytest
 from starvsr.engine.chunk_plan import ChunkPlan
 from starvsr.engine.progress import CancelToken, Progress, ProgressTracker
 from starvsr.engine.render import Finish
-from starvsr.engine.segment_task import RenderSettings
+from starvsr.engine.segment_task import RenderSettings, SegmentTask
+from starvsr.engine.segments import Segment
 from starvsr.engine.stream import StreamSettings
 from starvsr.engine.tiles import grid_of_tiles
 from starvsr.engine.traits import Traits
@@ -299,6 +300,27 @@ def test_frames_are_let_go_before_the_next_are_made(
     _run(random_frames(20, 6, 6, dtype=dtype), NearestUpscaler(), _settings(6, 6, tile=tile))
     assert held_between == [0] * 5 and len(made) == 20
     assert max(held_in_segment) == most_held
+
+
+class _Stepping(NearestUpscaler):
+    """Tells its steps, then hands out its frames."""
+
+    def upscale_frames(self, lq, keep, **arguments):
+        for step in range(3):
+            arguments["on_step"](step + 1, 3)
+        yield from super().upscale_frames(lq, keep, **arguments)
+
+
+@pytest.mark.parametrize("tile", [None, 4])
+@pytest.mark.parametrize("upscaler", [NearestUpscaler(), _Stepping()])
+def test_shares_of_a_segment_only_rise(upscaler: NearestUpscaler, tile: int | None) -> None:
+    render = _settings(6, 6, tile=tile).render
+    frames = tuple(frame.pixels for frame in random_frames(4, 6, 6))
+    shares: list[float] = []
+    with upscaler.open(render.settings) as session:
+        made = list(SegmentTask(render, Segment(0, 0, 4, 0, 4), frames).run(session, "cpu", shares.append))
+    assert len(made) == 4
+    assert shares == sorted(set(shares)) and shares[-1] == 1 and len(shares) > 1
 
 
 def test_progress_counts_up_to_the_last_frame() -> None:

@@ -77,9 +77,14 @@ def upscale_segment(
     )
     tiles = grid.tiles(scale)
 
+    reached = 0.0
+
     def on_tile(number: int, step: int, steps: int) -> None:
-        if on_fraction is not None:
-            on_fraction((number + step / steps) / len(tiles))
+        nonlocal reached
+        share = (number + step / steps) / len(tiles)
+        if on_fraction is not None and share > reached:  # a model that tells its steps has told its frames with them
+            reached = share
+            on_fraction(share)
 
     def made(number: int) -> Iterator[Tensor]:
         """Return the frames of a tile, each [3, h, w]."""
