@@ -42,6 +42,7 @@ def test_part_is_soft_and_the_rest_untouched() -> None:
 def test_brightness_stays_but_for_lights_which_are_discs() -> None:
     flat = np.full((2, 64, 64, 3), 117, np.uint8)
     made = [defocus(flat, np.random.default_rng(seed)) for seed in range(40)]
+    np.testing.assert_array_equal(made[0], flat)  # no light
     lit = [clip for clip in made if not np.array_equal(clip, flat)]
     assert 10 <= len(lit) <= 25
     for clip in lit:

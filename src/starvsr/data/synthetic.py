@@ -35,7 +35,7 @@ from starvsr.video.content import files_fingerprint
 from starvsr.video.read.images import images_in, natural_key
 from starvsr.video.suffixes import IMAGE_SUFFIXES
 
-DRAWING = Path("drawing")
+DRAWING = Path("(drawn)")
 """What stands for the file of a clip that is drawn; it has no caption."""
 
 

@@ -314,8 +314,7 @@ def estimate_memory(
     """Estimate the peak memory of the process in bytes."""
     seen = traits.lengths.at_least(length + overlap + _overlap_after(traits, overlap))
     network = (traits.bytes_per_pixel * seen + traits.bytes_per_tile_pixel) * grid.tile_px
-    stored = 2 * crossfade + (length if grid.num_tiles > 1 else 2)  # whole frames are handed on one by one
-    store = stored * sizes.network_px * 3 * 2
+    store = (length + 2 * crossfade) * sizes.network_px * 3 * 2  # more than whole frames take that stay in this process
     waiting = (traits.write_behind + 1) * sizes.out_px * sizes.channels * sizes.sample_bytes
     color = options.color or traits.color
     finishing = 4 * 3 * (sizes.network_px * {"none": 0, "adain": 4, "wavelet": 9}[color])

@@ -28,9 +28,10 @@ class Executor(Protocol):
     - **Bounded memory.** Tasks are taken from the iterator only as they are needed: at most ``most_in_flight`` of them
       are taken and not yet handed out, and no reference to a result is kept once it is handed out. An iterator of tasks
       is used from one thread, that of the caller.
-    - **Errors come out of** ``render`` as they would here: `StarVsrError` and `MemoryError` as themselves. A worker
-      that is lost is a `WorkerError`, or its task is rendered again elsewhere; a segment is never left out.
-    - **Cancellation.** ``cancel`` is looked at at least every half second; ``render`` then raises `Cancelled`, and
+    - **Errors come out of** ``render``, or of the frames that it hands out, as they would here: `StarVsrError` and
+      `MemoryError` as themselves. A worker that is lost is a `WorkerError`, or its task is rendered again elsewhere; a
+      segment is never left out.
+    - **Cancellation.** ``cancel`` is looked at at least every half second; either then raises `Cancelled`, and
       nothing of the job is being rendered when ``close`` returns. The same holds when the generator is closed early.
     - **Smaller plans.** ``on_replan`` is called in the caller's thread when a session continues with a smaller plan.
     """

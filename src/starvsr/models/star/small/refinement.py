@@ -9,10 +9,10 @@ to draw a stronger lattice, which counts as an edge.
 
 Local averages of luma stay as they are. Chroma may change only where the input has chroma nearby: gray in, gray out.
 Beside a surface that is even in the input, luma leaves the input's range by little: what lies farther outside is a
-halo, wherever it comes from. Lines and dots, whose own values the input does not hold, have no such limit. That is no
-part of training either, where a limit would hide haloes from the losses. And nothing is added where the input itself
-holds nothing fine: what a lens left soft, sky, and the even sides of edges stay as the input has them. Beside a lone
-edge that is all but the edge itself.
+halo, wherever it comes from. Lines and dots, whose own values the input does not hold, have no such limit, but where it
+is nearly black or white they go half of the way there at the most. That is no part of training either, where a limit
+would hide haloes from the losses. And nothing is added where the input itself holds nothing fine: what a lens left
+soft, sky, and the even sides of edges stay as the input has them. Beside a lone edge that is all but the edge itself.
 
 Source: thin layers behind a pixel unshuffle as in Real-ESRGAN (arXiv 2107.10833).
 """
@@ -50,7 +50,7 @@ _FAINT_RANGE, _EDGE_RANGE = 20 / 127.5, 80 / 127.5
 _SURFACE = 3
 """Side of the smallest surface, in squares."""
 _THIN = 0.15
-"""Share of the range by which what is smaller than a surface stands out of it, from which on there is no limit."""
+"""Share of the range by which what is smaller than a surface stands out of it, from which on surfaces are no limit."""
 _NEAR_END = 48 / 127.5
 """Distance of the input's luma from black or white up to which what stands out may go half of the way there."""
 _QUIET_WINDOW = 3
